@@ -1,0 +1,61 @@
+"""What a user can do wrong, as exceptions: one line that names the thing, one hint that mends it.
+
+A `GeoVLMError` is for the person at the keyboard: the command line prints it without a traceback
+and exits with 2. `RunFailedError` is work that was possible and failed: exit 1. Every other
+exception is a bug of GeoVLM or of a plugin and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class GeoVLMError(Exception):
+    """The request cannot be done; `hint` says what to do instead."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        message = str(self.args[0])
+        return f"{message} ({self.hint})" if self.hint else message
+
+
+class ConfigError(GeoVLMError):
+    """A configuration file, preset or `--set` that cannot be used; names the path of the key."""
+
+
+class UnknownNameError(GeoVLMError):
+    """A name that nothing registered; the hint holds the nearest ones."""
+
+
+class PluginUnavailableError(GeoVLMError):
+    """A task was asked for whose plugin is broken, incompatible or disabled."""
+
+
+class DatasetNotFoundError(GeoVLMError):
+    """The folder or file that a data set needs is not there."""
+
+    def __init__(self, dataset: str, path: Path, *, hint: str = "") -> None:
+        super().__init__(f"data set {dataset!r}: {path} does not exist", hint=hint)
+        self.dataset = dataset
+        self.path = path
+
+
+class DataError(GeoVLMError):
+    """A record or file of a data set that cannot be read; names the file."""
+
+
+class RewardError(GeoVLMError):
+    """A reward raised or returned a value outside its range; names reward, task and sample."""
+
+    exit_code = 1
+
+
+class RunFailedError(GeoVLMError):
+    """A stage that was started and did not finish; names the stage and its log."""
+
+    exit_code = 1
