@@ -1,0 +1,185 @@
+"""What a trainer tells the world: a log, a progress bar, and checkpoints that count."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+COMPLETE = "complete"
+"""Name of the file that is written into a checkpoint last."""
+
+
+class JsonLines:
+    """A file of one JSON object per line, cut back to a step on resume."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def cut(self, *, after_step: int) -> None:
+        """Drop the lines of later steps: the run is about to do them again."""
+        if not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                break  # the last line of a killed process
+            if record["step"] <= after_step:
+                kept.append(line)
+        self._path.write_text("".join(f"{line}\n" for line in kept))
+
+    def write(self, records: list[dict[str, Any]]) -> None:
+        """Append; numbers that are not finite become null, as JSON has none."""
+        with self._path.open("a") as file:
+            for record in records:
+                file.write(json.dumps(_finite(record)) + "\n")
+
+
+class LogCallback(TrainerCallback):
+    """Writes the trainer's logs to `log.jsonl`, one line per logging step."""
+
+    def __init__(self, lines: JsonLines, *, completions: JsonLines | None = None) -> None:
+        self._lines = lines
+        self._completions = completions
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Forget what a killed process logged after the checkpoint."""
+        if state.is_world_process_zero:
+            self._lines.cut(after_step=state.global_step)
+            if self._completions is not None:
+                # completions carry the step before the update
+                self._completions.cut(after_step=state.global_step - 1)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Append what was logged."""
+        if state.is_world_process_zero and logs:
+            self._lines.write([{"step": state.global_step, **logs}])
+
+
+class CheckpointCallback(TrainerCallback):
+    """Marks a checkpoint as complete, after everything else has been written."""
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Write the mark."""
+        if state.is_world_process_zero:
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            (folder / COMPLETE).write_text(f"{state.global_step}\n")
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint that was written to its end, or `None`."""
+    found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+class ProgressCallback(TrainerCallback):
+    """A progress bar on a terminal, a plain line every tenth of the way elsewhere."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._bar: Bar | None = None
+        self._note = ""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Start the bar."""
+        if state.is_world_process_zero:
+            self._bar = Bar(self._title, total=state.max_steps, done=state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.advance(1, note=self._note)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Remember the figure that people look at."""
+        for key in ("reward", "loss"):
+            if logs and key in logs:
+                self._note = f"{key} {float(logs[key]):.3f}"
+                return
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class Bar:
+    """Progress of `total` items on standard error."""
+
+    def __init__(self, title: str, *, total: int, done: int = 0) -> None:
+        self._title, self._total, self._done = title, max(1, total), done
+        self._console = Console(stderr=True)
+        self._started = time.monotonic()
+        self._tenth = 10 * done // self._total
+        self._progress: Progress | None = None
+        if self._console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total} {task.fields[note]}"),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._progress.start()
+            self._task = self._progress.add_task(title, total=self._total, completed=done, note="")
+
+    def advance(self, n: int, *, note: str = "") -> None:
+        """Count `n` more items as done."""
+        self._done += n
+        if self._progress is not None:
+            self._progress.update(self._task, completed=self._done, note=note)
+            return
+        tenth = 10 * self._done // self._total
+        if tenth > self._tenth:
+            self._tenth = tenth
+            seconds = time.monotonic() - self._started
+            line = f"{self._title}: {self._done}/{self._total} {note} ({seconds:.0f} s)"
+            self._console.print(line, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Leave the line as it is."""
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with every number that is not finite replaced by `None`."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,93 @@
+"""Completions of many rows, in batches of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from geovlm.engine import data
+from geovlm.engine.images import ImageCache
+
+
+def complete(
+    model: Any,
+    processor: Any,
+    rows: Sequence[data.Row],
+    *,
+    cache: ImageCache,
+    max_new_tokens: int,
+    batch_size: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda n: None,
+) -> list[str]:
+    """Return one completion per row, decoded without special tokens, in the order of the rows.
+
+    Batches hold rows of similar question length, so that little is padded. The state of torch's
+    random generators is the same afterwards as before.
+
+    Args:
+        model: a generating model, on its device.
+        processor: its processor.
+        rows: what to ask.
+        cache: decoded images.
+        max_new_tokens: longest completion.
+        batch_size: rows per batch.
+        temperature: 0 decodes greedily, otherwise tokens are sampled.
+        seed: of the sampling.
+        advance: called with the number of rows done after each batch.
+    """
+    order = sorted(
+        range(len(rows)), key=lambda i: (len(rows[i].images), len(rows[i].question)), reverse=True
+    )
+    done: dict[int, str] = {}
+    was_training = model.training
+    model.eval()
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.no_grad():
+        torch.manual_seed(seed)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            inputs = encode(processor, [rows[i] for i in chosen], cache=cache).to(model.device)
+            output = model.generate(
+                **inputs,
+                max_new_tokens=max_new_tokens,
+                do_sample=temperature > 0,
+                temperature=temperature or None,
+                top_k=0 if temperature > 0 else None,
+                top_p=1.0 if temperature > 0 else None,
+                repetition_penalty=1.0,
+                suppress_tokens=image_tokens(model),
+            )
+            texts = processor.tokenizer.batch_decode(
+                output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+            )
+            done.update(zip(chosen, texts, strict=True))
+            advance(len(chosen))
+    model.train(was_training)
+    return [done[i] for i in range(len(rows))]
+
+
+def encode(processor: Any, rows: Sequence[data.Row], *, cache: ImageCache) -> Any:
+    """Return the model inputs of the rows' prompts, padded on the left."""
+    texts = [
+        processor.apply_chat_template(
+            data.messages(row), tokenize=False, add_generation_prompt=True
+        )
+        for row in rows
+    ]
+    images = [picture for row in rows for picture in data.pictures(row, cache=cache)]
+    return processor(
+        text=texts, images=images, padding=True, padding_side="left", return_tensors="pt"
+    )
+
+
+def image_tokens(model: Any) -> list[int] | None:
+    """Return the ids of placeholder tokens, which a completion must never contain."""
+    ids = [
+        getattr(model.config, name, None)
+        for name in ("image_token_id", "video_token_id", "vision_start_token_id")
+    ]
+    return [token for token in ids if token is not None] or None

@@ -1,0 +1,155 @@
+"""Group-relative policy optimisation on what the probe kept: TRL's `GRPOTrainer`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from trl import GRPOConfig, GRPOTrainer
+
+from geovlm.engine import data, model, probe, rewards
+from geovlm.engine.callbacks import (
+    CheckpointCallback,
+    JsonLines,
+    LogCallback,
+    ProgressCallback,
+    last_checkpoint,
+)
+from geovlm.engine.generate import image_tokens
+from geovlm.engine.stage import Stage
+
+
+def arguments(
+    stage: Stage,
+    *,
+    max_steps: int,
+    on_cpu: bool,
+    reward_weights: list[float] | None = None,
+    suppress: list[int] | None = None,
+) -> GRPOConfig:
+    """Return the trainer's arguments: the engine's, under those of the configuration."""
+    own = dict(stage.settings.trainer)
+    generation = {"suppress_tokens": suppress} if suppress else {}
+    merged: dict[str, Any] = {
+        **stage.trl_arguments(on_cpu=on_cpu),
+        "max_steps": max_steps,
+        "logging_steps": 1,
+        "save_steps": max(1, max_steps // 4),
+        "save_total_limit": 2,
+        "shuffle_dataset": False,  # the rows are in the order of the curriculum
+        "max_completion_length": max(task.max_answer_tokens for task in stage.tasks),
+        "reward_weights": reward_weights,
+        "bf16": not on_cpu,
+        **own,
+        "generation_kwargs": {**generation, **(own.get("generation_kwargs") or {})},
+    }
+    return GRPOConfig(**merged)
+
+
+def train(stage: Stage, *, start: str, resume: bool) -> int:
+    """Train from the weights at `start` and write `model/`; return the number of steps.
+
+    `start` is also the reference of the KL term, after a resume too.
+    """
+    checkpoint = last_checkpoint(stage.folder / "checkpoints") if resume else None
+    full = stage.config.lora is None
+    loaded = model.load(
+        str(checkpoint) if checkpoint is not None and full else start,
+        stage.config,
+        registry=stage.registry,
+    )
+    loaded.model.config._name_or_path = start  # TRL loads the reference model from here
+    on_cpu = model.device(stage.config) == "cpu"
+    rows = _curriculum(stage, profile=loaded.profile, on_cpu=on_cpu)
+    cols = rewards.columns(stage.tasks, registry=stage.registry, active=stage.config.rewards)
+    completions = JsonLines(stage.folder / "completions.jsonl")
+
+    def write(records: list[dict[str, Any]]) -> None:
+        if stage.is_main and stage.config.log_completions:
+            completions.write(records)
+
+    trainer = GRPOTrainer(
+        model=loaded.model,
+        reward_funcs=rewards.trl_functions(
+            cols,
+            tokenizer=loaded.processor.tokenizer,
+            profile=loaded.profile,
+            options=stage.config.reward_options,
+            log=rewards.CompletionLog(cols, write=write),
+        ),
+        args=arguments(
+            stage,
+            max_steps=_n_steps(stage, rows=len(rows.kept), on_cpu=on_cpu),
+            on_cpu=on_cpu,
+            reward_weights=[column.weight for column in cols],
+            suppress=image_tokens(loaded.model),
+        ),
+        train_dataset=data.dataset(rows.ordered, cache=stage.cache, with_completion=False),
+        processing_class=loaded.processor,
+        peft_config=model.lora(stage.config, loaded.profile),
+        callbacks=[
+            LogCallback(JsonLines(stage.folder / "log.jsonl"), completions=completions),
+            CheckpointCallback(),
+            ProgressCallback("grpo"),
+            *stage.registry.callbacks(stage.info()),
+        ],
+    )
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if stage.is_main:
+        model.save(
+            trainer.accelerator.unwrap_model(trainer.model),
+            loaded.processor,
+            stage.folder / "model",
+        )
+    trainer.accelerator.wait_for_everyone()
+    return int(trainer.state.max_steps)
+
+
+def _prompts_per_step(stage: Stage, *, on_cpu: bool) -> float:
+    """Return how many distinct prompts one optimiser step takes in."""
+    args = arguments(stage, max_steps=1, on_cpu=on_cpu)
+    reuse = args.steps_per_generation * args.num_iterations
+    per_generation = args.generation_batch_size / args.num_generations
+    return per_generation * args.gradient_accumulation_steps / reuse
+
+
+def _n_steps(stage: Stage, *, rows: int, on_cpu: bool) -> int:
+    per_step = _prompts_per_step(stage, on_cpu=on_cpu)
+    if stage.settings.steps is not None:
+        return int(stage.settings.steps)
+    return max(1, math.ceil(stage.settings.epochs * rows / per_step))
+
+
+class _Rows:
+    """The rows of the stage, and the order in which they are asked."""
+
+    def __init__(self, kept: list[data.Row], ordered: list[data.Row]) -> None:
+        self.kept = kept
+        self.ordered = ordered
+
+
+def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
+    """Return what the probe kept, easy to hard within each pass; all rows where none was run."""
+    difficulty = probe.difficulty(stage)
+    parts: dict[str, list[data.Row]] = {}
+    for task in stage.tasks:
+        rows = stage.rows(task, split="train", profile=profile)
+        if difficulty is not None:
+            rows = [row for row in rows if row.key in difficulty]
+        if rows:
+            parts[task.name] = rows
+    kept = [row for rows in parts.values() for row in rows]
+    wanted = math.ceil(
+        _n_steps(stage, rows=len(kept), on_cpu=on_cpu) * _prompts_per_step(stage, on_cpu=on_cpu)
+    )
+    sizes = {name: len(rows) for name, rows in parts.items()}
+    ordered = [parts[name][i] for name, i in stage.plan(sizes, n=wanted)]
+    if difficulty is not None:
+        # whole passes stay whole: within each, the prompts that pay most come first
+        passes = [ordered[i : i + len(kept)] for i in range(0, len(ordered), len(kept))]
+        ordered = [
+            row
+            for one in passes
+            for row in sorted(one, key=lambda row: -difficulty[row.key])
+        ]
+    return _Rows(kept, ordered)

@@ -1,0 +1,131 @@
+"""Models and processors: from a name or folder to something that trains, and back to a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from peft import LoraConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
+
+from geovlm import nano
+from geovlm.api import ModelProfile
+from geovlm.config import RunConfig
+from geovlm.engine.processor import load_processor, save_processor
+from geovlm.errors import ConfigError
+from geovlm.registry import Registry
+
+NANO = "nano"
+"""The name of the built-in model."""
+
+
+class Loaded(NamedTuple):
+    """A model with all that belongs to it."""
+
+    model: PreTrainedModel
+    processor: ProcessorMixin
+    profile: ModelProfile
+    """The family's profile, with the pixel limits of this processor."""
+
+
+def source(name: str) -> str:
+    """Return the folder or hub name behind `--model`."""
+    return str(nano.path()) if name == NANO else name
+
+
+def load_profile(config: RunConfig, *, registry: Registry) -> ModelProfile:
+    """Return the profile of the run's model family, with the run's pixel limits.
+
+    Raises:
+        ConfigError: the checkpoint cannot be found.
+        UnknownNameError: no plugin knows its family.
+    """
+    try:
+        model_config = AutoConfig.from_pretrained(
+            source(config.model),
+            revision=config.revision,
+            trust_remote_code=config.trust_remote_code,
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"model {config.model!r} cannot be loaded: {str(error).splitlines()[0]}",
+            hint="give a folder with config.json, a hub name that is in the local cache, or 'nano'",
+        ) from error
+    return registry.profile(model_config.model_type)
+
+
+def load(path: str, config: RunConfig, *, registry: Registry) -> Loaded:
+    """Load model, processor and profile from a folder or hub name.
+
+    Args:
+        path: where the weights are: the run's model, a stage's `model/` or a checkpoint.
+        config: the run; `min_pixels` and `max_pixels` override the checkpoint's own.
+        registry: where the profile is looked up.
+    """
+    profile = load_profile(config, registry=registry)
+    processor = load_processor(
+        path,
+        min_pixels=config.min_pixels,
+        max_pixels=config.max_pixels,
+        revision=config.revision if path == config.model else None,
+        trust_remote_code=config.trust_remote_code,
+    )
+    limits = pixel_limits(processor)
+    if limits is not None:
+        profile = dataclasses.replace(profile, min_pixels=limits[0], max_pixels=limits[1])
+    model = AutoModelForImageTextToText.from_pretrained(
+        path,
+        dtype=torch.float32 if device(config) == "cpu" else torch.bfloat16,
+        revision=config.revision if path == config.model else None,
+        trust_remote_code=config.trust_remote_code,
+    )
+    return Loaded(model=model.to(device(config)), processor=processor, profile=profile)
+
+
+def device(config: RunConfig) -> str:
+    """Return `cuda` or `cpu`: what the run asks for, else what is there."""
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return config.device
+
+
+def pixel_limits(processor: Any) -> tuple[int, int] | None:
+    """Return (fewest, most) pixels of the processor's resize; `None` if it has no such limits."""
+    size = processor.image_processor.size
+    if "shortest_edge" not in size or "longest_edge" not in size:
+        return None
+    return int(size["shortest_edge"]), int(size["longest_edge"])
+
+
+def max_positions(model: PreTrainedModel, tokenizer: Any) -> int:
+    """Return the longest sequence that model and tokenizer take, tokens."""
+    text = model.config.get_text_config()
+    return int(min(text.max_position_embeddings, tokenizer.model_max_length))
+
+
+def lora(config: RunConfig, profile: ModelProfile) -> LoraConfig | None:
+    """Return the adapter of the run, or `None` for full fine-tuning."""
+    if config.lora is None:
+        return None
+    return LoraConfig(
+        r=config.lora.r,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=config.lora.dropout,
+        target_modules=config.lora.targets or profile.lora_targets,
+        task_type="CAUSAL_LM",
+    )
+
+
+def save(model: Any, processor: Any, folder: Path) -> None:
+    """Write a complete model folder, LoRA merged, under a temporary name, then move it in place."""
+    scratch = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    merged.save_pretrained(scratch)
+    save_processor(processor, scratch)
+    shutil.rmtree(folder, ignore_errors=True)
+    scratch.rename(folder)

@@ -1,0 +1,195 @@
+"""Reward columns: one function for TRL per (task, reward), `None` where the row is not its own.
+
+TRL leaves a `None` out of a row's sum, so routing needs nothing else; and a group of completions
+belongs to one prompt, hence to one task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from geovlm.api import ModelProfile, RewardContext, RewardSpec, TaskSpec
+from geovlm.engine import data
+from geovlm.errors import GeoVLMError, RewardError
+from geovlm.registry import Registry, resolve
+
+FORMAT_REWARDS = {"format/think": 0.5, "format/answer": 0.5}
+"""Added to every task by the engine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """One reward of one task."""
+
+    task: str
+    reward: RewardSpec
+    weight: float
+    """0: computed and logged, without effect on training."""
+
+    @property
+    def name(self) -> str:
+        """Its name in logs: `xbd/detect/detection`."""
+        return f"{self.task}/{self.reward.name}"
+
+
+def columns(tasks: Sequence[TaskSpec], *, registry: Registry, active: str) -> list[Column]:
+    """Return the columns of a stage: format, the active set with its weights, the other set at 0.
+
+    Args:
+        tasks: the tasks of the stage.
+        registry: where reward names are looked up.
+        active: `paper` or `robust`.
+    """
+    made = []
+    for task in tasks:
+        chosen = task.rewards[active]
+        others = {
+            name: 0.0 for rewards in task.rewards.values() for name in rewards if name not in chosen
+        }
+        for name, weight in {**FORMAT_REWARDS, **chosen, **others}.items():
+            made.append(Column(task=task.name, reward=registry.reward(name), weight=weight))
+    return made
+
+
+def score(
+    reward: RewardSpec, completions: Sequence[str], contexts: Sequence[RewardContext]
+) -> list[float | None]:
+    """Return the reward of each completion.
+
+    Raises:
+        RewardError: the reward raised, or returned a value that is not finite or not in its range;
+            names reward, task and sample.
+    """
+    function = resolve(reward.score)
+    if reward.batched:
+        try:
+            values = list(function(completions, contexts))
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise _broken(reward, contexts[0], f"raised {error!r}") from error
+        if len(values) != len(completions):
+            raise _broken(reward, contexts[0], f"returned {len(values)} values for a batch")
+    else:
+        values = []
+        for completion, context in zip(completions, contexts, strict=True):
+            try:
+                values.append(function(completion, context))
+            except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+                raise _broken(reward, context, f"raised {error!r}") from error
+    for value, context in zip(values, contexts, strict=True):
+        if value is None:
+            continue
+        if not math.isfinite(value) or not reward.low <= value <= reward.high:
+            raise _broken(
+                reward, context, f"returned {value!r}, outside [{reward.low}, {reward.high}]"
+            )
+    return values
+
+
+def totals(
+    cols: Sequence[Column], completions: Sequence[str], contexts: Sequence[RewardContext]
+) -> list[tuple[float, dict[str, float | None]]]:
+    """Return, for each completion, its weighted total and the value of every reward of its task."""
+    parts: list[dict[str, float | None]] = [{} for _ in completions]
+    sums = [0.0] * len(completions)
+    for column in cols:
+        mine = [i for i, context in enumerate(contexts) if context.task == column.task]
+        if not mine:
+            continue
+        values = score(column.reward, [completions[i] for i in mine], [contexts[i] for i in mine])
+        for i, value in zip(mine, values, strict=True):
+            parts[i][column.reward.name] = value
+            sums[i] += column.weight * (value or 0.0)
+    return list(zip(sums, parts, strict=True))
+
+
+class CompletionLog:
+    """Collects what the columns saw of one generation batch, and hands it on when all have spoken."""
+
+    def __init__(
+        self, cols: Sequence[Column], *, write: Callable[[list[dict[str, Any]]], None]
+    ) -> None:
+        self._columns = cols
+        self._write = write
+        self._values: dict[str, list[float | None]] = {}
+
+    def add(
+        self,
+        column: Column,
+        values: list[float | None],
+        *,
+        rows: Sequence[data.Row],
+        texts: Sequence[str],
+        step: int,
+    ) -> None:
+        """Note one column's values; the last column of the batch triggers the write."""
+        self._values[column.name] = values
+        if len(self._values) < len(self._columns):
+            return
+        records = []
+        for i, (row, text) in enumerate(zip(rows, texts, strict=True)):
+            own = [c for c in self._columns if c.task == row.task]
+            parts = {c.reward.name: self._values[c.name][i] for c in own}
+            total = sum(c.weight * (parts[c.reward.name] or 0.0) for c in own)
+            records.append(
+                {
+                    "step": step,
+                    "task": row.task,
+                    "sample_id": row.sample_id,
+                    "question": row.question,
+                    "completion": text,
+                    "rewards": parts,
+                    "reward": total,
+                }
+            )
+        self._values = {}
+        self._write(records)
+
+
+def trl_functions(
+    cols: Sequence[Column],
+    *,
+    tokenizer: Any,
+    profile: ModelProfile,
+    options: Mapping[str, Any],
+    log: CompletionLog,
+) -> list[Callable[..., list[float | None]]]:
+    """Return the columns as TRL takes them: named functions of a batch.
+
+    They read the raw decoded text of the completion tokens: a tokenizer may parse its own messages
+    and take the reasoning out of the content.
+    """
+
+    def make(column: Column) -> Callable[..., list[float | None]]:
+        def function(
+            completion_ids: list[list[int]], row: list[str], trainer_state: Any, **_: Any
+        ) -> list[float | None]:
+            rows = [data.parse(text) for text in row]
+            texts = tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
+            progress = trainer_state.global_step / max(1, trainer_state.max_steps)
+            values: list[float | None] = [None] * len(rows)
+            mine = [i for i, each in enumerate(rows) if each.task == column.task]
+            if mine:
+                contexts = [
+                    data.reward_context(rows[i], profile=profile, options=options, progress=progress)
+                    for i in mine
+                ]
+                scored = score(column.reward, [texts[i] for i in mine], contexts)
+                for i, value in zip(mine, scored, strict=True):
+                    values[i] = value
+            log.add(column, values, rows=rows, texts=texts, step=trainer_state.global_step)
+            return values
+
+        function.__name__ = column.name
+        return function
+
+    return [make(column) for column in cols]
+
+
+def _broken(reward: RewardSpec, context: RewardContext, what: str) -> GeoVLMError:
+    return RewardError(
+        f"reward {reward.name!r} {what} on task {context.task!r}, sample {context.sample_id!r}",
+        hint="a reward returns a finite number in its range, or None where it does not apply",
+    )

@@ -1,0 +1,86 @@
+"""Supervised fine-tuning on the mixture, every target in its tags: TRL's `SFTTrainer`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trl import SFTConfig, SFTTrainer
+
+from geovlm.engine import data, model
+from geovlm.engine.callbacks import (
+    CheckpointCallback,
+    JsonLines,
+    LogCallback,
+    ProgressCallback,
+    last_checkpoint,
+)
+from geovlm.engine.stage import Stage, steps
+
+
+def arguments(stage: Stage, *, max_steps: int, on_cpu: bool) -> SFTConfig:
+    """Return the trainer's arguments: the engine's, under those of the configuration."""
+    merged: dict[str, Any] = {
+        **stage.trl_arguments(on_cpu=on_cpu),
+        "max_steps": max_steps,
+        "logging_steps": 5,
+        "save_steps": max(1, max_steps // 4),
+        "save_total_limit": 2,
+        "max_length": None,  # a prompt is never truncated
+        "bf16": not on_cpu,
+        **stage.settings.trainer,
+    }
+    return SFTConfig(**merged)
+
+
+def train(stage: Stage, *, start: str, resume: bool) -> int:
+    """Train from the weights at `start` and write `model/`; return the number of steps.
+
+    With `resume` it goes on from the last complete checkpoint. The model is then built from the
+    checkpoint's folder: the trainer's own loader does not match the saved names of Qwen2.5-VL and
+    would go on from the initial weights.
+    """
+    checkpoint = last_checkpoint(stage.folder / "checkpoints") if resume else None
+    full = stage.config.lora is None
+    loaded = model.load(
+        str(checkpoint) if checkpoint is not None and full else start,
+        stage.config,
+        registry=stage.registry,
+    )
+    parts = {
+        task.name: stage.rows(
+            task, split="train", profile=loaded.profile, limit=stage.settings.limit
+        )
+        for task in stage.tasks
+    }
+    on_cpu = model.device(stage.config) == "cpu"
+    probe = arguments(stage, max_steps=1, on_cpu=on_cpu)
+    per_step = (
+        probe.per_device_train_batch_size * probe.gradient_accumulation_steps * stage.world_size
+    )
+    total = sum(len(rows) for rows in parts.values())
+    n_steps = steps(stage.settings, rows=total, per_step=per_step)
+    picks = stage.plan({name: len(rows) for name, rows in parts.items()}, n=n_steps * per_step)
+    trainer = SFTTrainer(
+        model=loaded.model,
+        args=arguments(stage, max_steps=n_steps, on_cpu=on_cpu),
+        train_dataset=data.dataset(
+            [parts[name][i] for name, i in picks], cache=stage.cache, with_completion=True
+        ),
+        processing_class=loaded.processor,
+        peft_config=model.lora(stage.config, loaded.profile),
+        callbacks=[
+            LogCallback(JsonLines(stage.folder / "log.jsonl")),
+            CheckpointCallback(),
+            ProgressCallback("sft"),
+            *stage.registry.callbacks(stage.info()),
+        ],
+    )
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if stage.is_main:
+        model.save(
+            trainer.accelerator.unwrap_model(trainer.model),
+            loaded.processor,
+            stage.folder / "model",
+        )
+    trainer.accelerator.wait_for_everyone()
+    return n_steps

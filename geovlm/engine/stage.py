@@ -1,0 +1,172 @@
+"""One stage of a run: its configuration, folder, tasks and rows; what SFT, probe and GRPO share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from geovlm import loading, mixture
+from geovlm.api import ModelProfile, Split, StageInfo, TaskSpec
+from geovlm.config import RunConfig
+from geovlm.engine import data
+from geovlm.engine.callbacks import Bar
+from geovlm.engine.images import ImageCache
+from geovlm.errors import DataError
+from geovlm.registry import Registry
+from geovlm.rundir import RunDir
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What a stage's process works with."""
+
+    run: RunDir
+    config: RunConfig
+    registry: Registry
+    index: int
+    """Position in `config.stages`; -1 for an evaluation without training."""
+    task_names: tuple[str, ...]
+    """All tasks of the run."""
+    data_roots: Mapping[str, Path]
+    """Data set -> folder, as resolved at launch."""
+    cache: ImageCache
+    rank: int
+    world_size: int
+
+    @property
+    def settings(self) -> Any:
+        """The stage's table of the configuration."""
+        return self.config.stages[self.index]
+
+    @property
+    def folder(self) -> Path:
+        """Its folder under `stages/`."""
+        return self.run.stage(self.index)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes."""
+        return self.rank == 0
+
+    @cached_property
+    def tasks(self) -> list[TaskSpec]:
+        """The tasks that this stage trains on: the run's, or those that it names."""
+        names: Sequence[str] = self.task_names
+        chosen = self.settings.tasks if self.index >= 0 else None
+        if chosen is not None:
+            names = [n for n in names if any(n == c or n.startswith(f"{c}/") for c in chosen)]
+            if not names:
+                raise DataError(
+                    f"stages.{self.index}.tasks names {chosen}, none of which this run has",
+                    hint=f"the run's tasks are {', '.join(self.task_names)}",
+                )
+        return [self.registry.task(name) for name in names]
+
+    def info(self) -> StageInfo:
+        """Return what plugins may know of the stage."""
+        return StageInfo(
+            index=self.index,
+            kind=self.settings.kind,
+            tasks=tuple(task.name for task in self.tasks),
+            output=self.folder,
+            is_main_process=self.is_main,
+        )
+
+    def rows(
+        self, task: TaskSpec, *, split: Split, profile: ModelProfile, limit: int | None = None
+    ) -> list[data.Row]:
+        """Return the task's rows of one split, at most `limit`, spread evenly over the split.
+
+        Raises:
+            DataError: the split holds no sample of the task.
+        """
+        spec = self.registry.dataset(task.dataset)
+        loaded = loading.load_records(
+            spec,
+            root=self.data_roots[spec.name],
+            split=split,
+            options=parse_options(spec.options, _lookup(self.config.data, spec.name)),
+        )
+        samples = loading.task_samples(task, loaded.records)
+        if not samples:
+            raise DataError(
+                f"task {task.name!r} has no samples in split {split!r} of {self.data_roots[spec.name]}",
+                hint="choose another split with --set eval.split=…, or leave the task out",
+            )
+        if limit is not None and limit < len(samples):
+            samples = [samples[i * len(samples) // limit] for i in range(limit)]
+        options = parse_options(task.options, _lookup(self.config.tasks, task.name))
+        return [
+            data.to_row(
+                sample,
+                task=task,
+                profile=profile,
+                instruction=self.config.instruction,
+                options=options,
+            )
+            for sample in samples
+        ]
+
+    def eval_split(self, task: TaskSpec) -> Split:
+        """Return the split on which the task is evaluated."""
+        own = _lookup(self.config.tasks, task.name)
+        return (own.eval_split if own is not None else None) or self.config.eval.split
+
+    def weights(self) -> dict[str, float] | None:
+        """Return the tasks' shares of rows, or `None` where the configuration names none."""
+        named = {task.name: _lookup(self.config.tasks, task.name) for task in self.tasks}
+        given = {name: own.weight for name, own in named.items() if own and own.weight is not None}
+        return given or None
+
+    def plan(self, sizes: Mapping[str, int], *, n: int) -> list[tuple[str, int]]:
+        """Return `n` (task, row number) pairs: the mixture of this stage."""
+        weights = self.weights()
+        if weights is not None:
+            weights = {name: weights.get(name, 1.0) for name in sizes}
+        return mixture.plan(sizes, weights=weights, n=n, seed=self.config.seed + self.index)
+
+    def trl_arguments(self, *, on_cpu: bool) -> dict[str, Any]:
+        """Return what the engine sets in every trainer's arguments."""
+        return {
+            "output_dir": str(self.folder / "checkpoints"),
+            "seed": self.config.seed,
+            "remove_unused_columns": False,
+            "report_to": self.settings.trainer.get("report_to", "none"),
+            "disable_tqdm": True,
+            "use_cpu": on_cpu,
+            "dataloader_pin_memory": not on_cpu,
+            "save_strategy": "steps",
+        }
+
+    def bar(self, title: str, total: int) -> Bar | None:
+        """Return a progress bar on the main process, `None` elsewhere."""
+        return Bar(title, total=total) if self.is_main else None
+
+
+def steps(settings: Any, *, rows: int, per_step: int) -> int:
+    """Return the optimiser steps of a stage: as configured, or its epochs over `rows`."""
+    if settings.steps is not None:
+        return int(settings.steps)
+    return max(1, math.ceil(settings.epochs * rows / per_step))
+
+
+def parse_options(cls: type | None, own: Any) -> Any:
+    """Return an instance of a spec's `options` class from the configuration's table, or `None`."""
+    if cls is None:
+        return None
+    return TypeAdapter(cls).validate_python(dict(own.options) if own is not None else {})
+
+
+def _lookup(table: Mapping[str, Any], name: str) -> Any:
+    """Return the entry of a name or of its nearest prefix (`xbd/detect`, then `xbd`)."""
+    while name:
+        if name in table:
+            return table[name]
+        name = name.rpartition("/")[0]
+    return None

@@ -1,0 +1,171 @@
+"""The process of one stage: `python -m geovlm.engine.worker --run DIR --stage N [--resume]`.
+
+Exit status 0: done. 2: the request was impossible, 1: the work failed; both end with one line
+`error: …` on standard error. Anything else is a bug, with its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from transformers.utils import logging as transformers_logging
+
+from geovlm import registry, rewards
+from geovlm.config import RunConfig
+from geovlm.engine import data, evaluate, grpo, model, probe, sft
+from geovlm.engine.images import ImageCache
+from geovlm.engine.stage import Stage
+from geovlm.errors import ConfigError, GeoVLMError, RunFailedError
+from geovlm.rundir import RunDir
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one stage; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="geovlm.engine.worker")
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--stage", required=True, help="a number, or eval")
+    parser.add_argument("--resume", action="store_true")
+    args = parser.parse_args(argv)
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()
+    try:
+        work(RunDir(args.run), stage=args.stage, resume=args.resume)
+    except GeoVLMError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+def work(run: RunDir, *, stage: str, resume: bool) -> None:
+    """Do what the stage's kind asks for, and write `done.json` last.
+
+    Raises:
+        RunFailedError: fewer processes were started than the run asks for.
+        GeoVLMError: whatever the stage finds impossible.
+    """
+    started = time.monotonic()
+    resolved = run.read_resolved()
+    config = RunConfig.model_validate(resolved["config"])
+    state = PartialState(cpu=model.device(config) == "cpu")
+    index = -1 if stage == "eval" else int(stage)
+    expected = resolved["world_sizes"][stage]
+    if state.num_processes != expected:
+        raise RunFailedError(
+            f"stage {stage} runs on {state.num_processes} processes, {expected} were asked for",
+            hint="the launcher did not start all ranks; see accelerate.yaml in the stage's folder",
+        )
+    if state.device.type == "cpu":
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    current = Stage(
+        run=run,
+        config=config,
+        registry=registry.load(),
+        index=index,
+        task_names=tuple(resolved["task_names"]),
+        data_roots={name: Path(root) for name, root in resolved["data_roots"].items()},
+        cache=ImageCache(),
+        rank=state.process_index,
+        world_size=state.num_processes,
+    )
+    if index == -1:
+        loaded = model.load(model.source(config.model), config, registry=current.registry)
+        evaluate.evaluate(current, loaded, name="base")
+        return
+    first = index == 0
+    if first:
+        check(current)
+    steps = _stage(current, resume=resume)
+    if current.is_main:
+        run.write_json(
+            current.folder / "done.json",
+            {
+                "kind": config.stages[index].kind,
+                "steps": steps,
+                "seconds": round(time.monotonic() - started, 1),
+                "world_size": state.num_processes,
+                "images_opened": current.cache.opened,
+            },
+        )
+    state.wait_for_everyone()
+
+
+def check(stage: Stage) -> None:
+    """Find what would stop a later stage, before the first one trains.
+
+    Builds every stage's trainer arguments, validates the reward options, and measures every row.
+
+    Raises:
+        ConfigError: TRL refuses the `trainer` table of a stage; names the stage.
+        DataError: a prompt does not fit into the model.
+    """
+    config = stage.config
+    on_cpu = model.device(config) == "cpu"
+    rewards.validate_options(config.reward_options)
+    for index, settings in enumerate(config.stages):
+        if settings.kind == "probe":
+            continue
+        build = sft.arguments if settings.kind == "sft" else grpo.arguments
+        each = Stage(**{**vars(stage), "index": index})
+        try:
+            build(each, max_steps=max(1, settings.steps or 1), on_cpu=on_cpu)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"stages.{index}.trainer: {str(error).splitlines()[0]}",
+                hint=f"it takes the arguments of trl.{settings.kind.upper()}Config",
+            ) from error
+    source = model.source(config.model)
+    loaded = model.load(source, config, registry=stage.registry)
+    tokenizer = loaded.processor.tokenizer
+    factor = loaded.profile.size_factor
+
+    def count(row: data.Row) -> int:
+        visual = sum((w // factor) * (h // factor) + 2 for w, h in row.input_sizes)
+        return visual + len(tokenizer(row.question + data.gold(row))["input_ids"]) + 12
+
+    limit = model.max_positions(loaded.model, tokenizer)
+    for name in stage.task_names:
+        task = stage.registry.task(name)
+        rows = stage.rows(task, split="train", profile=loaded.profile)
+        rows += stage.rows(task, split=stage.eval_split(task), profile=loaded.profile)
+        data.audit_lengths(rows, count_tokens=count, limit=limit)
+
+
+def _stage(stage: Stage, *, resume: bool) -> int:
+    """Train or probe, with the evaluations that belong to it; returns the number of steps."""
+    config, index = stage.config, stage.index
+    start = _start(stage)
+    kind = config.stages[index].kind
+    if kind == "probe":
+        return probe.run(stage, start=start)
+    trains_first = all(each.kind == "probe" for each in config.stages[:index])
+    if trains_first and config.eval.base:
+        loaded = model.load(start, config, registry=stage.registry)
+        evaluate.evaluate(stage, loaded, name="base")
+        del loaded
+    finished = stage.folder / "model"
+    steps = 0
+    if not finished.is_dir():
+        train = sft.train if kind == "sft" else grpo.train
+        steps = train(stage, start=start, resume=resume)
+    loaded = model.load(str(finished), config, registry=stage.registry)
+    evaluate.evaluate(stage, loaded, name=kind)
+    return steps
+
+
+def _start(stage: Stage) -> str:
+    """Return the weights that this stage begins with: the latest trained ones, else the run's."""
+    for index in range(stage.index - 1, -1, -1):
+        folder = stage.run.stage(index) / "model"
+        if folder.is_dir():
+            return str(folder)
+    return model.source(stage.config.model)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
