@@ -21,6 +21,7 @@ MAX_CHARS = 20_000
 """Longer text is cut before it is parsed."""
 
 _TAG = re.compile(r"</?(?:think|answer)>")
+_SIGNED = re.compile(r"-?\.?[0-9]")
 _NUMBER = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?|[-+]?\.[0-9]+")
 _WORD = re.compile(r"\w+")
 _SPACE = re.compile(r"\s+")

@@ -1,11 +1,16 @@
-"""Boxes: frames, text, overlap. One representation inside, converted at the border.
+"""Boxes: stored pixels on our side, the model's frame on the other, and IoU between them.
 
-Inside, a box is in pixels of the stored image, x to the right, y down, half-open. What a model reads
-and writes is in its family's frame (`ModelProfile.box_frame`). With several images a box belongs to
-the last one.
+A `Box` is `x0, y0, x1, y1` in pixels of the stored image, x to the right, y down, half-open. A
+rotated box (RBB) gives the corners *before* rotation about its own centre, and the angle in
+degrees; a positive angle turns x towards y, clockwise on screen. Angles that differ by 180 mean
+the same box. An axis-aligned box (HBB) has angle 0.
 
-Rotated boxes: `x0, y0, x1, y1` describe the box before it is turned about its own centre by
-`angle_deg` degrees, positive clockwise on the screen.
+A model speaks another frame (`ModelProfile.box_frame`), always of the LAST image:
+`input_pixels` are pixels of the image after the processor's resize, `norm1000`, `norm100` and
+`norm1` are shares of width and height. Text that a model reads or writes is in that frame;
+everything else in GeoVLM is in stored pixels, and `write` and `parse` are the only border. The
+angle is not touched by a change of frame: a resize that changes the aspect ratio (by a few percent
+in smart resizing) shears a rotated box, and the four numbers scale as the unrotated corners.
 """
 
 from __future__ import annotations
@@ -13,30 +18,27 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from geovlm.answers import MAX_CHARS
 from geovlm.api import ModelProfile, Size
 from geovlm.errors import DataError
 
 if TYPE_CHECKING:
     from shapely import Polygon
 
-MAX_CHARS = 20_000
-MAX_ASPECT = 200
-"""Longest side over shortest side that the Qwen processors accept."""
-
-_UNITS = {"norm1000": 1000.0, "norm100": 100.0, "norm1": 1.0}
-_FINE = 1 / 20
-"""A unit that is coarser than this share of a box's shorter side gets a decimal."""
-_VALUE = r"[-+]?[0-9]{1,9}(?:\.[0-9]{1,9})?"
-_LIST = re.compile(rf"[\[(]\s*({_VALUE}(?:\s*,\s*{_VALUE}){{3,4}})\s*[\])]")
-_GEOCHAT = re.compile(rf"\{{((?:\s*<\s*{_VALUE}\s*>){{4}})\s*(?:\|\s*<\s*({_VALUE})\s*>)?\s*\}}")
-_NUMBER = re.compile(_VALUE)
+_RESOLVED_PX = 14.0  # one patch of Qwen2.5-VL's vision tower
+_FULL = {"norm1000": 1000.0, "norm100": 100.0, "norm1": 1.0}
+_NUMBER = re.compile(r"[-+]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][-+]?[0-9]++)?")
+_GROUP = re.compile(
+    r"\[([^\[\]{}()<>]*+)\]"  # [a, b, c, d] and [a, b, c, d, angle], also inside JSON
+    r"|\{((?:<[^\[\]{}()<>]*+>\|?){4,5})\}"  # GeoChat {<a><b><c><d>|<t>}
+    r"|\(([^\[\]{}()<>]*+)\)\s*+,?\s*+\(([^\[\]{}()<>]*+)\)"  # Qwen2-VL (a,b),(c,d)
+)
 
 
 class Box(NamedTuple):
-    """A box in pixels of the stored image."""
+    """Pixels of the stored image, y down, half-open; degrees clockwise on screen."""
 
     x0: float
     y0: float
@@ -46,7 +48,7 @@ class Box(NamedTuple):
 
 
 class HasSizes(Protocol):
-    """What the conversion needs: prompts, rewards and metrics all have it."""
+    """What a change of frame needs: every context of `geovlm.api` has it."""
 
     @property
     def profile(self) -> ModelProfile:
@@ -64,240 +66,302 @@ class HasSizes(Protocol):
         ...
 
 
+# -- frames ---------------------------------------------------------------------------------------
+
+
 def input_size(
     size: Size, *, profile: ModelProfile, min_pixels: int = 0, max_pixels: int | None = None
 ) -> Size:
-    """Return the size at which the model sees an image: the Qwen processors' resize, exactly.
+    """Size of an image after the processor's resize, equal to `smart_resize` of transformers.
 
-    Sides become multiples of the profile's factor, the area is kept between its limits, the aspect
-    as near as that allows.
+    Sides become multiples of `profile.size_factor`, the area stays within the limits, the aspect
+    ratio is kept as nearly as that allows. Follows
+    transformers.models.qwen2_vl.image_processing_pil_qwen2_vl.smart_resize, 5.23.
 
     Args:
-        size: width and height of the stored image.
-        profile: factor and limits.
-        min_pixels: raises the profile's lower limit, up to its upper one.
-        max_pixels: lowers the profile's upper limit.
+        size: Width and height of the stored image, pixels.
+        profile: The model family.
+        min_pixels: Raises the profile's lower limit.
+        max_pixels: Replaces the profile's upper limit; the upper limit is tested first.
 
     Raises:
-        DataError: one side is more than 200 times the other.
+        DataError: One side is more than 200 times the other, or a side is not positive.
     """
     width, height = size
-    if max(width, height) > MAX_ASPECT * min(width, height):
+    if min(size) < 1 or max(size) / min(size) > 200:
         raise DataError(
-            f"an image of {width}x{height} px is more than {MAX_ASPECT} times longer than wide",
-            hint="crop or tile it",
+            f"an image of {width} x {height} px cannot be shown to the model",
+            hint="sides must be positive and at most 200 times each other; tile or skip the image",
         )
-    most = profile.max_pixels if max_pixels is None else min(profile.max_pixels, max_pixels)
-    least = min(max(profile.min_pixels, min_pixels), most)
     factor = profile.size_factor
-    rounded_height = max(factor, round(height / factor) * factor)
-    rounded_width = max(factor, round(width / factor) * factor)
-    if rounded_height * rounded_width > most:
-        beta = math.sqrt(height * width / most)
-        rounded_height = max(factor, math.floor(height / beta / factor) * factor)
-        rounded_width = max(factor, math.floor(width / beta / factor) * factor)
-    elif rounded_height * rounded_width < least:
-        beta = math.sqrt(least / (height * width))
-        rounded_height = math.ceil(height * beta / factor) * factor
-        rounded_width = math.ceil(width * beta / factor) * factor
-    return rounded_width, rounded_height
+    low = max(profile.min_pixels, min_pixels)
+    high = profile.max_pixels if max_pixels is None else max_pixels
+    new = round(width / factor) * factor, round(height / factor) * factor
+    if new[0] * new[1] > high:
+        shrink = math.sqrt((height * width) / high)
+        return (
+            max(factor, math.floor(width / shrink / factor) * factor),
+            max(factor, math.floor(height / shrink / factor) * factor),
+        )
+    if new[0] * new[1] < low:
+        grow = math.sqrt(low / (height * width))
+        return (
+            math.ceil(width * grow / factor) * factor,
+            math.ceil(height * grow / factor) * factor,
+        )
+    return new
 
 
 def to_frame(
-    box: Sequence[float], *, profile: ModelProfile, image_size: Size, input_size: Size
+    box: Box | Sequence[float], *, profile: ModelProfile, image_size: Size, input_size: Size
 ) -> tuple[float, ...]:
-    """Return the four numbers of a box in the model's frame, not rounded."""
-    per_x, per_y = _scale(profile, image_size=image_size, input_size=input_size)
-    return (box[0] * per_x, box[1] * per_y, box[2] * per_x, box[3] * per_y)
+    """The box in the model's frame, unrounded: 4 numbers, or 5 if the profile speaks of angles."""
+    x, y = _scale(profile, image_size, input_size)
+    x0, y0, x1, y1, angle = Box(*box)
+    corners = (x0 * x, y0 * y, x1 * x, y1 * y)
+    return (*corners, angle) if profile.box_angle else corners
 
 
 def from_frame(
     numbers: Sequence[float], *, profile: ModelProfile, image_size: Size, input_size: Size
 ) -> Box:
-    """Return the box of four or five numbers in the model's frame; the inverse of `to_frame`."""
-    per_x, per_y = _scale(profile, image_size=image_size, input_size=input_size)
-    angle = float(numbers[4]) if len(numbers) > 4 else 0.0
-    x0, y0, x1, y1 = numbers[:4]
-    return Box(x0 / per_x, y0 / per_y, x1 / per_x, y1 / per_y, angle)
+    """The inverse of `to_frame`: 4 or 5 numbers of the model's frame as stored pixels."""
+    x, y = _scale(profile, image_size, input_size)
+    x0, y0, x1, y1, angle = Box(*numbers)
+    return Box(x0 / x, y0 / y, x1 / x, y1 / y, angle)
 
 
-def write(found: Iterable[Sequence[float]], ctx: HasSizes) -> str:
-    """Write boxes as a model of this family says them: `[x0, y0, x1, y1], […]`; `none` for none.
+def write(boxes: Iterable[Box | Sequence[float]], ctx: HasSizes) -> str:
+    """Boxes as a model should write them: `[x0, y0, x1, y1], [...]`, or `none` for no box.
 
-    Numbers are integers, as the families use them; a box whose shorter side is under twenty units of
-    the frame gets one decimal, or small objects would be lost to rounding. A fifth number, the angle,
-    is written only if the profile speaks angles; otherwise a rotated box becomes its enclosing box.
+    Boxes are clipped to the image. A profile without angles gets the enclosing box of a rotated
+    one. Numbers are integers, as the families were trained, where that leaves the written box an
+    IoU of at least 0.9 with the true one; else the fewest decimals that do. An integer grid
+    guarantees 0.9 only for sides of 20 units and more: a 16 px object on a 2048 px image is 8 units
+    of 0..1000 wide. Objects smaller than 14 px as the model sees them are below one patch of its
+    vision tower; for them 0.5 is enough, finer digits would teach guessing. Angles are rounded to
+    whole degrees.
+
+    Raises:
+        DataError: A box has no area inside the image.
     """
+    profile, image_size, seen_size = ctx.profile, ctx.image_sizes[-1], ctx.input_sizes[-1]
     texts = []
-    for each in found:
-        box = Box(*each)
-        if box.angle_deg and not ctx.profile.box_angle:
-            box = enclosing(box)
-        numbers = to_frame(
-            box,
-            profile=ctx.profile,
-            image_size=ctx.image_sizes[-1],
-            input_size=ctx.input_sizes[-1],
+    for numbers in boxes:
+        box = Box(*numbers)
+        inside = _inside(box if profile.box_angle else enclosing(box), image_size)
+        if inside is None:
+            raise DataError(
+                f"box {tuple(box)} has no area inside its image of "
+                f"{image_size[0]} x {image_size[1]} px",
+                hint="leave it out when loading the data set, with LoadContext.skip",
+            )
+        framed = to_frame(inside, profile=profile, image_size=image_size, input_size=seen_size)
+        seen_px = min(
+            (inside.x1 - inside.x0) * seen_size[0] / image_size[0],
+            (inside.y1 - inside.y0) * seen_size[1] / image_size[1],
         )
-        texts.append(_write_one(numbers, box, ctx))
-    return ", ".join(texts) if texts else "none"
+        corners = _round(framed[:4], min_iou=0.9 if seen_px >= _RESOLVED_PX else 0.5)
+        texts.append(f"[{', '.join([*corners, *(str(round(angle)) for angle in framed[4:])])}]")
+    return ", ".join(texts) or "none"
 
 
 def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
-    """Return the boxes that a text holds, in pixels of the stored last image.
+    """The boxes that a model's text names, as pixels of the stored last image; never raises.
 
-    Reads `[a, b, c, d]` and `[a, b, c, d, angle]`, nested or juxtaposed, as they are or inside JSON
-    (`"bbox_2d"`), and GeoChat's `{<a><b><c><d>|<angle>}`. Numbers are in the model's frame. Boxes are
-    clipped to the image; what is empty then, or turned inside out, is dropped.
+    Reads `[a, b, c, d]` and `[a, b, c, d, angle]` separated by commas or white space, alone, in
+    lists, juxtaposed or inside JSON; GeoChat's `{<a><b><c><d>|<angle>}`; Qwen2-VL's `(a, b),(c, d)`.
+    Four numbers without brackets are no box. Angles are taken in our sense, clockwise.
+
+    Axis-aligned boxes are clipped to the image; a rotated box is kept as it is, as its corners
+    before rotation may lie outside, unless nothing of it can be inside. A box with x1 <= x0 or
+    y1 <= y0, before or after clipping, and a box with a number that is not finite are dropped.
 
     Args:
-        text: any text; never raises.
-        ctx: frame and sizes.
-        limit: at most so many boxes are read.
+        text: An answer; only the first `answers.MAX_CHARS` characters are read.
+        ctx: Where the sizes and the profile come from.
+        limit: At most so many boxes are returned, the first ones.
     """
-    if not ctx.image_sizes:
-        return ()
-    width, height = ctx.image_sizes[-1]
-    per_x, per_y = _scale(
-        ctx.profile, image_size=ctx.image_sizes[-1], input_size=ctx.input_sizes[-1]
-    )
-    boxes = []
-    for numbers in _numbers(text[:MAX_CHARS])[:limit]:
-        x0 = min(max(numbers[0] / per_x, 0.0), width)
-        y0 = min(max(numbers[1] / per_y, 0.0), height)
-        x1 = min(max(numbers[2] / per_x, 0.0), width)
-        y1 = min(max(numbers[3] / per_y, 0.0), height)
-        if x1 > x0 and y1 > y0:
-            boxes.append(Box(x0, y0, x1, y1, numbers[4] if len(numbers) > 4 else 0.0))
-    return tuple(boxes)
+    image_size, seen_size = ctx.image_sizes[-1], ctx.input_sizes[-1]
+    found: list[Box] = []
+    for match in _GROUP.finditer(text[:MAX_CHARS]):
+        if len(found) >= limit:
+            break
+        numbers = _numbers(match)
+        if numbers is None:
+            continue
+        box = from_frame(numbers, profile=ctx.profile, image_size=image_size, input_size=seen_size)
+        inside = _inside(box, image_size)
+        if inside is not None:
+            found.append(inside)
+    return tuple(found)
 
 
-def strip(text: str) -> str:
-    """Return the text without its boxes, white space collapsed."""
-    return " ".join(_GEOCHAT.sub(" ", _LIST.sub(" ", text[:MAX_CHARS])).split())
+def target_boxes(target: Mapping[str, object]) -> tuple[Box, ...]:
+    """The boxes of `target["boxes"]`, stored pixels, 4 or 5 numbers each; none if absent."""
+    listed = target.get("boxes") or ()
+    return tuple(Box(*map(float, numbers)) for numbers in listed)  # type: ignore[attr-defined]
 
 
-def target_boxes(target: Mapping[str, Any]) -> tuple[Box, ...]:
-    """Return `target["boxes"]` as boxes; none if the target has no such field."""
-    return tuple(Box(*numbers) for numbers in target.get("boxes") or ())
+def geochat_box(numbers: Sequence[float], *, image_size: Size, sense: Literal["cw", "ccw"]) -> Box:
+    """A box of GeoChat's or EarthDial's text as stored pixels in our sense, not clipped.
 
+    The corners are percent of width and height *before* rotation. They are turned into pixels
+    first and rotated there: the annotations come from rectangles in pixels, and a rotation in
+    percent would shear every box of an image that is not square.
 
-def geochat_box(
-    numbers: Sequence[float], *, image_size: Size, sense: Literal["cw", "ccw"]
-) -> Box | None:
-    """Return the box of GeoChat's numbers, or `None` if it is empty.
+    The sense of the angle is contradictory in GeoChat's own code (facts as of its release):
+    `rotate_bbox`, which draws, turns counter-clockwise on screen, and so does EarthDial's scorer;
+    `bbox_and_angle_to_polygon`, which nothing calls, and the data's range (0, 90] of
+    cv2.minAreaRect say clockwise. Neither is a safe default, so the caller must choose.
 
-    The numbers are percent of the stored image's sides and degrees. They are converted to pixels
-    before the turn, because a turn in percent of unequal sides is no rotation. GeoChat's own code
-    contradicts itself about the sense (its drawing turns counter-clockwise on the screen, its unused
-    polygon helper clockwise), hence the argument.
+    Args:
+        numbers: x0, y0, x1, y1 in 0..100, and degrees if there is a fifth.
+        image_size: Size of the stored image.
+        sense: Which way a positive angle turns on screen.
     """
-    width, height = image_size
-    x0, x1 = numbers[0] * width / 100, numbers[2] * width / 100
-    y0, y1 = numbers[1] * height / 100, numbers[3] * height / 100
-    if x1 <= x0 or y1 <= y0:
-        return None
-    angle = float(numbers[4]) if len(numbers) > 4 else 0.0
-    return Box(x0, y0, x1, y1, angle if sense == "cw" else -angle)
+    x0, y0, x1, y1, angle = Box(*numbers)
+    x, y = image_size[0] / 100, image_size[1] / 100
+    return Box(x0 * x, y0 * y, x1 * x, y1 * y, angle if sense == "cw" or not angle else -angle)
 
 
-def iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two axis-aligned boxes, in [0, 1]; angles are not looked at."""
-    wide = min(a[2], b[2]) - max(a[0], b[0])
-    high = min(a[3], b[3]) - max(a[1], b[1])
-    if wide <= 0 or high <= 0:
-        return 0.0
-    both = wide * high
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both
-    return min(1.0, both / union) if union > 0 else 0.0
-
-
-def polygon(box: Box) -> Polygon:
-    """Return the rotated box as a polygon, pixels."""
-    from shapely import box as rectangle
-    from shapely.affinity import rotate
-
-    flat = rectangle(box.x0, box.y0, box.x1, box.y1)
-    # shapely turns counter-clockwise with y up; with y down the same turn looks clockwise
-    return rotate(flat, box.angle_deg, origin="center")
-
-
-def rotated_iou(a: Box, b: Box) -> float:
-    """Intersection over union of two rotated boxes, in [0, 1]."""
-    one, other = polygon(a), polygon(b)
-    union = one.union(other).area
-    return min(1.0, one.intersection(other).area / union) if union > 0 else 0.0
+# -- geometry -------------------------------------------------------------------------------------
 
 
 def enclosing(box: Box) -> Box:
-    """Return the smallest axis-aligned box around a rotated one."""
-    if not box.angle_deg:
-        return box
-    turn = math.radians(box.angle_deg)
-    half_w, half_h = (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2
-    wide = abs(half_w * math.cos(turn)) + abs(half_h * math.sin(turn))
-    high = abs(half_w * math.sin(turn)) + abs(half_h * math.cos(turn))
+    """The smallest axis-aligned box around a rotated one; exact at multiples of 90 degrees."""
+    if not box.angle_deg % 180:
+        return drop_angle(box)
+    sin, cos = _sin_cos(box.angle_deg)
     x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
-    return Box(x - wide, y - high, x + wide, y + high)
+    width, height = (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2
+    half_x = abs(width * cos) + abs(height * sin)
+    half_y = abs(width * sin) + abs(height * cos)
+    return Box(x - half_x, y - half_y, x + half_x, y + half_y)
 
 
 def drop_angle(box: Box) -> Box:
-    """Return the box as if it had not been rotated."""
+    """The four numbers alone: wrong for elongated objects, but what some evaluations do."""
     return box._replace(angle_deg=0.0)
 
 
-def match(
-    truth: Sequence[Sequence[float]], predicted: Sequence[Sequence[float]]
-) -> list[tuple[int, int, float]]:
-    """Match one-to-one for the largest sum of IoUs; returns (truth, predicted, IoU) with IoU > 0.
+def corners(box: Box) -> tuple[tuple[float, float], ...]:
+    """The four corners after rotation, clockwise on screen from the one that was top left."""
+    sin, cos = _sin_cos(box.angle_deg)
+    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    width, height = (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2
+    unrotated = ((-width, -height), (width, -height), (width, height), (-width, height))
+    return tuple((x + dx * cos - dy * sin, y + dx * sin + dy * cos) for dx, dy in unrotated)
 
-    Rotated boxes are compared as rotated boxes.
+
+def iou(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
+    """Intersection over union of the axis-aligned hulls, in [0, 1].
+
+    0 for boxes that only touch and for a box without area. Ignore angles by `drop_angle` first.
+    """
+    a, b = enclosing(Box(*a)), enclosing(Box(*b))
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    if width <= 0 or height <= 0:
+        return 0.0
+    area_a, area_b = (a.x1 - a.x0) * (a.y1 - a.y0), (b.x1 - b.x0) * (b.y1 - b.y0)
+    union = area_a + area_b - width * height
+    return min(1.0, width * height / union) if union > 0 else 0.0
+
+
+def rotated_iou(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
+    """Intersection over union of the rotated boxes themselves, in [0, 1].
+
+    Equal to `iou` for axis-aligned boxes. Descriptions of the same rectangle (angles that differ
+    by 180, or sides exchanged with 90) tie at 1 up to rounding; boxes that only touch and boxes
+    without area give 0.
+    """
+    first, second = _polygon(Box(*a)), _polygon(Box(*b))
+    if first.area <= 0 or second.area <= 0:
+        return 0.0
+    shared = first.intersection(second).area
+    union = first.area + second.area - shared
+    return float(min(1.0, max(0.0, shared / union)))
+
+
+def match(
+    truth: Sequence[Box], predicted: Sequence[Box], *, rotated: bool = False
+) -> list[tuple[int, int, float]]:
+    """One-to-one pairs (truth index, predicted index, IoU > 0) of maximal summed IoU.
+
+    In order of the truth. Where several pairings reach the same sum, which one is taken is not
+    specified, but it is always the same for the same input. Unmatched boxes appear in no pair.
+
+    Args:
+        truth: Stored pixels.
+        predicted: Stored pixels.
+        rotated: Compare the rotated boxes, not their axis-aligned hulls.
     """
     if not truth or not predicted:
         return []
+    import numpy
     from scipy.optimize import linear_sum_assignment
 
-    table = [[overlap(a, b) for b in predicted] for a in truth]
-    rows, columns = linear_sum_assignment(table, maximize=True)
-    pairs = ((int(i), int(j), table[i][j]) for i, j in zip(rows, columns, strict=True))
-    return [pair for pair in pairs if pair[2] > 0]
-
-
-def overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return the IoU of two boxes, through polygons only if one of them is rotated."""
-    if (len(a) > 4 and a[4]) or (len(b) > 4 and b[4]):
-        return rotated_iou(Box(*a), Box(*b))
-    return iou(a, b)
-
-
-def _scale(profile: ModelProfile, *, image_size: Size, input_size: Size) -> tuple[float, float]:
-    """Return units of the model's frame per pixel of the stored image, along x and y."""
-    if profile.box_frame == "input_pixels":
-        return input_size[0] / image_size[0], input_size[1] / image_size[1]
-    unit = _UNITS[profile.box_frame]
-    return unit / image_size[0], unit / image_size[1]
-
-
-def _write_one(numbers: Sequence[float], box: Box, ctx: HasSizes) -> str:
-    shorter = min(numbers[2] - numbers[0], numbers[3] - numbers[1])
-    frame = ctx.profile.box_frame
-    if frame == "norm1":
-        texts = [f"{value:.4f}" for value in numbers]
-    elif frame != "input_pixels" and shorter * _FINE < 1:
-        texts = [f"{value:.1f}".removesuffix(".0") for value in numbers]
-    else:
-        texts = [str(round(value)) for value in numbers]
-    if ctx.profile.box_angle:
-        texts.append(str(round(box.angle_deg)))
-    return f"[{', '.join(texts)}]"
-
-
-@lru_cache(maxsize=8192)
-def _numbers(text: str) -> tuple[tuple[float, ...], ...]:
-    """Return the groups of four or five numbers that a text holds, in order, unconverted."""
-    found = [(m.start(), m.group(1)) for m in _LIST.finditer(text)]
-    found += [
-        (m.start(), f"{m.group(1)} {m.group(2) or ''}") for m in _GEOCHAT.finditer(text)
+    overlap = rotated_iou if rotated else iou
+    values = numpy.array([[overlap(box, other) for other in predicted] for box in truth])
+    rows, columns = linear_sum_assignment(values, maximize=True)
+    return [
+        (int(row), int(column), float(values[row, column]))
+        for row, column in zip(rows, columns, strict=True)
+        if values[row, column] > 0
     ]
-    found.sort()
-    return tuple(tuple(float(v) for v in _NUMBER.findall(group)) for _, group in found)
+
+
+def _scale(profile: ModelProfile, image_size: Size, input_size: Size) -> tuple[float, float]:
+    full = _FULL.get(profile.box_frame)
+    width, height = input_size if full is None else (full, full)
+    return width / image_size[0], height / image_size[1]
+
+
+def _inside(box: Box, size: Size) -> Box | None:
+    """The box clipped to the image, a rotated one unclipped; `None` if nothing is left."""
+    if not all(map(math.isfinite, box)) or box.x1 <= box.x0 or box.y1 <= box.y0:
+        return None
+    hull = enclosing(box)
+    clipped = Box(
+        max(hull.x0, 0.0), max(hull.y0, 0.0), min(hull.x1, size[0]), min(hull.y1, size[1])
+    )
+    if clipped.x1 <= clipped.x0 or clipped.y1 <= clipped.y0:
+        return None
+    return box if box.angle_deg % 180 else clipped
+
+
+def _round(framed: Sequence[float], *, min_iou: float) -> list[str]:
+    """The four numbers with the fewest decimals (0..4) that keep the IoU."""
+    texts: list[str] = []
+    for decimals in range(5):
+        texts = [f"{value + 0.0:.{decimals}f}" for value in framed]
+        if iou(Box(*framed), Box(*map(float, texts))) >= min_iou:
+            break
+    return texts
+
+
+def _numbers(match: re.Match[str]) -> tuple[float, ...] | None:
+    plain, geochat, first, second = match.groups()
+    if plain is not None:
+        text, counts = plain, (4, 5)
+    elif geochat is not None:
+        text, counts = re.sub(r"[<>|]+", " ", geochat), (4, 5)
+    else:
+        text, counts = f"{first},{second}", (4,)
+    parts = text.replace(",", " ").split()
+    if len(parts) not in counts or not all(map(_NUMBER.fullmatch, parts)):
+        return None
+    return tuple(map(float, parts))
+
+
+def _sin_cos(angle_deg: float) -> tuple[float, float]:
+    exact = {0.0: (0.0, 1.0), 90.0: (1.0, 0.0), 180.0: (0.0, -1.0), 270.0: (-1.0, 0.0)}
+    turn = angle_deg % 360
+    return exact.get(turn) or (math.sin(math.radians(turn)), math.cos(math.radians(turn)))
+
+
+def _polygon(box: Box) -> Polygon:
+    from shapely import Polygon
+
+    return Polygon(corners(box))
