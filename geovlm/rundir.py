@@ -1,0 +1,162 @@
+"""The folder of a run: where everything lies, atomic writes, reading.
+
+```text
+resolved.json      configuration, tasks, data folders, processes per stage
+environment.json   versions, plugins, data checksums, prompt hashes
+stages/0-sft/      accelerate.yaml, stderr.txt, log.jsonl, completions.jsonl, model/, done.json
+eval/sft/          one <task>.jsonl per task, with / in the name written as __
+metrics.json       scores per task and stage, wall seconds per stage
+report.html
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geovlm.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A run directory; nothing is created before the first write."""
+
+    path: Path
+
+    @property
+    def resolved(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "resolved.json"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, plugins, data checksums, prompt hashes."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """All scores of the run."""
+        return self.path / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """The report for people."""
+        return self.path / "report.html"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run was ever begun here."""
+        return self.resolved.is_file()
+
+    def stage(self, index: int) -> Path:
+        """Return the folder of a stage by its position; `stages/eval` for -1."""
+        if index == -1:
+            return self.path / "stages" / "eval"
+        folders: list[str] = self.read_resolved()["stage_folders"]
+        return self.path / "stages" / folders[index]
+
+    def is_done(self, index: int) -> bool:
+        """Whether a stage was finished: `done.json` is written last."""
+        return (self.stage(index) / "done.json").is_file()
+
+    def eval_file(self, task: str, stage: str) -> Path:
+        """Return the file of one task's scored answers after a stage (`base`, `sft`, `grpo`)."""
+        return self.path / "eval" / stage / f"{task.replace('/', '__')}.jsonl"
+
+    def read_resolved(self) -> dict[str, Any]:
+        """Return `resolved.json`.
+
+        Raises:
+            ConfigError: the folder is not a run.
+        """
+        if not self.is_run:
+            raise ConfigError(
+                f"{self.path} is not a run directory: it has no resolved.json",
+                hint="give the folder that 'geovlm run' wrote",
+            )
+        return read_json(self.resolved)
+
+    def read_metrics(self) -> dict[str, Any]:
+        """Return `metrics.json`; the empty frame where nothing was scored yet."""
+        if not self.metrics.is_file():
+            return {"tasks": {}, "seconds": {}}
+        return read_json(self.metrics)
+
+    def has_metrics(self, task: str, stage: str) -> bool:
+        """Whether the task was already scored after the stage."""
+        return stage in self.read_metrics()["tasks"].get(task, {}).get("stages", {})
+
+    def write_metrics(
+        self, task: str, stage: str, *, primary: str, entry: Mapping[str, Any]
+    ) -> None:
+        """Add one task's scores after one stage; what was there for the pair is replaced."""
+        metrics = self.read_metrics()
+        own = metrics["tasks"].setdefault(task, {"primary": primary, "stages": {}})
+        own["stages"][stage] = dict(entry)
+        self.write_json(self.metrics, metrics)
+
+    def add_seconds(self, stage: str, seconds: float) -> None:
+        """Add wall time to a stage; the parts of an interrupted stage sum up."""
+        metrics = self.read_metrics()
+        before = metrics["seconds"].get(stage, 0.0)
+        metrics["seconds"][stage] = round(before + seconds, 1)
+        self.write_json(self.metrics, metrics)
+
+    def write_eval(self, task: str, stage: str, lines: Sequence[str]) -> None:
+        """Write one task's scored answers, one JSON object per line."""
+        self.write_text(self.eval_file(task, stage), "".join(f"{line}\n" for line in lines))
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Write JSON so that the file is whole or not there."""
+        self.write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a text file so that it is whole or as it was before; makes its folder."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with scratch.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        DataError: the file cannot be read as JSON; names it.
+    """
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", hint="was it edited by hand?") from error
+    return value
+
+
+def default_output(task_names: Sequence[str], *, parent: Path = Path("runs")) -> Path:
+    """Return `runs/<tasks joined by _>`, with -2, -3, … where that is taken."""
+    return _series(task_names, parent=parent)[-1]
+
+
+def latest_output(task_names: Sequence[str], *, parent: Path = Path("runs")) -> Path | None:
+    """Return the newest folder that `default_output` gave to these tasks, or `None`."""
+    taken = _series(task_names, parent=parent)[:-1]
+    return taken[-1] if taken else None
+
+
+def _series(task_names: Sequence[str], *, parent: Path) -> list[Path]:
+    """Return the taken folders in order, and the first free one at the end."""
+    base = "_".join(name.replace("/", "-") for name in task_names)[:120] or "run"
+    series = [parent / base]
+    while series[-1].exists():
+        series.append(parent / f"{base}-{len(series) + 1}")
+    return series
