@@ -230,7 +230,11 @@ def _table_at(loc: Sequence[int | str]) -> type[BaseModel] | None:
 
     first = loc[0] if loc else ""
     if first == "stages":
-        kinds = {"sft": config.SftStage, "probe": config.ProbeStage, "grpo": config.GrpoStage}
+        kinds: dict[str, type[BaseModel]] = {
+            "sft": config.SftStage,
+            "probe": config.ProbeStage,
+            "grpo": config.GrpoStage,
+        }
         return kinds.get(str(loc[2])) if len(loc) > 2 else None
     tables: dict[str, type[BaseModel]] = {
         "tasks": config.TaskConfig,
