@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shapely import Polygon
 
 _RESOLVED_PX = 14.0  # one patch of Qwen2.5-VL's vision tower
+_FAR = 1e9  # no image is that large; keeps sums and products of hostile numbers finite
 _FULL = {"norm1000": 1000.0, "norm100": 100.0, "norm1": 1.0}
 _NUMBER = re.compile(r"[-+]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][-+]?[0-9]++)?")
 _GROUP = re.compile(
@@ -170,12 +171,14 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
     """The boxes that a model's text names, as pixels of the stored last image; never raises.
 
     Reads `[a, b, c, d]` and `[a, b, c, d, angle]` separated by commas or white space, alone, in
-    lists, juxtaposed or inside JSON; GeoChat's `{<a><b><c><d>|<angle>}`; Qwen2-VL's `(a, b),(c, d)`.
+    lists, juxtaposed or inside JSON; GeoChat's `{<a><b><c><d>|<angle>}`; Qwen2-VL's
+    `(a, b),(c, d)`.
     Four numbers without brackets are no box. Angles are taken in our sense, clockwise.
 
     Axis-aligned boxes are clipped to the image; a rotated box is kept as it is, as its corners
     before rotation may lie outside, unless nothing of it can be inside. A box with x1 <= x0 or
-    y1 <= y0, before or after clipping, and a box with a number that is not finite are dropped.
+    y1 <= y0, before or after clipping, is dropped, and so is one with a number that is not finite
+    or, in stored pixels, beyond 1e9.
 
     Args:
         text: An answer; only the first `answers.MAX_CHARS` characters are read.
@@ -320,7 +323,7 @@ def _scale(profile: ModelProfile, image_size: Size, input_size: Size) -> tuple[f
 
 def _inside(box: Box, size: Size) -> Box | None:
     """The box clipped to the image, a rotated one unclipped; `None` if nothing is left."""
-    if not all(map(math.isfinite, box)) or box.x1 <= box.x0 or box.y1 <= box.y0:
+    if not all(abs(value) < _FAR for value in box) or box.x1 <= box.x0 or box.y1 <= box.y0:
         return None
     hull = enclosing(box)
     clipped = Box(
@@ -343,14 +346,9 @@ def _round(framed: Sequence[float], *, min_iou: float) -> list[str]:
 
 def _numbers(match: re.Match[str]) -> tuple[float, ...] | None:
     plain, geochat, first, second = match.groups()
-    if plain is not None:
-        text, counts = plain, (4, 5)
-    elif geochat is not None:
-        text, counts = re.sub(r"[<>|]+", " ", geochat), (4, 5)
-    else:
-        text, counts = f"{first},{second}", (4,)
-    parts = text.replace(",", " ").split()
-    if len(parts) not in counts or not all(map(_NUMBER.fullmatch, parts)):
+    text = f"{first},{second}" if first is not None else plain or geochat or ""
+    parts = re.sub(r"[,<>|]", " ", text).split()
+    if not 4 <= len(parts) <= 5 or not all(map(_NUMBER.fullmatch, parts)):
         return None
     return tuple(map(float, parts))
 

@@ -1,153 +1,231 @@
-"""Pixels: any image that a data set may hold, as the RGB picture that a model sees.
+"""References to images, as RGB pictures: ordinary files through Pillow, bands through rasterio.
 
-`Path`s are read with Pillow, `Raster`s band by band, by name, with rasterio.
+What has an agreed appearance is shown: 8-bit grey and colour, palettes, CMYK, bi-level; where it is
+transparent it is black, as where there are no data. What has none is refused with the way out: 16-bit
+and floating-point values need a stated range, more than four bands a choice of three, and both are
+what `geovlm.api.Raster` says. An error names the file.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from geovlm.api import Json, Raster, Size
 from geovlm.errors import DataError
 
-_EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+_USE_RASTER = "declare the image as geovlm.api.Raster with bands, low and high"
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
 
-def open_image(image: Path | Raster) -> Image.Image:
-    """Return the image as RGB, 8 bit per band.
+def open_image(ref: Path | Raster) -> Image.Image:
+    """The picture in mode RGB, decoded.
 
-    Palettes and greys are expanded, transparency is laid on black. A file of 16-bit or float values
-    has no natural brightness and is refused: name its bands in a `Raster`.
+    A `Raster` is stretched linearly, `low` to 0 and `high` to 255, values outside are clipped;
+    nodata and NaN are black, band by band. Bands of another size than the first are resampled
+    (bilinear) to it; band files are taken to cover the same ground.
 
     Raises:
-        DataError: the file is missing, empty, broken, or not 8 bit; names it.
+        DataError: The file is absent, empty, cut off, no image, too large (over 178 megapixels), or
+            has no agreed appearance; names the file.
     """
-    if isinstance(image, Raster):
-        return _open_raster(image)
+    if isinstance(ref, Raster):
+        return _open_raster(ref)
+    with _picture(ref) as image:
+        try:
+            image.load()
+        except _BROKEN as error:
+            raise DataError(
+                f"{ref}: the image is damaged or cut off: {error}", hint="copy the file again"
+            ) from error
+        if image.mode == "RGB" and "transparency" not in image.info:
+            return image.copy()
+        if image.has_transparency_data:
+            coloured = image.convert("RGBA")
+            black = Image.new("RGB", image.size)
+            black.paste(coloured, mask=coloured.getchannel("A"))
+            return black
+        return image.convert("RGB")
+
+
+def image_size(ref: Path | Raster) -> Size:
+    """Width and height in pixels, read from the header; of a `Raster`: of its first band.
+
+    Raises:
+        DataError: As `open_image`, except for damage behind the header.
+    """
+    if isinstance(ref, Raster):
+        path, index = _band(ref, ref.bands[0])
+        with _bands_file(path, index) as source:
+            return source.width, source.height
+    with _picture(ref) as image:
+        return image.size
+
+
+def encode(ref: Path | Raster) -> Json:
+    """The reference as JSON, paths absolute; `decode` gives it back."""
+    if not isinstance(ref, Raster):
+        return str(ref.absolute())
+    nodata = ref.nodata
+    return {
+        "files": {name: str(path.absolute()) for name, path in ref.files.items()},
+        "bands": list(ref.bands),
+        "low": ref.low,
+        "high": ref.high,
+        "band_index": dict(ref.band_index),
+        "nodata": "nan" if nodata is not None and math.isnan(nodata) else nodata,
+    }
+
+
+def decode(encoded: Json) -> Path | Raster:
+    """The inverse of `encode`."""
+    if isinstance(encoded, str):
+        return Path(encoded)
+    if not isinstance(encoded, Mapping):
+        raise TypeError(f"an encoded image is a string or an object, not {encoded!r:.80}")
+    fields: dict[str, Any] = dict(encoded)
+    fields["files"] = {name: Path(path) for name, path in fields["files"].items()}
+    fields["bands"] = tuple(fields["bands"])
+    fields["nodata"] = None if fields["nodata"] is None else float(fields["nodata"])
+    return Raster(**fields)
+
+
+# -- ordinary files -------------------------------------------------------------------------------
+
+
+@contextmanager
+def _picture(path: Path) -> Iterator[Image.Image]:
+    """The file opened by its header alone, if it has an agreed appearance."""
+    _refuse_nothing(path)
     try:
-        with Image.open(image) as file:
-            if file.mode not in _EIGHT_BIT:
-                raise DataError(
-                    f"{image} holds values of mode {file.mode}, not 8 bit",
-                    hint="give its bands and value range in a Raster",
-                )
-            if file.mode in {"RGBA", "LA", "PA"} or "transparency" in file.info:
-                rgba = file.convert("RGBA")
-                black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
-                return Image.alpha_composite(black, rgba).convert("RGB")
-            return file.convert("RGB")
-    except FileNotFoundError as error:
-        raise DataError(f"image {image} does not exist") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        image = Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: {error}", hint="cut the image into tiles") from error
+    except _BROKEN as error:
+        raise _unreadable(path) from error
+    with image:
+        if image.mode in ("I", "F") or "16" in image.mode or "16" in _raw_mode(image):
+            depth = "floating-point" if image.mode == "F" else "more than 8-bit"
+            raise DataError(f"{path}: {depth} values have no agreed brightness", hint=_USE_RASTER)
+        yield image
+
+
+def _refuse_nothing(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"{path}: no such image file", hint="check the copy of the data set")
+    if not path.stat().st_size:
+        raise DataError(f"{path}: the image file is empty (0 bytes)", hint="copy the file again")
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the samples are stored: Pillow shows 16-bit colour by its high bytes, unasked."""
+    arguments = image.tile[0][3] if getattr(image, "tile", None) else ""
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+
+
+def _unreadable(path: Path) -> DataError:
+    """What to tell about a file that Pillow does not know: bands without a choice, or damage."""
+    import rasterio
+
+    try:
+        with warnings.catch_warnings(), rasterio.open(path) as source:
+            warnings.simplefilter("ignore")
+            bands, kind = source.count, source.dtypes[0]
+    except rasterio.errors.RasterioError:
+        return DataError(
+            f"{path}: no readable image; the file is damaged, cut off or of an unknown format",
+            hint="copy the file again",
+        )
+    return DataError(f"{path}: {bands} band(s) of {kind} are no picture", hint=_USE_RASTER)
+
+
+# -- bands ----------------------------------------------------------------------------------------
+
+
+def _open_raster(ref: Raster) -> Image.Image:
+    if not ref.high > ref.low:
         raise DataError(
-            f"image {image} cannot be read: {str(error) or type(error).__name__}",
-            hint="the file is empty, cut off, or has bands that only a Raster can name",
+            f"{_band(ref, ref.bands[0])[0]}: low={ref.low} is not below high={ref.high}",
+            hint="low is the stored value shown as black, high the one shown as white",
+        )
+    shown: list[Image.Image] = []
+    with ExitStack() as stack:
+        opened: dict[Path, DatasetReader] = {}
+        for name in ref.bands:
+            path, index = _band(ref, name)
+            if path not in opened:
+                opened[path] = stack.enter_context(_bands_file(path, index))
+            elif index > opened[path].count:
+                raise _no_band(path, index, opened[path].count)
+            image = Image.fromarray(_stretched(opened[path], path, index, ref))
+            if shown and image.size != shown[0].size:
+                image = image.resize(shown[0].size, Image.Resampling.BILINEAR)
+            shown.append(image)
+    return Image.merge("RGB", shown)
+
+
+def _stretched(source: DatasetReader, path: Path, index: int, ref: Raster) -> np.ndarray:
+    """One band as (H, W) uint8."""
+    import rasterio
+
+    try:
+        values = source.read(index)
+    except rasterio.errors.RasterioError as error:
+        raise DataError(
+            f"{path}: band {index} is damaged or cut off: {error}", hint="copy the file again"
         ) from error
+    if np.iscomplexobj(values):
+        raise DataError(f"{path}: band {index} is complex", hint="store its magnitude or power")
+    nodata = source.nodatavals[index - 1] if ref.nodata is None else ref.nodata
+    scaled = (values.astype(np.float32) - ref.low) * (255.0 / (ref.high - ref.low))
+    empty = np.isnan(scaled)
+    if nodata is not None and not math.isnan(nodata):
+        empty |= values == nodata
+    return np.where(empty, 0, np.rint(np.clip(scaled, 0, 255))).astype(np.uint8)
 
 
-def image_size(image: Path | Raster) -> Size:
-    """Return (width, height) in pixels from the header; the first shown band's for a `Raster`.
-
-    Raises:
-        DataError: the file is missing or no image; names it.
-    """
-    if isinstance(image, Raster):
-        return _header(str(image.files[image.bands[0]]))
-    return _header(str(image))
+def _band(ref: Raster, name: str) -> tuple[Path, int]:
+    if name not in ref.files:
+        raise DataError(
+            f"band {name!r} has no file", hint=f"Raster.files has {', '.join(ref.files) or 'none'}"
+        )
+    return ref.files[name], ref.band_index.get(name, 1)
 
 
-def encode(image: Path | Raster) -> Json:
-    """Return a reference to the image that survives JSON; paths become absolute."""
-    if isinstance(image, Raster):
-        return {
-            "files": {band: str(path.absolute()) for band, path in image.files.items()},
-            "bands": list(image.bands),
-            "low": image.low,
-            "high": image.high,
-            "band_index": dict(image.band_index),
-            "nodata": image.nodata,
-        }
-    return str(image.absolute())
-
-
-def decode(reference: Any) -> Path | Raster:
-    """Return the image that `encode` referred to."""
-    if isinstance(reference, str):
-        return Path(reference)
-    red, green, blue = reference["bands"]
-    return Raster(
-        files={band: Path(path) for band, path in reference["files"].items()},
-        bands=(red, green, blue),
-        low=reference["low"],
-        high=reference["high"],
-        band_index=reference["band_index"],
-        nodata=reference["nodata"],
+def _no_band(path: Path, index: int, count: int) -> DataError:
+    return DataError(
+        f"{path}: band {index} does not exist, the file has {count}",
+        hint="Raster.band_index counts from 1",
     )
 
 
-@lru_cache(maxsize=262144)
-def _header(path: str) -> Size:
-    try:
-        with Image.open(path) as file:
-            return file.size
-    except FileNotFoundError as error:
-        raise DataError(f"image {path} does not exist") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        import rasterio
-        from rasterio.errors import RasterioError
-
-        try:
-            with rasterio.open(path) as source:
-                return source.width, source.height
-        except RasterioError as error:
-            raise DataError(
-                f"image {path} cannot be read: {error}", hint="the file is empty or cut off"
-            ) from error
-
-
-def _open_raster(image: Raster) -> Image.Image:
-    width, height = image_size(image)
-    if not image.high > image.low:
-        raise DataError(f"Raster of {image.files} shows {image.low}..{image.high}, an empty range")
-    layers = []
-    for band in image.bands:
-        if band not in image.files:
-            raise DataError(
-                f"Raster has no band {band!r}", hint=f"it has {', '.join(sorted(image.files))}"
-            )
-        values, valid = _read_band(image, band, size=(width, height))
-        shown = (values - image.low) * (255.0 / (image.high - image.low))
-        layers.append(np.where(valid, np.clip(shown, 0, 255), 0).astype(np.uint8))
-    return Image.fromarray(np.stack(layers, axis=-1))
-
-
-def _read_band(image: Raster, band: str, *, size: Size) -> tuple[np.ndarray, np.ndarray]:
-    """Return values (H, W) float32, bilinear at `size`, and where they are data."""
+@contextmanager
+def _bands_file(path: Path, index: int) -> Iterator[DatasetReader]:
+    """The file opened by its header, if it has the band."""
     import rasterio
-    from rasterio.enums import Resampling
-    from rasterio.errors import RasterioError
 
-    path = image.files[band]
-    index = image.band_index.get(band, 1)
-    try:
-        with rasterio.open(path) as source:
-            if index > source.count:
-                raise DataError(f"{path} has {source.count} bands, band {band!r} is number {index}")
-            values = source.read(
-                index, out_shape=(size[1], size[0]), resampling=Resampling.bilinear
-            ).astype(np.float32)
-            nodata = image.nodata if image.nodata is not None else source.nodata
-    except RasterioError as error:
-        raise DataError(
-            f"band {band!r} in {path} cannot be read: {error}",
-            hint="the file is missing, empty or cut off",
-        ) from error
-    valid = np.isfinite(values)
-    if nodata is not None:
-        valid &= values != nodata
-    return np.nan_to_num(values), valid
+    _refuse_nothing(path)
+    with ExitStack() as stack:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                source = stack.enter_context(rasterio.open(path))
+        except rasterio.errors.RasterioError as error:
+            raise DataError(
+                f"{path}: no readable raster: {error}", hint="copy the file again"
+            ) from error
+        if not 1 <= index <= source.count:
+            raise _no_band(path, index, source.count)
+        yield source
