@@ -1,0 +1,115 @@
+"""GeoVLM plugin: GeoChat-Instruct and GeoChat-Bench, declarations only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from geovlm import hookimpl
+from geovlm.api import DatasetSpec, TaskSpec, options
+
+
+@options
+class GeoChatOptions:
+    """How GeoChat's files are read."""
+
+    images: str = ""
+    """Folder of the images, absolute or in the data set's; "": where the release puts them."""
+    boxes: Literal["hull", "drop_angle", "rotated"] = "hull"
+    """What a rotated box becomes: the axis-aligned box around it, the four numbers as they stand,
+    or five numbers with an angle."""
+    sense: Literal["cw", "ccw"] = "cw"
+    """Which way theta turns on the screen; matters for `boxes = "rotated"` only."""
+    held_out: Literal["auto", "bench", "hash"] = "auto"
+    """Where `test` comes from: GeoChat-Bench (`auto`: if it is there), or a part of Instruct. Kinds
+    that Bench has no truth for come from Instruct in any case."""
+
+
+@hookimpl
+def geovlm_datasets() -> Iterable[DatasetSpec]:
+    """Declare GeoChat."""
+    yield DatasetSpec(
+        name="geochat",
+        summary="GeoChat-Instruct (306k exchanges on aerial images), tested on GeoChat-Bench.",
+        splits=("train", "val", "test"),
+        load="geovlm_geochat.data:load",
+        make_sample="geovlm_geochat.sample:make_sample",
+        folders=("GeoChat_Instruct", "GeoChat", "geochat"),
+        licence="none of its own found; images under those of their sources, some research only",
+        homepage="https://github.com/mbzuai-oryx/GeoChat",
+        citation=(
+            "Kuckreja et al., GeoChat: Grounded Large Vision-Language Model for Remote Sensing, "
+            "CVPR 2024, arXiv:2311.15826"
+        ),
+        options=GeoChatOptions,
+    )
+
+
+@hookimpl
+def geovlm_tasks() -> Iterable[TaskSpec]:
+    """Declare the five tasks."""
+    yield TaskSpec(
+        name="geochat/classify",
+        summary="Name the scene, out of the classes listed in the question.",
+        dataset="geochat",
+        prompt="geovlm_geochat.tasks:classify",
+        samples="geovlm_geochat.tasks:classify_samples",
+        rewards={"paper": {"recall": 1.0}, "robust": {"exact": 1.0}},
+        metrics=("accuracy", "labels"),
+        primary_metric="accuracy",
+        protocol="earthdial/classify",
+        max_answer_tokens=128,
+        tags=frozenset({"classification"}),
+    )
+    yield TaskSpec(
+        name="geochat/vqa",
+        summary="Answer a question with a word or a phrase.",
+        dataset="geochat",
+        prompt="geovlm_geochat.tasks:vqa",
+        samples="geovlm_geochat.tasks:vqa_samples",
+        rewards={"paper": {"jaccard": 1.0}, "robust": {"exact": 1.0}},
+        metrics=("accuracy",),
+        primary_metric="accuracy",
+        protocol="earthdial/vqa",
+        max_answer_tokens=128,
+        tags=frozenset({"vqa"}),
+    )
+    yield TaskSpec(
+        name="geochat/caption",
+        summary="Describe what is inside a box: count, kind, colour, size, place.",
+        dataset="geochat",
+        prompt="geovlm_geochat.tasks:caption",
+        samples="geovlm_geochat.tasks:caption_samples",
+        rewards={"paper": {"hslr": 1.0}, "robust": {"caption_f1": 1.0}},
+        metrics=("caption",),
+        primary_metric="rougeL",
+        protocol="earthdial/region_caption",
+        max_answer_tokens=128,
+        tags=frozenset({"caption", "region"}),
+    )
+    yield TaskSpec(
+        name="geochat/refer",
+        summary="Find the objects that a phrase means.",
+        dataset="geochat",
+        prompt="geovlm_geochat.tasks:refer",
+        samples="geovlm_geochat.tasks:refer_samples",
+        rewards={"paper": {"detection": 1.0}, "robust": {"matched_iou": 1.0}},
+        metrics=("detection",),
+        primary_metric="f1",
+        protocol="earthdial/refer",
+        max_answer_tokens=256,
+        tags=frozenset({"detection"}),
+    )
+    yield TaskSpec(
+        name="geochat/ground",
+        summary="Describe the image, with boxes after the phrases.",
+        dataset="geochat",
+        prompt="geovlm_geochat.tasks:ground",
+        samples="geovlm_geochat.tasks:ground_samples",
+        rewards={"paper": {"lmgr": 1.0}, "robust": {"grounded_f1": 1.0}},
+        metrics=("grounding", "detection"),
+        primary_metric="f1",
+        protocol="earthdial/grounding",
+        max_answer_tokens=384,
+        tags=frozenset({"caption", "detection"}),
+    )

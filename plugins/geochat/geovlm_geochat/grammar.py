@@ -1,0 +1,195 @@
+"""GeoChat's box grammar: text with `{<x1><y1><x2><y2>|<theta>}` in, phrases and boxes out.
+
+The four numbers are whole percent of the sides of the original image (not of the padded square that
+GeoChat's own loader makes), theta is in degrees, the angle is missing in boxes drawn by a user
+(mbzuai-oryx/GeoChat: geochat_demo.py). The rectangle is meant before the turn; theta turns it about
+its centre.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from geovlm import boxes
+from geovlm.api import Size
+from geovlm.boxes import Box
+
+Sense: TypeAlias = Literal["cw", "ccw"]
+Form: TypeAlias = Literal["hull", "drop_angle", "rotated"]
+Percent: TypeAlias = tuple[float, ...]
+"""`(x1, y1, x2, y2)` or `(x1, y1, x2, y2, theta)` as written."""
+
+_NUMBER = r"<\s*(-?\d{1,6}(?:\.\d{1,6})?)\s*>"
+_BOX = re.compile(
+    rf"\{{\s*{_NUMBER}\s*{_NUMBER}\s*{_NUMBER}\s*{_NUMBER}\s*(?:\|\s*{_NUMBER}\s*)?\}}"
+)
+_BROKEN = re.compile(r"\{[\s<>\d|.\-]*\}")
+_TAGS = re.compile(r"</?(?:p|delim|image|ref|box)>|\[(?:grounding|refer|identify)\]", re.IGNORECASE)
+_PHRASE = re.compile(r"<p>(.*?)</p>", re.DOTALL | re.IGNORECASE)
+_POSITION = re.compile(
+    r"\b(?:at|in|on)\s+(?:the\s+)?((?:top|bottom|upper|lower)(?:[\s-]+(?:left|right))?|left|right|cent(?:er|re)|middle)\b",
+    re.IGNORECASE,
+)
+_COUNT = re.compile(
+    r"(?:there (?:is|are)\s+)?(\d+|an?|one|two|three|four|five|some)\b", re.IGNORECASE
+)
+_COUNTS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
+_PLACES = {"upper": "top", "lower": "bottom", "centre": "center", "middle": "center"}
+_OBJECT_ENDS = re.compile(
+    r"\s+(?:at|in|on|near|next|close|located|with|by|along|beside|that|which|of)\b"
+)
+COLOURS = frozenset(
+    ("black", "blue", "brown", "cyan", "gold", "golden", "gray", "green", "grey", "lime", "maroon")
+    + ("navy", "olive", "orange", "pink", "purple", "red", "silver", "tan", "teal", "white")
+    + ("yellow",)
+)
+SIZES = frozenset(("big", "giant", "huge", "large", "little", "long", "medium", "small", "tiny"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """A stretch of text and the boxes that stand right after it."""
+
+    text: str
+    boxes: tuple[Percent, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """A box in pixels of the stored image, or the reason why there is none."""
+
+    box: Box | None
+    clipped: bool = False
+    """Whether a part of it lay outside the image."""
+    reason: str = ""
+
+
+def parse_boxes(text: str) -> tuple[Percent, ...]:
+    """Every box of the text in order, as written: out-of-range and degenerate ones too."""
+    return tuple(_percent(match) for match in _BOX.finditer(text))
+
+
+def pieces(text: str) -> tuple[Piece, ...]:
+    """Cut the text at its boxes; tags, `<delim>`, stray braces and broken boxes are removed.
+
+    A box inside `<p>` belongs to the words before it, like one after `</p>`. A piece has text,
+    except a first one when the text begins with a box.
+    """
+    found: list[tuple[str, list[Percent]]] = []
+    start = 0
+    for match in _BOX.finditer(text):
+        words = clean(text[start : match.start()])
+        start = match.end()
+        if words.strip(" ,;") or not found:
+            found.append((words, [_percent(match)]))
+        else:
+            found[-1][1].append(_percent(match))
+    tail = clean(text[start:])
+    if tail.strip(" ,;") or not found:
+        found.append((tail, []))
+    return tuple(Piece(text=words, boxes=tuple(held)) for words, held in found)
+
+
+def clean(text: str) -> str:
+    """The text without boxes, tags, task tokens and braces, white space collapsed."""
+    bare = _BROKEN.sub(" ", _BOX.sub(" ", text))
+    return " ".join(_TAGS.sub(" ", bare).replace("{", " ").replace("}", " ").split())
+
+
+def phrase(text: str) -> str:
+    """What stands in the first `<p> </p>`, cleaned; "" if there is none."""
+    match = _PHRASE.search(text)
+    return clean(match.group(1)).rstrip(" .") if match else ""
+
+
+def facts(caption: str) -> dict[str, str | int | list[str] | None]:
+    """Count, object, position and attributes out of a region caption such as GeoChat's.
+
+    `"1 gray large ship at the top left"` gives `{"count": 1, "object": "ship", "position": "top
+    left", "attributes": ["gray", "large"]}`; what the caption does not say is `None` or empty.
+    """
+    text = " ".join(caption.casefold().split()).rstrip(" .")
+    counted = _COUNT.match(text)
+    rest = text[counted.end() :].strip() if counted else text
+    place = _POSITION.search(rest)
+    head = _OBJECT_ENDS.split(rest, maxsplit=1)[0]
+    attributes = [word for word in head.split() if word in COLOURS or word in SIZES]
+    named = [word for word in head.split() if word not in COLOURS and word not in SIZES]
+    count: int | None = None
+    if counted and counted.group(1) != "some":
+        word = counted.group(1)
+        count = int(word) if word.isdecimal() else _COUNTS[word]
+    return {
+        "count": count,
+        "object": " ".join(named),
+        "position": _position(place.group(1)) if place else None,
+        "attributes": attributes,
+    }
+
+
+def place(numbers: Percent, *, image_size: Size, form: Form, sense: Sense) -> Placed:
+    """Put a percent box into the image: pixels, in the form asked for, cut at the borders.
+
+    Args:
+        numbers: as written, 4 or 5 numbers.
+        image_size: of the stored image.
+        form: `hull`, the axis-aligned box around the turned one; `drop_angle`, the four numbers as
+            they stand; `rotated`, five numbers with the angle brought into (-45, 45], so that a
+            quarter turn is a swap of sides and only tilted boxes keep an angle.
+        sense: which way theta turns on the screen.
+    """
+    turned = boxes.geochat_box(numbers, image_size=image_size, sense=sense)
+    if turned is None:
+        return Placed(box=None, reason="box without area")
+    return fit(turned, image_size=image_size, form=form)
+
+
+def fit(turned: Box, *, image_size: Size, form: Form) -> Placed:
+    """Bring a box in pixels, not yet cut at the borders, into the form asked for."""
+    if form == "hull":
+        shaped = boxes.enclosing(turned)
+    elif form == "drop_angle":
+        shaped = boxes.drop_angle(turned)
+    else:
+        shaped = least_turned(turned)
+    width, height = image_size
+    x0, y0 = max(shaped.x0, 0.0), max(shaped.y0, 0.0)
+    x1, y1 = min(shaped.x1, float(width)), min(shaped.y1, float(height))
+    if x1 <= x0 or y1 <= y0:
+        return Placed(box=None, reason="box outside the image")
+    inside = Box(x0, y0, x1, y1, shaped.angle_deg)
+    moved = max(abs(a - b) for a, b in zip(inside, shaped, strict=True))
+    return Placed(box=inside, clipped=moved > 1e-6)
+
+
+def least_turned(box: Box) -> Box:
+    """The same rectangle described with an angle in (-45, 45] degrees, sides swapped if need be."""
+    angle = box.angle_deg % 180.0
+    angle = angle - 180.0 if angle > 135.0 else angle
+    if angle <= 45.0:
+        return Box(box.x0, box.y0, box.x1, box.y1, angle)
+    half_w, half_h = (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2
+    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    return Box(x - half_h, y - half_w, x + half_h, y + half_w, angle - 90.0)
+
+
+def from_polygon(points: Sequence[Sequence[float]]) -> Box:
+    """Return the rotated box of four corners in pixels, given in order around it."""
+    (ax, ay), (bx, by), (cx, cy), _ = [(float(x), float(y)) for x, y in points]
+    half_w, half_h = math.hypot(bx - ax, by - ay) / 2, math.hypot(cx - bx, cy - by) / 2
+    x = sum(float(point[0]) for point in points) / 4
+    y = sum(float(point[1]) for point in points) / 4
+    angle = math.degrees(math.atan2(by - ay, bx - ax))
+    return least_turned(Box(x - half_w, y - half_h, x + half_w, y + half_h, angle))
+
+
+def _percent(match: re.Match[str]) -> Percent:
+    return tuple(float(number) for number in match.groups() if number is not None)
+
+
+def _position(words: str) -> str:
+    return " ".join(_PLACES.get(word, word) for word in re.split(r"[\s-]+", words))
