@@ -24,7 +24,7 @@ _ROOF_RGB = {
 
 
 def cover_texture(name: str, noise: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Brightness to add, (rows, columns), from the noise under it and the relative pixel positions."""
+    """Brightness to add, (rows, columns), from noise and relative pixel positions."""
     if name == "cropland":
         return 4 * noise + 13 * np.sign(np.sin(2 * np.pi * 15 * (u + 0.4 * v[:, None])))
     if name == "water":

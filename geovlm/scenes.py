@@ -1,13 +1,15 @@
-"""Procedural Earth-observation scenes: what the built-in sample data show and what nano was trained on.
+"""Procedural Earth-observation scenes: the built-in sample data, and what nano was trained on.
 
-A `Scene` is a description (land cover, objects, road, disaster) and `render` draws it. All geometry and texture is laid
-out relative to the frame, so one generator state gives the same picture at 84 px and at 1024 px, up to rounding.
+A `Scene` is a description (land cover, objects, road, disaster) and `render` draws it. All geometry
+and texture is relative to the frame, so one generator state gives the same picture at 84 px and at
+1024 px, up to rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -36,8 +38,8 @@ _GAP = 0.035  # least distance between items, as a share of the frame
 class Item:
     """One object.
 
-    With `angle_deg` the object is drawn turned about the centre of `box`, clockwise on the screen (x right, y down);
-    `box` is then the box before the turn.
+    With `angle_deg` the object is drawn turned about the centre of `box`, clockwise on the screen
+    (x right, y down); `box` is then the box before the turn.
     """
 
     kind: str
@@ -49,7 +51,10 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
-    """What a picture shows; `covers` partition the frame, `items` run left to right and do not overlap."""
+    """What a picture shows.
+
+    `covers` partition the frame; `items` run left to right and do not overlap.
+    """
 
     size_px: tuple[int, int]
     covers: tuple[tuple[str, Box], ...]
@@ -74,15 +79,16 @@ def compose(
     """Draw a random scene.
 
     Args:
-        rng: Source of all randomness; the same state gives the same scene at any `size_px`, up to rounding of boxes.
+        rng: Source of all randomness; the same state gives the same scene at any `size_px`, up to
+            rounding of boxes.
         size_px: Width and height.
         kinds: Kinds of object to choose from, a subset of `KINDS`.
-        count: Fewest and most objects. Up to 6 always fit; beyond that there may be fewer than drawn.
+        count: Fewest and most objects. Up to 6 fit; beyond that there may be fewer than drawn.
         covers: Land covers to choose from, a subset of `COVERS`.
         n_covers: Fewest and most land covers in one scene.
         road: Probability of a road.
-        disaster: Empty for none, a name out of `DISASTERS`, or None to draw one. A disaster gives each building a
-            damage level out of `damages`.
+        disaster: Empty for none, a name out of `DISASTERS`, or None to draw one. A disaster gives
+            each building a damage level out of `damages`.
         damages: Damage levels to draw from with equal chance.
     """
     n = int(rng.integers(n_covers[0], n_covers[1] + 1))
@@ -126,7 +132,10 @@ def compose(
 
 
 def render(scene: Scene, *, when: Literal["pre", "post"] = "post") -> np.ndarray:
-    """The picture, (H, W, 3) uint8; `when="pre"` shows it before the disaster: nothing damaged, no traces."""
+    """The picture, (H, W, 3) uint8.
+
+    `when="pre"` shows it before the disaster: nothing damaged, no traces on the ground.
+    """
     width, height = scene.size_px
     rng = np.random.default_rng(scene.seed)
     coarse = rng.standard_normal((painting.GRID, painting.GRID), np.float32)
@@ -163,7 +172,7 @@ def render(scene: Scene, *, when: Literal["pre", "post"] = "post") -> np.ndarray
 
 
 def cover_map(scene: Scene) -> np.ndarray:
-    """Land cover of every pixel, (H, W) uint8, as an index into `COVERS`; objects and roads do not count."""
+    """Land cover of every pixel, (H, W) uint8, as an index into `COVERS`; objects do not count."""
     width, height = scene.size_px
     labels = np.zeros((height, width), np.uint8)
     for name, box in scene.covers:
@@ -172,7 +181,7 @@ def cover_map(scene: Scene) -> np.ndarray:
 
 
 def _partition(rng: np.random.Generator, *, n: int) -> list[Box]:
-    """`n` boxes (1 to 6) that fill the unit square: strips, or for three at times one strip beside two quadrants."""
+    """`n` boxes that fill the unit square: strips, or for three at times a strip and two quadrants."""
     cuts = [(i + 1 + float(rng.uniform(-0.25, 0.25))) / n for i in range(n - 1)]
     edges = [0.0, *cuts, 1.0]
     upright, quartered = rng.random() < 0.5, rng.random() < 0.5
@@ -180,7 +189,7 @@ def _partition(rng: np.random.Generator, *, n: int) -> list[Box]:
         a, b = float(rng.uniform(0.4, 0.6)), float(rng.uniform(0.4, 0.6))
         boxes: list[Box] = [(0.0, 0.0, a, 1.0), (a, 0.0, 1.0, b), (a, b, 1.0, 1.0)]
     else:
-        boxes = [(low, 0.0, high, 1.0) for low, high in zip(edges, edges[1:], strict=False)]
+        boxes = [(low, 0.0, high, 1.0) for low, high in pairwise(edges)]
     return boxes if upright else [(y0, x0, y1, x1) for x0, y0, x1, y1 in boxes]
 
 
@@ -193,7 +202,7 @@ def _place(
     strips: tuple[Box, ...],
     tight: int,
 ) -> list[tuple[str, Box]]:
-    """Kinds and boxes in the unit square, apart from each other; ships seek water, everything else land."""
+    """Kinds and boxes in the unit square, apart from each other; ships seek water, the rest land."""
     placed: list[tuple[str, Box]] = []
     top = _SIDE[1] - (_SIDE[1] - _SIDE[0]) * min(1.0, tight / 4)
     for _ in range(wanted):

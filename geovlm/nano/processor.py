@@ -1,0 +1,19 @@
+"""Processor of nano: the engine's image-only Qwen processor, fixed to 84 x 84 px."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedTokenizerBase
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from geovlm.engine.processor import ImageProcessorAndTokenizer
+from geovlm.nano.architecture import IMAGE_SIDE_PX
+
+
+def build(tokenizer: PreTrainedTokenizerBase) -> ImageProcessorAndTokenizer:
+    """A processor that resizes every square image to 84 x 84 px, 9 visual tokens.
+
+    The stock resize keeps the aspect ratio, so a long image gets 6 to 9 tokens.
+    """
+    area = IMAGE_SIDE_PX**2
+    images = Qwen2VLImageProcessorPil(min_pixels=area, max_pixels=area)
+    return ImageProcessorAndTokenizer(images, tokenizer, chat_template=tokenizer.chat_template)

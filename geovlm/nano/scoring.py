@@ -1,0 +1,81 @@
+"""Greedy scores of nano per question family on scenes that training never draws."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
+
+from geovlm.nano.batch import collate
+from geovlm.nano.questions import FAMILIES, Example, draw
+
+HELD_OUT_SEED = 987_654_321
+_BOX = re.compile(r"\[(\d+), (\d+), (\d+), (\d+)\]")
+_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+
+
+def held_out(*, n: int, tagged: float, seed: int = HELD_OUT_SEED) -> list[Example]:
+    """`n` examples of every family."""
+    rng = np.random.default_rng(seed)
+    return [draw(rng, family=family, tagged=tagged) for family in FAMILIES for _ in range(n)]
+
+
+@torch.no_grad()
+def answer(
+    model: Qwen2_5_VLForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    *,
+    max_new_tokens: int = 128,
+    batch: int = 128,
+) -> list[str]:
+    """Greedy completions, decoded without special tokens."""
+    texts = []
+    for start in range(0, len(examples), batch):
+        inputs = collate(examples[start : start + batch], tokenizer, answers=False)
+        made = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        made = made[:, inputs["input_ids"].shape[1] :]
+        texts += tokenizer.batch_decode(made, skip_special_tokens=True)
+    return texts
+
+
+def scores(examples: Sequence[Example], texts: Sequence[str]) -> dict[str, float]:
+    """Mean score per family: box families by overlap, land cover by F1, the rest by equality.
+
+    Overlap is the mean over true boxes of the best IoU, times the share of boxes that are not in
+    excess; without true boxes 1 if none is given. A text with tags counts by its answer block.
+    """
+    sums: dict[str, list[float]] = {}
+    for example, text in zip(examples, texts, strict=True):
+        found = _ANSWER.search(text)
+        given = (found.group(1) if found else text).strip()
+        sums.setdefault(example.family, []).append(_score(example, given))
+    return {family: float(np.mean(values)) for family, values in sums.items()}
+
+
+def _score(example: Example, given: str) -> float:
+    if example.family == "land cover":
+        truth, guess = set(example.answer.split(", ")), set(given.split(", "))
+        return 2 * len(truth & guess) / (len(truth) + len(guess))
+    if "box" in example.family and example.family != "object at box":
+        return _overlap(_BOX.findall(example.answer), _BOX.findall(given))
+    return float(given == example.answer)
+
+
+def _overlap(truth: list[tuple[str, ...]], guess: list[tuple[str, ...]]) -> float:
+    if not truth or not guess:
+        return float(len(truth) == len(guess))
+    best = [max(_iou(a, b) for b in guess) for a in truth]
+    return float(np.mean(best)) * min(1.0, len(truth) / len(guess))
+
+
+def _iou(a: tuple[str, ...], b: tuple[str, ...]) -> float:
+    ax0, ay0, ax1, ay1 = map(int, a)
+    bx0, by0, bx1, by1 = map(int, b)
+    across, down = min(ax1, bx1) - max(ax0, bx0), min(ay1, by1) - max(ay0, by0)
+    both = max(0, across) * max(0, down)
+    union = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - both
+    return both / union if union > 0 else 0.0

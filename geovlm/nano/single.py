@@ -1,0 +1,177 @@
+"""Questions about one image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geovlm.nano.architecture import IMAGE_SIDE_PX
+from geovlm.nano.views import (
+    Views,
+    ask,
+    box_list,
+    corners,
+    draw_scene,
+    fitting_names,
+    ground_covers,
+    listing,
+    pick,
+    place,
+    plural,
+    single_view,
+    summary,
+    wanted_items,
+)
+from geovlm.scenes import (
+    COVERS,
+    KINDS,
+    compose,
+)
+
+
+def count(rng: np.random.Generator) -> Views:
+    """How many objects of a kind, at times of a colour."""
+    scene = draw_scene(rng)
+    name, items = wanted_items(rng, scene)
+    names = plural(name)
+    asked = (
+        f"Count the {names}.",
+        f"Number of {names} in this scene?",
+        f"Give the count of {names}.",
+        f"{names}: how many do you see?",
+        f"Tell me how many {names} the picture holds.",
+    )
+    return single_view(rng, scene), ask(rng, asked, listing(items, scene), str(len(items)))
+
+
+def presence(rng: np.random.Generator) -> Views:
+    """Whether an object, a land cover or a road is there."""
+    scene = draw_scene(rng)
+    if rng.random() < 0.4:
+        shown = [(name, place(box, scene)) for name, box in scene.covers]
+        shown += [("road", "across")] if scene.road else []
+        have = dict(shown)
+        lacking = [name for name in (*COVERS, "road") if name not in have]
+        name = pick(rng, list(have) if rng.random() < 0.5 else lacking)
+        found, reason = name in have, f"{name} {have.get(name, 'nowhere')}"
+    else:
+        name, items = wanted_items(rng, scene)
+        found, reason = bool(items), listing(items, scene)
+    asked = (
+        f"Do you see any {name}?",
+        f"Does the picture show {name}?",
+        f"Any {name} visible?",
+        f"Can {name} be found here?",
+        f"{name} in this scene, yes or no?",
+    )
+    return single_view(rng, scene), ask(rng, asked, reason, "yes" if found else "no")
+
+
+def land_cover(rng: np.random.Generator) -> Views:
+    """The set of land covers."""
+    scene = draw_scene(rng)
+    asked = (
+        "Name the land cover.",
+        "Which land covers fill the frame?",
+        "List every land cover class.",
+        "What covers the ground?",
+        "Which classes of land cover can be seen?",
+    )
+    reason = ", ".join(f"{name} {place(box, scene)}" for name, box in scene.covers)
+    return single_view(rng, scene), ask(rng, asked, reason, ground_covers(scene))
+
+
+def settlement(rng: np.random.Generator) -> Views:
+    """Urban (urban ground and at least two buildings) or rural."""
+    scene = draw_scene(rng)
+    if rng.random() < 0.6:
+        size = scene.size_px
+        covers = ("urban", pick(rng, [name for name in COVERS if name != "urban"]))
+        scene = compose(rng, size_px=size, count=(1, 4), covers=covers, n_covers=(2, 2))
+    n = sum(item.kind == "building" for item in scene.items)
+    urban = n >= 2 and any(name == "urban" for name, _ in scene.covers)
+    asked = (
+        "Rural or urban scene?",
+        "Decide: urban or rural.",
+        "Does this look urban or rural?",
+        "Settlement type, urban or rural?",
+    )
+    reason = f"ground {ground_covers(scene)}, {n} {plural('building', n)}"
+    return single_view(rng, scene), ask(rng, asked, reason, "urban" if urban else "rural")
+
+
+def compare(rng: np.random.Generator) -> Views:
+    """Whether one kind is more, less or as frequent as another."""
+    a, b = (KINDS[i] for i in rng.permutation(len(KINDS))[:2])
+    size = (IMAGE_SIDE_PX, IMAGE_SIDE_PX)
+    scene = compose(rng, size_px=size, kinds=(a, b), count=(1, 4))
+    n_a, n_b = (sum(item.kind == kind for item in scene.items) for kind in (a, b))
+    sense = int(rng.integers(3))
+    asked = (
+        (f"Do the {a}s outnumber the {b}s?", f"More {a}s than {b}s here, yes or no?"),
+        (f"Are the {a}s outnumbered by the {b}s?", f"Fewer {a}s than {b}s here, yes or no?"),
+        (f"As many {a}s as {b}s?", f"Same count of {a}s and {b}s?"),
+    )[sense]
+    true = (n_a > n_b, n_a < n_b, n_a == n_b)[sense]
+    reason = f"{n_a} {plural(a, n_a)}, {n_b} {plural(b, n_b)}"
+    return single_view(rng, scene), ask(rng, asked, reason, "yes" if true else "no")
+
+
+def one_box(rng: np.random.Generator) -> Views:
+    """The box of the one object that a phrase names."""
+    while True:
+        scene = draw_scene(rng, least=1)
+        item = scene.items[int(rng.integers(len(scene.items)))]
+        if names := fitting_names(item, scene):
+            break
+    name = pick(rng, names)
+    asked = (
+        f"Box of the {name}.",
+        f"Where is the {name}? Answer with its box.",
+        f"Mark the {name} with a box.",
+        f"Outline the {name}.",
+        f"Find the {name} and box it.",
+    )
+    reason = f"{item.colour} {item.kind} {place(item.box, scene)}"
+    return single_view(rng, scene), ask(rng, asked, reason, corners(item.box, scene))
+
+
+def all_boxes(rng: np.random.Generator) -> Views:
+    """The boxes of all objects that a phrase names, left to right."""
+    scene = draw_scene(rng)
+    name, items = wanted_items(rng, scene)
+    asked = (
+        f"Box every {name}.",
+        f"Boxes of all {plural(name)}.",
+        f"Mark all {plural(name)}.",
+        f"Where are the {plural(name)}? List their boxes.",
+        f"Find each {name} and box it.",
+    )
+    return single_view(rng, scene), ask(rng, asked, listing(items, scene), box_list(items, scene))
+
+
+def what(rng: np.random.Generator) -> Views:
+    """Colour and kind of the object in a box."""
+    scene = draw_scene(rng, least=1)
+    item = scene.items[int(rng.integers(len(scene.items)))]
+    box = corners(item.box, scene)
+    asked = (
+        f"What lies inside {box}?",
+        f"Name the object in {box}.",
+        f"Which object fills {box}?",
+        f"Say what {box} shows.",
+    )
+    reason = f"the box lies {place(item.box, scene)}"
+    return single_view(rng, scene), ask(rng, asked, reason, f"{item.colour} {item.kind}")
+
+
+def caption(rng: np.random.Generator) -> Views:
+    """Objects by colour and kind, and the ground they lie on."""
+    scene = draw_scene(rng)
+    asked = (
+        "Describe the picture.",
+        "Say what the image shows.",
+        "Sum up this scene in one sentence.",
+        "Write a caption.",
+    )
+    answer = f"{summary(scene.items)} on {ground_covers(scene)}."
+    return single_view(rng, scene), ask(rng, asked, listing(scene.items, scene), answer)

@@ -1,0 +1,154 @@
+"""Scenes as nano sees them, and the words for what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from geovlm.nano.architecture import IMAGE_SIDE_PX
+from geovlm.scenes import COVERS, DAMAGES, KINDS, ROOFS, Box, Item, Scene, compose, render
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """One question, why the answer holds, and the answer."""
+
+    question: str
+    reason: str
+    answer: str
+
+
+Views = tuple[tuple[np.ndarray, ...], Turn]
+"""Images, oldest first, and what is asked of them."""
+
+
+def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+    """One of `options`, drawn evenly."""
+    return options[int(rng.integers(len(options)))]
+
+
+def draw_scene(rng: np.random.Generator, *, pair: bool = False, least: int = 0) -> Scene:
+    """A random scene at one to three times nano's size; a pair has a disaster."""
+    size = IMAGE_SIDE_PX * int(rng.choice((1, 2, 3), p=(0.7, 0.15, 0.15)))
+    kinds: Sequence[str] = ("building",)
+    if rng.random() < (0.15 if pair else 0.6):
+        kinds = [KINDS[i] for i in rng.permutation(len(KINDS))[: int(rng.integers(1, 4))]]
+    damages = ("no-damage",) if rng.random() < 0.25 else DAMAGES
+    return compose(
+        rng,
+        size_px=(size, size),
+        kinds=("building",) if pair else kinds,
+        count=(least, 4),
+        disaster=None if pair else "",
+        damages=damages,
+    )
+
+
+def view(rng: np.random.Generator, scene: Scene, *, before: bool = False) -> np.ndarray:
+    """The scene as nano sees it, with random gain and offset per channel."""
+    pixels = render(scene, when="pre" if before else "post")
+    if scene.size_px[0] != IMAGE_SIDE_PX:
+        side = (IMAGE_SIDE_PX, IMAGE_SIDE_PX)
+        pixels = np.asarray(Image.fromarray(pixels).resize(side, Image.Resampling.BICUBIC))
+    gain = rng.uniform(0.92, 1.08, 3) * rng.uniform(0.92, 1.08)
+    noise = rng.standard_normal(pixels.shape, np.float32) * 2
+    jittered = pixels * gain.astype(np.float32) + rng.uniform(-8, 8) + noise
+    return np.clip(jittered, 0, 255).astype(np.uint8)
+
+
+def single_view(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, ...]:
+    """The scene as one image."""
+    return (view(rng, scene),)
+
+
+def both_views(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, ...]:
+    """The scene before and after its disaster."""
+    return (view(rng, scene, before=True), view(rng, scene))
+
+
+def place(box: Box, scene: Scene) -> str:
+    """Where the centre of `box` lies, in thirds of the frame."""
+    column = min(2, int(3 * (box[0] + box[2]) / 2 / scene.size_px[0]))
+    row = min(2, int(3 * (box[1] + box[3]) / 2 / scene.size_px[1]))
+    words = (("upper", "", "lower")[row], ("left", "centre", "right")[column])
+    return " ".join(word for word in words if word)
+
+
+def corners(box: Box, scene: Scene) -> str:
+    """`box` as the model writes it: whole pixels of the 84 px image."""
+    values = (round(value * IMAGE_SIDE_PX / scene.size_px[0]) for value in box)
+    return "[" + ", ".join(str(value) for value in values) + "]"
+
+
+def box_list(items: Sequence[Item], scene: Scene) -> str:
+    """Boxes of `items` as the model writes them."""
+    return ", ".join(corners(item.box, scene) for item in items) or "none"
+
+
+def plural(kind: str, n: int = 2) -> str:
+    """The noun for `n` things."""
+    return kind if n == 1 else kind + "s"
+
+
+def listing(items: Sequence[Item], scene: Scene) -> str:
+    """Colour, kind and place of every item."""
+    words = [f"{item.colour} {item.kind} {place(item.box, scene)}" for item in items]
+    return ", ".join(words) or "nothing there"
+
+
+def states(items: Sequence[Item], scene: Scene) -> str:
+    """Place and damage of every item."""
+    return ", ".join(f"{place(i.box, scene)} {i.damage}" for i in items) or "nothing there"
+
+
+def ground_covers(scene: Scene) -> str:
+    """The land covers, in the order of `COVERS`."""
+    return ", ".join(sorted((name for name, _ in scene.covers), key=COVERS.index))
+
+
+def wanted_items(rng: np.random.Generator, scene: Scene) -> tuple[str, list[Item]]:
+    """A phrase such as "red building" and the items that it names, often at least one."""
+    kind = pick(rng, KINDS)
+    if scene.items and rng.random() < 0.75:
+        kind = scene.items[int(rng.integers(len(scene.items)))].kind
+    items = [item for item in scene.items if item.kind == kind]
+    if kind == "storage tank" or rng.random() < 0.6:
+        return kind, items
+    colour = items[0].colour if items and rng.random() < 0.5 else pick(rng, ROOFS)
+    return f"{colour} {kind}", [item for item in items if item.colour == colour]
+
+
+def fitting_names(item: Item, scene: Scene) -> list[str]:
+    """Phrases that fit this item and no other of the scene."""
+    found = [
+        (item.kind, [i for i in scene.items if i.kind == item.kind]),
+        (
+            f"{item.colour} {item.kind}",
+            [i for i in scene.items if (i.kind, i.colour) == (item.kind, item.colour)],
+        ),
+        (
+            f"{item.kind} at the {place(item.box, scene)}",
+            [
+                i
+                for i in scene.items
+                if i.kind == item.kind and place(i.box, scene) == place(item.box, scene)
+            ],
+        ),
+    ]
+    return [phrase for phrase, items in found if len(items) == 1]
+
+
+def summary(items: Sequence[Item]) -> str:
+    """Counts of items by colour and kind."""
+    groups: dict[str, int] = {}
+    for item in items:
+        groups[f"{item.colour} {item.kind}"] = groups.get(f"{item.colour} {item.kind}", 0) + 1
+    return " and ".join(f"{n} {plural(name, n)}" for name, n in groups.items()) or "no objects"
+
+
+def ask(rng: np.random.Generator, questions: Sequence[str], reason: str, answer: str) -> Turn:
+    """A turn with one of `questions`."""
+    return Turn(question=pick(rng, questions), reason=reason + ".", answer=answer)
