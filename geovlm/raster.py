@@ -1,9 +1,9 @@
 """References to images, as RGB pictures: ordinary files through Pillow, bands through rasterio.
 
-What has an agreed appearance is shown: 8-bit grey and colour, palettes, CMYK, bi-level; where it is
-transparent it is black, as where there are no data. What has none is refused with the way out: 16-bit
-and floating-point values need a stated range, more than four bands a choice of three, and both are
-what `geovlm.api.Raster` says. An error names the file.
+What has an agreed appearance is shown: 8-bit grey and colour, palettes, CMYK, bi-level; where it
+is transparent it is black, as where there are no data. What has none is refused with the way out:
+16-bit and floating-point values need a stated range, more than four bands a choice of three, and
+both are what `geovlm.api.Raster` says. An error names the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from geovlm.api import Json, Raster, Size
 from geovlm.errors import DataError
@@ -106,7 +106,7 @@ def decode(encoded: Json) -> Path | Raster:
 
 
 @contextmanager
-def _picture(path: Path) -> Iterator[Image.Image]:
+def _picture(path: Path) -> Iterator[ImageFile.ImageFile]:
     """The file opened by its header alone, if it has an agreed appearance."""
     _refuse_nothing(path)
     try:
@@ -129,9 +129,9 @@ def _refuse_nothing(path: Path) -> None:
         raise DataError(f"{path}: the image file is empty (0 bytes)", hint="copy the file again")
 
 
-def _raw_mode(image: Image.Image) -> str:
+def _raw_mode(image: ImageFile.ImageFile) -> str:
     """How the samples are stored: Pillow shows 16-bit colour by its high bytes, unasked."""
-    arguments = image.tile[0][3] if getattr(image, "tile", None) else ""
+    arguments: Any = image.tile[0][3] if image.tile else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
