@@ -1,15 +1,16 @@
-"""Names -> specifications: one place that knows what is installed and what a user may have meant."""
+"""Names -> specifications: what is installed, and what a user may have meant."""
 
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple, TypeVar
+
+import pluggy
 
 from geovlm.api import (
     DatasetSpec,
@@ -21,7 +22,7 @@ from geovlm.api import (
     TaskSpec,
 )
 from geovlm.errors import PluginUnavailableError, UnknownNameError
-from geovlm.plugins import PluginRecord, PluginSet, discover
+from geovlm.plugins import CORE, PluginRecord, PluginSet, disabled_by_environment, discover, only
 
 T = TypeVar("T")
 
@@ -43,18 +44,15 @@ class Registry:
     metrics: Mapping[str, MetricSpec]
     unusable: Mapping[str, str]
     """Task -> why it cannot be used: a data set, reward or metric that nobody provides."""
-    set: PluginSet
-
-    @property
-    def plugins(self) -> tuple[PluginRecord, ...]:
-        """The records of all plugins, built-in first."""
-        return self.set.records
+    plugins: tuple[PluginRecord, ...]
+    """The records of all plugins, whatever their status, the core's own first."""
+    manager: pluggy.PluginManager
 
     def plugin(self, name: str) -> PluginRecord:
         """Return the record of a plugin, whatever its status."""
-        records = {record.name: record for record in self.plugins}
+        records = {record.name: record for record in reversed(self.plugins)}
         if name not in records:
-            raise _unknown("plugin", name, records)
+            raise UnknownNameError(_unknown("plugin", name, records))
         return records[name]
 
     def task(self, name: str) -> TaskSpec:
@@ -94,8 +92,7 @@ class Registry:
                 spec = self.task(name)
                 chosen[name] = Selected(spec, True)
             for child in children:
-                if child not in self.unusable:
-                    chosen.setdefault(child, Selected(self.tasks[child], False))
+                chosen.setdefault(child, Selected(self.task(child), False))
         return list(chosen.values())
 
     def profile(self, model_type: str) -> ModelProfile:
@@ -104,7 +101,7 @@ class Registry:
         Raises:
             UnknownNameError: no plugin knows it.
         """
-        found = self.set.manager.hook.geovlm_model_profile(model_type=model_type)
+        found = self.manager.hook.geovlm_model_profile(model_type=model_type)
         if found is None:
             raise UnknownNameError(
                 f"no model profile for model type {model_type!r}",
@@ -116,31 +113,41 @@ class Registry:
 
     def callbacks(self, stage: StageInfo) -> list[Any]:
         """Return the trainer callbacks of all plugins for a stage."""
-        found = self.set.manager.hook.geovlm_callbacks(stage=stage)
-        return [callback for many in found for callback in many]
+        from transformers import TrainerCallback
+
+        found = self.manager.hook.geovlm_callbacks(stage=stage)
+        callbacks = [callback for many in found for callback in many]
+        for callback in callbacks:
+            if not isinstance(callback, TrainerCallback):
+                raise TypeError(f"geovlm_callbacks must yield TrainerCallbacks, got {callback!r}")
+        return callbacks
+
+    def active(self) -> list[str]:
+        """Return the names of the active plugins, without the core's own."""
+        return [r.name for r in self.plugins if r.status == "active" and r.name != CORE]
+
+    def call(self, plugin: str, hook: str, **arguments: Any) -> list[Any]:
+        """Call one hook of one plugin."""
+        found: list[Any] = only(self.manager, plugin, hook)(**arguments)
+        return found
 
     def _get(self, kind: str, name: str, table: Mapping[str, T]) -> T:
         if name in table:
             return table[name]
-        owner = name.partition("/")[0]
-        for record in self.plugins:
-            if record.name == owner and record.status != "active":
-                raise PluginUnavailableError(
-                    f"{kind} {name!r} is not available: plugin {record.name!r} "
-                    f"({record.distribution} {record.version}) is {record.status}: "
-                    f"{record.reason}. Run 'geovlm plugins doctor {record.name}' for the traceback."
-                )
-        raise _unknown(kind, name, table)
+        inactive = _inactive(name, self.plugins)
+        if inactive:
+            raise PluginUnavailableError(f"{kind} {name!r} is not available: {inactive}")
+        hidden = [record.name for record in self.plugins if record.status != "active"]
+        raise UnknownNameError(_unknown(kind, name, table, hidden=hidden))
 
 
 def load(*, disabled: Iterable[str] = ()) -> Registry:
-    """Return the registry of this process; plugins are loaded once.
+    """Return the registry of this process; plugins are loaded once, warnings are printed once.
 
     Args:
         disabled: plugins to leave out, beside those of `GEOVLM_DISABLE_PLUGINS` (`a,b` or `*`).
     """
-    named = os.environ.get("GEOVLM_DISABLE_PLUGINS", "").split(",")
-    return _load(frozenset(filter(None, (*(name.strip() for name in named), *disabled))))
+    return _load(frozenset(disabled) | disabled_by_environment())
 
 
 def resolve(ref: Ref[T]) -> T:
@@ -156,61 +163,68 @@ def resolve(ref: Ref[T]) -> T:
 def _imported(ref: str) -> Any:
     module, _, attribute = ref.partition(":")
     try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        holder = import_module(module)
+    except ImportError as error:
         raise PluginUnavailableError(
-            f"reference {ref!r} cannot be resolved: {error}",
-            hint="the plugin is incomplete, or one of its dependencies is missing",
+            f"reference {ref!r} cannot be imported: {type(error).__name__}: {error}",
+            hint="install what is missing, or mend the reference in the plugin",
         ) from error
+    if attribute not in vars(holder):
+        raise PluginUnavailableError(
+            f"reference {ref!r} points to nothing: {module} has no {attribute!r}",
+            hint="mend the reference in the plugin",
+        )
+    return vars(holder)[attribute]
 
 
 @lru_cache
 def _load(disabled: frozenset[str]) -> Registry:
     found = discover(disabled=disabled)
-    tables: dict[str, dict[str, Any]] = {
-        hook: {spec.name: spec for record in found.records for spec in record.specs.get(hook, ())}
-        for hook in ("geovlm_datasets", "geovlm_tasks", "geovlm_rewards", "geovlm_metrics")
-    }
-    for record in found.records:
-        if record.status in ("broken", "incompatible"):
-            print(
-                f"warning: plugin {record.name!r} ({record.distribution} {record.version}) is "
-                f"{record.status}: {record.reason}",
-                file=sys.stderr,
-            )
-    unusable = {}
-    for task in tables["geovlm_tasks"].values():
-        missing = _missing(task, tables)
-        if missing:
-            unusable[task.name] = missing
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    unusable = {task.name: _missing(task, found) for task in found.tasks.values()}
     return Registry(
-        datasets=tables["geovlm_datasets"],
-        tasks=tables["geovlm_tasks"],
-        rewards=tables["geovlm_rewards"],
-        metrics=tables["geovlm_metrics"],
-        unusable=unusable,
-        set=found,
+        datasets=found.datasets,
+        tasks=found.tasks,
+        rewards=found.rewards,
+        metrics=found.metrics,
+        unusable={name: reason for name, reason in unusable.items() if reason},
+        plugins=found.records,
+        manager=found.manager,
     )
 
 
-def _missing(task: TaskSpec, tables: Mapping[str, Mapping[str, Any]]) -> str:
+def _missing(task: TaskSpec, found: PluginSet) -> str:
     """Return what the task names and nobody provides, or nothing."""
-    if task.dataset not in tables["geovlm_datasets"]:
-        return f"no plugin provides data set {task.dataset!r}"
-    if set(task.rewards) != {"paper", "robust"}:
-        return f"its rewards are {sorted(task.rewards)}, not paper and robust"
-    for rewards in task.rewards.values():
-        for name in rewards:
-            if name not in tables["geovlm_rewards"]:
-                return f"no plugin provides reward {name!r}"
-    for name in task.metrics:
-        if name not in tables["geovlm_metrics"]:
-            return f"no plugin provides metric {name!r}"
+    rewards = [name for weights in task.rewards.values() for name in weights]
+    wanted: list[tuple[str, str, Mapping[str, Any]]] = [
+        ("data set", task.dataset, found.datasets),
+        *(("reward", name, found.rewards) for name in rewards),
+        *(("metric", name, found.metrics) for name in task.metrics),
+    ]
+    for kind, name, table in wanted:
+        if name not in table:
+            owner = _inactive(name, found.records)
+            return f"it needs {kind} {name!r}: {owner or 'no plugin provides it'}"
     return ""
 
 
-def _unknown(kind: str, name: str, table: Iterable[str]) -> UnknownNameError:
-    known = sorted(table)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    meant = f"did you mean {near[0]!r}? " if near else ""
-    return UnknownNameError(f"unknown {kind} {name!r}", hint=f"{meant}available: {', '.join(known)}")
+def _inactive(name: str, records: Iterable[PluginRecord]) -> str:
+    """Why the plugin that owns a name is not there, and what to do; empty if it is no plugin's."""
+    for record in records:
+        if record.name == name.partition("/")[0] and record.status != "active":
+            todo = {
+                "broken": f"Run 'geovlm plugins doctor {record.name}' for the traceback.",
+                "incompatible": f"Run 'geovlm plugins doctor {record.name}' for what to install.",
+                "disabled": "Leave it out of --no-plugin and GEOVLM_DISABLE_PLUGINS.",
+            }
+            return f"{record.describe()}. {todo[record.status]}"
+    return ""
+
+
+def _unknown(kind: str, name: str, known: Iterable[str], *, hidden: Iterable[str] = ()) -> str:
+    available = sorted(known)
+    near = difflib.get_close_matches(name, [*available, *hidden], n=1, cutoff=0.5)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    listed = f"Available: {', '.join(available)}." if available else "No plugin offers any."
+    return f"unknown {kind} {name!r}.{meant} {listed}"

@@ -1,0 +1,149 @@
+"""The command line: a table of commands, each imported when it is called, and the error border.
+
+stdout is data, stderr is talk. Exit 0: fine; 1: the work failed; 2: the request was impossible.
+Every other exception is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from geovlm import __version__
+from geovlm.cli.groups import Entry, LazyGroup
+from geovlm.errors import GeoVLMError
+from geovlm.plugins import DEBUG_VARIABLE, DISABLE_VARIABLE
+
+if TYPE_CHECKING:
+    Command = Any
+
+COMMANDS: dict[str, Entry] = {
+    "run": Entry("geovlm.cli.run:run", "SFT, probe, GRPO, evaluation and report on some tasks."),
+    "eval": Entry("geovlm.cli.evaluate:evaluate", "Score a model on some tasks, without training."),
+    "report": Entry("geovlm.cli.report:report", "Write the HTML report of a run."),
+    "tasks": Entry("geovlm.cli.tasks:app", "List tasks, show one in full, draw its samples."),
+    "data": Entry("geovlm.cli.data:app", "Write a miniature of a data set, or validate a copy."),
+    "rewards": Entry("geovlm.cli.rewards:app", "List rewards, or try one on one completion."),
+    "plugins": Entry("geovlm.cli.plugins:app", "List installed plugins, or explain a broken one."),
+    "config": Entry("geovlm.cli.config:app", "Show a preset, or the schema of the configuration."),
+}
+"""Name -> where it lives and its line in `geovlm --help`, in the order of that page."""
+
+
+class Root(LazyGroup):
+    """`geovlm` itself."""
+
+    entries = COMMANDS
+
+    def plugin_commands(self) -> Mapping[str, Command]:
+        """Commands of plugins; loads the plugins, hence only asked where it is needed."""
+        return _plugin_commands()
+
+
+app = typer.Typer(
+    cls=Root,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Post-train vision-language models on Earth-observation tasks, one plugin per task.",
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(f"geovlm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    no_plugin: Annotated[
+        list[str] | None,
+        typer.Option(help="Do without this plugin; '*' for all. Repeatable.", metavar="NAME"),
+    ] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Re-raise the first error of a plugin at load time.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Post-train vision-language models on Earth-observation tasks, one plugin per task.
+
+    Both options go into the environment, because the stages of a run are processes of their own and
+    must see the same plugins.
+    """
+    if no_plugin:
+        before = os.environ.get(DISABLE_VARIABLE)
+        os.environ[DISABLE_VARIABLE] = ",".join([*([before] if before else []), *no_plugin])
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code; the entry point of the script `geovlm`."""
+    arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    try:
+        code = typer.main.get_group(app).main(
+            args=arguments, prog_name="geovlm", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except GeoVLMError as error:
+        _fail(str(error), code=error.exit_code)
+    except typer.TyperException as error:
+        _fail(_usage(error), code=2)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", code=130)
+    except BrokenPipeError:  # the reader of a pipe went away: nothing to say, nobody to say it to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, *, code: int) -> None:
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _usage(error: Any) -> str:
+    """One line for an argument that the parser refused."""
+    message = " ".join(str(error.format_message()).split()).rstrip(".")
+    path = error.ctx.command_path if getattr(error, "ctx", None) else "geovlm"
+    return f"{message[:1].lower()}{message[1:]} (see '{path} --help')"
+
+
+@cache
+def _plugin_commands() -> Mapping[str, Command]:
+    """Commands of plugins by name; one that fails costs a warning and its own commands."""
+    from geovlm import registry
+
+    loaded = registry.load()
+    added: dict[str, Command] = {}
+    for plugin in loaded.active():
+        own = typer.Typer(add_completion=False, rich_markup_mode=None)
+        try:
+            loaded.call(plugin, "geovlm_commands", app=own)
+            found = typer.main.get_group(own).commands
+        except Exception as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            problem = f"{type(error).__name__}: {error}"
+            print(f"warning: commands of plugin {plugin!r} are missing: {problem}", file=sys.stderr)
+            continue
+        for name, command in found.items():
+            if name in COMMANDS or name in added:
+                print(
+                    f"warning: plugin {plugin!r} may not replace the command {name!r}",
+                    file=sys.stderr,
+                )
+            else:
+                added[name] = command
+    return added

@@ -1,0 +1,101 @@
+"""Command groups: plain help, unknown names answered with the nearest ones, lazy imports."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+from geovlm.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    Command = Any  # typer vendors click and gives its command class no public name
+
+
+class Entry(NamedTuple):
+    """A command that is imported when it is called."""
+
+    target: str
+    """`module:attribute`: a `typer.Typer` (a group) or a function (one command)."""
+    summary: str
+    """The line that `geovlm --help` prints."""
+
+
+class Group(TyperGroup):
+    """A group that answers an unknown command with the nearest names."""
+
+    def resolve_command(
+        self, ctx: typer.Context, args: list[str]
+    ) -> tuple[str | None, Command | None, list[str]]:
+        """Return (name, command, remaining arguments).
+
+        Raises:
+            UnknownNameError: there is no such command.
+        """
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            known = self.list_commands(ctx)
+            near = get_close_matches(name, known, n=1)
+            guess = f"did you mean {near[0]!r}? " if near else ""
+            raise UnknownNameError(
+                f"unknown command {f'{ctx.command_path} {name}'!r}",
+                hint=f"{guess}Commands: {', '.join(known)}",
+            )
+        return super().resolve_command(ctx, args)
+
+
+def subcommands(summary: str) -> typer.Typer:
+    """Return an empty group for `@app.command` functions, with the house's plain help."""
+    return typer.Typer(
+        cls=Group, help=summary, add_completion=False, rich_markup_mode=None, no_args_is_help=False
+    )
+
+
+def build(target: str, *, name: str) -> Command:
+    """Import `module:attribute` and return it as the command `name`."""
+    module, _, attribute = target.partition(":")
+    made = getattr(importlib.import_module(module), attribute)
+    if isinstance(made, typer.Typer):
+        command: Command = typer.main.get_group(made)
+    else:
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single.command(name)(made)
+        command = typer.main.get_command(single)
+    command.name = name
+    return command
+
+
+class LazyGroup(Group):
+    """The root: core commands by name from a table, commands of plugins only when needed."""
+
+    entries: Mapping[str, Entry] = {}
+
+    def plugin_commands(self) -> Mapping[str, Command]:
+        """Commands that plugins add; a plugin cannot replace a core command."""
+        return {}
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        """Return core commands in the order of the table, then those of plugins."""
+        return [*self.entries, *self.plugin_commands()]
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Command | None:
+        """Return the command, importing its module; `None` if nobody offers it."""
+        if cmd_name in self.entries:
+            return build(self.entries[cmd_name].target, name=cmd_name)
+        return self.plugin_commands().get(cmd_name)
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
+        """Write the summaries without importing a single core command."""
+        rows = [(name, entry.summary) for name, entry in self.entries.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+        added = self.plugin_commands()
+        if added:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(
+                    [(name, command.get_short_help_str(70)) for name, command in added.items()]
+                )
