@@ -1,0 +1,191 @@
+"""Stages as processes: accelerate's configuration, the command, its output and its exit status.
+
+Every stage is a process tree of its own, so that memory is freed, a crash stays in its stage and a
+stage resumes alone. `accelerate launch --cpu --num_processes 2` silently starts one process
+(accelerate 1.15); a configuration file with `MULTI_GPU` and `use_cpu` starts two.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from geovlm.errors import ConfigError, GeoVLMError, RunFailedError
+from geovlm.process import Outcome, execute
+
+if TYPE_CHECKING:
+    from geovlm.config import RunConfig
+    from geovlm.rundir import RunDir
+
+WORKER = "geovlm.engine.worker"
+
+
+def visible_gpus() -> list[str]:
+    """Return the ids of the GPUs that this process may use, without importing torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [each.strip() for each in named.split(",") if each.strip() not in ("", "-1")]
+    if metadata.version("torch").endswith("+cpu"):
+        return []
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [str(i) for i, _ in enumerate(re.findall(r"^GPU \d+:", listed.stdout, re.MULTILINE))]
+
+
+def device(config: RunConfig, *, gpus: int) -> Literal["cpu", "cuda"]:
+    """Return where the stages run.
+
+    Args:
+        config: the run.
+        gpus: how many GPUs there are.
+
+    Raises:
+        ConfigError: more GPUs are asked for than there are.
+    """
+    wanted = config.gpus or config.processes
+    if config.device == "cpu" or (config.device == "auto" and config.gpus is None and not gpus):
+        return "cpu"
+    if wanted > gpus:
+        there = f"{gpus} are visible" if gpus else "none is visible"
+        raise ConfigError(
+            f"{wanted} GPUs are asked for and {there}",
+            hint=f"use --gpus {gpus}" if gpus else "use --processes N --set device=cpu",
+        )
+    return "cuda"
+
+
+def accelerate_config(world_size: int, *, on_cpu: bool, port: int) -> str:
+    """Return the text of a stage's accelerate.yaml."""
+    several = world_size > 1
+    lines = {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "MULTI_GPU" if several else "'NO'",
+        "use_cpu": "true" if on_cpu else "false",
+        "num_machines": "1",
+        "machine_rank": "0",
+        "num_processes": str(world_size),
+        "main_process_port": str(port),
+        "mixed_precision": "'no'",
+        "rdzv_backend": "static",
+        "same_network": "true",
+        "downcast_bf16": "'no'",
+        "debug": "false",
+    }
+    return "".join(f"{key}: {value}\n" for key, value in lines.items())
+
+
+def command(
+    config_file: Path, *, run: Path, stage: str, resume: bool = False, module: str = WORKER
+) -> list[str]:
+    """Return the command line of a stage.
+
+    Args:
+        config_file: accelerate.yaml.
+        run: the run directory.
+        stage: its position, or `eval`.
+        resume: go on from the stage's last checkpoint.
+        module: the worker.
+    """
+    launcher = [sys.executable, "-m", "accelerate.commands.launch"]
+    own = ["--config_file", str(config_file), "--module", module]
+    return [
+        *launcher,
+        *own,
+        *("--run", str(run), "--stage", stage),
+        *(["--resume"] if resume else []),
+    ]
+
+
+def environment(world_size: int, *, on_cpu: bool) -> dict[str, str]:
+    """Return the environment of a stage: its share of the cores, and its GPUs.
+
+    Two processes with a thread per core each run ten times slower on two cores than one does.
+    """
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    variables = os.environ | {
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // world_size)),
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if not on_cpu:  # with more GPUs in sight than processes, the Trainer would use DataParallel
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(visible_gpus()[:world_size])
+    if sys.stderr.isatty():
+        size = os.get_terminal_size(sys.stderr.fileno())
+        variables |= {"TTY_COMPATIBLE": "1", "COLUMNS": str(size.columns)}
+    return variables
+
+
+def run_stage(run: RunDir, *, config: RunConfig, index: int, resume: bool) -> float:
+    """Run one stage to its end and return its wall seconds.
+
+    Args:
+        run: the run directory, with `resolved.json` in it.
+        config: the run; its device is resolved.
+        index: the stage's position; -1 for an evaluation without training.
+        resume: go on from its last checkpoint.
+
+    Raises:
+        GeoVLMError: the worker found the request impossible.
+        RunFailedError: it failed; names the stage and its log.
+    """
+    folder = run.stage(index)
+    folder.mkdir(parents=True, exist_ok=True)
+    world_size, on_cpu = config.world_size(index), config.device == "cpu"
+    yaml = folder / "accelerate.yaml"
+    run.write_text(yaml, accelerate_config(world_size, on_cpu=on_cpu, port=_free_port()))
+    stage = "eval" if index == -1 else str(index)
+    outcome = execute(
+        command(yaml, run=run.path, stage=stage, resume=resume),
+        variables=environment(world_size, on_cpu=on_cpu),
+        log=folder / "stderr.txt",
+    )
+    raise_for(outcome, name=folder.name, log=folder / "stderr.txt")
+    return outcome.seconds
+
+
+def run_stages(run: RunDir, *, config: RunConfig, resume: bool) -> None:
+    """Run every stage that is not done yet, in order, and note their wall seconds."""
+    for index, stage in enumerate(config.stages):
+        name = run.stage(index).name
+        if run.is_done(index):
+            print(f"stage {name}: done before, skipped", file=sys.stderr, flush=True)
+            continue
+        print(f"stage {name}", file=sys.stderr, flush=True)
+        seconds = run_stage(run, config=config, index=index, resume=resume)
+        run.add_seconds(stage.kind, seconds)
+
+
+def raise_for(outcome: Outcome, *, name: str, log: Path) -> None:
+    """Raise what the status of a stage stands for; nothing for 0."""
+    if outcome.status == 0:
+        return
+    if outcome.error and outcome.status in (1, 2):
+        kind = GeoVLMError if outcome.status == 2 else RunFailedError
+        raise kind(outcome.error)
+    if outcome.status < 0:
+        number = -outcome.status
+        why = f"was killed by {signal.Signals(number).name}"
+        hint = "out of memory? a smaller per_device_train_batch_size needs less"
+        raise RunFailedError(f"stage {name} {why}", hint=f"{hint}; its output is in {log}")
+    raise RunFailedError(
+        f"stage {name} failed with exit status {outcome.status}; its traceback is above",
+        hint=f"its whole output is in {log}",
+    )
+
+
+def _free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
