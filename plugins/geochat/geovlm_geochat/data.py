@@ -205,7 +205,7 @@ def _sample(
         if not held:
             ctx.skip("record without a usable box", one.key)
             return None
-        meta["clipped_boxes"] = sum(each.clipped for each in placed if each.box is not None)
+        meta["boxes_over_border"] = sum(each.over for each in placed if each.box is not None)
         meta["dropped_boxes"] = len(placed) - len(held)
         numbers = 5 if options.boxes == "rotated" else 4
         target["boxes"] = [list(box[:numbers]) for box in held]

@@ -30,24 +30,6 @@ _BOX = re.compile(
 _BROKEN = re.compile(r"\{[\s<>\d|.\-]*\}")
 _TAGS = re.compile(r"</?(?:p|delim|image|ref|box)>|\[(?:grounding|refer|identify)\]", re.IGNORECASE)
 _PHRASE = re.compile(r"<p>(.*?)</p>", re.DOTALL | re.IGNORECASE)
-_POSITION = re.compile(
-    r"\b(?:at|in|on)\s+(?:the\s+)?((?:top|bottom|upper|lower)(?:[\s-]+(?:left|right))?|left|right|cent(?:er|re)|middle)\b",
-    re.IGNORECASE,
-)
-_COUNT = re.compile(
-    r"(?:there (?:is|are)\s+)?(\d+|an?|one|two|three|four|five|some)\b", re.IGNORECASE
-)
-_COUNTS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
-_PLACES = {"upper": "top", "lower": "bottom", "centre": "center", "middle": "center"}
-_OBJECT_ENDS = re.compile(
-    r"\s+(?:at|in|on|near|next|close|located|with|by|along|beside|that|which|of)\b"
-)
-COLOURS = frozenset(
-    ("black", "blue", "brown", "cyan", "gold", "golden", "gray", "green", "grey", "lime", "maroon")
-    + ("navy", "olive", "orange", "pink", "purple", "red", "silver", "tan", "teal", "white")
-    + ("yellow",)
-)
-SIZES = frozenset(("big", "giant", "huge", "large", "little", "long", "medium", "small", "tiny"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +45,8 @@ class Placed:
     """A box in pixels of the stored image, or the reason why there is none."""
 
     box: Box | None
-    clipped: bool = False
-    """Whether a part of it lay outside the image."""
+    over: bool = False
+    """Whether a part of it lies outside the image."""
     reason: str = ""
 
 
@@ -106,33 +88,11 @@ def phrase(text: str) -> str:
     return clean(match.group(1)).rstrip(" .") if match else ""
 
 
-def facts(caption: str) -> dict[str, str | int | list[str] | None]:
-    """Count, object, position and attributes out of a region caption such as GeoChat's.
-
-    `"1 gray large ship at the top left"` gives `{"count": 1, "object": "ship", "position": "top
-    left", "attributes": ["gray", "large"]}`; what the caption does not say is `None` or empty.
-    """
-    text = " ".join(caption.casefold().split()).rstrip(" .")
-    counted = _COUNT.match(text)
-    rest = text[counted.end() :].strip() if counted else text
-    place = _POSITION.search(rest)
-    head = _OBJECT_ENDS.split(rest, maxsplit=1)[0]
-    attributes = [word for word in head.split() if word in COLOURS or word in SIZES]
-    named = [word for word in head.split() if word not in COLOURS and word not in SIZES]
-    count: int | None = None
-    if counted and counted.group(1) != "some":
-        word = counted.group(1)
-        count = int(word) if word.isdecimal() else _COUNTS[word]
-    return {
-        "count": count,
-        "object": " ".join(named),
-        "position": _position(place.group(1)) if place else None,
-        "attributes": attributes,
-    }
-
-
 def place(numbers: Percent, *, image_size: Size, form: Form, sense: Sense) -> Placed:
-    """Put a percent box into the image: pixels, in the form asked for, cut at the borders.
+    """Put a percent box into the image: pixels, in the form asked for.
+
+    Axis-aligned boxes are cut at the borders. A tilted one is kept whole, like in `boxes.parse`:
+    its corners before the turn may lie outside though the box itself does not.
 
     Args:
         numbers: as written, 4 or 5 numbers.
@@ -142,28 +102,26 @@ def place(numbers: Percent, *, image_size: Size, form: Form, sense: Sense) -> Pl
             quarter turn is a swap of sides and only tilted boxes keep an angle.
         sense: which way theta turns on the screen.
     """
-    turned = boxes.geochat_box(numbers, image_size=image_size, sense=sense)
-    if turned is None:
+    if numbers[2] <= numbers[0] or numbers[3] <= numbers[1]:
         return Placed(box=None, reason="box without area")
+    turned = boxes.geochat_box(numbers, image_size=image_size, sense=sense)
     return fit(turned, image_size=image_size, form=form)
 
 
 def fit(turned: Box, *, image_size: Size, form: Form) -> Placed:
-    """Bring a box in pixels, not yet cut at the borders, into the form asked for."""
+    """Bring a box in pixels into the form asked for; the second half of `place`."""
+    shaped = least_turned(turned) if form == "rotated" else boxes.drop_angle(turned)
     if form == "hull":
         shaped = boxes.enclosing(turned)
-    elif form == "drop_angle":
-        shaped = boxes.drop_angle(turned)
-    else:
-        shaped = least_turned(turned)
     width, height = image_size
-    x0, y0 = max(shaped.x0, 0.0), max(shaped.y0, 0.0)
-    x1, y1 = min(shaped.x1, float(width)), min(shaped.y1, float(height))
+    hull = boxes.enclosing(shaped)
+    x0, y0 = max(hull.x0, 0.0), max(hull.y0, 0.0)
+    x1, y1 = min(hull.x1, float(width)), min(hull.y1, float(height))
     if x1 <= x0 or y1 <= y0:
         return Placed(box=None, reason="box outside the image")
-    inside = Box(x0, y0, x1, y1, shaped.angle_deg)
-    moved = max(abs(a - b) for a, b in zip(inside, shaped, strict=True))
-    return Placed(box=inside, clipped=moved > 1e-6)
+    inside = Box(x0, y0, x1, y1)
+    over = max(abs(a - b) for a, b in zip(inside, hull, strict=True)) > 1e-6
+    return Placed(box=shaped if shaped.angle_deg else inside, over=over)
 
 
 def least_turned(box: Box) -> Box:
@@ -189,7 +147,3 @@ def from_polygon(points: Sequence[Sequence[float]]) -> Box:
 
 def _percent(match: re.Match[str]) -> Percent:
     return tuple(float(number) for number in match.groups() if number is not None)
-
-
-def _position(words: str) -> str:
-    return " ".join(_PLACES.get(word, word) for word in re.split(r"[\s-]+", words))

@@ -57,9 +57,7 @@ def make_sample(root: Path, n: int, seed: int) -> None:
             path = folder / image
             path.parent.mkdir(parents=True, exist_ok=True)
             picture = Image.fromarray(scenes.render(scene))
-            picture.save(
-                path, **({"quality": 92} if path.suffix == ".jpg" else {"compress_level": 1})
-            )
+            picture.save(path, quality=92, compress_level=1)  # JPEG reads the one, PNG the other
             records += _records(rng, scene=scene, image=image, kinds=kinds, number=number)
     (root / INSTRUCT).write_text(json.dumps(records), encoding="utf-8")
 

@@ -53,10 +53,12 @@ def vqa(sample: Sample, ctx: PromptContext) -> Turn:
     """The data set's question and answer."""
     answer = str(sample.target["answer"])
     shown = {
-        "yes_no": f"This can be seen or not. What the image shows means {answer}.",
-        "number": f"This asks for a number. Counting in the image gives {answer}.",
+        "yes_no": f"I look for what the question names. The image says {answer}.",
+        "number": f"The question asks for a number. In the image it is {answer}.",
     }
-    reasoning = shown.get(str(sample.target["type"]), f"What the image shows fits {answer}.")
+    reasoning = shown.get(
+        str(sample.target["type"]), f"I look at what the question names. It fits {answer}."
+    )
     return Turn(question=sample.question, answer=answer, reasoning=reasoning)
 
 
@@ -65,11 +67,10 @@ def caption(sample: Sample, ctx: PromptContext) -> Turn:
     held = boxes.target_boxes(sample.target)
     target: Any = sample.target
     facts = target["facts"]
-    seen = " ".join([*facts["attributes"], facts["object"]]) or "what is described"
+    seen = [facts[name] for name in ("colour", "size", "object") if name in facts]
     where = position(held[0], ctx=ctx)
-    reasoning = f"The box is at the {where}. Inside it I see {seen}."
-    if len(held) > 1:
-        reasoning = f"There are {len(held)} boxes, the first at the {where}. I see {seen}."
+    place = f"There are {len(held)} boxes, the first" if len(held) > 1 else "The box is"
+    reasoning = f"{place} at the {where}. {_seen(seen)}"
     question = _spoken(target["pieces"], held=held, ctx=ctx)
     return Turn(question=question, answer=target["captions"][0], reasoning=reasoning)
 
@@ -115,6 +116,10 @@ def position(box: Box, *, ctx: PromptContext) -> str:
 
 def _only(record: Sample, *, kind: str) -> Iterable[Sample]:
     return (record,) if record.target["kind"] == kind else ()
+
+
+def _seen(words: Sequence[str]) -> str:
+    return f"Inside I see: {' '.join(words)}." if words else "I describe what is inside."
 
 
 def _spoken(pieces: Any, *, held: Sequence[Box], ctx: PromptContext) -> str:

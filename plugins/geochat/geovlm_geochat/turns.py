@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from geovlm_geochat import grammar
+from geovlm_geochat import captions, grammar
 from geovlm_geochat.grammar import Percent
 
 Kind: TypeAlias = Literal["classify", "vqa", "caption", "refer", "ground"]
@@ -108,10 +108,11 @@ def caption(human: str, gpt: str) -> ParsedTurn:
     text = grammar.clean(gpt).rstrip(" .")
     if not text or text.casefold() == "none":
         raise RefusedTurn("[identify] without a description")
+    stated, vocabularies = captions.facts(text)
     return ParsedTurn(
         kind="caption",
         question=flat(human),
-        target={"captions": [text], "facts": grammar.facts(text)},
+        target={"captions": [text], "facts": stated, "fact_vocabularies": vocabularies},
         pieces=cut,
         boxes=held,
     )
