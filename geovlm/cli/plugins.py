@@ -1,0 +1,123 @@
+"""`geovlm plugins`: what is installed, and what is wrong with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from geovlm import registry
+from geovlm.cli import output
+from geovlm.cli.groups import subcommands
+from geovlm.plugins import DISABLE_VARIABLE, PluginRecord
+
+app = subcommands("List installed plugins, or explain a broken one.")
+
+
+@app.command("list")
+def list_plugins(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List every installed plugin with its status."""
+    found = registry.load().plugins
+    if json:
+        output.print_json([_as_json(plugin) for plugin in found])
+        return
+    output.table(
+        ("plugin", "distribution", "version", "status", "import ms", "remarks"),
+        (
+            (
+                plugin.name,
+                plugin.distribution,
+                plugin.version,
+                plugin.status,
+                f"{1000 * plugin.seconds:.1f}",
+                "; ".join(filter(None, (plugin.reason, *plugin.notes))),
+            )
+            for plugin in found
+        ),
+    )
+
+
+@app.command()
+def doctor(
+    name: Annotated[str, typer.Argument(help="Name of the plugin, as its entry point has it.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what is wrong with a plugin: requirements, traceback, what to do."""
+    loaded = registry.load()
+    plugin = loaded.plugin(name)
+    unusable = {
+        task: why for task, why in loaded.unusable.items() if task.partition("/")[0] == name
+    }
+    needs = [_requirement(line) for line in plugin.requires]
+    advice = _advice(plugin, unmet=[f"{need} (found {have})" for need, have, ok in needs if not ok])
+    if json:
+        output.print_json(
+            _as_json(plugin)
+            | {
+                "traceback": plugin.traceback,
+                "requires": [
+                    {"requirement": need, "installed": have, "met": ok} for need, have, ok in needs
+                ],
+                "unusable_tasks": unusable,
+                "advice": advice,
+            }
+        )
+        return
+    rows: list[tuple[str, object]] = [
+        ("plugin", plugin.name),
+        ("distribution", f"{plugin.distribution} {plugin.version}"),
+        ("module", plugin.module),
+        ("status", plugin.status),
+    ]
+    rows += [("reason", plugin.reason)] if plugin.reason else []
+    rows += [("remark", note) for note in plugin.notes]
+    rows += [("hooks", ", ".join(plugin.hooks))] if plugin.hooks else []
+    rows += [
+        ("requires", f"{need}, installed: {have}{'' if ok else ' (not met)'}")
+        for need, have, ok in needs
+    ]
+    rows += [("unusable task", f"{task}: {why}") for task, why in unusable.items()]
+    rows += [("traceback", plugin.traceback.rstrip())] if plugin.traceback else []
+    rows += [("what to do", advice)]
+    output.fields(rows)
+
+
+def _as_json(plugin: PluginRecord) -> dict[str, object]:
+    row = dataclasses.asdict(plugin)
+    del row["traceback"]
+    return row
+
+
+def _requirement(line: str) -> tuple[str, str, bool]:
+    """Return (requirement, installed version or `nothing`, whether it is met)."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement as error:
+        return line, f"unreadable: {' '.join(str(error).split())}", False
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        return line, "not needed here", True
+    try:
+        installed = version(requirement.name)
+    except PackageNotFoundError:
+        return line, "nothing", False
+    return line, installed, requirement.specifier.contains(installed, prereleases=True)
+
+
+def _advice(plugin: PluginRecord, *, unmet: list[str]) -> str:
+    """What a user can do about a plugin in this state."""
+    if plugin.status == "disabled":
+        return f"leave {plugin.name} out of --no-plugin and {DISABLE_VARIABLE}"
+    if unmet:
+        return f"pip install --upgrade {plugin.distribution}; not met: {', '.join(unmet)}"
+    if plugin.status == "broken":
+        return (
+            f"the fault is in the plugin: upgrade {plugin.distribution}, or send the traceback to "
+            f"its authors; 'geovlm --no-plugin {plugin.name} …' does without it"
+        )
+    return "nothing, it works"
