@@ -1,0 +1,221 @@
+"""The data of a run's tasks, read once and checked before anything starts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geovlm import answers, boxes, loading, raster
+from geovlm.api import DatasetSpec, PromptContext, Sample, Split, TaskSpec, Turn
+from geovlm.config_load import near
+from geovlm.errors import ConfigError, DataError
+from geovlm.modelfacts import ModelFacts
+from geovlm.registry import Registry, resolve
+
+if TYPE_CHECKING:
+    from geovlm.config import RunConfig
+
+IMAGES_CHECKED = 32
+"""Images per task and split whose headers are read; the first one is decoded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskPlan:
+    """One task: its data, and how much the model reads per sample."""
+
+    name: str
+    dataset: str
+    root: Path
+    generated: bool
+    samples: Mapping[Split, int]
+    evaluated: int
+    """Samples of the evaluation split that are answered."""
+    skipped: Mapping[str, int]
+    """Reason -> records that the loader left out, over both splits."""
+    visual_tokens: int | None
+    """Mean of the images checked; `None` if the model's family is not known yet."""
+    text_tokens: int | None
+    """Mean of question, instruction and gold answer, where the tokenizer is on this machine."""
+    prompt_sha256: str
+    """Of the first sample's question, reasoning and answer."""
+
+
+class EmptySplitError(DataError):
+    """A split without a sample of the task."""
+
+
+@dataclass
+class Reader:
+    """Reads every data set once, whatever the number of tasks on it."""
+
+    config: RunConfig
+    registry: Registry
+    model: ModelFacts
+    count: Callable[[str], int] | None
+    checksums: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _loaded: dict[tuple[str, Split], loading.Loaded] = field(default_factory=dict)
+
+    def plan(self, task: TaskSpec) -> TaskPlan:
+        """Return the task's part of the plan.
+
+        Raises:
+            EmptySplitError: a split that the run needs has no sample of the task.
+            DatasetNotFoundError: the data are not where they were said to be.
+            DataError: an image cannot be read; names the file.
+            ConfigError: options that task or data set do not have.
+        """
+        spec = self.registry.dataset(task.dataset)
+        root, generated = self._root(spec)
+        own = lookup(self.config.tasks, task.name)
+        options = parse_options(task.options, own, path=f"tasks.{task.name}.options")
+        eval_split: Split = (own.eval_split if own is not None else None) or self.config.eval.split
+        splits: list[Split] = ["train", eval_split] if self.config.stages else [eval_split]
+        samples: dict[Split, list[Sample]] = {}
+        skipped: dict[str, int] = {}
+        for split in dict.fromkeys(splits):
+            loaded = self._load(spec, root=root, split=split)
+            for reason, number in loaded.skipped.items():
+                skipped[reason] = skipped.get(reason, 0) + number
+            samples[split] = loading.task_samples(task, loaded.records)
+            if not samples[split]:
+                raise EmptySplitError(
+                    f"task {task.name!r} has no samples in split {split!r} of {root}",
+                    hint="choose another with --set eval.split=…, or leave the task out"
+                    if split == eval_split
+                    else f"see 'geovlm data check {spec.name} --data {root}'",
+                )
+        first = samples[splits[0]]
+        checked = _spread(first, IMAGES_CHECKED)
+        for chosen in (checked, _spread(samples[eval_split], IMAGES_CHECKED)):
+            raster.open_image(chosen[0].images[0])
+            for sample in chosen:
+                for image in sample.images:
+                    raster.image_size(image)
+        visual, text, digest = self._read_by_model(task, checked, options=options)
+        n = len(samples[eval_split])
+        return TaskPlan(
+            name=task.name,
+            dataset=spec.name,
+            root=root,
+            generated=generated,
+            samples={split: len(many) for split, many in samples.items()},
+            evaluated=min(n, self.config.eval.limit or n),
+            skipped=skipped,
+            visual_tokens=visual,
+            text_tokens=text,
+            prompt_sha256=digest,
+        )
+
+    def _root(self, spec: DatasetSpec) -> tuple[Path, bool]:
+        """Return the folder of a data set, and whether it was generated."""
+        own = lookup(self.config.data, spec.name)
+        override = own.root if own is not None else None
+        given = self.config.data_root is not None or any(
+            entry.root is not None for entry in self.config.data.values()
+        )
+        if not given:
+            sample = self.config.sample
+            return loading.sample_root(spec, n=sample.records, seed=sample.seed), True
+        if override is not None and spec.name not in self.config.data:
+            # the folder of a prefix may hold the data sets, or be the only one of them
+            for name in spec.folders:
+                if (override / name).is_dir():
+                    return override / name, False
+        root = loading.find_root(spec, data_root=self.config.data_root, override=override)
+        return root.absolute(), False
+
+    def _load(self, spec: DatasetSpec, *, root: Path, split: Split) -> loading.Loaded:
+        key = (spec.name, split)
+        if key not in self._loaded:
+            print(f"reading {spec.name} {split}: {root}", file=sys.stderr, flush=True)
+            own = lookup(self.config.data, spec.name)
+            options = parse_options(spec.options, own, path=f"data.{spec.name}.options")
+            loaded = loading.load_records(spec, root=root, split=split, options=options)
+            self._loaded[key] = loaded
+            self.checksums.setdefault(spec.name, {})[split] = checksum(loaded.records, root=root)
+        return self._loaded[key]
+
+    def _read_by_model(
+        self, task: TaskSpec, samples: Sequence[Sample], *, options: Any
+    ) -> tuple[int | None, int | None, str]:
+        """Return mean visual tokens, mean text tokens and the hash of the first exchange."""
+        profile = self.model.profile
+        if profile is None:
+            return None, None, ""
+        visual, text, digest = [], [], ""
+        for sample in samples:
+            sizes = tuple(raster.image_size(image) for image in sample.images)
+            seen = tuple(
+                boxes.input_size(size, profile=profile, min_pixels=task.min_pixels)
+                for size in sizes
+            )
+            visual.append(sum(w * h for w, h in seen) // profile.size_factor**2)
+            context = PromptContext(
+                profile=profile, image_sizes=sizes, input_sizes=seen, options=options
+            )
+            turn: Turn = resolve(task.prompt)(sample, context)
+            if self.count is not None and turn.reasoning.strip():
+                whole = f"{turn.question} {self.config.instruction}{answers.frame(turn)}"
+                text.append(self.count(whole))
+            parts = json.dumps([turn.question, turn.reasoning, turn.answer])
+            digest = digest or hashlib.sha256(parts.encode()).hexdigest()
+        mean = round(statistics.fmean(text)) if text else None
+        return round(statistics.fmean(visual)), mean, digest
+
+
+def checksum(records: Sequence[Sample], *, root: Path) -> dict[str, Any]:
+    """Return the number of records and a hash of their ids, targets, questions and image names."""
+    digest = hashlib.sha256()
+    for record in records:
+        images = [
+            json.dumps(raster.encode(image)).replace(str(root), "") for image in record.images
+        ]
+        line = [record.id, images, record.question, dict(record.target)]
+        digest.update(json.dumps(line, sort_keys=True, default=list).encode())
+    return {"records": len(records), "sha256": digest.hexdigest()}
+
+
+def parse_options(cls: type | None, own: Any, *, path: str) -> Any:
+    """Return an instance of a spec's `options` class, or `None` if it has none.
+
+    Raises:
+        ConfigError: an unknown key or a wrong type; names the path.
+    """
+    values = dict(own.options) if own is not None else {}
+    if cls is None:
+        if values:
+            raise ConfigError(f"{path}: there are none to set", hint=f"leave out {sorted(values)}")
+        return None
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        known = list(getattr(cls, "__dataclass_fields__", {}))
+        raise ConfigError(
+            f"{path}.{key}: {first['msg'].lower()}",
+            hint=near(key, known) or f"known are {', '.join(known)}",
+        ) from error
+
+
+def lookup(table: Mapping[str, Any], name: str) -> Any:
+    """Return the entry of a name or of its nearest prefix (`xbd/detect`, then `xbd`), or `None`."""
+    while name:
+        if name in table:
+            return table[name]
+        name = name.rpartition("/")[0]
+    return None
+
+
+def _spread(samples: Sequence[Sample], n: int) -> list[Sample]:
+    """Return at most n samples, evenly over the list, the first one first."""
+    step = max(1, len(samples) // n)
+    return list(samples[::step][:n])
