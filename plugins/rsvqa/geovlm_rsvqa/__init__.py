@@ -1,0 +1,102 @@
+"""GeoVLM plugin: visual question answering over remote-sensing images (RSVQA, low and high res)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from geovlm import hookimpl
+from geovlm.api import DatasetSpec, TaskSpec, options
+
+_CITATION = (
+    "Lobry et al., RSVQA: Visual Question Answering for Remote Sensing Data, IEEE TGRS 2020, "
+    "doi 10.1109/TGRS.2020.2988782"
+)
+
+
+@options
+class LowResOptions:
+    """How the low-resolution set is read."""
+
+    types: tuple[Literal["presence", "comp", "count", "rural_urban"], ...] = (
+        "presence",
+        "comp",
+        "count",
+        "rural_urban",
+    )
+    """Question types that are kept."""
+    per_image: int | None = None
+    """At most so many questions per image, spread evenly over its list; default: all (about 100)."""
+    answers: Literal["classes", "raw"] = "classes"
+    """Whether counts are answered by their official class (`between 0 and 10`) or as stored."""
+
+
+@options
+class HighResOptions:
+    """How the high-resolution set is read."""
+
+    types: tuple[Literal["presence", "comp", "count", "area"], ...] = (
+        "presence",
+        "comp",
+        "count",
+        "area",
+    )
+    """Question types that are kept."""
+    per_image: int | None = None
+    """At most so many questions per image, spread evenly over its list; default: all."""
+    answers: Literal["classes", "raw"] = "classes"
+    """Whether areas are answered by their official class (`between 10m2 and 100m2`) or as stored."""
+    test: Literal["test", "test_phili"] = "test"
+    """Which test set is the split `test`; `test_phili` is an unseen city and sensor."""
+
+
+@hookimpl
+def geovlm_datasets() -> Iterable[DatasetSpec]:
+    """The two collections."""
+    yield DatasetSpec(
+        name="rsvqa/lr",
+        summary="772 Sentinel-2 tiles of 256 px at 10 m with about 100 questions each.",
+        splits=("train", "val", "test"),
+        load="geovlm_rsvqa.data:load_lr",
+        make_sample="geovlm_rsvqa.sample:make_lr",
+        folders=("RSVQA_LR", "RSVQA-LR", "rsvqa_lr", "LR"),
+        licence="CC-BY-4.0 (images); answers derived from OpenStreetMap, ODbL",
+        homepage="https://zenodo.org/records/6344334",
+        citation=_CITATION,
+        size_gb=0.2,
+        options=LowResOptions,
+    )
+    yield DatasetSpec(
+        name="rsvqa/hr",
+        summary="10,659 aerial tiles of 512 px at 0.15 m with about 100 questions each.",
+        splits=("train", "val", "test"),
+        load="geovlm_rsvqa.data:load_hr",
+        make_sample="geovlm_rsvqa.sample:make_hr",
+        folders=("RSVQA_HR", "RSVQA-HR", "rsvqa_hr", "HR"),
+        licence="CC-BY-4.0 (images); answers derived from OpenStreetMap, ODbL",
+        homepage="https://zenodo.org/records/6344367",
+        citation=_CITATION,
+        size_gb=15.0,
+        options=HighResOptions,
+    )
+
+
+@hookimpl
+def geovlm_tasks() -> Iterable[TaskSpec]:
+    """One task per collection."""
+    for name, summary in (
+        ("rsvqa/lr", "Presence, comparison, count, rural or urban (low resolution)."),
+        ("rsvqa/hr", "Presence, comparison, count, area (high resolution)."),
+    ):
+        yield TaskSpec(
+            name=name,
+            summary=summary,
+            dataset=name,
+            prompt="geovlm_rsvqa.tasks:prompt",
+            rewards={"paper": {"jaccard": 1.0}, "robust": {"exact": 1.0}},
+            metrics=("accuracy", "format"),
+            primary_metric="accuracy",
+            protocol="earthdial/vqa",
+            max_answer_tokens=160,
+            tags=frozenset({"vqa"}),
+        )

@@ -1,0 +1,117 @@
+"""Reading xBD as it is unpacked.
+
+Layout: `<root>/{train,test,hold,tier3}/{images,labels}/<disaster>_<8 digits>_{pre,post}_disaster`
+with `.png` and `.json`; splits train, val and test are the folders train, hold and test. Only label
+files are read here, no pixels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import shapely
+
+from geovlm.api import Json, LoadContext, Sample
+from geovlm.errors import DatasetNotFoundError
+from geovlm_xbd import DAMAGES, DISASTERS, XbdOptions
+
+FOLDERS = {"train": "train", "val": "hold", "test": "test"}
+"""Split -> folder."""
+
+
+def load(ctx: LoadContext) -> Iterator[Sample]:
+    """Yield the pairs of a split in the order of their names.
+
+    Each sample has two images, before and after. Its target: `boxes` (enclosing boxes of the
+    polygons in pixels of the image after), `damage` (one level per box), `disaster_type`.
+
+    Raises:
+        DatasetNotFoundError: the split's folder, or its labels, do not exist.
+    """
+    own = ctx.options or XbdOptions()
+    parts = [FOLDERS[ctx.split]]
+    if own.tier3 and ctx.split == "train":
+        parts.append("tier3")
+    return islice((s for part in parts for s in _pairs(ctx, part=part, own=own)), ctx.limit)
+
+
+def _pairs(ctx: LoadContext, *, part: str, own: XbdOptions) -> Iterator[Sample]:
+    labels = ctx.root / part / own.labels
+    if not labels.is_dir():
+        raise DatasetNotFoundError(
+            "xbd",
+            labels,
+            hint=f"expected {part}/images and {part}/{own.labels}; --set "
+            "data.xbd.options.labels=NAME reads another label folder",
+        )
+    images = ctx.root / part / "images"
+    present = {path.name for path in images.iterdir()} if images.is_dir() else set()
+    for path in sorted(labels.glob("*_post_disaster.json")):
+        name = path.name.removesuffix("_post_disaster.json")
+        pair = [f"{name}_{when}_disaster.png" for when in ("pre", "post")]
+        missing = [image for image in pair if image not in present]
+        if missing:
+            ctx.skip("image missing", missing[0])
+            continue
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            meta, polygons = record["metadata"], record["features"]["xy"]
+        except (ValueError, KeyError, TypeError) as error:
+            ctx.skip("label file unreadable", f"{path.name}: {error!r}")
+            continue
+        kind = str(meta.get("disaster_type", "")).replace("flooding", "flood")
+        if kind not in DISASTERS:
+            ctx.skip("unknown disaster type", f"{path.name}: {kind!r}")
+            continue
+        boxes, damage = _buildings(polygons, meta, name=path.name, ctx=ctx, own=own)
+        yield Sample(
+            id=name if part != "tier3" else f"tier3/{name}",
+            images=(images / pair[0], images / pair[1]),
+            target={"boxes": boxes, "damage": damage, "disaster_type": kind},
+            meta={
+                "event": meta.get("disaster"),
+                "gsd_m": meta.get("gsd"),
+                "sensor": meta.get("sensor"),
+                "captured": meta.get("capture_date"),
+                "licence": "CC-BY-NC-SA-4.0",
+            },
+        )
+
+
+def _buildings(
+    polygons: list[dict[str, Any]],
+    meta: dict[str, Any],
+    *,
+    name: str,
+    ctx: LoadContext,
+    own: XbdOptions,
+) -> tuple[list[Json], list[Json]]:
+    """Return boxes and damage levels of the buildings that count; the others are skipped, counted."""
+    width, height = float(meta.get("width", 1024)), float(meta.get("height", 1024))
+    boxes: list[Json] = []
+    damage: list[Json] = []
+    for number, feature in enumerate(polygons):
+        level = feature.get("properties", {}).get("subtype")
+        if level == "un-classified" and own.unclassified == "no-damage":
+            level = "no-damage"
+        if level not in DAMAGES:
+            ctx.skip(f"building {level or 'without damage level'}", f"{name} #{number}")
+            continue
+        try:
+            x0, y0, x1, y1 = shapely.from_wkt(feature["wkt"]).bounds
+        except (shapely.errors.GEOSException, KeyError, TypeError, ValueError):
+            ctx.skip("polygon unreadable", f"{name} #{number}")
+            continue
+        x0, x1 = max(0.0, x0), min(width, x1)
+        y0, y1 = max(0.0, y0), min(height, y1)
+        if x1 <= x0 or y1 <= y0 or (x1 - x0) * (y1 - y0) < own.min_area_px:
+            ctx.skip("building too small or outside", f"{name} #{number}")
+            continue
+        boxes.append([x0, y0, x1, y1])
+        damage.append(level)
+    return boxes, damage
+
+

@@ -1,0 +1,251 @@
+"""The seven tasks: which samples a pair yields, what is asked, what a perfect answer is.
+
+Wording follows EarthDial's xBD questions (hiyamdebary/EarthDial, 92c1260) without its task and
+sensor tokens. The reasoning states what the labels hold: buildings, where, how damaged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from geovlm import boxes
+from geovlm.api import PromptContext, Sample, Turn
+from geovlm_xbd import COUNTS, DAMAGES, DISASTERS, VERDICTS
+
+MAX_ASSESS = 4
+"""Marked buildings per pair."""
+MAX_REFER = 2
+"""Referred groups per pair."""
+_NUMBERS = ("no", "one", "two", "three", "four", "five")
+
+
+def detect_samples(sample: Sample) -> Iterator[Sample]:
+    """One sample per pair: the boxes of its damaged buildings."""
+    hit = [box for box, level in _buildings(sample) if level != "no-damage"]
+    yield _derive(sample, "detect", {"boxes": hit})
+
+
+def detect_prompt(sample: Sample, ctx: PromptContext) -> Turn:
+    """Ask for all damaged buildings."""
+    return Turn(
+        question="Locate all damaged buildings in the post-disaster image.",
+        answer=boxes.write(sample.target["boxes"], ctx),  # type: ignore[arg-type]
+        reasoning=_reasoning(sample, ctx),
+    )
+
+
+def refer_samples(sample: Sample) -> Iterator[Sample]:
+    """One sample per damage level and part of the image that holds such buildings, at most two."""
+    groups: dict[tuple[str, str], list[Any]] = {}
+    places = _places(sample)
+    for (box, level), place in zip(_buildings(sample), places, strict=True):
+        groups.setdefault((level, place), []).append(box)
+    chosen = sorted(groups, key=lambda key: _hash(f"{sample.id}{key}"))[:MAX_REFER]
+    for level, place in chosen:
+        found = groups[level, place]
+        yield _derive(
+            sample,
+            f"refer/{level}/{place.replace(' ', '-')}",
+            {"boxes": found, "level": level, "place": place},
+        )
+
+
+def refer_prompt(sample: Sample, ctx: PromptContext) -> Turn:
+    """Ask for the buildings of one level in one part of the image."""
+    level, place = str(sample.target["level"]), str(sample.target["place"])
+    found: Any = sample.target["boxes"]
+    noun = "building" if len(found) == 1 else "buildings"
+    return Turn(
+        question=f"Identify the {_adjective(level)} {noun} at the {place} of the post-disaster "
+        "image.",
+        answer=boxes.write(found, ctx),
+        reasoning=_reasoning(sample, ctx),
+    )
+
+
+def assess_samples(sample: Sample) -> Iterator[Sample]:
+    """One sample per marked building, at most four, spread over the levels."""
+    seen: dict[str, int] = {}
+    ranked = []
+    for number, (box, level) in enumerate(_buildings(sample)):
+        ranked.append((seen.get(level, 0), _hash(f"{sample.id}{number}"), number, box, level))
+        seen[level] = seen.get(level, 0) + 1
+    for _, _, number, box, level in sorted(ranked)[:MAX_ASSESS]:
+        yield _derive(
+            sample, f"assess/{number}", {"boxes": [box], **_closed(level, DAMAGES)}
+        )
+
+
+def assess_prompt(sample: Sample, ctx: PromptContext) -> Turn:
+    """Ask for the damage level of the building in a box."""
+    box: Any = sample.target["boxes"]
+    level = str(sample.target["answer"])
+    marked = boxes.write(box, ctx)
+    place = place_of(box[0], ctx.image_sizes[-1])
+    return Turn(
+        question=f"Compare the building at {marked} between the two images and classify its level "
+        f"of damage. Classes: {', '.join(DAMAGES)}.",
+        answer=level,
+        reasoning=f"The building at the {place} stands in the first image; in the second "
+        f"{_STATES[level]}.",
+    )
+
+
+def disaster_samples(sample: Sample) -> Iterator[Sample]:
+    """One sample per pair."""
+    yield _derive(sample, "disaster", _closed(str(sample.target["disaster_type"]), DISASTERS))
+
+
+def disaster_prompt(sample: Sample, ctx: PromptContext) -> Turn:
+    """Ask for the type of disaster."""
+    return Turn(
+        question="Which type of disaster happened between the two images? "
+        f"Classes: {', '.join(DISASTERS)}.",
+        answer=str(sample.target["answer"]),
+        reasoning=_reasoning(sample, ctx),
+    )
+
+
+def affected_samples(sample: Sample) -> Iterator[Sample]:
+    """One sample per pair."""
+    hit = any(level != "no-damage" for _, level in _buildings(sample))
+    yield _derive(sample, "affected", _closed("yes" if hit else "no", VERDICTS))
+
+
+def affected_prompt(sample: Sample, ctx: PromptContext) -> Turn:
+    """Ask whether any building is damaged."""
+    return Turn(
+        question="Is any building affected by the disaster? Answer yes or no.",
+        answer=str(sample.target["answer"]),
+        reasoning=_reasoning(sample, ctx),
+    )
+
+
+def count_samples(sample: Sample) -> Iterator[Sample]:
+    """One sample per pair."""
+    hit = sum(level != "no-damage" for _, level in _buildings(sample))
+    yield _derive(sample, "count", _closed(COUNTS[min(hit, 3)], COUNTS))
+
+
+def count_prompt(sample: Sample, ctx: PromptContext) -> Turn:
+    """Ask how many buildings are damaged."""
+    return Turn(
+        question="How many buildings are damaged? Answer none, one, two or many.",
+        answer=str(sample.target["answer"]),
+        reasoning=_reasoning(sample, ctx),
+    )
+
+
+def caption_samples(sample: Sample) -> Iterator[Sample]:
+    """One sample per pair, with EarthDial's template sentence as its caption."""
+    hit = COUNTS[min(3, sum(level != "no-damage" for _, level in _buildings(sample)))]
+    kind = str(sample.target["disaster_type"])
+    if hit == "none":
+        text = f"There has been a {kind} disaster, however it did not affect the buildings."
+    else:
+        noun = "building" if hit == "one" else "buildings"
+        text = f"There has been a {kind} disaster that resulted in {hit} damaged {noun}."
+    yield _derive(
+        sample,
+        "caption",
+        {
+            "captions": [text],
+            "facts": {"type": kind, "count": _UNAFFECTED if hit == "none" else hit},
+            "fact_vocabularies": {
+                "type": list(DISASTERS),
+                "count": [_UNAFFECTED, *COUNTS[1:]],
+            },
+        },
+    )
+
+
+def caption_prompt(sample: Sample, ctx: PromptContext) -> Turn:
+    """Ask for one sentence."""
+    captions: Any = sample.target["captions"]
+    return Turn(
+        question="Please describe the damage observed in the post-disaster image.",
+        answer=captions[0],
+        reasoning=_reasoning(sample, ctx),
+    )
+
+
+def place_of(box: Any, size: tuple[int, int]) -> str:
+    """Return the part of the image that holds a box's centre, by thirds: `upper left`, `centre`."""
+    x, y = (box[0] + box[2]) / 2 / size[0], (box[1] + box[3]) / 2 / size[1]
+    row = ("upper", "", "lower")[min(2, int(3 * y))]
+    column = ("left", "", "right")[min(2, int(3 * x))]
+    if not row and not column:
+        return "centre"
+    if not row:
+        return column
+    return f"{row} {column}" if column else f"{row} middle"
+
+
+_STATES = {
+    "no-damage": "it is unchanged",
+    "minor-damage": "a part of its roof is gone",
+    "major-damage": "much of it has collapsed",
+    "destroyed": "only rubble is left of it",
+}
+_UNAFFECTED = "did not affect"
+"""How the caption says that no building is damaged."""
+
+
+def _buildings(sample: Sample) -> list[tuple[Any, str]]:
+    found: Any = sample.target["boxes"]
+    levels: Any = sample.target["damage"]
+    return list(zip(found, levels, strict=True))
+
+
+def _places(sample: Sample) -> list[str]:
+    """Return the part of the image of each building, from the size that the record states."""
+    from geovlm.raster import image_size
+
+    size = image_size(sample.images[-1])
+    return [place_of(box, size) for box, _ in _buildings(sample)]
+
+
+def _derive(sample: Sample, suffix: str, target: dict[str, Any]) -> Sample:
+    """Return the task's sample: its own target, and the pair's buildings to reason from."""
+    record = {"buildings": [[*box, level] for box, level in _buildings(sample)]}
+    return dataclasses.replace(sample, id=f"{sample.id}/{suffix}", target={**target, **record})
+
+
+def _closed(answer: str, vocabulary: tuple[str, ...]) -> dict[str, Any]:
+    return {"answer": answer, "labels": [answer], "vocabulary": list(vocabulary)}
+
+
+def _reasoning(sample: Sample, ctx: PromptContext) -> str:
+    """Say what stands where and what became of it; at most three damaged buildings one by one."""
+    found: Any = sample.target["buildings"]
+    size = ctx.image_sizes[-1]
+    if not found:
+        return "No building stands in either image."
+    hit = [(place_of(b, size), b[4]) for b in found if b[4] != "no-damage"]
+    standing = f"{_number(len(found))} building{'s' if len(found) > 1 else ''} before"
+    if not hit:
+        return f"{standing.capitalize()}; none is damaged."
+    if len(hit) <= 3:
+        each = ", ".join(f"{place} {level}" for place, level in hit)
+        return f"{standing.capitalize()}; after, {each}."
+    return f"{standing.capitalize()}; after, {_number(len(hit))} are damaged."
+
+
+def _number(n: int) -> str:
+    return _NUMBERS[n] if n < len(_NUMBERS) else str(n)
+
+
+def _adjective(level: str) -> str:
+    return {
+        "no-damage": "undamaged",
+        "minor-damage": "slightly damaged",
+        "major-damage": "heavily damaged",
+        "destroyed": "destroyed",
+    }[level]
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
