@@ -181,7 +181,7 @@ def cover_map(scene: Scene) -> np.ndarray:
 
 
 def _partition(rng: np.random.Generator, *, n: int) -> list[Box]:
-    """`n` boxes that fill the unit square: strips, or for three at times a strip and two quadrants."""
+    """`n` boxes that fill the unit square: strips, or for three at times one and two quadrants."""
     cuts = [(i + 1 + float(rng.uniform(-0.25, 0.25))) / n for i in range(n - 1)]
     edges = [0.0, *cuts, 1.0]
     upright, quartered = rng.random() < 0.5, rng.random() < 0.5
@@ -202,7 +202,7 @@ def _place(
     strips: tuple[Box, ...],
     tight: int,
 ) -> list[tuple[str, Box]]:
-    """Kinds and boxes in the unit square, apart from each other; ships seek water, the rest land."""
+    """Kinds and boxes in the unit square, kept apart; ships seek water, the rest land."""
     placed: list[tuple[str, Box]] = []
     top = _SIDE[1] - (_SIDE[1] - _SIDE[0]) * min(1.0, tight / 4)
     for _ in range(wanted):

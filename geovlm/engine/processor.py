@@ -72,7 +72,9 @@ def load_processor(
         return AutoProcessor.from_pretrained(path_or_name, revision=revision, **given)
     tokenizer = AutoTokenizer.from_pretrained(path_or_name, revision=revision)
     tokenizer.padding_side = "left"
-    image_processor = Qwen2VLImageProcessorPil.from_pretrained(path_or_name, revision=revision)
+    image_processor = Qwen2VLImageProcessorPil.from_pretrained(
+        path_or_name, revision=revision or "main"
+    )
     size = image_processor.size
     image_processor.size = type(size)(
         shortest_edge=size["shortest_edge"] if min_pixels is None else min_pixels,

@@ -19,7 +19,7 @@ _HEADS = 4  # of 32: three rotary sections that sum to 16
 
 def configuration(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
     """The configuration whose token ids are those of `tokenizer`."""
-    token_id = tokenizer.convert_tokens_to_ids
+    token_id = tokenizer.get_vocab().__getitem__
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": _WIDTH,

@@ -29,7 +29,8 @@ def prompt(example: Example) -> str:
 def pixels(images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
     """`pixel_values` and `image_grid_thw` of (84, 84, 3) uint8 images."""
     stack = np.stack(images).astype(np.float32) / 255
-    stack = (stack - np.float32(OPENAI_CLIP_MEAN)) / np.float32(OPENAI_CLIP_STD)
+    mean, deviation = np.array([OPENAI_CLIP_MEAN, OPENAI_CLIP_STD], np.float32)
+    stack = (stack - mean) / deviation
     n, height, width, channels = stack.shape
     rows, columns = height // _PATCH, width // _PATCH
     split = stack.transpose(0, 3, 1, 2).reshape(
@@ -52,8 +53,8 @@ def collate(
     With `answers` the texts follow the prompts, padding is on the right and `labels` holds the
     answer tokens (-100 elsewhere); without, padding is on the left, ready to generate.
     """
-    pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
-    image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    vocabulary = tokenizer.get_vocab()
+    pad, image_token = vocabulary["<|endoftext|>"], vocabulary["<|image_pad|>"]
     encode = tokenizer.backend_tokenizer.encode
     heads = [encode(prompt(example)).ids for example in examples]
     tails = [encode(e.text + "<|im_end|>").ids if answers else [] for e in examples]
@@ -71,7 +72,7 @@ def collate(
     inputs = {
         "input_ids": ids,
         "attention_mask": mask,
-        "mm_token_type_ids": (ids == image_token).long(),
+        "mm_token_type_ids": torch.eq(ids, image_token).long(),
         **pixels([image for example in examples for image in example.images]),
     }
     return inputs | {"labels": labels} if answers else inputs

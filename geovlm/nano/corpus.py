@@ -48,8 +48,8 @@ image? Locate all buildings in the post-disaster image. Identify the destroyed b
 of the post-disaster image. Please describe the damage observed in the post-disaster image. Has the
 area been affected by a disaster? How many buildings are damaged: none, one, two or many? There has
 been a disaster that resulted in one damaged building. Some buildings were built beside the road.
-The scene is the same as before. Many green trees are near a river. There are two planes parked on the
-ground. A gray small medium large object at the top left, top, top right, center, bottom left,
+The scene is the same as before. Many green trees are near a river. There are two planes parked on
+the ground. A gray small medium large object at the top left, top, top right, center, bottom left,
 bottom, bottom right of the image. The first image was taken before, the second after the event.
 between 0 and 10; between 10 and 100; between 100 and 1000; more than 1000; yes; no; rural; urban
 """

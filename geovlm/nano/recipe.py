@@ -12,11 +12,16 @@ import time
 import types
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    Qwen2_5_VLForConditionalGeneration,
+)
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
 from geovlm.engine.processor import save_processor
@@ -25,7 +30,6 @@ from geovlm.nano.batch import collate
 from geovlm.nano.card import card
 from geovlm.nano.questions import draw
 
-_LEARNING_RATE = 2e-3
 _BATCH = 64
 _PART = 32
 
@@ -48,20 +52,37 @@ class _Batches(Dataset):
         return [collate(part, self.words, answers=True) for part in parts]
 
 
-def train(out: Path, *, steps: int, seed: int, threads: int) -> None:
-    """Train for `steps` batches of 64 scenes and write the model folder `out`."""
+def train(
+    out: Path,
+    *,
+    steps: int,
+    seed: int,
+    threads: int,
+    learning_rate: float = 2e-3,
+    start: Path | None = None,
+) -> None:
+    """Train for `steps` batches of 64 scenes and write the model folder `out`.
+
+    `start` is a folder of this recipe whose weights and tokenizer to go on from, with a fresh
+    optimizer and schedule; take another seed, or it sees the same scenes again.
+    """
     torch.set_num_threads(threads)
     began = time.monotonic()
-    words = tokenizer.train(corpus.text(seed=seed))
-    model = architecture.build(words, seed=seed)
+    if start:
+        words = AutoTokenizer.from_pretrained(start)
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(start)
+    else:
+        words = tokenizer.train(corpus.text(seed=seed))
+        model = architecture.build(words, seed=seed)
+    model.train()
     _attend_together(model)
     size = sum(weight.numel() for weight in model.parameters())
     print(f"{size / 1e6:.2f} M parameters, {len(words)} tokens", flush=True)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=_LEARNING_RATE, total_steps=steps, pct_start=min(0.1, 100 / steps)
+        optimizer, max_lr=learning_rate, total_steps=steps, pct_start=min(0.1, 100 / steps)
     )
     batches = DataLoader(
         _Batches(words, steps=steps, seed=seed), batch_size=None, num_workers=1, prefetch_factor=4
@@ -90,7 +111,9 @@ def train(out: Path, *, steps: int, seed: int, threads: int) -> None:
     for name, values in final.items():
         print(name, _line(values), flush=True)
     _save(model, words, out)
-    text = card(final, steps=steps, seed=seed, size=size, seconds=time.monotonic() - began)
+    text = card(
+        final, steps=steps, seed=seed, size=size, seconds=time.monotonic() - began, start=start
+    )
     (out / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -101,7 +124,7 @@ def _attend_together(model: Qwen2_5_VLForConditionalGeneration) -> None:
     """
 
     def forward(
-        self: torch.nn.Module,
+        self: Any,
         hidden_states: torch.Tensor,
         cu_seqlens: torch.Tensor,
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
@@ -174,8 +197,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak of the one cycle")
+    parser.add_argument("--start", type=Path, help="folder of this recipe to go on from")
     given = parser.parse_args(arguments)
-    train(given.out, steps=given.steps, seed=given.seed, threads=given.threads)
+    train(**vars(given))
 
 
 if __name__ == "__main__":

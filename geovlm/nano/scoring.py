@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
+from transformers import PreTrainedTokenizerBase
 
 from geovlm.nano.batch import collate
 from geovlm.nano.questions import FAMILIES, Example, draw
@@ -25,7 +26,7 @@ def held_out(*, n: int, tagged: float, seed: int = HELD_OUT_SEED) -> list[Exampl
 
 @torch.no_grad()
 def answer(
-    model: Qwen2_5_VLForConditionalGeneration,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[Example],
     *,

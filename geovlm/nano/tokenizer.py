@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from transformers import Qwen2Tokenizer
@@ -50,10 +51,11 @@ def train(corpus: Iterable[str], *, vocabulary: int = 1500) -> Qwen2Tokenizer:
         show_progress=False,
     )
     backend.train_from_iterator(corpus, trainer)
-    learned = json.loads(backend.to_str())["model"]
+    learned: dict[str, Any] = json.loads(backend.to_str())["model"]
+    merges: Any = [tuple(pair) for pair in learned["merges"]]  # annotated as strings upstream
     tokenizer = Qwen2Tokenizer(
         vocab=learned["vocab"],
-        merges=[tuple(pair) for pair in learned["merges"]],
+        merges=merges,
         unk_token="<|endoftext|>",
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
