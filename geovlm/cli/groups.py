@@ -13,7 +13,8 @@ from typer.core import TyperGroup
 from geovlm.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    Command = Any  # typer vendors click and gives its command class no public name
+    Command = Any  # typer vendors click and gives these two classes no public name
+    Context = Any
 
 
 class Entry(NamedTuple):
@@ -29,7 +30,7 @@ class Group(TyperGroup):
     """A group that answers an unknown command with the nearest names."""
 
     def resolve_command(
-        self, ctx: typer.Context, args: list[str]
+        self, ctx: Context, args: list[str]
     ) -> tuple[str | None, Command | None, list[str]]:
         """Return (name, command, remaining arguments).
 
@@ -78,17 +79,17 @@ class LazyGroup(Group):
         """Commands that plugins add; a plugin cannot replace a core command."""
         return {}
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Context) -> list[str]:
         """Return core commands in the order of the table, then those of plugins."""
         return [*self.entries, *self.plugin_commands()]
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Command | None:
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
         """Return the command, importing its module; `None` if nobody offers it."""
         if cmd_name in self.entries:
             return build(self.entries[cmd_name].target, name=cmd_name)
         return self.plugin_commands().get(cmd_name)
 
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_commands(self, ctx: Context, formatter: Any) -> None:
         """Write the summaries without importing a single core command."""
         rows = [(name, entry.summary) for name, entry in self.entries.items()]
         with formatter.section("Commands"):
