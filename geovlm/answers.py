@@ -1,7 +1,9 @@
-r"""Model text in, values out. Nothing here raises on text, and everything is linear in its length.
+"""Model text in, values out: tags, words, labels, numbers.
 
-A completion is `<think> … </think><answer> … </answer>`. The tags are read from the raw decoded
-text; only the answer block counts for content, so a completion without one has the empty answer.
+The text is what a model wrote: hostile, cut off, repeated. Nothing in this module raises on it,
+nothing takes more than linear time, and nothing beyond the first `MAX_CHARS` characters is read.
+Tags are matched exactly, in lower case and without attributes; only the answer block counts for
+content, so a completion without one has the empty answer.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Literal, NamedTuple
 
 from geovlm.api import Turn
 
@@ -18,136 +21,191 @@ INSTRUCTION = "First reason in <think> </think>, then answer in <answer> </answe
 """Added to every question; a run may word it otherwise."""
 
 MAX_CHARS = 20_000
-"""Longer text is cut before it is parsed."""
+"""Longer text is cut here before it is parsed."""
 
 _TAG = re.compile(r"</?(?:think|answer)>")
-_SIGNED = re.compile(r"-?\.?[0-9]")
-_NUMBER = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?|[-+]?\.[0-9]+")
 _WORD = re.compile(r"\w+")
-_SPACE = re.compile(r"\s+")
-_EDGE = " \t\r\n.,;:!?\"'`()[]{}*"
+_SIGNED = re.compile(r"-?\.?[0-9]")
+_LABEL_PART = re.compile(r"[^\W_]+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_NUMBER = re.compile(
+    r"(?<![\w.])(?:(?<!\w)[-+])?"
+    r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?|\.[0-9]++)"
+    r"(?:[eE][-+]?[0-9]++)?"
+)
 
 
 def frame(turn: Turn) -> str:
-    """Return the completion of a perfect model: reasoning and answer in their tags.
+    """`<think> reasoning </think><answer> answer </answer>`: what a perfect model writes.
 
     Raises:
-        ValueError: reasoning or answer is empty; such a target would teach a broken format.
+        ValueError: Reasoning or answer is blank or holds a tag, or they are too long, so that the
+            text would not earn the format rewards.
     """
-    if not turn.reasoning.strip() or not turn.answer.strip():
-        raise ValueError("a turn needs reasoning and an answer to be framed")
-    return f"<think> {turn.reasoning.strip()} </think><answer> {turn.answer.strip()} </answer>"
+    text = f"<think> {turn.reasoning.strip()} </think><answer> {turn.answer.strip()} </answer>"
+    if not (has_think(text) and has_answer(text)):
+        raise ValueError(
+            "a turn needs reasoning and an answer without tags, together at most "
+            f"{MAX_CHARS} characters: reasoning={turn.reasoning[:80]!r}, answer={turn.answer[:80]!r}"
+        )
+    return text
 
 
 def answer_text(completion: str) -> str:
-    """Return the content of the last closed `<answer>` block, stripped; empty if there is none."""
-    return _last_block(completion[:MAX_CHARS], "answer")
+    """Content of the last closed `<answer>` block, stripped; empty if there is none."""
+    return _last_block(completion, "answer")
 
 
 def think_text(completion: str) -> str:
-    """Return the content of the last closed `<think>` block, stripped; empty if there is none."""
-    return _last_block(completion[:MAX_CHARS], "think")
+    """Content of the last closed `<think>` block, stripped; empty if there is none."""
+    return _last_block(completion, "think")
 
 
 def has_think(completion: str) -> bool:
     """Whether there is exactly one well-formed, non-empty think block, before any answer tag.
 
-    False if a think tag is missing, repeated, unclosed or nested, if the block is empty or holds an
-    answer tag, or if an answer tag comes before it.
+    False for: no tag, an opening or closing tag alone, `</think>` before `<think>`, a second
+    opening or closing tag anywhere, only white space inside, an answer tag anywhere before
+    `</think>` (an answer nested in the thought, blocks that cross, a thought inside or after the
+    answer). Not affected by an answer that is missing, unclosed, empty, repeated or followed by
+    text. Text before `<think>` and between the blocks is allowed.
     """
-    tags, text = _tags(completion)
-    names = [name for name, _, _ in tags]
-    if names.count("<think>") != 1 or names.count("</think>") != 1:
+    tags = _tags(completion)
+    own = [tag for tag in tags if tag.name == "think"]
+    if not _is_pair(own) or _is_blank(completion, own):
         return False
-    if names[:2] != ["<think>", "</think>"]:
-        return False
-    return bool(text[tags[0][2] : tags[1][1]].strip())
+    return all(tag.name == "think" or tag.start > own[1].start for tag in tags)
 
 
 def has_answer(completion: str) -> bool:
-    """Whether there is exactly one well-formed, non-empty answer block, with nothing after it.
+    """Whether there is exactly one well-formed, non-empty answer block that ends the text.
 
-    False if an answer tag is missing, repeated, unclosed or nested, if the block is empty or holds
-    a think tag, if a think tag follows, or if anything but white space follows. A missing think
-    block alone does not make it false.
+    False for: no tag, an opening or closing tag alone, `</answer>` before `<answer>`, a second
+    opening or closing tag anywhere, only white space inside, a think tag anywhere after
+    `<answer>`, anything but white space after `</answer>`, more than `MAX_CHARS` characters. Not
+    affected by a thought that is missing, unclosed, empty or repeated, as long as it stands before
+    the answer. An answer nested in the thought and blocks that cross therefore lose both flags.
     """
-    tags, text = _tags(completion)
-    names = [name for name, _, _ in tags]
-    if names.count("<answer>") != 1 or names.count("</answer>") != 1:
+    tags = _tags(completion)
+    own = [tag for tag in tags if tag.name == "answer"]
+    if not _is_pair(own) or _is_blank(completion, own):
         return False
-    if names[-2:] != ["<answer>", "</answer>"]:
+    if len(completion) > MAX_CHARS or completion[own[1].end :].strip():
         return False
-    return bool(text[tags[-2][2] : tags[-1][1]].strip()) and not text[tags[-1][2] :].strip()
+    return all(tag.name == "answer" or tag.start < own[0].start for tag in tags)
 
 
 def normalise(text: str) -> str:
-    """Return the text in NFKC, case-folded, white space collapsed, edge punctuation stripped."""
+    """NFKC, case folded, white space collapsed, punctuation around the text stripped.
+
+    A minus or a decimal point directly before a number stays: `-5.` becomes `-5`. Idempotent.
+    """
     folded = unicodedata.normalize("NFKC", text[:MAX_CHARS]).casefold()
-    return _SPACE.sub(" ", folded).strip(_EDGE)
+    folded = " ".join(unicodedata.normalize("NFKC", folded).split())
+    first, last = 0, len(folded)
+    while last > first and _is_edge(folded[last - 1]):
+        last -= 1
+    while first < last and _is_edge(folded[first]) and not _SIGNED.match(folded, first, last):
+        first += 1
+    return folded[first:last]
 
 
 def words(text: str) -> list[str]:
-    """Return the words (runs of letters, digits and underscores) of the normalised text."""
+    r"""The `\w+` tokens of the normalised text, in order, with repetitions."""
     return _WORD.findall(normalise(text))
 
 
 def labels(text: str, vocabulary: Sequence[str]) -> tuple[str, ...]:
-    """Return the vocabulary entries that the text names, each once, in order of appearance.
+    """The vocabulary entries that the text names, in order of first appearance, each once.
 
-    Longer entries are matched first, so an entry inside another (or one with commas) is not taken
-    for two. Case and white space do not count: `MediumResidential` names `Medium Residential`. A
-    match must not begin or end inside a word of the text.
+    Read from left to right; where several entries fit, the longest is taken and its words are
+    used up, so that an entry which contains another, or a comma, is read whole. Case does not
+    matter, nor do white space, underscores and hyphens between the words of an entry
+    (`MediumResidential` is `Medium Residential`); commas inside an entry may be missing. Entries
+    match whole words only: `underwater` does not name `water`.
     """
-    pattern, entries = _vocabulary(tuple(vocabulary))
-    if pattern is None:
+    pattern, entries = _label_pattern(tuple(vocabulary))
+    if not entries:
         return ()
-    found: dict[str, None] = {}
-    for match in pattern.finditer(normalise(text)):
-        found.setdefault(entries[_squash(match.group())], None)
-    return tuple(found)
+    plain = " ".join(unicodedata.normalize("NFKC", text[:MAX_CHARS]).casefold().split())
+    found = (entries[(match.lastindex or 1) - 1] for match in pattern.finditer(plain))
+    return tuple(dict.fromkeys(found))
 
 
 def number(text: str) -> float | None:
-    """Return the last number in the text, or `None`; `1,234` is 1234 and `9658m2` is 9658.
+    """The last number of the text, or `None` if there is none or it is not finite.
 
-    Only ASCII digits are read; what is not finite as a float is no number.
+    ASCII digits, optional sign, decimal point, exponent; commas between groups of three are
+    thousands separators. A digit inside a word (`m2`, `B04`) is no number, a unit directly after
+    one (`120m2`) is allowed.
     """
-    area = re.sub(r"(?<=[0-9])\s*m2\b", " ", text[:MAX_CHARS])
-    found = _NUMBER.findall(area)
-    for candidate in reversed(found):
-        value = float(candidate.replace(",", ""))
-        if math.isfinite(value):
-            return value
-    return None
+    last = None
+    for match in _NUMBER.finditer(text[:MAX_CHARS].replace("\N{MINUS SIGN}", "-")):
+        last = match
+    if last is None:
+        return None
+    value = float(last.group().replace(",", ""))
+    return value if math.isfinite(value) else None
 
 
-def _tags(completion: str) -> tuple[list[tuple[str, int, int]], str]:
-    """Return the tags with their start and end, and the text that they were found in."""
-    text = completion[:MAX_CHARS]
-    return [(m.group(), m.start(), m.end()) for m in _TAG.finditer(text)], text
+class _Tag(NamedTuple):
+    name: Literal["think", "answer"]
+    closing: bool
+    start: int
+    end: int
 
 
-def _last_block(text: str, tag: str) -> str:
-    close = text.rfind(f"</{tag}>")
-    if close < 0:
-        return ""
-    start = text.rfind(f"<{tag}>", 0, close)
-    return text[start + len(tag) + 2 : close].strip() if start >= 0 else ""
+def _tags(completion: str) -> list[_Tag]:
+    return [
+        _Tag(
+            name="think" if "think" in match.group() else "answer",
+            closing=match.group().startswith("</"),
+            start=match.start(),
+            end=match.end(),
+        )
+        for match in _TAG.finditer(completion[:MAX_CHARS])
+    ]
 
 
-def _squash(text: str) -> str:
-    return _SPACE.sub("", text)
+def _is_pair(own: list[_Tag]) -> bool:
+    return [tag.closing for tag in own] == [False, True]
 
 
-@lru_cache(maxsize=1024)
-def _vocabulary(entries: tuple[str, ...]) -> tuple[re.Pattern[str] | None, dict[str, str]]:
-    """Return a pattern that matches any entry, longest first, and squashed entry -> entry."""
-    by_squashed = {_squash(normalise(entry)): entry for entry in entries}
-    by_squashed.pop("", None)
-    if not by_squashed:
-        return None, {}
-    parts = []
-    for squashed in sorted(by_squashed, key=len, reverse=True):
-        spaced = normalise(by_squashed[squashed])
-        parts.append(" ?".join(re.escape(word) for word in spaced.split(" ")))
-    return re.compile(rf"(?<!\w)(?:{'|'.join(parts)})(?!\w)"), by_squashed
+def _is_blank(completion: str, own: list[_Tag]) -> bool:
+    return not completion[own[0].end : own[1].start].strip()
+
+
+def _last_block(completion: str, name: Literal["think", "answer"]) -> str:
+    content, opened = "", None
+    for tag in _tags(completion):
+        if tag.name != name:
+            continue
+        if not tag.closing:
+            opened = tag.end
+        elif opened is not None:
+            content, opened = completion[opened : tag.start].strip(), None
+    return content
+
+
+def _is_edge(character: str) -> bool:
+    return character in " `" or unicodedata.category(character).startswith("P")
+
+
+@lru_cache(maxsize=128)
+def _label_pattern(vocabulary: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
+    """One alternative and one group per entry, longest first; entries without words are ignored."""
+    spelt: dict[tuple[str, ...], str] = {}
+    for entry in vocabulary:
+        split = _CAMEL.sub(" ", unicodedata.normalize("NFKC", entry)).casefold()
+        parts = tuple(_LABEL_PART.findall(split))
+        if parts:
+            spelt.setdefault(parts, entry)
+    order = sorted(spelt, key=lambda parts: -sum(map(len, parts)))
+    alternatives = "|".join(f"({_spelling(parts, spelt[parts])})" for parts in order)
+    pattern = re.compile(rf"(?<![^\W_])(?:{alternatives})(?![^\W_])")
+    return pattern, tuple(spelt[parts] for parts in order)
+
+
+def _spelling(parts: tuple[str, ...], entry: str) -> str:
+    gap = "[ _,;/&()-]*+" if re.search(r"[,;/&()]", entry) else "[ _-]*+"
+    return gap.join(map(re.escape, parts))

@@ -18,14 +18,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from functools import lru_cache
+from typing import Literal, Protocol
 
 from geovlm.answers import MAX_CHARS
 from geovlm.api import ModelProfile, Size
 from geovlm.errors import DataError
-
-if TYPE_CHECKING:
-    from shapely import Polygon
+from geovlm.rectangles import Box as Box
+from geovlm.rectangles import corners as corners
+from geovlm.rectangles import drop_angle as drop_angle
+from geovlm.rectangles import enclosing as enclosing
+from geovlm.rectangles import iou as iou
+from geovlm.rectangles import match as match
+from geovlm.rectangles import overlap as overlap
+from geovlm.rectangles import rotated_iou as rotated_iou
 
 _RESOLVED_PX = 14.0  # one patch of Qwen2.5-VL's vision tower
 _FAR = 1e9  # no image is that large; keeps sums and products of hostile numbers finite
@@ -36,16 +42,6 @@ _GROUP = re.compile(
     r"|\{((?:<[^\[\]{}()<>]*+>\|?){4,5})\}"  # GeoChat {<a><b><c><d>|<t>}
     r"|\(([^\[\]{}()<>]*+)\)\s*+,?\s*+\(([^\[\]{}()<>]*+)\)"  # Qwen2-VL (a,b),(c,d)
 )
-
-
-class Box(NamedTuple):
-    """Pixels of the stored image, y down, half-open; degrees clockwise on screen."""
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-    angle_deg: float = 0.0
 
 
 class HasSizes(Protocol):
@@ -82,8 +78,8 @@ def input_size(
     Args:
         size: Width and height of the stored image, pixels.
         profile: The model family.
-        min_pixels: Raises the profile's lower limit.
-        max_pixels: Replaces the profile's upper limit; the upper limit is tested first.
+        min_pixels: Raises the profile's lower limit, at most to the upper one.
+        max_pixels: Replaces the profile's upper limit.
 
     Raises:
         DataError: One side is more than 200 times the other, or a side is not positive.
@@ -95,8 +91,8 @@ def input_size(
             hint="sides must be positive and at most 200 times each other; tile or skip the image",
         )
     factor = profile.size_factor
-    low = max(profile.min_pixels, min_pixels)
     high = profile.max_pixels if max_pixels is None else max_pixels
+    low = min(max(profile.min_pixels, min_pixels), high)
     new = round(width / factor) * factor, round(height / factor) * factor
     if new[0] * new[1] > high:
         shrink = math.sqrt((height * width) / high)
@@ -185,19 +181,26 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
         ctx: Where the sizes and the profile come from.
         limit: At most so many boxes are returned, the first ones.
     """
+    if not ctx.image_sizes:
+        return ()
     image_size, seen_size = ctx.image_sizes[-1], ctx.input_sizes[-1]
     found: list[Box] = []
-    for match in _GROUP.finditer(text[:MAX_CHARS]):
-        if len(found) >= limit:
-            break
-        numbers = _numbers(match)
-        if numbers is None:
-            continue
+    for numbers in _numbers(text[:MAX_CHARS]):
         box = from_frame(numbers, profile=ctx.profile, image_size=image_size, input_size=seen_size)
         inside = _inside(box, image_size)
         if inside is not None:
             found.append(inside)
-    return tuple(found)
+        if len(found) >= limit:
+            break
+    return tuple(found[:limit])
+
+
+def strip(text: str) -> str:
+    """The text without the groups of numbers that `parse` reads as boxes, white space collapsed."""
+    bare = _GROUP.sub(
+        lambda match: match.group() if _group(match) is None else " ", text[:MAX_CHARS]
+    )
+    return " ".join(bare.split())
 
 
 def target_boxes(target: Mapping[str, object]) -> tuple[Box, ...]:
@@ -226,93 +229,6 @@ def geochat_box(numbers: Sequence[float], *, image_size: Size, sense: Literal["c
     x0, y0, x1, y1, angle = Box(*numbers)
     x, y = image_size[0] / 100, image_size[1] / 100
     return Box(x0 * x, y0 * y, x1 * x, y1 * y, angle if sense == "cw" or not angle else -angle)
-
-
-# -- geometry -------------------------------------------------------------------------------------
-
-
-def enclosing(box: Box) -> Box:
-    """The smallest axis-aligned box around a rotated one; exact at multiples of 90 degrees."""
-    if not box.angle_deg % 180:
-        return drop_angle(box)
-    sin, cos = _sin_cos(box.angle_deg)
-    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
-    width, height = (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2
-    half_x = abs(width * cos) + abs(height * sin)
-    half_y = abs(width * sin) + abs(height * cos)
-    return Box(x - half_x, y - half_y, x + half_x, y + half_y)
-
-
-def drop_angle(box: Box) -> Box:
-    """The four numbers alone: wrong for elongated objects, but what some evaluations do."""
-    return box._replace(angle_deg=0.0)
-
-
-def corners(box: Box) -> tuple[tuple[float, float], ...]:
-    """The four corners after rotation, clockwise on screen from the one that was top left."""
-    sin, cos = _sin_cos(box.angle_deg)
-    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
-    width, height = (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2
-    unrotated = ((-width, -height), (width, -height), (width, height), (-width, height))
-    return tuple((x + dx * cos - dy * sin, y + dx * sin + dy * cos) for dx, dy in unrotated)
-
-
-def iou(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
-    """Intersection over union of the axis-aligned hulls, in [0, 1].
-
-    0 for boxes that only touch and for a box without area. Ignore angles by `drop_angle` first.
-    """
-    a, b = enclosing(Box(*a)), enclosing(Box(*b))
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    if width <= 0 or height <= 0:
-        return 0.0
-    area_a, area_b = (a.x1 - a.x0) * (a.y1 - a.y0), (b.x1 - b.x0) * (b.y1 - b.y0)
-    union = area_a + area_b - width * height
-    return min(1.0, width * height / union) if union > 0 else 0.0
-
-
-def rotated_iou(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
-    """Intersection over union of the rotated boxes themselves, in [0, 1].
-
-    Equal to `iou` for axis-aligned boxes. Descriptions of the same rectangle (angles that differ
-    by 180, or sides exchanged with 90) tie at 1 up to rounding; boxes that only touch and boxes
-    without area give 0.
-    """
-    first, second = _polygon(Box(*a)), _polygon(Box(*b))
-    if first.area <= 0 or second.area <= 0:
-        return 0.0
-    shared = first.intersection(second).area
-    union = first.area + second.area - shared
-    return float(min(1.0, max(0.0, shared / union)))
-
-
-def match(
-    truth: Sequence[Box], predicted: Sequence[Box], *, rotated: bool = False
-) -> list[tuple[int, int, float]]:
-    """One-to-one pairs (truth index, predicted index, IoU > 0) of maximal summed IoU.
-
-    In order of the truth. Where several pairings reach the same sum, which one is taken is not
-    specified, but it is always the same for the same input. Unmatched boxes appear in no pair.
-
-    Args:
-        truth: Stored pixels.
-        predicted: Stored pixels.
-        rotated: Compare the rotated boxes, not their axis-aligned hulls.
-    """
-    if not truth or not predicted:
-        return []
-    import numpy
-    from scipy.optimize import linear_sum_assignment
-
-    overlap = rotated_iou if rotated else iou
-    values = numpy.array([[overlap(box, other) for other in predicted] for box in truth])
-    rows, columns = linear_sum_assignment(values, maximize=True)
-    return [
-        (int(row), int(column), float(values[row, column]))
-        for row, column in zip(rows, columns, strict=True)
-        if values[row, column] > 0
-    ]
 
 
 def _scale(profile: ModelProfile, image_size: Size, input_size: Size) -> tuple[float, float]:
@@ -344,22 +260,17 @@ def _round(framed: Sequence[float], *, min_iou: float) -> list[str]:
     return texts
 
 
-def _numbers(match: re.Match[str]) -> tuple[float, ...] | None:
+@lru_cache(maxsize=1024)  # every reward of a task reads the same answers
+def _numbers(text: str) -> tuple[tuple[float, ...], ...]:
+    """The groups of four or five numbers in the text, in order, unconverted."""
+    groups = map(_group, _GROUP.finditer(text))
+    return tuple(numbers for numbers in groups if numbers is not None)
+
+
+def _group(match: re.Match[str]) -> tuple[float, ...] | None:
     plain, geochat, first, second = match.groups()
     text = f"{first},{second}" if first is not None else plain or geochat or ""
     parts = re.sub(r"[,<>|]", " ", text).split()
     if not 4 <= len(parts) <= 5 or not all(map(_NUMBER.fullmatch, parts)):
         return None
     return tuple(map(float, parts))
-
-
-def _sin_cos(angle_deg: float) -> tuple[float, float]:
-    exact = {0.0: (0.0, 1.0), 90.0: (1.0, 0.0), 180.0: (0.0, -1.0), 270.0: (-1.0, 0.0)}
-    turn = angle_deg % 360
-    return exact.get(turn) or (math.sin(math.radians(turn)), math.cos(math.radians(turn)))
-
-
-def _polygon(box: Box) -> Polygon:
-    from shapely import Polygon
-
-    return Polygon(corners(box))

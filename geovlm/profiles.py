@@ -1,54 +1,73 @@
-"""The model families that GeoVLM knows: box frame, resize rule, adapter targets.
+"""Model families: in which frame they speak of boxes, and how large they see an image.
 
-Sources: the frames are those of the families' own model cards and of ms-swift's
-`Custom-dataset.md` (Qwen2.5-VL: pixels after the resize; Qwen2-VL, Qwen3-VL and InternVL: 0-1000).
+The frames are those of the families' model cards and of ms-swift's `Custom-dataset.md`; the pixel
+limits those of the published `preprocessor_config.json`, not the smaller defaults in the signatures
+of transformers.
 """
 
 from __future__ import annotations
 
 from geovlm.api import ModelProfile
 
-_LANGUAGE_LAYERS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+# The linear layers of the text decoder: the vision tower stays as it was pre-trained.
+_DECODER = r".*language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 
 QWEN2_5_VL = ModelProfile(
     name="qwen2.5-vl",
     model_types=("qwen2_5_vl",),
     box_frame="input_pixels",
     size_factor=28,
-    lora_targets=_LANGUAGE_LAYERS,
+    min_pixels=4 * 28 * 28,
+    max_pixels=16384 * 28 * 28,
+    lora_targets=_DECODER,
+    vision_module="model.visual",
 )
+"""Boxes in pixels of the image after the resize."""
+
 QWEN2_VL = ModelProfile(
     name="qwen2-vl",
     model_types=("qwen2_vl",),
     box_frame="norm1000",
     size_factor=28,
-    lora_targets=_LANGUAGE_LAYERS,
+    min_pixels=4 * 28 * 28,
+    max_pixels=16384 * 28 * 28,
+    lora_targets=_DECODER,
+    vision_module="model.visual",
 )
+"""Boxes in thousandths of width and height."""
+
 QWEN3_VL = ModelProfile(
     name="qwen3-vl",
     model_types=("qwen3_vl", "qwen3_vl_moe"),
     box_frame="norm1000",
     size_factor=32,
-    min_pixels=65536,
-    max_pixels=16777216,
-    lora_targets=_LANGUAGE_LAYERS,
+    min_pixels=64 * 32 * 32,
+    max_pixels=16384 * 32 * 32,
+    lora_targets=_DECODER,
+    vision_module="model.visual",
 )
+"""Boxes in thousandths of width and height; patches of 16 px, merged 2 x 2."""
+
 INTERNVL = ModelProfile(
     name="internvl",
-    model_types=("internvl", "internvl_chat"),
+    model_types=("internvl",),
     box_frame="norm1000",
-    size_factor=28,
-    lora_targets=_LANGUAGE_LAYERS,
-    vision_module="vision_tower",
+    size_factor=448,
+    min_pixels=448 * 448,
+    max_pixels=12 * 448 * 448,
+    lora_targets=_DECODER,
+    vision_module="model.vision_tower",
 )
+"""Boxes in thousandths. Images become up to 12 tiles of 448 px: the input size is approximate."""
 
 BUILTIN: tuple[ModelProfile, ...] = (QWEN2_5_VL, QWEN2_VL, QWEN3_VL, INTERNVL)
 """In the order in which they are asked."""
 
 
 def find(model_type: str) -> ModelProfile | None:
-    """Return the built-in profile that serves a `config.model_type`, or `None`."""
-    for profile in BUILTIN:
-        if model_type in profile.model_types:
-            return profile
-    return None
+    """The built-in profile of a family, or `None`.
+
+    Args:
+        model_type: `model_type` of the checkpoint's `config.json`, such as `qwen2_5_vl`.
+    """
+    return next((profile for profile in BUILTIN if model_type in profile.model_types), None)

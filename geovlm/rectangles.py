@@ -1,0 +1,119 @@
+"""Rectangles: axis-aligned (HBB) and rotated (RBB) boxes, their hulls, overlap and matching.
+
+A `Box` is `x0, y0, x1, y1` in pixels of the stored image, x to the right, y down, half-open. A
+rotated box gives the corners *before* rotation about its own centre, and the angle in degrees; a
+positive angle turns x towards y, clockwise on screen. Angles that differ by 180 mean the same box.
+Everything here is public as `geovlm.boxes`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from shapely import Polygon
+
+
+class Box(NamedTuple):
+    """Pixels of the stored image, y down, half-open; degrees clockwise on screen."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    angle_deg: float = 0.0
+
+
+def enclosing(box: Box) -> Box:
+    """The smallest axis-aligned box around a rotated one; exact at multiples of 90 degrees."""
+    if not box.angle_deg % 180:
+        return drop_angle(box)
+    sin, cos = _sin_cos(box.angle_deg)
+    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    width, height = (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2
+    half_x = abs(width * cos) + abs(height * sin)
+    half_y = abs(width * sin) + abs(height * cos)
+    return Box(x - half_x, y - half_y, x + half_x, y + half_y)
+
+
+def drop_angle(box: Box) -> Box:
+    """The four numbers alone: wrong for elongated objects, but what some evaluations do."""
+    return box._replace(angle_deg=0.0)
+
+
+def corners(box: Box) -> tuple[tuple[float, float], ...]:
+    """The four corners after rotation, clockwise on screen from the one that was top left."""
+    sin, cos = _sin_cos(box.angle_deg)
+    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    width, height = (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2
+    unrotated = ((-width, -height), (width, -height), (width, height), (-width, height))
+    return tuple((x + dx * cos - dy * sin, y + dx * sin + dy * cos) for dx, dy in unrotated)
+
+
+def iou(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
+    """Intersection over union of the axis-aligned hulls, in [0, 1].
+
+    0 for boxes that only touch and for a box without area. Ignore angles by `drop_angle` first.
+    """
+    a, b = enclosing(Box(*a)), enclosing(Box(*b))
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    if width <= 0 or height <= 0:
+        return 0.0
+    area_a, area_b = (a.x1 - a.x0) * (a.y1 - a.y0), (b.x1 - b.x0) * (b.y1 - b.y0)
+    union = area_a + area_b - width * height
+    return min(1.0, width * height / union) if union > 0 else 0.0
+
+
+def rotated_iou(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
+    """Intersection over union of the rotated boxes themselves, in [0, 1].
+
+    Equal to `iou` for axis-aligned boxes. Descriptions of the same rectangle (angles that differ
+    by 180, or sides exchanged with 90) tie at 1 up to rounding; boxes that only touch and boxes
+    without area give 0.
+    """
+    first, second = _polygon(Box(*a)), _polygon(Box(*b))
+    if first.area <= 0 or second.area <= 0:
+        return 0.0
+    shared = first.intersection(second).area
+    union = first.area + second.area - shared
+    return float(min(1.0, max(0.0, shared / union)))
+
+
+def overlap(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
+    """`rotated_iou` if one of the boxes is turned, else `iou`, which is the same and faster."""
+    a, b = Box(*a), Box(*b)
+    return rotated_iou(a, b) if a.angle_deg % 180 or b.angle_deg % 180 else iou(a, b)
+
+
+def match(
+    truth: Sequence[Box | Sequence[float]], predicted: Sequence[Box | Sequence[float]]
+) -> list[tuple[int, int, float]]:
+    """One-to-one pairs (truth index, predicted index, IoU > 0) of maximal summed IoU.
+
+    In order of the truth; unmatched boxes appear in no pair. Rotated boxes are compared as rotated
+    boxes: pass their `enclosing` ones to compare hulls. Where several pairings reach the same sum,
+    which one is taken is not specified, but it is always the same for the same input.
+    """
+    if not truth or not predicted:
+        return []
+    from scipy.optimize import linear_sum_assignment
+
+    table = [[overlap(box, other) for other in predicted] for box in truth]
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    pairs = ((int(i), int(j), table[i][j]) for i, j in zip(rows, columns, strict=True))
+    return [pair for pair in pairs if pair[2] > 0]
+
+
+def _sin_cos(angle_deg: float) -> tuple[float, float]:
+    exact = {0.0: (0.0, 1.0), 90.0: (1.0, 0.0), 180.0: (0.0, -1.0), 270.0: (-1.0, 0.0)}
+    turn = angle_deg % 360
+    return exact.get(turn) or (math.sin(math.radians(turn)), math.cos(math.radians(turn)))
+
+
+def _polygon(box: Box) -> Polygon:
+    from shapely import Polygon
+
+    return Polygon(corners(box))
