@@ -51,6 +51,8 @@ def load(
     tasks = given.pop("tasks", None)
     if tasks is not None:
         table["tasks"] = _select_tasks(table.get("tasks", {}), tasks)
+    if "processes" in given and "gpus" not in given:
+        table.pop("gpus", None)  # processes of the CPU, whatever the preset says
     table = merge(table, given)
     problems = [problem for one in overrides if (problem := _apply(table, one)) is not None]
     table["preset"] = name
