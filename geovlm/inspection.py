@@ -123,12 +123,20 @@ class Report:
             yield f"labels, {len(listed)}", "\n".join(listed)
 
 
-def inspect(spec: DatasetSpec, *, root: Path, decode: bool = False, progress: Progress) -> Report:
+def inspect(
+    spec: DatasetSpec,
+    *,
+    root: Path,
+    options: Any = None,
+    decode: bool = False,
+    progress: Progress,
+) -> Report:
     """Read every split and look at every image once, several at a time.
 
     Args:
         spec: the data set.
         root: its folder.
+        options: an instance of the spec's `options` class; its defaults if `None`.
         decode: decode all pixels; otherwise only the headers are read.
         progress: `(items, *, label, total)` yields the items and shows how far it is.
 
@@ -146,7 +154,7 @@ def inspect(spec: DatasetSpec, *, root: Path, decode: bool = False, progress: Pr
     errors: list[GeoVLMError] = []
     for split in spec.splits:
         try:
-            loaded = load_records(spec, root=root, split=split)
+            loaded = load_records(spec, root=root, split=split, options=options)
         except GeoVLMError as error:
             report.failed[split] = str(error)
             errors.append(error)

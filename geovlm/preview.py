@@ -117,7 +117,7 @@ def draw(shown: Shown, *, profile: ModelProfile) -> Image.Image:
         if index == newest:
             pen = ImageDraw.Draw(left)
             for box in gold:
-                outline = [(x * scale, y * scale) for x, y in _corners(box)]
+                outline = [(x * scale, y * scale) for x, y in boxes.corners(box)]
                 pen.line([*outline, outline[0]], fill=_GOLD, width=2)
         number = f"image {index + 1} of {newest + 1}, " if newest else ""
         rows.append(
@@ -155,13 +155,6 @@ def _fit(image: Image.Image) -> tuple[Image.Image, float]:
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
     return image.resize(size, method), scale
-
-
-def _corners(box: boxes.Box) -> list[tuple[float, float]]:
-    """Corners in pixels of the stored image, turned about the centre; positive is clockwise."""
-    if not box.angle_deg:
-        return [(box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1)]
-    return [(float(x), float(y)) for x, y in boxes.polygon(box).exterior.coords[:4]]
 
 
 def _words(shown: Shown, *, columns: int) -> list[str]:

@@ -10,6 +10,7 @@ import typer
 from geovlm import registry
 from geovlm.api import DatasetSpec
 from geovlm.cli import output
+from geovlm.cli.arguments import pair
 from geovlm.cli.groups import subcommands
 from geovlm.errors import ConfigError, DatasetNotFoundError
 from geovlm.registry import resolve
@@ -48,6 +49,10 @@ def check(
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image, not only its header.")
     ] = False,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the data set, K=V. Repeatable.", metavar="K=V"),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Validate a copy of a data set; exit code 1 if it is not fit for training.
@@ -57,10 +62,19 @@ def check(
     reported.
     """
     from geovlm import inspection
+    from geovlm.config import DataConfig
+    from geovlm.plan_data import parse_options
 
     spec = registry.load().dataset(dataset)
     root = locate(spec, data)
-    report = inspection.inspect(spec, root=root, decode=decode, progress=output.progress)
+    own = DataConfig(options=dict(map(pair, option or ())))
+    report = inspection.inspect(
+        spec,
+        root=root,
+        options=parse_options(spec.options, own, path="--option"),
+        decode=decode,
+        progress=output.progress,
+    )
     if json:
         output.print_json(report.as_json())
     else:

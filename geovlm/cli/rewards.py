@@ -12,8 +12,9 @@ import typer
 
 from geovlm import answers, boxes, profiles, registry
 from geovlm import rewards as core_rewards
-from geovlm.api import Json, ModelProfile, RewardContext, RewardSpec, Size
+from geovlm.api import ModelProfile, RewardContext, RewardSpec, Size
 from geovlm.cli import output
+from geovlm.cli.arguments import pair
 from geovlm.cli.groups import subcommands
 from geovlm.errors import ConfigError, RewardError, UnknownNameError
 from geovlm.registry import Registry, resolve
@@ -96,7 +97,7 @@ def try_reward(
         image_sizes=(stored,),
         input_sizes=(seen,),
         profile=family,
-        options=dict(_option(pair) for pair in option or ()),
+        options=dict(map(pair, option or ())),
     )
     if not answers.has_answer(text):
         output.say("note: the completion has no well-formed <answer>…</answer> at its end")
@@ -164,16 +165,6 @@ def _size(text: str) -> Size:
             f"--image-size {text!r} is no size", hint="WIDTHxHEIGHT in pixels, such as 1024x1024"
         )
     return int(match[1]), int(match[2])
-
-
-def _option(pair: str) -> tuple[str, Json]:
-    key, equals, text = pair.partition("=")
-    if not (key and equals):
-        raise ConfigError(f"--option {pair!r} is not of the form K=V", hint="such as hbb=drop")
-    try:
-        return key, json_text.loads(text)
-    except json_text.JSONDecodeError:
-        return key, text
 
 
 def _by(size: Size) -> str:
