@@ -73,7 +73,12 @@ class Reader:
         spec = self.registry.dataset(task.dataset)
         root, generated = self._root(spec)
         own = lookup(self.config.tasks, task.name)
-        options = parse_options(task.options, own, path=f"tasks.{task.name}.options")
+        options = parse_options(
+            task.options,
+            own,
+            path=f"tasks.{task.name}.options",
+            exact=task.name in self.config.tasks,
+        )
         eval_split: Split = (own.eval_split if own is not None else None) or self.config.eval.split
         splits: list[Split] = ["train", eval_split] if self.config.stages else [eval_split]
         samples: dict[Split, list[Sample]] = {}
@@ -135,7 +140,12 @@ class Reader:
         if key not in self._loaded:
             print(f"reading {spec.name} {split}: {root}", file=sys.stderr, flush=True)
             own = lookup(self.config.data, spec.name)
-            options = parse_options(spec.options, own, path=f"data.{spec.name}.options")
+            options = parse_options(
+                spec.options,
+                own,
+                path=f"data.{spec.name}.options",
+                exact=spec.name in self.config.data,
+            )
             loaded = loading.load_records(spec, root=root, split=split, options=options)
             self._loaded[key] = loaded
             self.checksums.setdefault(spec.name, {})[split] = checksum(loaded.records, root=root)
@@ -181,15 +191,21 @@ def checksum(records: Sequence[Sample], *, root: Path) -> dict[str, Any]:
     return {"records": len(records), "sha256": digest.hexdigest()}
 
 
-def parse_options(cls: type | None, own: Any, *, path: str) -> Any:
+def parse_options(cls: type | None, own: Any, *, path: str, exact: bool = True) -> Any:
     """Return an instance of a spec's `options` class, or `None` if it has none.
+
+    Args:
+        cls: the class.
+        own: the table of the configuration that holds `options`, or `None`.
+        path: where the options stand, for errors.
+        exact: whether the table is the spec's own; a prefix's may have options for others only.
 
     Raises:
         ConfigError: an unknown key or a wrong type; names the path.
     """
     values = dict(own.options) if own is not None else {}
     if cls is None:
-        if values:
+        if values and exact:
             raise ConfigError(f"{path}: there are none to set", hint=f"leave out {sorted(values)}")
         return None
     from pydantic import TypeAdapter, ValidationError
