@@ -30,9 +30,7 @@ class Loaded:
     """Reason -> the first `EXAMPLES_KEPT` items left out for it."""
 
 
-def find_root(
-    spec: DatasetSpec, *, data_root: Path | None, override: Path | None = None
-) -> Path:
+def find_root(spec: DatasetSpec, *, data_root: Path | None, override: Path | None = None) -> Path:
     """Return the folder in which the data set lies.
 
     `override` is taken as it is; else the first of the spec's folder names that exists under
@@ -115,7 +113,8 @@ def load_records(
     """
     if split not in spec.splits:
         raise DataError(
-            f"data set {spec.name!r} has no split {split!r}", hint=f"one of {', '.join(spec.splits)}"
+            f"data set {spec.name!r} has no split {split!r}",
+            hint=f"one of {', '.join(spec.splits)}",
         )
     skipped: Counter[str] = Counter()
     examples: dict[str, list[str]] = {}

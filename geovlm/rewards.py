@@ -106,7 +106,9 @@ def lmgr(completion: str, ctx: RewardContext) -> float:
     The method does not define R_LM; here it is the Levenshtein ratio, or what the option `lexical`
     names.
     """
-    return (_lexical(boxes.strip(answers.answer_text(completion)), ctx) + detection(completion, ctx)) / 2
+    return (
+        _lexical(boxes.strip(answers.answer_text(completion)), ctx) + detection(completion, ctx)
+    ) / 2
 
 
 def hslr(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
@@ -215,9 +217,7 @@ def _label_sets(completion: str, ctx: RewardContext) -> tuple[set[str], set[str]
     return {answers.normalise(label) for label in truth}, {answers.normalise(n) for n in named}
 
 
-def _box_lists(
-    completion: str, ctx: RewardContext
-) -> tuple[list[boxes.Box], list[boxes.Box]]:
+def _box_lists(completion: str, ctx: RewardContext) -> tuple[list[boxes.Box], list[boxes.Box]]:
     """Return true and predicted boxes, axis-aligned."""
     flat = boxes.drop_angle if ctx.options.get("hbb") == "drop" else boxes.enclosing
     truth = [flat(box) for box in boxes.target_boxes(ctx.target)]

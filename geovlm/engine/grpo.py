@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from geovlm.engine import data, model, probe, rewards
@@ -70,7 +71,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
 
     trainer = GRPOTrainer(
         model=loaded.model,
-        reward_funcs=rewards.trl_functions(
+        reward_funcs=rewards.trl_functions(  # type: ignore[arg-type]  # list is invariant
             cols,
             tokenizer=loaded.processor.tokenizer,
             profile=loaded.profile,
@@ -94,6 +95,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             *stage.registry.callbacks(stage.info()),
         ],
     )
+    trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     if stage.is_main:
         model.save(
@@ -108,9 +110,9 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
 def _prompts_per_step(stage: Stage, *, on_cpu: bool) -> float:
     """Return how many distinct prompts one optimiser step takes in."""
     args = arguments(stage, max_steps=1, on_cpu=on_cpu)
-    reuse = args.steps_per_generation * args.num_iterations
-    per_generation = args.generation_batch_size / args.num_generations
-    return per_generation * args.gradient_accumulation_steps / reuse
+    per_generation = (args.generation_batch_size or 0) / (args.num_generations or 1)
+    steps_per_generation = (args.steps_per_generation or 1) * args.num_iterations
+    return per_generation * args.gradient_accumulation_steps / steps_per_generation
 
 
 def _n_steps(stage: Stage, *, rows: int, on_cpu: bool) -> int:
@@ -148,8 +150,6 @@ def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
         # whole passes stay whole: within each, the prompts that pay most come first
         passes = [ordered[i : i + len(kept)] for i in range(0, len(ordered), len(kept))]
         ordered = [
-            row
-            for one in passes
-            for row in sorted(one, key=lambda row: -difficulty[row.key])
+            row for one in passes for row in sorted(one, key=lambda row: -difficulty[row.key])
         ]
     return _Rows(kept, ordered)

@@ -72,7 +72,6 @@ def load(path: str, config: RunConfig, *, registry: Registry) -> Loaded:
         min_pixels=config.min_pixels,
         max_pixels=config.max_pixels,
         revision=config.revision if path == config.model else None,
-        trust_remote_code=config.trust_remote_code,
     )
     limits = pixel_limits(processor)
     if limits is not None:
@@ -83,7 +82,8 @@ def load(path: str, config: RunConfig, *, registry: Registry) -> Loaded:
         revision=config.revision if path == config.model else None,
         trust_remote_code=config.trust_remote_code,
     )
-    return Loaded(model=model.to(device(config)), processor=processor, profile=profile)
+    model.to(torch.device(device(config)))  # type: ignore[arg-type]  # a decorated method
+    return Loaded(model=model, processor=processor, profile=profile)
 
 
 def device(config: RunConfig) -> str:
@@ -113,7 +113,7 @@ def lora(config: RunConfig, profile: ModelProfile) -> LoraConfig | None:
         return None
     return LoraConfig(
         r=config.lora.r,
-        lora_alpha=config.lora.alpha,
+        lora_alpha=config.lora.alpha,  # type: ignore[arg-type]  # a float will do
         lora_dropout=config.lora.dropout,
         target_modules=config.lora.targets or profile.lora_targets,
         task_type="CAUSAL_LM",

@@ -35,7 +35,9 @@ def run(stage: Stage, *, start: str) -> int:
     sizes = {name: len(rows) for name, rows in parts.items()}
     picks = sorted(set(stage.plan(sizes, n=min(settings.prompts, sum(sizes.values())))))
     rows = [parts[name][i] for name, i in picks]
-    mine = [row for row in rows[stage.rank :: stage.world_size] for _ in range(settings.generations)]
+    mine = [
+        row for row in rows[stage.rank :: stage.world_size] for _ in range(settings.generations)
+    ]
     bar = stage.bar("probe", total=len(mine))
     texts = generate.complete(
         loaded.model,
@@ -129,9 +131,7 @@ def is_flat(totals: Sequence[float]) -> bool:
     return max(totals) - min(totals) < FLAT
 
 
-def choose(
-    found: Sequence[dict[str, Any]], *, keep_flat: float
-) -> dict[str, float]:
+def choose(found: Sequence[dict[str, Any]], *, keep_flat: float) -> dict[str, float]:
     """Return the prompts to train on with their mean reward.
 
     All with signal, and so many without that they make up `keep_flat` of the result at most; if

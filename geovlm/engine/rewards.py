@@ -173,7 +173,9 @@ def trl_functions(
             mine = [i for i, each in enumerate(rows) if each.task == column.task]
             if mine:
                 contexts = [
-                    data.reward_context(rows[i], profile=profile, options=options, progress=progress)
+                    data.reward_context(
+                        rows[i], profile=profile, options=options, progress=progress
+                    )
                     for i in mine
                 ]
                 scored = score(column.reward, [texts[i] for i in mine], contexts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from geovlm.engine import data, model
@@ -75,6 +76,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             *stage.registry.callbacks(stage.info()),
         ],
     )
+    trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     if stage.is_main:
         model.save(

@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -32,8 +33,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--stage", required=True, help="a number, or eval")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args(argv)
-    if not sys.stderr.isatty():
-        transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     try:
         work(RunDir(args.run), stage=args.stage, resume=args.resume)
     except GeoVLMError as error:

@@ -98,12 +98,8 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
     yield _closed(
         "assess", "Damage level of a marked building.", prompt="geovlm_xbd.tasks:assess_prompt"
     )
-    yield _closed(
-        "disaster", "Type of the disaster.", prompt="geovlm_xbd.tasks:disaster_prompt"
-    )
-    yield _closed(
-        "affected", "Is any building damaged?", prompt="geovlm_xbd.tasks:affected_prompt"
-    )
+    yield _closed("disaster", "Type of the disaster.", prompt="geovlm_xbd.tasks:disaster_prompt")
+    yield _closed("affected", "Is any building damaged?", prompt="geovlm_xbd.tasks:affected_prompt")
     yield _closed(
         "count",
         "How many buildings are damaged: none, one, two, many.",

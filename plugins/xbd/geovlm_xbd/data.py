@@ -113,5 +113,3 @@ def _buildings(
         boxes.append([x0, y0, x1, y1])
         damage.append(level)
     return boxes, damage
-
-

@@ -74,9 +74,7 @@ def assess_samples(sample: Sample) -> Iterator[Sample]:
         ranked.append((seen.get(level, 0), _hash(f"{sample.id}{number}"), number, box, level))
         seen[level] = seen.get(level, 0) + 1
     for _, _, number, box, level in sorted(ranked)[:MAX_ASSESS]:
-        yield _derive(
-            sample, f"assess/{number}", {"boxes": [box], **_closed(level, DAMAGES)}
-        )
+        yield _derive(sample, f"assess/{number}", {"boxes": [box], **_closed(level, DAMAGES)})
 
 
 def assess_prompt(sample: Sample, ctx: PromptContext) -> Turn:

@@ -1,0 +1,41 @@
+# make demo: install, then the main job on the built-in model and generated data (under ten minutes on two cores)
+# make test: install, then every test of the core and of all plugins
+# make lint: ruff and mypy
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
+EDITABLE := $(foreach file,$(PLUGINS),-e $(dir $(file)))
+DEMO_OUT ?= runs/demo
+
+.PHONY: demo test test-fast lint format clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	# torch first and pinned: an unpinned one may pull gigabytes of CUDA libraries
+	$(BIN)/python -m pip install --quiet torch==$(shell sed -n 's/^torch==//p' constraints.txt)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' $(EDITABLE)
+	touch $@
+
+demo: $(VENV)/.installed
+	rm -rf $(DEMO_OUT)
+	$(BIN)/geovlm run --tasks xbd,rsvqa --output $(DEMO_OUT)
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) runs
