@@ -85,8 +85,9 @@ def detection(predictions: Sequence[Prediction]) -> dict[str, float]:
     for prediction in predictions:
         for key, value in _detection(prediction).items():
             sums[key] += value
+    empty = float(not sums["truth"])  # precision of saying nothing
     return {
-        "precision": _ratio(sums["hits"], sums["predicted"]),
+        "precision": _ratio(sums["hits"], sums["predicted"]) if sums["predicted"] else empty,
         "recall": _ratio(sums["hits"], sums["truth"]),
         "f1": _ratio(2 * sums["hits"], sums["predicted"] + sums["truth"]),
         "f1_25": _ratio(2 * sums["hits25"], sums["predicted"] + sums["truth"]),

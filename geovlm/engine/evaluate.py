@@ -131,6 +131,7 @@ def _write_task(
             "target": dict(row.target),
             "image_sizes": row.image_sizes,
             "input_sizes": row.input_sizes,
+            "profile": loaded.profile.name,
             "meta": dict(row.meta),
             "rewards": greedy_totals[i][1],
             "sampled": {"completion": sampled[i], "rewards": sampled_totals[i][1]},
