@@ -1,0 +1,94 @@
+"""Corpus metrics against scikit-learn and hand-made numbers; intervals against simulation."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from sklearn.metrics import f1_score, recall_score
+
+from geovlm import bootstrap, metrics
+
+LABELS = ["a1", "b2", "c3"]
+
+
+def said(answer: str) -> str:
+    return f"<think> x </think><answer> {answer} </answer>"
+
+
+def test_accuracy_by_type_and_their_mean(prediction) -> None:
+    predictions = [
+        prediction(said("yes"), target={"answer": "yes", "type": "presence"}),
+        prediction(said("no"), target={"answer": "yes", "type": "presence"}),
+        prediction(said("3"), target={"answer": "3", "type": "count"}),
+    ]
+    scores = metrics.accuracy(predictions)
+    assert scores["accuracy"] == pytest.approx(2 / 3)
+    assert scores["accuracy/presence"] == 0.5
+    assert scores["accuracy/mean_type"] == 0.75
+
+
+def test_label_scores_agree_with_scikit_learn(prediction) -> None:
+    truth = [["a1", "b2"], ["c3"], ["a1"]]
+    named = [["a1"], ["c3", "b2"], ["b2"]]
+    predictions = [
+        prediction(said("; ".join(n)), target={"labels": t, "vocabulary": LABELS})
+        for t, n in zip(truth, named, strict=True)
+    ]
+    y_true = [[int(label in t) for label in LABELS] for t in truth]
+    y_pred = [[int(label in n) for label in LABELS] for n in named]
+    scores = metrics.labels(predictions)
+    for average in ("micro", "macro", "samples"):
+        key = "sample_f1" if average == "samples" else f"{average}_f1"
+        expected = f1_score(y_true, y_pred, average=average, zero_division=0)
+        assert scores[key] == pytest.approx(expected)
+    expected = recall_score(y_true, y_pred, average="samples", zero_division=0)
+    assert scores["recall"] == pytest.approx(expected)
+    assert scores["exact_set"] == 0.0
+
+
+def test_detection_counts_one_to_one(prediction) -> None:
+    target = {"boxes": [[0, 0, 100, 100], [150, 150, 250, 250]]}
+    twice = prediction(said("[0, 0, 100, 100], [0, 0, 100, 100]"), target=target)
+    scores = metrics.detection([twice])
+    assert scores["precision"] == 0.5
+    assert scores["recall"] == 0.5
+    assert scores["f1"] == 0.5
+
+
+def test_saying_nothing_has_no_precision_where_there_was_something(prediction) -> None:
+    silent = prediction(said("none"), target={"boxes": [[0, 0, 9, 9]]})
+    assert metrics.detection([silent])["precision"] == 0.0
+    assert metrics.detection([silent])["f1"] == 0.0
+
+
+def test_metrics_of_gold_answers_are_perfect(prediction) -> None:
+    right = prediction(said("[0, 0, 100, 100]"), target={"boxes": [[0, 0, 100, 100]]})
+    assert set(metrics.detection([right]).values()) == {1.0}
+    caption = prediction(said("two ships"), target={"captions": ["two ships"]})
+    assert metrics.caption([caption])["rougeL"] == 1.0
+    assert metrics.format_rate([caption])["format_rate"] == 1.0
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    rng = random.Random(7)
+    covered = 0
+    for trial in range(300):
+        items = [float(rng.random() < 0.3) for _ in range(120)]
+        low, high = bootstrap.interval(
+            lambda chosen: {"mean": sum(chosen) / len(chosen)}, items, resamples=200, seed=trial
+        )["mean"]
+        covered += low <= 0.3 <= high
+    assert 0.91 <= covered / 300 <= 0.98  # 95 % within two standard errors of 300 trials
+
+
+def test_clustered_data_give_wider_intervals() -> None:
+    items = [float(i // 20 % 2) for i in range(200)]
+    clusters = [i // 20 for i in range(200)]
+
+    def mean(chosen):
+        return {"mean": sum(chosen) / len(chosen)}
+
+    flat = bootstrap.interval(mean, items, seed=1)["mean"]
+    grouped = bootstrap.interval(mean, items, seed=1, clusters=clusters)["mean"]
+    assert grouped[1] - grouped[0] > 2 * (flat[1] - flat[0])
