@@ -59,13 +59,14 @@ def facts(caption: str) -> tuple[Facts, Vocabularies]:
     object (another kind of object is mentioned too, or none) there are no facts at all.
     """
     text = answers.normalise(caption)
-    head = _NO_KIND.sub("", _ENDS.split(text, maxsplit=1)[0]).split()
-    thing = " ".join(word for word in head if word not in COLOURS and word not in SIZES)
+    head = _NO_KIND.sub("", _ENDS.split(text, maxsplit=1)[0])
+    words = (word for word in head.split() if word not in COLOURS and word not in SIZES)
+    thing = " ".join(words)
     vocabularies: Vocabularies = {
         "count": list(COUNTS),
         "colour": list(COLOURS),
         "size": list(SIZES),
-        "object": sorted({*OBJECTS, thing}) if thing else [],
+        "object": _one_spelling([thing, *OBJECTS]) if thing else [],
         "position": list(POSITIONS),
     }
     stated: Facts = {}
@@ -73,6 +74,14 @@ def facts(caption: str) -> tuple[Facts, Vocabularies]:
         named = answers.labels(text, vocabulary)
         if len(named) == 1:
             stated[name] = named[0]
-    if not thing or stated.get("object") != thing:
+    if "object" not in stated or not answers.labels(head, [stated["object"]]):
         return {}, {}
     return stated, {name: vocabularies[name] for name in stated}
+
+
+def _one_spelling(names: list[str]) -> list[str]:
+    """The names without later spellings of the same: `storagetank`, `storage-tank`."""
+    spelled: dict[str, str] = {}
+    for name in names:
+        spelled.setdefault(re.sub(r"[\W_]", "", name), name)
+    return list(spelled.values())
