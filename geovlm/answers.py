@@ -46,7 +46,7 @@ def frame(turn: Turn) -> str:
     if not (has_think(text) and has_answer(text)):
         raise ValueError(
             "a turn needs reasoning and an answer without tags, together at most "
-            f"{MAX_CHARS} characters: reasoning={turn.reasoning[:80]!r}, answer={turn.answer[:80]!r}"
+            f"{MAX_CHARS} characters: {turn.reasoning[:80]!r}, {turn.answer[:80]!r}"
         )
     return text
 

@@ -14,6 +14,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,15 +64,16 @@ def open_image(ref: Path | Raster) -> Image.Image:
 def image_size(ref: Path | Raster) -> Size:
     """Width and height in pixels, read from the header; of a `Raster`: of its first band.
 
+    Remembered while the file keeps its length and time: VQA sets ask a hundred questions of one
+    image.
+
     Raises:
         DataError: As `open_image`, except for damage behind the header.
     """
-    if isinstance(ref, Raster):
-        path, index = _band(ref, ref.bands[0])
-        with _bands_file(path, index) as source:
-            return source.width, source.height
-    with _picture(ref) as image:
-        return image.size
+    path, index = _band(ref, ref.bands[0]) if isinstance(ref, Raster) else (ref, None)
+    _refuse_nothing(path)
+    state = path.stat()
+    return _header(path, index, state.st_size, state.st_mtime_ns)
 
 
 def encode(ref: Path | Raster) -> Json:
@@ -122,6 +124,16 @@ def _picture(path: Path) -> Iterator[ImageFile.ImageFile]:
         yield image
 
 
+@lru_cache(maxsize=65536)
+def _header(path: Path, index: int | None, length: int, time_ns: int) -> Size:
+    """The size by the header, as a picture or (with `index`) as a band."""
+    if index is None:
+        with _picture(path) as image:
+            return image.size
+    with _bands_file(path, index) as source:
+        return source.width, source.height
+
+
 def _refuse_nothing(path: Path) -> None:
     if not path.is_file():
         raise DataError(f"{path}: no such image file", hint="check the copy of the data set")
@@ -140,9 +152,10 @@ def _unreadable(path: Path) -> DataError:
     import rasterio
 
     try:
-        with warnings.catch_warnings(), rasterio.open(path) as source:
-            warnings.simplefilter("ignore")
-            bands, kind = source.count, source.dtypes[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                bands, kind = source.count, source.dtypes[0]
     except rasterio.errors.RasterioError:
         return DataError(
             f"{path}: no readable image; the file is damaged, cut off or of an unknown format",
