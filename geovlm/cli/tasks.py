@@ -85,7 +85,8 @@ def show(
         for reward in full["rewards"][chosen]:
             formula = reward["formula"] or reward["summary"]
             text = f"{reward['weight']:g} x {reward['name']} = {formula}"
-            rows.append((f"rewards, {chosen}", f"{text} [{reward['source']}]"))
+            source = f" [{reward['source']}]" if reward["source"] else ""
+            rows.append((f"rewards, {chosen}", f"{text}{source}"))
     rows += [(f"metric {metric['name']}", metric["summary"]) for metric in full["metrics"]]
     rows += [
         ("primary metric", task.primary_metric),
