@@ -57,14 +57,17 @@ def iou(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
 
     0 for boxes that only touch and for a box without area. Ignore angles by `drop_angle` first.
     """
-    a, b = enclosing(Box(*a)), enclosing(Box(*b))
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    if len(a) > 4 and a[4]:
+        a = enclosing(Box(*a))
+    if len(b) > 4 and b[4]:
+        b = enclosing(Box(*b))
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:
         return 0.0
-    area_a, area_b = (a.x1 - a.x0) * (a.y1 - a.y0), (b.x1 - b.x0) * (b.y1 - b.y0)
-    union = area_a + area_b - width * height
-    return min(1.0, width * height / union) if union > 0 else 0.0
+    shared = width * height
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
+    return min(1.0, shared / union) if union > 0 else 0.0
 
 
 def rotated_iou(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
@@ -99,11 +102,23 @@ def match(
     """
     if not truth or not predicted:
         return []
+    import numpy as np
     from scipy.optimize import linear_sum_assignment
 
-    table = [[overlap(box, other) for other in predicted] for box in truth]
+    first, second = [Box(*box) for box in truth], [Box(*box) for box in predicted]
+    a = np.array([enclosing(box)[:4] for box in first], dtype=float)[:, None]
+    b = np.array([enclosing(box)[:4] for box in second], dtype=float)[None, :]
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = np.where((sides > 0).all(axis=-1), sides.prod(axis=-1), 0.0)
+    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
+    table = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    turned = np.array([bool(box.angle_deg % 180) for box in first])[:, None] | np.array(
+        [bool(box.angle_deg % 180) for box in second]
+    )
+    for i, j in zip(*np.nonzero(turned & (table > 0)), strict=True):
+        table[i, j] = rotated_iou(first[i], second[j])
     rows, columns = linear_sum_assignment(table, maximize=True)
-    pairs = ((int(i), int(j), table[i][j]) for i, j in zip(rows, columns, strict=True))
+    pairs = ((int(i), int(j), float(table[i, j])) for i, j in zip(rows, columns, strict=True))
     return [pair for pair in pairs if pair[2] > 0]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import time
@@ -408,6 +409,27 @@ def test_nothing_is_matched_to_nothing() -> None:
 def test_rotated_boxes_are_matched_as_rotated_boxes() -> None:
     upright, turned = Box(30, 0, 50, 60), Box(10, 20, 70, 40, 90)
     assert boxes.match([upright], [turned]) == [(0, 0, pytest.approx(1))]
+
+
+@settings(deadline=None)
+@given(st.lists(RBB, min_size=1, max_size=4), st.lists(RBB, min_size=1, max_size=4))
+def test_matching_is_as_good_as_the_best_permutation(truth: list[Box], found: list[Box]) -> None:
+    short, long = sorted((truth, found), key=len)
+    best = max(
+        sum(boxes.overlap(a, b) for a, b in zip(short, order, strict=False))
+        for order in itertools.permutations(long)
+    )
+    pairs = boxes.match(truth, found)
+    assert sum(value for _, _, value in pairs) == pytest.approx(best, abs=1e-9)
+    assert all(value == pytest.approx(boxes.overlap(truth[i], found[j])) for i, j, value in pairs)
+
+
+def test_two_hundred_boxes_are_matched_to_two_hundred_at_once() -> None:
+    many = [Box(i, i, i + 12, i + 14) for i in range(200)]
+    boxes.match(many, many)
+    started = time.process_time()
+    assert boxes.match(many, many)[7] == (7, 7, 1.0)
+    assert time.process_time() - started < 0.1  # 10 ms; one pair at a time took 800
 
 
 def test_target_boxes_have_four_or_five_numbers() -> None:
