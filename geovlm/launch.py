@@ -143,7 +143,7 @@ def run_stage(run: RunDir, *, config: RunConfig, index: int, resume: bool) -> fl
     folder.mkdir(parents=True, exist_ok=True)
     world_size, on_cpu = config.world_size(index), config.device == "cpu"
     yaml = folder / "accelerate.yaml"
-    run.write_text(yaml, accelerate_config(world_size, on_cpu=on_cpu, port=_free_port()))
+    run.write_text(yaml, accelerate_config(world_size, on_cpu=on_cpu, port=free_port()))
     stage = "eval" if index == -1 else str(index)
     outcome = execute(
         command(yaml, run=run.path, stage=stage, resume=resume),
@@ -184,7 +184,7 @@ def raise_for(outcome: Outcome, *, name: str, log: Path) -> None:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
