@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geovlm import cli, launch
+from geovlm.cli.results import print_results
+from geovlm.cli.run import differences, split_data
+from geovlm.errors import ConfigError
+from geovlm.rundir import RunDir
+
+FAST = ("--set", "sample.records=8", "--set", "device=cpu")
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Call `geovlm` in an empty folder; returns (exit status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main(argv)
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_a_dry_run_prints_plan_and_command_lines_and_writes_nothing(call, tmp_path):
+    status, out, _ = call("run", "--tasks", "xbd/count", "--dry-run", *FAST)
+    assert status == 0
+    assert "nano, the built-in model" in out
+    assert "generated sample data, 8 records per split" in out
+    assert out.count("accelerate.commands.launch") == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_in_json_is_one_document(call):
+    status, out, _ = call("run", "--tasks", "xbd/count", "--dry-run", "--json", *FAST)
+    found = json.loads(out)
+    assert (status, len(found["commands"]), found["device"]) == (0, 3, "cpu")
+    assert found["tasks"][0]["samples"] == {"train": 8, "test": 8}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("run",), "no tasks are given"),
+        (("run", "--tasks", "xdb"), "unknown task 'xdb'"),
+        (("run", "--tasks", "xbd", "--set", "modle=1"), "did you mean 'model'?"),
+        (("run", "--tasks", "xbd", "--rewards", "papr"), "should be 'paper' or 'robust'"),
+        (("run", "--tasks", "xbd/count", "--data", "xbd=/nowhere"), "/nowhere does not exist"),
+        (("run", "--tasks", "xbd", "--model", "./nope"), "model './nope' does not exist"),
+        (("run", "--tasks", "xbd", "--resume"), "nothing to resume"),
+        (("run", "nothing.toml"), "nothing.toml: No such file"),
+        (
+            ("eval", "--model", "nano", "--tasks", "xbd", "--output", "x", "--split", "tset"),
+            "split",
+        ),
+        (("config", "show", "nanoo"), "did you mean 'nano'?"),
+    ],
+)
+def test_impossible_requests_are_one_line_and_status_2(call, argv, message):
+    status, out, err = call(*argv)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_a_folder_with_another_run_is_refused_with_the_way_out(call, tmp_path):
+    RunDir(tmp_path / "old").write_json(tmp_path / "old" / "resolved.json", {})
+    status, _, err = call("run", "--tasks", "xbd/count", "--output", "old")
+    assert status == 2
+    assert "old holds a run already (--resume goes on with it" in err
+
+
+def test_a_folder_with_something_else_is_refused(call, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("mine")
+    status, _, err = call("run", "--tasks", "xbd/count", "--output", "notes")
+    assert status == 2
+    assert "is not an empty folder" in err
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """Replace the processes of stages by a note of what would have been started."""
+    started: list[tuple[int, bool, int]] = []
+
+    def fake(run, *, config, index, resume):
+        started.append((index, resume, config.world_size(index)))
+        run.write_json(run.stage(index) / "done.json", {})
+        entry = {"n": 8, "metrics": {"accuracy": 0.5}, "ci95": {"accuracy": [0.25, 0.75]}}
+        entry |= {"sampled_reward": 1.25}
+        run.write_metrics("xbd/count", "base", primary="accuracy", entry=entry)
+        return 1.0
+
+    monkeypatch.setattr(launch, "run_stage", fake)
+    monkeypatch.setattr("geovlm.report.write", lambda path: path / "report.html")
+    return started
+
+
+def test_a_run_starts_its_stages_and_prints_the_scores(call, tmp_path, stages):
+    status, out, err = call("run", "--tasks", "xbd/count", *FAST)
+    run = RunDir(tmp_path / "runs" / "xbd-count")
+    assert status == 0
+    assert stages == [(0, False, 1), (1, False, 1), (2, False, 1)]
+    assert "xbd/count\taccuracy\t8\t0.500 [0.25, 0.75]\t1.250" in out
+    assert "the built-in model" in err
+    described = json.loads(run.environment.read_text())
+    assert described["data"]["xbd"]["splits"]["train"]["records"] == 8
+    assert described["packages"]["trl"]
+    assert run.read_resolved()["task_names"] == ["xbd/count"]
+
+
+def test_resume_goes_on_with_the_stored_configuration(call, tmp_path, stages):
+    call("run", "--tasks", "xbd/count", "--output", "r", "--seed", "3", *FAST)
+    (tmp_path / "r" / "stages" / "2-grpo" / "done.json").unlink()
+    stages.clear()
+    status, _, err = call("run", "--resume", "--output", "r", "--processes", "2")
+    assert (status, stages) == (0, [(2, True, 2)])
+    assert "stage 0-sft: done before, skipped" in err
+    assert RunDir(tmp_path / "r").read_resolved()["config"]["seed"] == 3
+
+
+def test_resume_finds_the_latest_run_of_the_tasks(call, tmp_path, stages):
+    call("run", "--tasks", "xbd/count", *FAST)
+    call("run", "--tasks", "xbd/count", *FAST)
+    (tmp_path / "runs" / "xbd-count-2" / "stages" / "0-sft" / "done.json").unlink()
+    stages.clear()
+    assert call("run", "--tasks", "xbd/count", "--resume", *FAST)[0] == 0
+    assert stages == [(0, True, 1)]
+
+
+def test_resume_with_other_values_names_the_keys(call, tmp_path, stages):
+    call("run", "--tasks", "xbd/count", *FAST)
+    status, _, err = call(
+        "run", "--tasks", "xbd/count", "--resume", *FAST, "--seed", "4", "--set", "stages.0.steps=9"
+    )
+    assert status == 2
+    assert "was started with other values of seed, stages.0.steps" in err
+
+
+def test_an_evaluation_is_a_run_without_stages(call, tmp_path, stages):
+    status, out, _ = call(
+        "eval", "--model", "nano", "--tasks", "xbd/count", "--output", "e", "--json", *FAST
+    )
+    assert (status, stages) == (0, [(-1, False, 1)])
+    assert json.loads(out)["tasks"]["xbd/count"]["stages"]["base"]["n"] == 8
+    config = RunDir(tmp_path / "e").read_resolved()["config"]
+    assert (config["stages"], config["eval"]["limit"]) == ([], None)
+
+
+def test_folders_of_data_are_told_from_names(tmp_path):
+    folder = tmp_path / "a=b"
+    folder.mkdir()
+    assert split_data([str(folder), "xbd=/d"]) == (folder, {"xbd": {"root": "/d"}})
+    with pytest.raises(ConfigError, match="the common folder is"):
+        split_data(["/a", "/b"])
+
+
+def test_differences_are_paths_and_leave_out_what_may_change():
+    before = {"seed": 1, "gpus": 2, "stages": [{"steps": 1}], "tasks": {"a": {}}}
+    after = {"seed": 1, "gpus": 4, "stages": [{"steps": 2}], "tasks": {"b": {}}}
+    assert differences(before, after) == ["stages.0.steps", "tasks.a", "tasks.b"]
+
+
+def test_scores_stand_stage_by_stage(capsys):
+    def entry(value: float) -> dict:
+        return {"n": 4, "metrics": {"f1": value}, "ci95": {}, "sampled_reward": value}
+
+    stages = {"grpo": entry(0.5), "base": entry(0.25)}
+    print_results({"tasks": {"a": {"primary": "f1", "stages": stages}}})
+    assert capsys.readouterr().out.splitlines() == [
+        "task\tmetric\tn\tbase\tgrpo\tbase reward\tgrpo reward",
+        "a\tf1\t4\t0.250\t0.500\t0.250\t0.500",
+    ]
+
+
+def test_config_shows_presets_and_schema(call):
+    assert "learning_rate = 1e-6" in call("config", "show", "geovlm-r1")[1]
+    assert json.loads(call("config", "show", "nano", "--json")[1])["model"] == "nano"
+    assert "stages" in json.loads(call("config", "schema")[1])["properties"]
+    assert "geovlm-r1" in call("config", "presets")[1]
+
+
+def test_the_parent_process_never_imports_torch(tmp_path):
+    code = (
+        "import sys\nfrom geovlm import cli\n"
+        "try:\n"
+        "    cli.main(['run', '--tasks', 'xbd/count', '--dry-run', '--set', 'sample.records=4'])\n"
+        "except SystemExit as left:\n"
+        "    heavy = [m for m in ('torch', 'transformers', 'trl') if m in sys.modules]\n"
+        "    sys.exit(left.code or (f'imported {heavy}' if heavy else 0))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, Path(tmp_path, "runs").exists()) == (0, False), done.stderr
