@@ -95,10 +95,10 @@ def test_a_killed_worker_has_a_negative_status(tmp_path):
 def test_statuses_become_the_errors_of_the_command_line(tmp_path):
     log = tmp_path / "stderr.txt"
     launch.raise_for(Outcome(0, "", 1.0), name="0-sft", log=log)
-    with pytest.raises(GeoVLMError, match="^cannot$") as impossible:
+    with pytest.raises(GeoVLMError, match=r"^cannot$") as impossible:
         launch.raise_for(Outcome(2, "cannot", 1.0), name="0-sft", log=log)
     assert impossible.value.exit_code == 2
-    with pytest.raises(RunFailedError, match="^flat$"):
+    with pytest.raises(RunFailedError, match=r"^flat$"):
         launch.raise_for(Outcome(1, "flat", 1.0), name="0-sft", log=log)
     with pytest.raises(RunFailedError, match="0-sft was killed by SIGKILL"):
         launch.raise_for(Outcome(-9, "", 1.0), name="0-sft", log=log)
