@@ -157,6 +157,7 @@ class _Loader:
             if unmet:
                 return self._bad(replace(record, status="incompatible", reason=unmet))
             with redirect_stdout(printed):
+                started = time.perf_counter()
                 plugin = entry.load()
                 seconds = time.perf_counter() - started
                 hooks = self.declare(entry.name, plugin)

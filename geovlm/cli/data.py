@@ -98,5 +98,8 @@ def locate(spec: DatasetSpec, data: Path | None, *, quiet: bool = False) -> Path
         return sample_root(spec, n=MINIATURE_RECORDS, seed=0)
     if not data.is_dir():
         raise DatasetNotFoundError(spec.name, data, hint="--data takes an existing folder")
-    held = [name for name in spec.folders if (data / name).is_dir()]
-    return find_root(spec, data_root=data) if held else data
+    if any((data / name).is_dir() for name in spec.folders):
+        return find_root(spec, data_root=data)
+    if not quiet and data.name not in spec.folders:
+        output.say(f"{data} holds no {' or '.join(spec.folders)}: reading it as the set itself")
+    return data
