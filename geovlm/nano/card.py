@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 
 
-def card(
-    scores: Mapping[str, Mapping[str, float]],
-    *,
-    steps: int,
-    seed: int,
-    size: int,
-    seconds: float,
-    start: Path | None,
-) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """How a model was made; `start` names the folder that training went on from, if any."""
+
+    steps: int
+    seed: int
+    batch: int
+    learning_rate: float
+    size: int
+    seconds: float
+    start: str
+
+
+def card(scores: Mapping[str, Mapping[str, float]], *, made: Provenance) -> str:
     """Markdown with the command that made the model and its scores per question family."""
     rows = "\n".join(
         f"| {family} | {scores['plain'][family]:.2f} | {scores['tagged'][family]:.2f} |"
         for family in scores["plain"]
     )
-    option = f" --start {start.name}" if start else ""
+    command = (
+        f"python -m geovlm.nano.recipe --out DIR --steps {made.steps} --seed {made.seed}"
+        f" --batch {made.batch} --learning-rate {made.learning_rate:g}"
+        + (f" --start {made.start}" if made.start else "")
+    )
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -28,15 +37,18 @@ pipeline_tag: image-text-to-text
 ---
 # geovlm nano
 
-A Qwen2.5-VL of {size / 1e6:.2f} million parameters for trying out post-training on
+A Qwen2.5-VL of {made.size / 1e6:.2f} million parameters for trying out post-training on
 Earth-observation tasks without a network or a GPU. It knows drawn scenes only
 (`geovlm.scenes`), seen at 84 x 84 px, and is of no use on real imagery.
 
-Made by `python -m geovlm.nano.recipe --out DIR --steps {steps} --seed {seed}{option}` in
-{seconds / 60:.0f} minutes on two CPU cores, from {steps * 64:,} drawn examples. The weights are
-stored in float16 and load in float32.
+Made in {made.seconds / 60:.0f} minutes on two CPU cores, from {made.steps * made.batch:,} drawn
+examples, by
 
-Greedy scores on 64 held-out examples per family, without and with the `<think>` and `<answer>`
+    {command}
+
+The weights are stored in float16 and load in float32.
+
+Greedy scores on 32 held-out examples per family, without and with the `<think>` and `<answer>`
 tags. Box families: mean best IoU, excess boxes punished. Land cover: F1. The rest: share of exactly
 right answers.
 

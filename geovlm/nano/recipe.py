@@ -27,28 +27,28 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_
 from geovlm.engine.processor import save_processor
 from geovlm.nano import architecture, corpus, processor, scoring, tokenizer
 from geovlm.nano.batch import collate
-from geovlm.nano.card import card
+from geovlm.nano.card import Provenance, card
 from geovlm.nano.questions import draw
-
-_BATCH = 64
-_PART = 32
 
 
 class _Batches(Dataset):
     """Batch number `i` of a run, a function of (seed, i)."""
 
-    def __init__(self, words: PreTrainedTokenizerBase, *, steps: int, seed: int) -> None:
-        self.words, self.steps, self.seed = words, steps, seed
+    def __init__(
+        self, words: PreTrainedTokenizerBase, *, steps: int, seed: int, batch: int
+    ) -> None:
+        self.words, self.steps, self.seed, self.batch = words, steps, seed, batch
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> list[dict[str, torch.Tensor]]:
-        """The batch in parts of like length, which halves the padding."""
+        """The batch in two parts of like length, which spares padding."""
         rng = np.random.default_rng((self.seed, step))
-        examples = [draw(rng) for _ in range(_BATCH)]
+        examples = [draw(rng) for _ in range(self.batch)]
         examples.sort(key=lambda e: 40 * len(e.images) + len(e.question) + len(e.text))
-        parts = [examples[start : start + _PART] for start in range(0, _BATCH, _PART)]
+        half = (self.batch + 1) // 2
+        parts = [part for part in (examples[:half], examples[half:]) if part]
         return [collate(part, self.words, answers=True) for part in parts]
 
 
@@ -58,10 +58,11 @@ def train(
     steps: int,
     seed: int,
     threads: int,
+    batch: int = 64,
     learning_rate: float = 2e-3,
     start: Path | None = None,
 ) -> None:
-    """Train for `steps` batches of 64 scenes and write the model folder `out`.
+    """Train for `steps` batches of `batch` scenes and write the model folder `out`.
 
     `start` is a folder of this recipe whose weights and tokenizer to go on from, with a fresh
     optimizer and schedule; take another seed, or it sees the same scenes again.
@@ -85,12 +86,15 @@ def train(
         optimizer, max_lr=learning_rate, total_steps=steps, pct_start=min(0.1, 100 / steps)
     )
     batches = DataLoader(
-        _Batches(words, steps=steps, seed=seed), batch_size=None, num_workers=1, prefetch_factor=4
+        _Batches(words, steps=steps, seed=seed, batch=batch),
+        batch_size=None,
+        num_workers=1,
+        prefetch_factor=4,
     )
     started, losses = time.monotonic(), []
-    for step, batch in enumerate(batches, 1):
+    for step, parts in enumerate(batches, 1):
         optimizer.zero_grad(set_to_none=True)
-        loss = sum(_backward(model, part, total=_answer_tokens(batch)) for part in batch)
+        loss = sum(_backward(model, part, total=_answer_tokens(parts)) for part in parts)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -102,18 +106,25 @@ def train(
             print(f"step {step} loss {mean:.4f} {rate:.2f}/s, {left:.1f} min left", flush=True)
         if step % max(1, steps // 10) == 0 and step < steps:
             _save(model, words, out)
-        if step % max(1, steps // 5) == 0 and step < steps:
+        if step == steps // 2:
             print(_line(_measure(model, words, n=16, tagged=0.5)), flush=True)
+    _save(model, words, out)
     final = {
-        name: _measure(model, words, n=64, tagged=tagged)
+        name: _measure(model, words, n=32, tagged=tagged)
         for name, tagged in (("plain", 0.0), ("tagged", 1.0))
     }
     for name, values in final.items():
         print(name, _line(values), flush=True)
-    _save(model, words, out)
-    text = card(
-        final, steps=steps, seed=seed, size=size, seconds=time.monotonic() - began, start=start
+    made = Provenance(
+        steps=steps,
+        seed=seed,
+        batch=batch,
+        learning_rate=learning_rate,
+        size=size,
+        seconds=time.monotonic() - began,
+        start=start.name if start else "",
     )
+    text = card(final, made=made)
     (out / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -197,6 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--batch", type=int, default=64, help="scenes per step")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak of the one cycle")
     parser.add_argument("--start", type=Path, help="folder of this recipe to go on from")
     given = parser.parse_args(arguments)

@@ -8,12 +8,10 @@ from geovlm.nano import architecture, corpus, questions, recipe, scoring
 
 
 def test_the_recipe_writes_a_loadable_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe, "_BATCH", 4)
-    monkeypatch.setattr(recipe, "_PART", 2)
     monkeypatch.setattr(recipe, "_measure", lambda *_, **__: {"count": 0.0})
     text = list(corpus.text(n=40))
     monkeypatch.setattr(corpus, "text", lambda **_: text)
-    recipe.main(["--out", str(tmp_path), "--steps", "2", "--threads", "1"])
+    recipe.main(["--out", str(tmp_path), "--steps", "2", "--threads", "1", "--batch", "4"])
     processor = load_processor(str(tmp_path))
     config = architecture.configuration(processor.tokenizer)
     assert config.image_token_id == processor.image_token_id
