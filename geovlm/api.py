@@ -39,7 +39,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Ref: TypeAlias = T | str
 Size: TypeAlias = tuple[int, int]
 Split: TypeAlias = Literal["train", "val", "test"]
@@ -122,7 +122,7 @@ class ModelProfile:
     """Largest area after the resize, pixels."""
     lora_targets: str = "all-linear"
     """Regular expression over module names (peft `target_modules`)."""
-    vision_module: str = "visual"
+    vision_module: str = "model.visual"
     """Dotted name of the vision tower inside the model."""
 
 

@@ -60,9 +60,9 @@ def write(run: Path) -> Path:
 
 
 def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of the result table: every task, then the mean of every plugin with several.
+    """Return the rows of the result table: every task, then the means of plugins with several.
 
-    Each row has `name`, `primary`, `n`, `split`, `mean` (whether it is a mean) and `cells`: stage ->
+    Each row has `name`, `primary`, `n`, `split`, `mean` (whether it is one) and `cells`: stage ->
     `value`, `low`, `high`, `reward`.
     """
     rows: list[dict[str, Any]] = []
@@ -78,12 +78,12 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "high": high,
                 "reward": entry["sampled_reward"],
             }
-        entry = next(iter(task["stages"].values()), {})
+        first: Mapping[str, Any] = next(iter(task["stages"].values()), {})
         row = {
             "name": name,
             "primary": task["primary"],
-            "n": entry.get("n", 0),
-            "split": entry.get("split", ""),
+            "n": first.get("n", 0),
+            "split": first.get("split", ""),
             "mean": False,
             "cells": cells,
         }
@@ -158,7 +158,7 @@ def _figures(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, A
         }
         figures.append(("GRPO: health", report_figures.curves(health, ylabel="")))
     # the SVG is our own drawing; names in it were escaped by matplotlib
-    return [{"title": title, "svg": Markup(svg)} for title, svg in figures if svg]  # noqa: S704
+    return [{"title": title, "svg": Markup(svg)} for title, svg in figures if svg]
 
 
 def _points(log: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""The built-in rewards: the method's own ("paper") and counterparts that cannot be gamed ("robust").
+"""The built-in rewards: the method's own ("paper"), and counterparts that resist gaming.
 
 Every reward reads the answer block of the completion only; the two format rewards read the tags.
 Formulas of the paper set follow arXiv 2509.25026 as far as it is public; where it leaves a case
@@ -7,6 +7,7 @@ open, the docstring says what is done here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,8 +75,8 @@ def recall(completion: str, ctx: RewardContext) -> float:
 def detection(completion: str, ctx: RewardContext) -> float:
     """Mean over the true boxes of the best IoU with any predicted box; extra boxes cost nothing.
 
-    Axis-aligned; rotated boxes are replaced as the option `hbb` says: by the enclosing box (default)
-    or by dropping the angle. No true box: 1 if none is predicted, else 0.
+    Axis-aligned; rotated boxes are replaced as the option `hbb` says: by the enclosing box
+    (default) or by dropping the angle. No true box: 1 if none is predicted, else 0.
     """
     return _mean_best_iou(*_box_lists(completion, ctx))
 
@@ -133,7 +134,7 @@ def label_f1(completion: str, ctx: RewardContext) -> float:
 
 
 def matched_iou(completion: str, ctx: RewardContext) -> float:
-    """Sum of IoUs of the best one-to-one matching over the larger number of boxes; both empty: 1."""
+    """Sum of IoUs of the best one-to-one matching over the larger count; both empty: 1."""
     truth, predicted = _box_lists(completion, ctx)
     if not truth and not predicted:
         return 1.0
@@ -163,7 +164,8 @@ def exact(completion: str, ctx: RewardContext) -> float:
 def caption_f1(completion: str, ctx: RewardContext) -> float:
     """How much of what the caption must say it says, and nothing false; in [0, 1].
 
-    With `target["facts"]` (name -> value): a fact is stated if the text names its value and no other
+    With `target["facts"]` (name -> value): a fact is stated if the text names its value and no
+    other
     entry of `target["fact_vocabularies"][name]`; the reward is the square of the share of facts
     stated, so that a template with one lucky value stays under half. Otherwise: F1 of the content
     words (no stop words) against the nearest reference, squared for the same reason.
@@ -173,7 +175,7 @@ def caption_f1(completion: str, ctx: RewardContext) -> float:
 
 
 def grounded_f1(completion: str, ctx: RewardContext) -> float:
-    """Geometric mean of `caption_f1` on the text and `matched_iou` on the boxes: both or nothing."""
+    """Geometric mean of `caption_f1` (text) and `matched_iou` (boxes): both or nothing."""
     return (caption_f1(completion, ctx) * matched_iou(completion, ctx)) ** 0.5
 
 
@@ -296,9 +298,12 @@ def _content(text: str) -> set[str]:
 
 
 _STOP_WORDS = frozenset(
-    "a an and are as at be been by can do does for from has have in into is it its near of on or "
-    "some that the their there these they this those to was were which with image picture see seen "
-    "many several".split()
+    re.findall(
+        r"\w+",
+        "a an and are as at be been by can do does for from has have in into is it its near of on "
+        "or some that the their there these they this those to was were which with image picture "
+        "see seen many several",
+    )
 )
 
 SPECS: tuple[RewardSpec, ...] = (

@@ -110,8 +110,8 @@ def gold(row: Row) -> str:
 def dataset(rows: Sequence[Row], *, cache: ImageCache, with_completion: bool) -> Dataset:
     """Return a data set whose columns are built on access.
 
-    Columns: `prompt` (messages), `images` (PIL), `task`, `sample_id`, `row` (JSON of the `Row`), and
-    with `with_completion` also `completion` (messages).
+    Columns: `prompt` (messages), `images` (PIL), `task`, `sample_id`, `row` (JSON of the `Row`),
+    and with `with_completion` also `completion` (messages).
     """
     table = Dataset.from_dict({"row": [dump(row) for row in rows]})
 
@@ -214,6 +214,6 @@ def audit_lengths(
         raise DataError(
             f"sample {row.sample_id!r} of task {row.task!r} needs {tokens} tokens, the model takes "
             f"{limit}",
-            hint="shorten the instruction, lower max_pixels, or choose a model with a longer window",
+            hint="shorten the instruction, lower max_pixels, or choose a model that takes more",
         )
     return {task: (max(many), round(sum(many) / len(many))) for task, many in lengths.items()}

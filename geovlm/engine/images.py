@@ -17,8 +17,8 @@ class ImageCache:
     """Decoded images by (reference, size), the least recently used dropped beyond `max_bytes`.
 
     GRPO asks for the same picture once per generation, and VQA sets ask a hundred questions of one:
-    each is opened and resized once while it stays in the cache. The resize is the bicubic one of the
-    image processors, to a size that they leave as it is.
+    each is opened and resized once while it stays in the cache. The resize is the bicubic one of
+    the image processors, to a size that they leave as it is.
     """
 
     def __init__(self, *, max_bytes: int = DEFAULT_BYTES) -> None:

@@ -19,7 +19,7 @@ FLAT = 1e-6
 
 
 def run(stage: Stage, *, start: str) -> int:
-    """Roll out k completions per sampled prompt, judge them, and write `probe.json` and `kept.jsonl`.
+    """Roll out k completions per prompt, judge them, and write `probe.json` and `kept.jsonl`.
 
     Returns:
         The number of prompts kept.

@@ -106,7 +106,7 @@ def totals(
 
 
 class CompletionLog:
-    """Collects what the columns saw of one generation batch, and hands it on when all have spoken."""
+    """Collects what the columns saw of one generation batch, and hands it on when it is whole."""
 
     def __init__(
         self, cols: Sequence[Column], *, write: Callable[[list[dict[str, Any]]], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,7 +82,7 @@ class Stage:
     def rows(
         self, task: TaskSpec, *, split: Split, profile: ModelProfile, limit: int | None = None
     ) -> list[data.Row]:
-        """Return the task's rows of one split, at most `limit`, spread evenly over the split.
+        """Return the task's rows of one split, at most `limit`, drawn with the run's seed.
 
         Raises:
             DataError: the split holds no sample of the task.
@@ -96,11 +97,14 @@ class Stage:
         samples = loading.task_samples(task, loaded.records)
         if not samples:
             raise DataError(
-                f"task {task.name!r} has no samples in split {split!r} of {self.data_roots[spec.name]}",
+                f"task {task.name!r} has no samples in split {split!r} of "
+                f"{self.data_roots[spec.name]}",
                 hint="choose another split with --set eval.split=…, or leave the task out",
             )
         if limit is not None and limit < len(samples):
-            samples = [samples[i * len(samples) // limit] for i in range(limit)]
+            # drawn, not strided: VQA sets repeat their question types with a period
+            chosen = random.Random(self.config.seed).sample(range(len(samples)), limit)
+            samples = [samples[i] for i in sorted(chosen)]
         options = parse_options(task.options, _lookup(self.config.tasks, task.name))
         return [
             data.to_row(

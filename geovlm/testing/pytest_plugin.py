@@ -62,9 +62,7 @@ def reward_ctx() -> Callable[..., RewardContext]:
 def prompt_ctx() -> Callable[..., PromptContext]:
     """Build a `PromptContext` of Qwen2.5-VL with images seen at their stored size."""
 
-    def build(
-        *, image_sizes: tuple[Size, ...] = ((280, 280),), **fields: Any
-    ) -> PromptContext:
+    def build(*, image_sizes: tuple[Size, ...] = ((280, 280),), **fields: Any) -> PromptContext:
         from geovlm.api import PromptContext
         from geovlm.profiles import QWEN2_5_VL
 

@@ -26,7 +26,7 @@ class LowResOptions:
     )
     """Question types that are kept."""
     per_image: int | None = None
-    """At most so many questions per image, spread evenly over its list; default: all (about 100)."""
+    """At most so many questions per image, spread over its list; default: all (about 100)."""
     answers: Literal["classes", "raw"] = "classes"
     """Whether counts are answered by their official class (`between 0 and 10`) or as stored."""
 
@@ -45,7 +45,7 @@ class HighResOptions:
     per_image: int | None = None
     """At most so many questions per image, spread evenly over its list; default: all."""
     answers: Literal["classes", "raw"] = "classes"
-    """Whether areas are answered by their official class (`between 10m2 and 100m2`) or as stored."""
+    """Whether areas are answered by class (`between 10m2 and 100m2`) or as stored."""
     test: Literal["test", "test_phili"] = "test"
     """Which test set is the split `test`; `test_phili` is an unseen city and sensor."""
 

@@ -1,6 +1,6 @@
 """Reading RSVQA as it is unpacked.
 
-Low resolution: `Images_LR/<id>.tif` and `LR_split_{train,val,test}_{images,questions,answers}.json`.
+Low resolution: `Images_LR/<id>.tif`, `LR_split_{train,val,test}_{images,questions,answers}.json`.
 High resolution: `Data/<id>.tif` (or `.png`) and `USGS_split_{train,val,test,test_phili}_….json`.
 
 The three lists are joined by id. Official files list the rows of the other splits as stubs

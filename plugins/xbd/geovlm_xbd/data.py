@@ -26,7 +26,8 @@ def load(ctx: LoadContext) -> Iterator[Sample]:
     """Yield the pairs of a split in the order of their names.
 
     Each sample has two images, before and after. Its target: `boxes` (enclosing boxes of the
-    polygons in pixels of the image after), `damage` (one level per box), `disaster_type`.
+    polygons in pixels of the image after), `damage` (one level per box), `disaster_type` (`None`
+    where the labels do not say).
 
     Raises:
         DatasetNotFoundError: the split's folder, or its labels, do not exist.
@@ -64,13 +65,16 @@ def _pairs(ctx: LoadContext, *, part: str, own: XbdOptions) -> Iterator[Sample]:
             continue
         kind = str(meta.get("disaster_type", "")).replace("flooding", "flood")
         if kind not in DISASTERS:
-            ctx.skip("unknown disaster type", f"{path.name}: {kind!r}")
-            continue
+            ctx.skip("no disaster type (pair kept without it)", f"{path.name}: {kind!r}")
         boxes, damage = _buildings(polygons, meta, name=path.name, ctx=ctx, own=own)
         yield Sample(
             id=name if part != "tier3" else f"tier3/{name}",
             images=(images / pair[0], images / pair[1]),
-            target={"boxes": boxes, "damage": damage, "disaster_type": kind},
+            target={
+                "boxes": boxes,
+                "damage": damage,
+                "disaster_type": kind if kind in DISASTERS else None,
+            },
             meta={
                 "event": meta.get("disaster"),
                 "gsd_m": meta.get("gsd"),
@@ -89,7 +93,7 @@ def _buildings(
     ctx: LoadContext,
     own: XbdOptions,
 ) -> tuple[list[Json], list[Json]]:
-    """Return boxes and damage levels of the buildings that count; the others are skipped, counted."""
+    """Return boxes and damage levels of the buildings that count; others are skipped."""
     width, height = float(meta.get("width", 1024)), float(meta.get("height", 1024))
     boxes: list[Json] = []
     damage: list[Json] = []

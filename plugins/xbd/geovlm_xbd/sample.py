@@ -35,7 +35,7 @@ def make_sample(root: Path, n: int, seed: int) -> None:
         (root / folder / "labels").mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng((seed, number))
         for index in range(n):
-            _write_pair(root / folder, index, rng=rng)
+            _write_pair(root / folder, number * n + index, rng=rng)
 
 
 def _write_pair(folder: Path, index: int, *, rng: np.random.Generator) -> None:

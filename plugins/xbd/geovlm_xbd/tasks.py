@@ -93,7 +93,9 @@ def assess_prompt(sample: Sample, ctx: PromptContext) -> Turn:
 
 
 def disaster_samples(sample: Sample) -> Iterator[Sample]:
-    """One sample per pair."""
+    """One sample per pair whose labels name the type."""
+    if sample.target["disaster_type"] is None:
+        return
     yield _derive(sample, "disaster", _closed(str(sample.target["disaster_type"]), DISASTERS))
 
 
@@ -138,7 +140,9 @@ def count_prompt(sample: Sample, ctx: PromptContext) -> Turn:
 
 
 def caption_samples(sample: Sample) -> Iterator[Sample]:
-    """One sample per pair, with EarthDial's template sentence as its caption."""
+    """One sample per pair of known type, with EarthDial's template sentence as its caption."""
+    if sample.target["disaster_type"] is None:
+        return
     hit = COUNTS[min(3, sum(level != "no-damage" for _, level in _buildings(sample)))]
     kind = str(sample.target["disaster_type"])
     if hit == "none":

@@ -1,0 +1,170 @@
+"""The engine's own arithmetic: routing, probe, cache, logs. Nothing here trains."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from geovlm import registry
+from geovlm.api import RewardSpec, TaskSpec
+from geovlm.engine import data, probe, rewards
+from geovlm.engine.callbacks import COMPLETE, JsonLines, last_checkpoint
+from geovlm.engine.images import ImageCache
+from geovlm.errors import DataError, RewardError
+from geovlm.profiles import QWEN2_5_VL
+
+
+def a_row(task: str = "t/a", sample_id: str = "1", **target: object) -> data.Row:
+    return data.Row(
+        task=task,
+        sample_id=sample_id,
+        images=(),
+        question="What?",
+        reasoning="because",
+        answer="yes",
+        target=target or {"answer": "yes"},
+        image_sizes=((100, 100),),
+        input_sizes=((84, 84),),
+        meta={},
+    )
+
+
+def a_task(name: str) -> TaskSpec:
+    return TaskSpec(
+        name=name,
+        summary="",
+        dataset="d",
+        prompt=lambda sample, ctx: None,  # type: ignore[arg-type,return-value]
+        rewards={"paper": {"jaccard": 1.0}, "robust": {"exact": 1.0}},
+        metrics=("accuracy",),
+        primary_metric="accuracy",
+    )
+
+
+def test_rows_survive_json() -> None:
+    row = a_row(boxes=[[0, 0, 5, 5]])
+    assert data.parse(data.dump(row)) == row
+
+
+def test_columns_hold_format_active_and_logged_rewards() -> None:
+    cols = rewards.columns([a_task("t/a")], registry=registry.load(), active="paper")
+    assert {c.name: c.weight for c in cols} == {
+        "t/a/format/think": 0.5,
+        "t/a/format/answer": 0.5,
+        "t/a/jaccard": 1.0,
+        "t/a/exact": 0.0,
+    }
+
+
+def test_each_row_is_scored_by_its_own_task_only() -> None:
+    cols = rewards.columns([a_task("t/a"), a_task("t/b")], registry=registry.load(), active="paper")
+    written: list[dict[str, object]] = []
+    functions = rewards.trl_functions(
+        cols,
+        tokenizer=SimpleNamespace(
+            batch_decode=lambda ids, **_: ["<think> x </think><answer> yes </answer>"] * len(ids)
+        ),
+        profile=QWEN2_5_VL,
+        options={},
+        log=rewards.CompletionLog(cols, write=written.extend),
+    )
+    rows = [data.dump(a_row("t/a")), data.dump(a_row("t/b", answer="no"))]
+    state = SimpleNamespace(global_step=3, max_steps=10)
+    values = {
+        f.__name__: f(completion_ids=[[1], [2]], row=rows, trainer_state=state) for f in functions
+    }
+    assert values["t/a/jaccard"] == [1.0, None]
+    assert values["t/b/jaccard"] == [None, 0.0]
+    assert [record["reward"] for record in written] == [2.0, 1.0]
+    assert written[0]["step"] == 3
+
+
+def test_a_reward_outside_its_range_stops_the_run_by_name() -> None:
+    bad = RewardSpec(name="t/bad", summary="", score=lambda completion, ctx: 7.0)
+    context = data.reward_context(a_row(), profile=QWEN2_5_VL, options={})
+    with pytest.raises(RewardError, match=r"'t/bad' returned 7\.0.*'t/a'.*'1'"):
+        rewards.score(bad, ["x"], [context])
+
+
+def test_a_reward_that_raises_stops_the_run_by_name() -> None:
+    def broken(completion: str, ctx: object) -> float:
+        raise KeyError("height")
+
+    bad = RewardSpec(name="t/bad", summary="", score=broken)
+    context = data.reward_context(a_row(), profile=QWEN2_5_VL, options={})
+    with pytest.raises(RewardError, match="'t/bad' raised KeyError"):
+        rewards.score(bad, ["x"], [context])
+
+
+def test_images_are_opened_once_and_kept_within_the_bound(tmp_path: Path) -> None:
+    references = []
+    for i in range(3):
+        path = tmp_path / f"{i}.png"
+        Image.new("RGB", (50, 50), (i, i, i)).save(path)
+        references.append(json.dumps(str(path)))
+    cache = ImageCache(max_bytes=2 * 28 * 28 * 3)
+    for reference in (references[0], references[0], references[1]):
+        assert cache.get(reference, (28, 28)).size == (28, 28)
+    assert cache.opened == 2
+    cache.get(references[2], (28, 28))  # pushes the first one out
+    cache.get(references[0], (28, 28))
+    assert cache.opened == 4
+
+
+def test_a_row_that_does_not_fit_is_named_before_training() -> None:
+    rows = [a_row(sample_id="short"), a_row(sample_id="long")]
+    with pytest.raises(DataError, match=r"sample 'long' of task 't/a' needs 50 tokens"):
+        data.audit_lengths(
+            rows, count_tokens=lambda row: 50 if row.sample_id == "long" else 5, limit=20
+        )
+
+
+def record(key: str, total: float, **rewards_: float) -> dict[str, object]:
+    values = {"format/think": 1.0, "format/answer": 1.0, **rewards_}
+    return {"key": key, "total": total, "rewards": values, "tokens": 10, "task": "t/a"}
+
+
+def test_the_probe_keeps_prompts_with_signal_and_a_share_of_the_others() -> None:
+    found = [record("lively", 1.0), record("lively", 2.0)]
+    found += [record(f"flat{i}", float(i)) for i in range(4) for _ in range(2)]
+    assert set(probe.choose(found, keep_flat=0.0)) == {"lively"}
+    assert set(probe.choose(found, keep_flat=0.5)) == {"lively", "flat0"}
+    assert len(probe.choose(found, keep_flat=1.0)) == 5
+
+
+def test_the_probe_stops_on_a_constant_reward() -> None:
+    found = [record(f"p{i}", 1.0) for i in range(4) for _ in range(2)]
+    summary = probe.summarise(found)
+    assert summary["flat_share"] == 1.0
+    complaint = probe.gate({"t/a": summary}, min_format_rate=0.5)
+    assert complaint is not None
+    assert "constant" in complaint[1]
+
+
+def test_the_probe_stops_on_broken_tags() -> None:
+    found = [record("p", 0.0), record("p", 1.0)]
+    for each in found:
+        each["rewards"]["format/answer"] = 0.0  # type: ignore[index]
+    complaint = probe.gate({"t/a": probe.summarise(found)}, min_format_rate=0.5)
+    assert complaint is not None
+    assert "keeps the tags in 0%" in complaint[1]
+
+
+def test_logs_are_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path / "log.jsonl")
+    lines.write([{"step": 1, "loss": 0.5}, {"step": 2, "loss": float("nan")}])
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')  # a killed process
+    lines.cut(after_step=1)
+    assert (tmp_path / "log.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n'
+
+
+def test_only_complete_checkpoints_count(tmp_path: Path) -> None:
+    for step in (5, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    (tmp_path / "checkpoint-5" / COMPLETE).write_text("5\n")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
