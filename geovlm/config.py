@@ -208,6 +208,8 @@ class RunConfig(_Table):
     gpus: PositiveInt | None = None
     """GPUs, one process each; default: one if there is any, else the CPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_new_tokens: PositiveInt | None = None
+    """Longest completion anywhere; default: the tasks' own `max_answer_tokens`."""
     log_completions: bool = True
     """Whether GRPO's completions are written to completions.jsonl."""
 

@@ -49,7 +49,7 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
                 loaded.processor,
                 mine,
                 cache=stage.cache,
-                max_new_tokens=max(task.max_answer_tokens for task in missing),
+                max_new_tokens=stage.max_new_tokens(missing),
                 batch_size=settings.batch_size,
                 temperature=temperature,
                 seed=stage.config.seed + stage.rank,

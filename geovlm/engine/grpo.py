@@ -38,7 +38,7 @@ def arguments(
         "save_steps": max(1, max_steps // 4),
         "save_total_limit": 2,
         "shuffle_dataset": False,  # the rows are in the order of the curriculum
-        "max_completion_length": max(task.max_answer_tokens for task in stage.tasks),
+        "max_completion_length": stage.max_new_tokens(stage.tasks),
         "reward_weights": reward_weights,
         "bf16": not on_cpu,
         **own,

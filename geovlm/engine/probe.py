@@ -44,7 +44,7 @@ def run(stage: Stage, *, start: str) -> int:
         loaded.processor,
         mine,
         cache=stage.cache,
-        max_new_tokens=max(task.max_answer_tokens for task in stage.tasks),
+        max_new_tokens=stage.max_new_tokens(stage.tasks),
         batch_size=settings.batch_size,
         temperature=settings.temperature,
         seed=stage.config.seed + stage.rank,

@@ -122,6 +122,11 @@ class Stage:
         own = _lookup(self.config.tasks, task.name)
         return (own.eval_split if own is not None else None) or self.config.eval.split
 
+    def max_new_tokens(self, tasks: Sequence[TaskSpec]) -> int:
+        """Return the longest completion that a batch of these tasks may have, tokens."""
+        longest = max(task.max_answer_tokens for task in tasks)
+        return min(longest, self.config.max_new_tokens or longest)
+
     def weights(self) -> dict[str, float] | None:
         """Return the tasks' shares of rows, or `None` where the configuration names none."""
         named = {task.name: _lookup(self.config.tasks, task.name) for task in self.tasks}
