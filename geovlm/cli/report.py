@@ -12,6 +12,6 @@ def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
 ) -> None:
     """Write report.html from whatever the run has got to, and print where it lies."""
-    from geovlm import report as page
+    from geovlm.report import write
 
-    print(page.write(run))
+    print(write(run))

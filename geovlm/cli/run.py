@@ -160,10 +160,10 @@ def write(directory: RunDir, plan: Plan) -> None:
 
 def finish(directory: RunDir, *, json: bool) -> None:
     """Write the report and print the scores."""
-    from geovlm import report
     from geovlm.cli.results import print_results
+    from geovlm.report import write as write_report
 
-    page = report.write(directory.path)
+    page = write_report(directory.path)
     metrics = directory.read_metrics()
     if json:
         output.print_json({**metrics, "output": str(directory.path), "report": str(page)})
