@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -162,8 +163,12 @@ def run_stages(run: RunDir, *, config: RunConfig, resume: bool) -> None:
             print(f"stage {name}: done before, skipped", file=sys.stderr, flush=True)
             continue
         print(f"stage {name}", file=sys.stderr, flush=True)
-        seconds = run_stage(run, config=config, index=index, resume=resume)
-        run.add_seconds(stage.kind, seconds)
+        started = time.monotonic()
+        try:
+            run_stage(run, config=config, index=index, resume=resume)
+        finally:
+            if run.has_progress:
+                run.add_seconds(stage.kind, time.monotonic() - started)
 
 
 def raise_for(outcome: Outcome, *, name: str, log: Path) -> None:

@@ -165,7 +165,7 @@ def _stage(
     if stage.kind == "probe":
         length = f"{min(stage.prompts, rows)} prompts x {stage.generations} answers"
     elif stage.steps is not None:
-        length = f"{stage.steps} steps"
+        length = "1 step" if stage.steps == 1 else f"{stage.steps:,} steps"
     elif stage.kind == "sft":
         capped = sum(
             min(plan.samples["train"], stage.limit or rows) for plan in plans if plan.name in tasks

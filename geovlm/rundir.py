@@ -53,6 +53,13 @@ class RunDir:
         """Whether a run was ever begun here."""
         return self.resolved.is_file()
 
+    @property
+    def has_progress(self) -> bool:
+        """Whether anything would be lost with the folder: a log, a checkpoint, a model, a score."""
+        kept = ("*/log.jsonl", "*/checkpoints/*/complete", "*/model", "*/done.json")
+        found = any(any((self.path / "stages").glob(pattern)) for pattern in kept)
+        return found or self.metrics.is_file()
+
     def stage(self, index: int) -> Path:
         """Return the folder of a stage by its position; `stages/eval` for -1."""
         if index == -1:

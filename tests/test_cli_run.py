@@ -74,10 +74,29 @@ def test_impossible_requests_are_one_line_and_status_2(call, argv, message):
 
 
 def test_a_folder_with_another_run_is_refused_with_the_way_out(call, tmp_path):
-    RunDir(tmp_path / "old").write_json(tmp_path / "old" / "resolved.json", {})
+    old = RunDir(tmp_path / "old")
+    old.write_json(old.resolved, {})
+    old.add_seconds("sft", 1.0)
     status, _, err = call("run", "--tasks", "xbd/count", "--output", "old")
     assert status == 2
     assert "old holds a run already (--resume goes on with it" in err
+
+
+def test_a_run_that_stopped_before_any_work_may_be_started_again(call, tmp_path, stages):
+    old = RunDir(tmp_path / "old")
+    old.write_json(old.resolved, {})
+    assert call("run", "--tasks", "xbd/count", "--output", "old", *FAST)[0] == 0
+    assert len(stages) == 3
+
+
+def test_an_interrupted_run_says_how_to_go_on(call, tmp_path, monkeypatch):
+    def interrupted(run, *, config, index, resume):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "run_stage", interrupted)
+    status, _, err = call("run", "--tasks", "xbd/count", "--output", "r", *FAST)
+    assert status == 130
+    assert f"to go on: geovlm run --resume --output {tmp_path / 'r'}" in err
 
 
 def test_a_folder_with_something_else_is_refused(call, tmp_path):

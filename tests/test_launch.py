@@ -181,4 +181,4 @@ def test_stages_that_are_done_are_skipped(tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "run_stage", fake)
     launch.run_stages(run, config=config, resume=True)
     assert called == [(1, True), (2, True)]
-    assert run.read_metrics()["seconds"] == {"probe": 2.0, "grpo": 2.0}
+    assert set(run.read_metrics()["seconds"]) == {"probe", "grpo"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geovlm.cli import output
-from geovlm.errors import ConfigError
+from geovlm.errors import ConfigError, RunFailedError
 
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
@@ -92,7 +92,11 @@ def run(
         output.say(line)
     directory = RunDir(folder)
     write(directory, plan)
-    launch.run_stages(directory, config=plan.config, resume=resume)
+    try:
+        launch.run_stages(directory, config=plan.config, resume=resume)
+    except (KeyboardInterrupt, RunFailedError):
+        output.say(f"to go on: geovlm run --resume --output {folder}")
+        raise
     finish(directory, json=json)
 
 
@@ -175,12 +179,17 @@ def finish(directory: RunDir, *, json: bool) -> None:
 def refuse_taken(folder: Path) -> None:
     """Refuse a folder that holds another run, or anything else.
 
+    A run that stopped before it had anything to lose may be started again.
+
     Raises:
         ConfigError: it does.
     """
     from geovlm.rundir import RunDir
 
-    if RunDir(folder).is_run:
+    run = RunDir(folder)
+    if run.is_run and not run.has_progress:
+        return
+    if run.is_run:
         raise ConfigError(
             f"{folder} holds a run already",
             hint="--resume goes on with it; or give another --output",
