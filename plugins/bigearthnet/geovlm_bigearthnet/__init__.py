@@ -1,0 +1,82 @@
+"""GeoVLM plugin: multi-label land cover on BigEarthNet v1 and v2 (reBEN), declarations only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from geovlm import hookimpl
+from geovlm.api import DatasetSpec, TaskSpec, options
+
+Band = Literal[
+    "B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"
+]  # the twelve of Sentinel-2 level 2A; there is no B10
+
+
+@options
+class BigEarthNetOptions:
+    """How BigEarthNet is read."""
+
+    classes: Literal[19, 43] = 19
+    """Size of the vocabulary; 43 (CORINE level 3) exists in v1 only."""
+    bands: tuple[Band, Band, Band] = ("B04", "B03", "B02")
+    """Bands shown as red, green and blue; the first one sets the size."""
+    low: float = 0.0
+    """Stored value (reflectance x 10,000) shown as 0."""
+    high: float = 2000.0
+    """Stored value shown as 255; 2000 as torchgeo plots it."""
+    split_by: Literal["csv", "hash"] = "csv"
+    """v1: split by `{train,val,test}.csv`, or 70/15/15 by the order of the names' SHA-256."""
+    splits: str = ""
+    """v1: folder of the split files, absolute or in the data set's; "": the data set's."""
+    drop_snow_cloud: bool = True
+    """Leave out patches with snow, cloud or shadow: v1 by `patches_with_*.csv` where they lie
+    beside the split files, v2 by the flags of `metadata.parquet`."""
+    check_files: bool = False
+    """Look for the three band files of every patch while reading, and leave out where one is
+    absent; slow on a network drive."""
+
+
+@hookimpl
+def geovlm_datasets() -> Iterable[DatasetSpec]:
+    """Declare BigEarthNet."""
+    yield DatasetSpec(
+        name="bigearthnet",
+        summary="Sentinel-2 patches of 1.2 km over Europe with their land-cover classes.",
+        splits=("train", "val", "test"),
+        load="geovlm_bigearthnet.data:load",
+        make_sample="geovlm_bigearthnet.sample:make_sample",
+        folders=(
+            "BigEarthNet_v2",
+            "BigEarthNet-v2.0",
+            "reBEN",
+            "BigEarthNet",
+            "BigEarthNet_v1",
+            "BigEarthNet-v1.0",
+        ),
+        licence="CDLA-Permissive-1.0",
+        homepage="https://bigearth.net",
+        citation=(
+            "Sumbul et al., BigEarthNet, IGARSS 2019, arXiv:1902.06148; "
+            "Clasen et al., reBEN, IGARSS 2025, arXiv:2407.03653"
+        ),
+        size_gb=66.0,
+        options=BigEarthNetOptions,
+    )
+
+
+@hookimpl
+def geovlm_tasks() -> Iterable[TaskSpec]:
+    """Declare the task."""
+    yield TaskSpec(
+        name="bigearthnet",
+        summary="Name every land-cover class of the patch.",
+        dataset="bigearthnet",
+        prompt="geovlm_bigearthnet.tasks:prompt",
+        rewards={"paper": {"recall": 1.0}, "robust": {"label_f1": 1.0}},
+        metrics=("labels", "format"),
+        primary_metric="micro_f1",
+        max_answer_tokens=256,
+        min_pixels=448 * 448,  # 256 visual tokens of 28 px instead of the 16 of a 120 px patch
+        tags=frozenset({"classification", "multi-label"}),
+    )

@@ -1,0 +1,232 @@
+"""Reading BigEarthNet, whichever version lies there.
+
+v2: `metadata.parquet` beside `BigEarthNet-S2/<tile>/<patch>/<patch>_B02.tif`.
+v1: `BigEarthNet-v1.0/<patch>/<patch>_B02.tif` and `<patch>_labels_metadata.json`, with
+`{train,val,test}.csv` (no header, the Sentinel-2 name first) beside `BigEarthNet-v1.0`. The data
+set's folder may also be `BigEarthNet-v1.0` itself, with the split files in it or beside it.
+
+Images are references to three of the twelve bands; only v1's label files are opened while reading.
+Sentinel-1 is not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import ArrowException
+
+from geovlm.api import LoadContext, Raster, Sample, Split
+from geovlm.errors import DataError, DatasetNotFoundError
+from geovlm_bigearthnet import BigEarthNetOptions
+from geovlm_bigearthnet.classes import CLASSES_19, CLASSES_43, TO_19
+
+_SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_SHARES = (0.70, 0.15, 0.15)
+_PATCH = re.compile(r"S2[A-C]_MSIL2A_\w+")
+_USE_HASH = "--set data.bigearthnet.options.split_by=hash (data check: --option split_by=hash)"
+_FLAGS = ("contains_seasonal_snow", "contains_cloud_or_shadow")
+_FLAG_FILES = ("patches_with_seasonal_snow.csv", "patches_with_cloud_and_shadow.csv")
+
+
+def load(ctx: LoadContext) -> Iterator[Sample]:
+    """Yield the patches of a split: v1 in the order of the csv (or by name), v2 of the parquet.
+
+    Target: `labels` and `vocabulary`, both in the order of CORINE codes.
+
+    Raises:
+        DatasetNotFoundError: neither version lies in the folder, or v1 has no split files.
+        DataError: a file is not what BigEarthNet publishes; names the file.
+    """
+    own: BigEarthNetOptions = ctx.options or BigEarthNetOptions()
+    if (ctx.root / "metadata.parquet").is_file():
+        return islice(_load_v2(ctx, own), ctx.limit)
+    for folder in (ctx.root / "BigEarthNet-v1.0", ctx.root):
+        names = _patches(folder)
+        if names:
+            return islice(_load_v1(ctx, own, folder, names), ctx.limit)
+    raise DatasetNotFoundError(
+        "bigearthnet",
+        ctx.root / "metadata.parquet",
+        hint="v2 has it beside BigEarthNet-S2/, v1 has BigEarthNet-v1.0/<patch>/ instead",
+    )
+
+
+# -- version 2 ------------------------------------------------------------------------------------
+
+
+def _load_v2(ctx: LoadContext, own: BigEarthNetOptions) -> Iterator[Sample]:
+    if own.classes == 43:
+        raise DataError(
+            f"{ctx.root} is BigEarthNet v2, which has 19 classes only",
+            hint="--set data.bigearthnet.options.classes=19",
+        )
+    path = ctx.root / "metadata.parquet"
+    names, labels_of = _metadata(ctx, own, path)
+    folder = ctx.root / "BigEarthNet-S2"
+    if names and not folder.is_dir():
+        raise DatasetNotFoundError("bigearthnet", folder, hint="unpack BigEarthNet-S2 beside it")
+    for name, labels in zip(names, labels_of, strict=True):
+        if not _PATCH.fullmatch(name):
+            ctx.skip("not a name of a patch", name)
+            continue
+        tile = name.rsplit("_", 2)[0]
+        yield from _sample(ctx, own, f"{folder}/{tile}/{name}/{name}", name, labels)
+
+
+def _metadata(
+    ctx: LoadContext, own: BigEarthNetOptions, path: Path
+) -> tuple[list[str], list[list[str]]]:
+    """Return names and labels of the split; only the columns and rows needed are decoded."""
+    word = "validation" if ctx.split == "val" else ctx.split
+    try:
+        known = set(pq.read_schema(path).names)
+        flags = [flag for flag in _FLAGS if flag in known and own.drop_snow_cloud]
+        table = pq.read_table(
+            path, columns=["patch_id", "labels", *flags], filters=pc.field("split") == word
+        )
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{path} is not the metadata of BigEarthNet v2: {error}") from error
+    for flag in flags:
+        marked = pc.fill_null(table[flag], False)
+        for name in table.filter(marked)["patch_id"].to_pylist():
+            ctx.skip(flag.replace("_", " "), name)
+        table = table.filter(pc.invert(pc.fill_null(table[flag], False)))
+    return table["patch_id"].to_pylist(), table["labels"].to_pylist()
+
+
+# -- version 1 ------------------------------------------------------------------------------------
+
+
+def _load_v1(
+    ctx: LoadContext, own: BigEarthNetOptions, folder: Path, names: frozenset[str]
+) -> Iterator[Sample]:
+    beside = _lists_folder(ctx, own, folder)
+    if own.split_by == "hash":
+        listed = _by_hash(names)[ctx.split]
+    else:
+        listed = _by_csv(beside / f"{ctx.split}.csv", names)
+    flagged = {
+        name: path.stem.replace("_", " ")
+        for path in (beside / file for file in _FLAG_FILES)
+        if own.drop_snow_cloud and path.is_file()
+        for name in _first_column(path)
+    }
+    for name in listed:
+        if name in flagged:
+            ctx.skip(flagged[name], name)
+        elif name not in names:
+            ctx.skip("patch missing", name)
+        else:
+            stem = f"{folder}/{name}/{name}"
+            labels = _labels_v1(Path(f"{stem}_labels_metadata.json"), ctx=ctx, own=own)
+            if labels is not None:
+                yield from _sample(ctx, own, stem, name, labels)
+
+
+def _labels_v1(path: Path, *, ctx: LoadContext, own: BigEarthNetOptions) -> list[str] | None:
+    try:
+        labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
+    except FileNotFoundError:
+        ctx.skip("label file missing", path.name)
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is not a label file of BigEarthNet: {error!r}") from error
+    if own.classes == 43:
+        return list(labels)
+    unknown = [label for label in labels if label not in TO_19]
+    if unknown:
+        raise DataError(f"{path} names {unknown[0]!r}, which is not one of the 43 classes")
+    return [new for label in labels if (new := TO_19[label]) is not None]
+
+
+def _patches(folder: Path) -> frozenset[str]:
+    """Return the patches that lie in a folder; one listing, no look into them."""
+    if not folder.is_dir():
+        return frozenset()
+    with os.scandir(folder) as entries:
+        return frozenset(e.name for e in entries if _PATCH.fullmatch(e.name) and e.is_dir())
+
+
+def _lists_folder(ctx: LoadContext, own: BigEarthNetOptions, folder: Path) -> Path:
+    """Return where the split files are looked for."""
+    if own.splits:
+        return folder.parent / own.splits
+    return ctx.root if (ctx.root / f"{ctx.split}.csv").is_file() else folder.parent
+
+
+def _by_csv(path: Path, names: frozenset[str]) -> list[str]:
+    if not path.is_file():
+        raise DatasetNotFoundError(
+            "bigearthnet", path, hint=f"put the official split files there, or use {_USE_HASH}"
+        )
+    listed = _first_column(path)
+    if listed and names.isdisjoint(listed):
+        raise DataError(
+            f"{path} names none of the {len(names)} patches on disk", hint=f"use {_USE_HASH}"
+        )
+    return listed
+
+
+def _first_column(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [name for line in lines if (name := line.split(",", 1)[0].strip())]
+
+
+def _by_hash(names: Iterable[str]) -> dict[Split, list[str]]:
+    """Cut the patches, sorted by SHA-256 of the name, 70/15/15 by largest remainder.
+
+    From three patches on no split is empty: the largest gives one up. Each split is sorted by name.
+    """
+    order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    exact = [share * len(order) for share in _SHARES]
+    sizes = [int(value) for value in exact]
+    by_remainder = sorted(range(3), key=lambda i: (sizes[i] - exact[i], i))
+    for i in by_remainder[: len(order) - sum(sizes)]:
+        sizes[i] += 1
+    while len(order) >= 3 and 0 in sizes:
+        sizes[sizes.index(max(sizes))] -= 1
+        sizes[sizes.index(0)] += 1
+    ends = (sizes[0], sizes[0] + sizes[1], len(order))
+    starts = (0, *ends[:2])
+    cut = zip(_SPLITS, starts, ends, strict=True)
+    return {split: sorted(order[start:end]) for split, start, end in cut}
+
+
+# -- both -----------------------------------------------------------------------------------------
+
+
+def _sample(
+    ctx: LoadContext, own: BigEarthNetOptions, stem: str, name: str, labels: list[str]
+) -> Iterator[Sample]:
+    """Yield the sample of a patch, or nothing and the reason why."""
+    vocabulary = CLASSES_43 if own.classes == 43 else CLASSES_19
+    named = set(labels)
+    if not named:
+        ctx.skip(f"none of the {own.classes} classes", name)
+        return
+    if not named.issubset(vocabulary):
+        unknown = min(named.difference(vocabulary))
+        raise DataError(f"patch {name} has {unknown!r}, which is not one of {own.classes} classes")
+    files = {band: Path(f"{stem}_{band}.tif") for band in own.bands}
+    if own.check_files and not all(path.is_file() for path in files.values()):
+        ctx.skip("band file missing", name)
+        return
+    target: dict[str, Any] = {
+        "labels": [label for label in vocabulary if label in named],
+        "vocabulary": _LISTS[own.classes],
+    }
+    image = Raster(files=files, bands=own.bands, low=own.low, high=own.high)
+    yield Sample(id=name, images=(image,), target=target, meta=_META)
+
+
+_LISTS = {19: list(CLASSES_19), 43: list(CLASSES_43)}  # shared by all samples: never changed
+_META = {"sensor": "Sentinel-2", "gsd_m": 10, "licence": "CDLA-Permissive-1.0"}

@@ -1,0 +1,31 @@
+"""What is asked and answered: all land-cover classes of a patch, out of a list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from geovlm.api import PromptContext, Sample, Turn
+from geovlm_bigearthnet.classes import FAMILIES, FAMILY_OF
+
+
+def prompt(sample: Sample, ctx: PromptContext) -> Turn:
+    """Ask for the classes; list and answer are separated by `;`, since names contain commas."""
+    labels: Any = sample.target["labels"]
+    vocabulary: Any = sample.target["vocabulary"]
+    return Turn(
+        question=(
+            f"Which land-cover classes are present? Choose from: {'; '.join(vocabulary)}. "
+            'Separate them by "; ".'
+        ),
+        answer="; ".join(labels),
+        reasoning=_reasoning(labels),
+    )
+
+
+def _reasoning(labels: list[str]) -> str:
+    """Say how many classes each family of CORINE level 1 has here, and which has none."""
+    number = Counter(FAMILY_OF[label] for label in labels)
+    seen = ", ".join(f"{family} ({number[family]})" for family in FAMILIES if number[family])
+    absent = ", ".join(family for family in FAMILIES if not number[family])
+    return f"Present: {seen}. Absent: {absent}." if absent else f"Present: {seen}."
