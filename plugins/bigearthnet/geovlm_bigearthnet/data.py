@@ -15,7 +15,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,17 +26,42 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
-from geovlm.api import LoadContext, Raster, Sample, Split
+from geovlm.api import Json, LoadContext, Raster, Sample, Split
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm_bigearthnet import BigEarthNetOptions
 from geovlm_bigearthnet.classes import CLASSES_19, CLASSES_43, TO_19
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_VOCABULARIES = {19: list(CLASSES_19), 43: list(CLASSES_43)}
+_META: dict[str, Json] = {"sensor": "Sentinel-2", "gsd_m": 10, "licence": "CDLA-Permissive-1.0"}
+_JOIN = "|"  # in no name of a class
 _SHARES = (0.70, 0.15, 0.15)
 _PATCH = re.compile(r"S2[A-C]_MSIL2A_\w+")
 _USE_HASH = "--set data.bigearthnet.options.split_by=hash (data check: --option split_by=hash)"
 _FLAGS = ("contains_seasonal_snow", "contains_cloud_or_shadow")
 _FLAG_FILES = ("patches_with_seasonal_snow.csv", "patches_with_cloud_and_shadow.csv")
+
+
+@dataclass(frozen=True, slots=True)
+class BandFiles(Mapping[str, Path]):
+    """Band -> file of one patch; paths are made on access, since half a million patches have 1.5
+    million of them.
+    """
+
+    stem: str
+    """Path of the files without `_<band>.tif`."""
+    bands: tuple[str, ...]
+
+    def __getitem__(self, band: str) -> Path:
+        if band not in self.bands:
+            raise KeyError(band)
+        return Path(f"{self.stem}_{band}.tif")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.bands)
+
+    def __len__(self) -> int:
+        return len(self.bands)
 
 
 def load(ctx: LoadContext) -> Iterator[Sample]:
@@ -74,18 +101,18 @@ def _load_v2(ctx: LoadContext, own: BigEarthNetOptions) -> Iterator[Sample]:
     folder = ctx.root / "BigEarthNet-S2"
     if names and not folder.is_dir():
         raise DatasetNotFoundError("bigearthnet", folder, hint="unpack BigEarthNet-S2 beside it")
-    for name, labels in zip(names, labels_of, strict=True):
+    for name, joined in zip(names, labels_of, strict=True):
         if not _PATCH.fullmatch(name):
             ctx.skip("not a name of a patch", name)
             continue
         tile = name.rsplit("_", 2)[0]
-        yield from _sample(ctx, own, f"{folder}/{tile}/{name}/{name}", name, labels)
+        sample = _sample(ctx, own, f"{folder}/{tile}/{name}/{name}", name, joined)
+        if sample is not None:
+            yield sample
 
 
-def _metadata(
-    ctx: LoadContext, own: BigEarthNetOptions, path: Path
-) -> tuple[list[str], list[list[str]]]:
-    """Return names and labels of the split; only the columns and rows needed are decoded."""
+def _metadata(ctx: LoadContext, own: BigEarthNetOptions, path: Path) -> tuple[list[str], list[str]]:
+    """Return names and joined labels of a split; only columns and rows needed are decoded."""
     word = "validation" if ctx.split == "val" else ctx.split
     try:
         known = set(pq.read_schema(path).names)
@@ -100,7 +127,8 @@ def _metadata(
         for name in table.filter(marked)["patch_id"].to_pylist():
             ctx.skip(flag.replace("_", " "), name)
         table = table.filter(pc.invert(pc.fill_null(table[flag], False)))
-    return table["patch_id"].to_pylist(), table["labels"].to_pylist()
+    joined = pc.fill_null(pc.binary_join(table["labels"], _JOIN), "")
+    return table["patch_id"].to_pylist(), joined.to_pylist()
 
 
 # -- version 1 ------------------------------------------------------------------------------------
@@ -128,8 +156,11 @@ def _load_v1(
         else:
             stem = f"{folder}/{name}/{name}"
             labels = _labels_v1(Path(f"{stem}_labels_metadata.json"), ctx=ctx, own=own)
-            if labels is not None:
-                yield from _sample(ctx, own, stem, name, labels)
+            if labels is None:
+                continue
+            sample = _sample(ctx, own, stem, name, _JOIN.join(labels))
+            if sample is not None:
+                yield sample
 
 
 def _labels_v1(path: Path, *, ctx: LoadContext, own: BigEarthNetOptions) -> list[str] | None:
@@ -205,28 +236,30 @@ def _by_hash(names: Iterable[str]) -> dict[Split, list[str]]:
 
 
 def _sample(
-    ctx: LoadContext, own: BigEarthNetOptions, stem: str, name: str, labels: list[str]
-) -> Iterator[Sample]:
-    """Yield the sample of a patch, or nothing and the reason why."""
-    vocabulary = CLASSES_43 if own.classes == 43 else CLASSES_19
-    named = set(labels)
-    if not named:
+    ctx: LoadContext, own: BigEarthNetOptions, stem: str, name: str, joined: str
+) -> Sample | None:
+    """Return the sample of a patch, or say why there is none."""
+    if not joined:
         ctx.skip(f"none of the {own.classes} classes", name)
-        return
-    if not named.issubset(vocabulary):
-        unknown = min(named.difference(vocabulary))
-        raise DataError(f"patch {name} has {unknown!r}, which is not one of {own.classes} classes")
-    files = {band: Path(f"{stem}_{band}.tif") for band in own.bands}
+        return None
+    try:
+        target = _target(joined, own.classes)
+    except KeyError as error:
+        raise DataError(
+            f"patch {name} in {ctx.root} has label {error}, not one of the {own.classes} classes"
+        ) from error
+    files = BandFiles(stem, own.bands)
     if own.check_files and not all(path.is_file() for path in files.values()):
         ctx.skip("band file missing", name)
-        return
-    target: dict[str, Any] = {
-        "labels": [label for label in vocabulary if label in named],
-        "vocabulary": _LISTS[own.classes],
-    }
+        return None
     image = Raster(files=files, bands=own.bands, low=own.low, high=own.high)
-    yield Sample(id=name, images=(image,), target=target, meta=_META)
+    return Sample(id=name, images=(image,), target=target, meta=_META)
 
 
-_LISTS = {19: list(CLASSES_19), 43: list(CLASSES_43)}  # shared by all samples: never changed
-_META = {"sensor": "Sentinel-2", "gsd_m": 10, "licence": "CDLA-Permissive-1.0"}
+@cache
+def _target(joined: str, classes: int) -> dict[str, Any]:
+    """Return the target of a set of labels; shared by all samples that have it."""
+    vocabulary = _VOCABULARIES[classes]
+    named = dict.fromkeys(joined.split(_JOIN))
+    ranks = {label: rank for rank, label in enumerate(vocabulary)}
+    return {"labels": sorted(named, key=ranks.__getitem__), "vocabulary": vocabulary}
