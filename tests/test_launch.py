@@ -150,6 +150,13 @@ def test_resume_is_passed_on():
     assert argv[-5:] == ["--run", "r", "--stage", "0", "--resume"]
 
 
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert launch.environment(1, on_cpu=True)["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert launch.environment(1, on_cpu=True)["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
 def test_a_process_sees_no_more_gpus_than_it_has_ranks(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
     assert launch.visible_gpus() == ["3", "5", "7"]
