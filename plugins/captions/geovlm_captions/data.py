@@ -1,0 +1,92 @@
+"""Reading captioning sets in Karpathy's layout: one JSON file and a folder of images.
+
+RSICD: `dataset_rsicd.json` and `RSICD_images/`. UCM-Captions and Sydney-Captions: `dataset.json`
+and `imgs/` or `images/`. Only the JSON file is opened while reading.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from geovlm import answers
+from geovlm.api import LoadContext, Sample
+from geovlm.errors import DataError, DatasetNotFoundError
+from geovlm_captions import CaptionOptions
+
+MIN_WORDS = 3
+"""A caption with fewer words is degenerate; RSICD has a few."""
+_BEFORE_MARK = re.compile(r"\s+([.,;!?])")
+
+
+def load_rsicd(ctx: LoadContext) -> Iterator[Sample]:
+    """Yield the images of a split of RSICD, in the order of the file.
+
+    Target: `captions`, the references that have at least three words.
+
+    Raises:
+        DatasetNotFoundError: the JSON file or the image folder does not exist.
+        DataError: the JSON file is not a captioning set; names the file.
+    """
+    folders = ("RSICD_images", "images", "imgs")
+    return _load(ctx, name="captions/rsicd", file="dataset_rsicd.json", folders=folders)
+
+
+def load_ucm(ctx: LoadContext) -> Iterator[Sample]:
+    """Yield the images of a split of UCM-Captions; as `load_rsicd`."""
+    return _load(ctx, name="captions/ucm", file="dataset.json", folders=("imgs", "images"))
+
+
+def load_sydney(ctx: LoadContext) -> Iterator[Sample]:
+    """Yield the images of a split of Sydney-Captions; as `load_rsicd`."""
+    return _load(ctx, name="captions/sydney", file="dataset.json", folders=("imgs", "images"))
+
+
+def _load(ctx: LoadContext, *, name: str, file: str, folders: tuple[str, ...]) -> Iterator[Sample]:
+    own: CaptionOptions = ctx.options or CaptionOptions()
+    path = ctx.root / (own.file or file)
+    if not path.is_file():
+        hint = f"put {file} there, or name another file with the option `file`"
+        raise DatasetNotFoundError(name, path, hint=hint)
+    images = next((ctx.root / each for each in folders if (ctx.root / each).is_dir()), None)
+    if images is None:
+        hint = f"unpack the images into {' or '.join(f'{each}/' for each in folders)}"
+        raise DatasetNotFoundError(name, ctx.root / folders[0], hint=hint)
+    return islice(_samples(ctx, path, images), ctx.limit)
+
+
+def _samples(ctx: LoadContext, path: Path, images: Path) -> Iterator[Sample]:
+    present = frozenset(entry.name for entry in images.iterdir())
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))["images"]
+        rows = [
+            (str(record["filename"]), [str(said["raw"]) for said in record["sentences"]])
+            for record in records
+            if record["split"] == ctx.split
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is not a captioning set: {error!r}") from error
+    for filename, sentences in rows:
+        captions = _good(ctx, filename, sentences)
+        if filename not in present:
+            ctx.skip("image missing", filename)
+        elif not captions:
+            ctx.skip("no usable caption", filename)
+        else:
+            target: dict[str, Any] = {"captions": captions}
+            yield Sample(id=filename, images=(images / filename,), target=target)
+
+
+def _good(ctx: LoadContext, filename: str, sentences: list[str]) -> list[str]:
+    """Return the sentences that have words enough, without stray spaces."""
+    kept = []
+    for sentence in sentences:
+        if len(answers.words(sentence)) < MIN_WORDS:
+            ctx.skip(f"caption of fewer than {MIN_WORDS} words", f"{filename}: {sentence!r}")
+        else:
+            kept.append(_BEFORE_MARK.sub(r"\1", " ".join(sentence.split())))
+    return kept

@@ -1,0 +1,47 @@
+"""What is asked and answered: one sentence about the image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from geovlm import answers
+from geovlm.api import PromptContext, Sample, Turn
+
+QUESTION = "Describe the image in one sentence."
+_MOST_WORDS = 10
+_LISTED = """
+a about above along an and are around as at be been behind below beside between both by can close
+each from has have here image in inside into is it its lie lies located lots many near next no of on
+one or other out over picture piece scene see seen several show shows side sides so some that the
+their them there these they this through to under very was we well were where which while with
+"""
+_EMPTY = frozenset(_LISTED.split())
+"""Words that say nothing about what is in the image."""
+
+
+def prompt(sample: Sample, ctx: PromptContext) -> Turn:
+    """Ask for a description; the first reference is the answer."""
+    captions: Any = sample.target["captions"]
+    return Turn(question=QUESTION, answer=captions[0], reasoning=_reasoning(captions))
+
+
+def shared_words(captions: list[str]) -> list[str]:
+    """Return the content words of more than half of the captions, in order of appearance.
+
+    If no word is that common, the words of the most captions.
+    """
+    number: Counter[str] = Counter()
+    for caption in captions:
+        words = dict.fromkeys(answers.words(caption))
+        number.update([word for word in words if word not in _EMPTY])
+    if not number:
+        return []
+    least = min(len(captions) // 2 + 1, max(number.values()))
+    return [word for word, count in number.items() if count >= least][:_MOST_WORDS]
+
+
+def _reasoning(captions: list[str]) -> str:
+    """Say what most observers of the image mention."""
+    shared = shared_words(captions)
+    return f"Most striking: {', '.join(shared)}." if shared else "No object stands out."
