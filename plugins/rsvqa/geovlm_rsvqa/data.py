@@ -1,7 +1,8 @@
 """Reading RSVQA as it is unpacked.
 
 Low resolution: `Images_LR/<id>.tif`, `LR_split_{train,val,test}_{images,questions,answers}.json`.
-High resolution: `Data/<id>.tif` (or `.png`) and `USGS_split_{train,val,test,test_phili}_….json`.
+High resolution: `Data/<id>.tif` (or `.png`, or in `Images/`), `USGS_split_….json` likewise, with
+`test_phili` as another test split.
 
 The three lists are joined by id. Official files list the rows of the other splits as stubs
 `{"id": n, "active": false}`, padded so that position equals id; subsets do not, so positions are
@@ -23,7 +24,12 @@ from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm_rsvqa import HighResOptions, LowResOptions, tasks
 
 _EXTENSIONS = (".tif", ".png")
-_LISTS = ("images", "questions", "answers")
+_LISTS = {
+    "images": ("id",),
+    "questions": ("id", "img_id", "type", "question"),
+    "answers": ("question_id", "answer"),
+}
+"""List -> keys that its active rows need."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +38,8 @@ class _Collection:
 
     name: str
     prefix: str
-    images: str
+    images: tuple[str, ...]
+    """Names of the image folder, best first."""
     classes: dict[str, tuple[str, ...]]
     """Question type -> official classes of its numbers."""
 
@@ -51,7 +58,7 @@ def load_lr(ctx: LoadContext) -> Iterator[Sample]:
     collection = _Collection(
         name="rsvqa/lr",
         prefix=f"LR_split_{ctx.split}",
-        images="Images_LR",
+        images=("Images_LR",),
         classes={"count": tasks.COUNT_CLASSES},
     )
     return islice(_samples(ctx, collection, ctx.options or LowResOptions()), ctx.limit)
@@ -63,30 +70,32 @@ def load_hr(ctx: LoadContext) -> Iterator[Sample]:
     collection = _Collection(
         name="rsvqa/hr",
         prefix=f"USGS_split_{own.test if ctx.split == 'test' else ctx.split}",
-        images="Data",
+        images=("Data", "Images"),
         classes={"area": tasks.AREA_CLASSES},
     )
     return islice(_samples(ctx, collection, own), ctx.limit)
 
 
 def _samples(ctx: LoadContext, collection: _Collection, own: Any) -> Iterator[Sample]:
-    folder = ctx.root / collection.images
-    if not folder.is_dir():
+    folders = [ctx.root / name for name in collection.images]
+    folder = next((path for path in folders if path.is_dir()), None)
+    if folder is None:
         raise DatasetNotFoundError(
             collection.name,
-            folder,
-            hint=f"expected {collection.images}/<id>.tif beside {collection.prefix}_*.json",
+            folders[0],
+            hint=f"expected {collection.images[0]}/<id>.tif beside {collection.prefix}_*.json",
         )
     tables = {
         kind: _active(ctx.root / f"{collection.prefix}_{kind}.json", kind, name=collection.name)
         for kind in _LISTS
     }
-    answer_of = {row["question_id"]: str(row["answer"]) for row in tables["answers"].values()}
+    answer_of = {row["question_id"]: str(row["answer"]) for row in tables["answers"]}
     by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in tables["questions"].values():
+    for row in tables["questions"]:
         by_image[row["img_id"]].append(row)
     present = {path.name for path in folder.iterdir()}
-    for image_id, image in tables["images"].items():
+    for image in tables["images"]:
+        image_id = image["id"]
         rows = by_image.pop(image_id, [])
         files = [f"{image_id}{end}" for end in _EXTENSIONS if f"{image_id}{end}" in present]
         if not files:
@@ -143,12 +152,14 @@ def _of_image(
         )
 
 
-def _active(path: Path, kind: str, *, name: str) -> dict[int, dict[str, Any]]:
-    """Return the active rows of a list by id."""
+def _active(path: Path, kind: str, *, name: str) -> list[dict[str, Any]]:
+    """Return the active rows of a list."""
     if not path.is_file():
         raise DatasetNotFoundError(name, path, hint="unpack the official JSON files there")
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))[kind]
-        return {row["id"]: row for row in rows if row["active"]}
+        rows = [row for row in json.loads(path.read_text(encoding="utf-8"))[kind] if row["active"]]
+        for key in _LISTS[kind]:
+            _ = [row[key] for row in rows]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not an RSVQA list of {kind}: {error!r}") from error
+    return rows

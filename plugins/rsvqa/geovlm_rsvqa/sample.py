@@ -89,7 +89,10 @@ def _write_image(path: Path, scene: scenes.Scene, *, metres_per_px: float) -> No
 def _questions(
     scene: scenes.Scene, *, rng: np.random.Generator, metres_per_px: float, high: bool
 ) -> list[tuple[str, str, str]]:
-    """Return (type, question, answer) triples, true to the scene, with the official templates."""
+    """Return (type, question, answer) triples, true to the scene, with the official templates.
+
+    About half of the presence and comparison questions are answered by yes.
+    """
     number = {
         word: sum(item.kind == kind for item in scene.items) for kind, word in _THINGS.items()
     }
@@ -97,7 +100,12 @@ def _questions(
     covers = {name for name, _ in scene.covers}
     number |= {word: int(cover in covers) for cover, word in _AREAS.items()}
     asked: list[tuple[str, str, str]] = []
-    for word in _pick(rng, list(number), 3):
+    left = dict(number)
+    for _ in range(3):
+        wanted = rng.random() < 0.5
+        words = [word for word, n in left.items() if (n > 0) == wanted] or list(left)
+        (word,) = _pick(rng, words, 1)
+        del left[word]
         template = ("Is there a {}?", "Is a {} present?")[int(rng.integers(2))]
         asked.append(("presence", template.format(word), _yes(number[word] > 0)))
     for word in _THINGS.values():
@@ -105,14 +113,15 @@ def _questions(
         asked.append(("count", template.format(word), str(number[word])))
     for _ in range(3):
         a, b = _pick(rng, ["building", "storage tank", "road"], 2)
-        more, less, same = number[a] > number[b], number[a] < number[b], number[a] == number[b]
-        asked.append(
-            (
-                ("comp", f"Are there more {a}s than {b}s?", _yes(more)),
-                ("comp", f"Are there less {a}s than {b}s?", _yes(less)),
-                ("comp", f"Is the number of {a}s equal to the number of {b}s?", _yes(same)),
-            )[int(rng.integers(3))]
-        )
+        options = [
+            (f"Are there more {a}s than {b}s?", number[a] > number[b]),
+            (f"Are there less {a}s than {b}s?", number[a] < number[b]),
+            (f"Is the number of {a}s equal to the number of {b}s?", number[a] == number[b]),
+        ]
+        wanted = rng.random() < 0.5  # one of the three is true
+        fitting = [option for option in options if option[1] == wanted]
+        text, truth = fitting[int(rng.integers(len(fitting)))]
+        asked.append(("comp", text, _yes(truth)))
     if high:
         square = metres_per_px**2
         sides = [i.box for i in scene.items if i.kind == "building"]

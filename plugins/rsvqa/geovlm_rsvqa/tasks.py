@@ -97,5 +97,6 @@ def _reasoning(sample: Sample) -> str:
             return f"Counted: {counts[f'{thing}s']} {thing}s."
         found = "is" if sample.target["answer"] == "yes" else "is not"
         return f"The {thing} {found} among the things mapped here."
-    listed = ", ".join(f"{n} {thing}" for thing, n in list(counts.items())[:3])
+    telling = sorted(counts.items(), key=lambda pair: "building" not in pair[0])  # stable
+    listed = ", ".join(f"{n} {thing}" for thing, n in telling[:3])
     return f"Counted: {listed}." if listed else "The area is judged as a whole."
