@@ -27,7 +27,8 @@ def lines(plan: Plan) -> list[str]:
             f"{_processes(stage.processes, plan.config.device)}{_subset(stage.tasks, plan)}"
             for stage in plan.stages
         ),
-        f"reward  the {plan.config.rewards} set trains, the other one is logged",
+        f"reward  the {plan.config.rewards} set {'trains' if plan.stages else 'counts'}, the other "
+        "one is logged",
         *_warnings(plan),
         f"output  {plan.output}",
     ]
