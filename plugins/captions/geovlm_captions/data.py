@@ -50,7 +50,8 @@ def _load(ctx: LoadContext, *, name: str, file: str, folders: tuple[str, ...]) -
     own: CaptionOptions = ctx.options or CaptionOptions()
     path = ctx.root / (own.file or file)
     if not path.is_file():
-        hint = f"put {file} there, or name another file with the option `file`"
+        use = f"--set data.{name}.options.file=NAME (data check: --option file=NAME)"
+        hint = f"put {file} there, or name another file with {use}"
         raise DatasetNotFoundError(name, path, hint=hint)
     images = next((ctx.root / each for each in folders if (ctx.root / each).is_dir()), None)
     if images is None:

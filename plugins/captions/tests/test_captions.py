@@ -94,7 +94,7 @@ def test_reasoning_names_the_words_of_most_captions():
 
 
 def test_missing_files_are_named(tmp_path):
-    with pytest.raises(DatasetNotFoundError, match=r"dataset_rsicd\.json.*`file`"):
+    with pytest.raises(DatasetNotFoundError, match=r"dataset_rsicd\.json.*options\.file=NAME"):
         read("rsicd", tmp_path)
     (tmp_path / "dataset_rsicd.json").write_text("[]")
     with pytest.raises(DatasetNotFoundError, match="RSICD_images"):
