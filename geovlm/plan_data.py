@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from geovlm import answers, boxes, loading, raster
 from geovlm.api import DatasetSpec, PromptContext, Sample, Split, TaskSpec, Turn
 from geovlm.config_load import near
-from geovlm.errors import ConfigError, DataError
+from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
 from geovlm.modelfacts import ModelFacts
 from geovlm.registry import Registry, resolve
 
@@ -59,7 +59,9 @@ class Reader:
     model: ModelFacts
     count: Callable[[str], int] | None
     checksums: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _loaded: dict[tuple[str, Split], loading.Loaded] = field(default_factory=dict)
+    _loaded: dict[tuple[str, Split], loading.Loaded | DatasetNotFoundError] = field(
+        default_factory=dict
+    )
 
     def plan(self, task: TaskSpec) -> TaskPlan:
         """Return the task's part of the plan.
@@ -146,10 +148,19 @@ class Reader:
                 path=f"data.{spec.name}.options",
                 exact=spec.name in self.config.data,
             )
-            loaded = loading.load_records(spec, root=root, split=split, options=options)
-            self._loaded[key] = loaded
-            self.checksums.setdefault(spec.name, {})[split] = checksum(loaded.records, root=root)
-        return self._loaded[key]
+            try:
+                loaded = loading.load_records(spec, root=root, split=split, options=options)
+            except DatasetNotFoundError as error:
+                self._loaded[key] = error
+            else:
+                self._loaded[key] = loaded
+                self.checksums.setdefault(spec.name, {})[split] = checksum(
+                    loaded.records, root=root
+                )
+        found = self._loaded[key]
+        if isinstance(found, DatasetNotFoundError):
+            raise found
+        return found
 
     def _read_by_model(
         self, task: TaskSpec, samples: Sequence[Sample], *, options: Any
