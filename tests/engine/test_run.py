@@ -158,4 +158,4 @@ def test_an_unknown_task_is_answered_with_the_nearest_name(tmp_path: Path) -> No
         check=False,
     )
     assert done.returncode == 2
-    assert "did you mean 'xbd" in done.stderr
+    assert "Did you mean 'xbd'?" in done.stderr
