@@ -8,6 +8,7 @@ files are read here, no pixels.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import shapely
 
 from geovlm.api import Json, LoadContext, Sample
-from geovlm.errors import DatasetNotFoundError
+from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm_xbd import DAMAGES, DISASTERS, XbdOptions
 
 FOLDERS = {"train": "train", "val": "hold", "test": "test"}
@@ -31,6 +32,7 @@ def load(ctx: LoadContext) -> Iterator[Sample]:
 
     Raises:
         DatasetNotFoundError: the split's folder, or its labels, do not exist.
+        DataError: no label file of a folder can be read; names the folder.
     """
     own = ctx.options or XbdOptions()
     parts = [FOLDERS[ctx.split]]
@@ -50,7 +52,13 @@ def _pairs(ctx: LoadContext, *, part: str, own: XbdOptions) -> Iterator[Sample]:
         )
     images = ctx.root / part / "images"
     present = {path.name for path in images.iterdir()} if images.is_dir() else set()
-    for path in sorted(labels.glob("*_post_disaster.json")):
+    files = sorted(labels.glob("*_post_disaster.json"))
+    labelled = {path.with_suffix(".png").name for path in files}
+    for image in sorted(present - labelled):
+        if image.endswith("_post_disaster.png"):
+            ctx.skip("label missing", image)
+    unreadable = 0
+    for path in files:
         name = path.name.removesuffix("_post_disaster.json")
         pair = [f"{name}_{when}_disaster.png" for when in ("pre", "post")]
         missing = [image for image in pair if image not in present]
@@ -59,14 +67,16 @@ def _pairs(ctx: LoadContext, *, part: str, own: XbdOptions) -> Iterator[Sample]:
             continue
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            meta, polygons = record["metadata"], record["features"]["xy"]
+            meta, polygons = dict(record["metadata"]), [dict(f) for f in record["features"]["xy"]]
+            size = (float(meta.get("width", 1024)), float(meta.get("height", 1024)))
         except (ValueError, KeyError, TypeError) as error:
             ctx.skip("label file unreadable", f"{path.name}: {error!r}")
+            unreadable += 1
             continue
         kind = str(meta.get("disaster_type", "")).replace("flooding", "flood")
         if kind not in DISASTERS:
             ctx.skip("no disaster type (pair kept without it)", f"{path.name}: {kind!r}")
-        boxes, damage = _buildings(polygons, meta, name=path.name, ctx=ctx, own=own)
+        boxes, damage = _buildings(polygons, size, name=path.name, ctx=ctx, own=own)
         yield Sample(
             id=name if part != "tier3" else f"tier3/{name}",
             images=(images / pair[0], images / pair[1]),
@@ -83,22 +93,28 @@ def _pairs(ctx: LoadContext, *, part: str, own: XbdOptions) -> Iterator[Sample]:
                 "licence": "CC-BY-NC-SA-4.0",
             },
         )
+    if files and unreadable == len(files):
+        raise DataError(
+            f"none of the {unreadable} label files in {labels} can be read",
+            hint="unpack the archive again",
+        )
 
 
 def _buildings(
     polygons: list[dict[str, Any]],
-    meta: dict[str, Any],
+    size: tuple[float, float],
     *,
     name: str,
     ctx: LoadContext,
     own: XbdOptions,
 ) -> tuple[list[Json], list[Json]]:
     """Return boxes and damage levels of the buildings that count; others are skipped."""
-    width, height = float(meta.get("width", 1024)), float(meta.get("height", 1024))
+    width, height = size
     boxes: list[Json] = []
     damage: list[Json] = []
     for number, feature in enumerate(polygons):
-        level = feature.get("properties", {}).get("subtype")
+        properties = feature.get("properties")
+        level = properties.get("subtype") if isinstance(properties, dict) else None
         if level == "un-classified" and own.unclassified == "no-damage":
             level = "no-damage"
         if level not in DAMAGES:
@@ -108,6 +124,9 @@ def _buildings(
             x0, y0, x1, y1 = shapely.from_wkt(feature["wkt"]).bounds
         except (shapely.errors.GEOSException, KeyError, TypeError, ValueError):
             ctx.skip("polygon unreadable", f"{name} #{number}")
+            continue
+        if not all(math.isfinite(side) for side in (x0, y0, x1, y1)):
+            ctx.skip("polygon empty", f"{name} #{number}")
             continue
         x0, x1 = max(0.0, x0), min(width, x1)
         y0, y1 = max(0.0, y0), min(height, y1)
