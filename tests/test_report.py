@@ -1,0 +1,141 @@
+"""The report of a run that is written by hand, at several points of its life."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from geovlm import report
+from geovlm.config import RunConfig
+from geovlm.errors import ConfigError
+from geovlm.rundir import RunDir
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def begun(folder: Path) -> RunDir:
+    """A run of one task and one SFT stage that has written its plan and three steps of its log."""
+    run = RunDir(folder)
+    stages = [{"kind": "sft", "steps": 3}]
+    config = RunConfig.model_validate({"tasks": ["xbd/detect"], "stages": stages})
+    resolved = {
+        "config": config.model_dump(mode="json"),
+        "task_names": ["xbd/detect"],
+        "stage_folders": config.stage_folders(),
+        "world_sizes": {"0": 1},
+        "data_roots": {"xbd": "data/xBD"},
+        "generated": ["xbd"],
+        "left_out": {},
+    }
+    run.write_json(run.resolved, resolved)
+    log = [{"step": step, "loss": 3.0 - step} for step in (1, 2, 3)]
+    run.write_text(run.stage(0) / "log.jsonl", "".join(f"{json.dumps(x)}\n" for x in log))
+    return run
+
+
+def scored(run: RunDir, stage: str, *, value: float, completion: str) -> None:
+    """Scores and one answer of the task after a stage."""
+    image = run.path / "image.png"
+    Image.new("RGB", (56, 56)).save(image)
+    record: dict[str, Any] = {
+        "task": "xbd/detect",
+        "sample_id": "pair-1",
+        "images": [str(image)],
+        "question": "Locate all damaged buildings.",
+        "completion": completion,
+        "answer": "[1, 2, 30, 40]",
+        "target": {"boxes": [[1, 2, 30, 40]]},
+        "image_sizes": [[56, 56]],
+        "input_sizes": [[56, 56]],
+        "profile": "qwen2_5_vl",
+        "rewards": {"detection": 0.25, "sbert": None},
+    }
+    run.write_eval("xbd/detect", stage, [json.dumps(record)])
+    entry = {
+        "n": 17,
+        "split": "val",
+        "metrics": {"mean_iou": value},
+        "ci95": {"mean_iou": [value - 0.1, value + 0.1]},
+        "sampled_reward": 1.5,
+    }
+    run.write_metrics("xbd/detect", stage, primary="mean_iou", entry=entry)
+
+
+def test_the_table_holds_every_stage_with_its_interval(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    scored(run, "base", value=0.125, completion="")
+    scored(run, "sft", value=0.7, completion="<think> a </think><answer> [1, 2, 3, 4] </answer>")
+    page = report.write(tmp_path).read_text()
+    assert "<td>xbd/detect</td><td>mean_iou</td>" in page
+    assert "0.125" in page
+    assert "0.700" in page
+    assert "0.60–0.80" in page
+    assert page.count('<th class="n">sft</th>') == 1
+    assert "<svg" in page
+
+
+def test_the_report_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    scored(run, "base", value=0.5, completion="nothing")
+    page = report.write(tmp_path).read_text()
+    assert 'src="data:image/png;base64,' in page
+    assert 'src="http' not in page
+    assert "<script" not in page
+    assert "<link" not in page
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [HOSTILE, f"<think> {HOSTILE} </think><answer> {HOSTILE} </answer>"],
+    ids=["bare", "framed"],
+)
+def test_what_a_model_says_is_escaped(tmp_path: Path, completion: str) -> None:
+    run = begun(tmp_path)
+    scored(run, "base", value=0.5, completion=completion)
+    page = report.write(tmp_path).read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_a_run_with_only_its_base_evaluated_has_one_column(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    scored(run, "base", value=0.5, completion="nothing")
+    page = report.write(tmp_path).read_text()
+    assert '<th class="n">base</th>' in page
+    assert '<th class="n">sft</th>' not in page
+
+
+def test_a_run_without_scores_says_so(tmp_path: Path) -> None:
+    begun(tmp_path)
+    assert report.write(tmp_path) == tmp_path / "report.html"
+    page = (tmp_path / "report.html").read_text()
+    assert "Nothing was evaluated yet." in page
+    assert "SFT: loss" in page
+
+
+def test_an_image_that_is_gone_is_said(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    scored(run, "base", value=0.5, completion="nothing")
+    (tmp_path / "image.png").unlink()
+    assert "image not found" in report.write(tmp_path).read_text()
+
+
+def test_tasks_of_one_plugin_get_a_mean() -> None:
+    entry = {"n": 4, "split": "val", "ci95": {}, "sampled_reward": 1.0}
+    tasks = {
+        "xbd/a": {"primary": "f1", "stages": {"base": entry | {"metrics": {"f1": 0.25}}}},
+        "xbd/b": {"primary": "f1", "stages": {"base": entry | {"metrics": {"f1": 0.75}}}},
+    }
+    mean = report.table({"tasks": tasks})[-1]
+    assert mean["name"] == "xbd: mean of 2 tasks"
+    assert mean["n"] == 8
+    assert mean["cells"]["base"]["value"] == 0.5
+
+
+def test_a_folder_that_is_no_run_gets_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not a run directory"):
+        report.write(tmp_path)
