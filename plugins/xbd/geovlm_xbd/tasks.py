@@ -212,7 +212,7 @@ def _places(sample: Sample) -> list[str]:
 
 def _derive(sample: Sample, suffix: str, target: dict[str, Any]) -> Sample:
     """Return the task's sample: its own target, and the pair's buildings to reason from."""
-    record = {"buildings": [[*box, level] for box, level in _buildings(sample)]}
+    record: dict[str, Any] = {"buildings": [[*box, level] for box, level in _buildings(sample)]}
     return dataclasses.replace(sample, id=f"{sample.id}/{suffix}", target={**target, **record})
 
 
