@@ -7,18 +7,39 @@ open, the docstring says what is done here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from geovlm import answers, boxes
 from geovlm.api import RewardContext, RewardSpec
 from geovlm.errors import ConfigError
+from geovlm.rewards_reading import MAX_BOXES, box_lists, label_sets, references
+from geovlm.rewards_robust import caption_f1, exact, grounded_f1, label_f1, matched_iou
+from geovlm.rewards_text import lexical, overlap, ratio, semantic
+
+__all__ = [
+    "MAX_BOXES",
+    "SPECS",
+    "caption_f1",
+    "detection",
+    "exact",
+    "explain",
+    "format_answer",
+    "format_think",
+    "grounded_f1",
+    "hslr",
+    "jaccard",
+    "label_f1",
+    "levenshtein",
+    "lmgr",
+    "matched_iou",
+    "recall",
+    "references",
+    "sbert",
+    "validate_options",
+]
 
 PAPER = "arXiv 2509.25026"
-MAX_BOXES = 256
-"""More predicted boxes than this are not read."""
-
 _OPTIONS: dict[str, tuple[str, ...] | None] = {
     "encoder": None,
     "lexical": ("levenshtein", "jaccard", "rougeL"),
@@ -66,7 +87,7 @@ def recall(completion: str, ctx: RewardContext) -> float:
 
     Labels are matched against `target["vocabulary"]`. No true label: 1 if none is named, else 0.
     """
-    truth, named = _label_sets(completion, ctx)
+    truth, named = label_sets(completion, ctx)
     if not truth:
         return float(not named)
     return len(truth & named) / len(truth)
@@ -78,19 +99,19 @@ def detection(completion: str, ctx: RewardContext) -> float:
     Axis-aligned; rotated boxes are replaced as the option `hbb` says: by the enclosing box
     (default) or by dropping the angle. No true box: 1 if none is predicted, else 0.
     """
-    return _mean_best_iou(*_box_lists(completion, ctx))
+    return _mean_best_iou(*box_lists(completion, ctx))
 
 
 def levenshtein(completion: str, ctx: RewardContext) -> float:
     """Levenshtein ratio of the normalised answer and the nearest reference, in [0, 1]."""
     text = answers.answer_text(completion)
-    return max((_ratio(text, reference) for reference in references(ctx.target)), default=0.0)
+    return max((ratio(text, reference) for reference in references(ctx.target)), default=0.0)
 
 
 def jaccard(completion: str, ctx: RewardContext) -> float:
     """Jaccard index of the word sets of answer and gold answer; both empty: 1."""
     text = answers.answer_text(completion)
-    return max((_jaccard(text, reference) for reference in references(ctx.target)), default=0.0)
+    return max((overlap(text, reference) for reference in references(ctx.target)), default=0.0)
 
 
 def sbert(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
@@ -98,7 +119,7 @@ def sbert(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list
 
     One encode call per batch; embeddings of references are cached.
     """
-    return _semantic([answers.answer_text(c) for c in completions], contexts)
+    return semantic([answers.answer_text(c) for c in completions], contexts)
 
 
 def lmgr(completion: str, ctx: RewardContext) -> float:
@@ -108,74 +129,18 @@ def lmgr(completion: str, ctx: RewardContext) -> float:
     names.
     """
     return (
-        _lexical(boxes.strip(answers.answer_text(completion)), ctx) + detection(completion, ctx)
+        lexical(boxes.strip(answers.answer_text(completion)), ctx) + detection(completion, ctx)
     ) / 2
 
 
 def hslr(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
     """(sbert + R_LM) / 2, R_LM as in `lmgr`."""
     texts = [answers.answer_text(completion) for completion in completions]
-    semantic = _semantic(texts, contexts)
+    meaning = semantic(texts, contexts)
     return [
-        (value + _lexical(text, ctx)) / 2
-        for value, text, ctx in zip(semantic, texts, contexts, strict=True)
+        (value + lexical(text, ctx)) / 2
+        for value, text, ctx in zip(meaning, texts, contexts, strict=True)
     ]
-
-
-# -- robust ---------------------------------------------------------------------------------------
-
-
-def label_f1(completion: str, ctx: RewardContext) -> float:
-    """F1 of the named and the true label sets; both empty: 1."""
-    truth, named = _label_sets(completion, ctx)
-    if not truth and not named:
-        return 1.0
-    return 2 * len(truth & named) / (len(truth) + len(named))
-
-
-def matched_iou(completion: str, ctx: RewardContext) -> float:
-    """Sum of IoUs of the best one-to-one matching over the larger count; both empty: 1."""
-    truth, predicted = _box_lists(completion, ctx)
-    if not truth and not predicted:
-        return 1.0
-    paired = sum(overlap for _, _, overlap in boxes.match(truth, predicted))
-    return min(1.0, paired / max(len(truth), len(predicted)))
-
-
-def exact(completion: str, ctx: RewardContext) -> float:
-    """1 if the answer is the gold answer and only that, else 0.
-
-    Text is compared after normalisation, numbers by value. With `target["vocabulary"]` the answer
-    must name one entry, the right one: two options are no answer.
-    """
-    text = answers.answer_text(completion)
-    gold = str(ctx.target.get("answer", ctx.answer))
-    vocabulary = ctx.target.get("vocabulary")
-    if vocabulary:
-        named = answers.labels(text, [str(entry) for entry in vocabulary])  # type: ignore[union-attr]
-        if named:
-            same = answers.normalise(named[0]) == answers.normalise(gold)
-            return float(len(named) == 1 and same)
-    if answers.normalise(text) == answers.normalise(gold):
-        return 1.0
-    return float(_as_number(text) is not None and _as_number(text) == _as_number(gold))
-
-
-def caption_f1(completion: str, ctx: RewardContext) -> float:
-    """How much of what the caption must say it says, and nothing false; in [0, 1].
-
-    With `target["facts"]` (name -> value): a fact is stated if the text names its value and no
-    other entry of `target["fact_vocabularies"][name]`; the reward is the square of the share of
-    facts stated, so that a template with one lucky value stays under half. Otherwise: F1 of the content
-    words (no stop words) against the nearest reference, squared for the same reason.
-    """
-    text = boxes.strip(answers.answer_text(completion))
-    return _caption(text, ctx)
-
-
-def grounded_f1(completion: str, ctx: RewardContext) -> float:
-    """Geometric mean of `caption_f1` (text) and `matched_iou` (boxes): both or nothing."""
-    return (caption_f1(completion, ctx) * matched_iou(completion, ctx)) ** 0.5
 
 
 def explain(name: str, completion: str, ctx: RewardContext) -> dict[str, Any]:
@@ -187,10 +152,10 @@ def explain(name: str, completion: str, ctx: RewardContext) -> dict[str, Any]:
         "format/answer": answers.has_answer(completion),
     }
     if "vocabulary" in ctx.target and "labels" in ctx.target:
-        truth, named = _label_sets(completion, ctx)
+        truth, named = label_sets(completion, ctx)
         parts["labels"] = {"true": sorted(truth), "named": sorted(named)}
     if "boxes" in ctx.target:
-        truth_boxes, predicted = _box_lists(completion, ctx)
+        truth_boxes, predicted = box_lists(completion, ctx)
         parts["boxes"] = {
             "true": [list(box) for box in truth_boxes],
             "predicted": [list(box) for box in predicted],
@@ -199,31 +164,6 @@ def explain(name: str, completion: str, ctx: RewardContext) -> dict[str, Any]:
     if references(ctx.target):
         parts["references"] = list(references(ctx.target))
     return parts
-
-
-def references(target: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the texts that count as right: `captions`, else `text`, else `answer`."""
-    if target.get("captions"):
-        return tuple(str(caption) for caption in target["captions"])
-    for name in ("text", "answer"):
-        if target.get(name) is not None:
-            return (str(target[name]),)
-    return ()
-
-
-def _label_sets(completion: str, ctx: RewardContext) -> tuple[set[str], set[str]]:
-    truth = {str(label) for label in ctx.target.get("labels") or ()}  # type: ignore[union-attr]
-    vocabulary = [str(v) for v in ctx.target.get("vocabulary") or sorted(truth)]  # type: ignore[union-attr]
-    named = answers.labels(answers.answer_text(completion), vocabulary)
-    return {answers.normalise(label) for label in truth}, {answers.normalise(n) for n in named}
-
-
-def _box_lists(completion: str, ctx: RewardContext) -> tuple[list[boxes.Box], list[boxes.Box]]:
-    """Return true and predicted boxes, axis-aligned."""
-    flat = boxes.drop_angle if ctx.options.get("hbb") == "drop" else boxes.enclosing
-    truth = [flat(box) for box in boxes.target_boxes(ctx.target)]
-    found = boxes.parse(answers.answer_text(completion), ctx, limit=MAX_BOXES)
-    return truth, [flat(box) for box in found]
 
 
 def _mean_best_iou(truth: Sequence[boxes.Box], predicted: Sequence[boxes.Box]) -> float:
@@ -247,78 +187,6 @@ def _mean_best_iou(truth: Sequence[boxes.Box], predicted: Sequence[boxes.Box]) -
         total += best
     return min(1.0, total / len(truth))
 
-
-def _ratio(text: str, reference: str) -> float:
-    import Levenshtein
-
-    return float(Levenshtein.ratio(answers.normalise(text), answers.normalise(reference)))
-
-
-def _jaccard(text: str, reference: str) -> float:
-    one, other = set(answers.words(text)), set(answers.words(reference))
-    return len(one & other) / len(one | other) if one or other else 1.0
-
-
-def _lexical(text: str, ctx: RewardContext) -> float:
-    """R_LM of a text against the nearest reference without boxes."""
-    kind = ctx.options.get("lexical", "levenshtein")
-    measure = {"levenshtein": _ratio, "jaccard": _jaccard, "rougeL": _rouge_l}[str(kind)]
-    return max((measure(text, boxes.strip(r)) for r in references(ctx.target)), default=0.0)
-
-
-def _rouge_l(text: str, reference: str) -> float:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    score = RougeScorer(["rougeL"], use_stemmer=True).score(reference, text)
-    return float(score["rougeL"].fmeasure)
-
-
-def _semantic(texts: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
-    from geovlm import encoder
-
-    name = contexts[0].options.get("encoder") if contexts else None
-    return encoder.similarities(
-        texts, [references(ctx.target) for ctx in contexts], name=str(name) if name else None
-    )
-
-
-def _as_number(text: str) -> float | None:
-    """Return the number that a text is, not one that it merely holds."""
-    stripped = answers.normalise(text).removesuffix("m2").strip()
-    return answers.number(stripped) if len(stripped.split()) == 1 else None
-
-
-def _caption(text: str, ctx: RewardContext) -> float:
-    facts = ctx.target.get("facts")
-    if isinstance(facts, Mapping) and facts:
-        vocabularies: Any = ctx.target.get("fact_vocabularies") or {}
-        stated = 0
-        for name, value in facts.items():
-            entries = [str(v) for v in vocabularies.get(name) or [value]]
-            named = {answers.normalise(n) for n in answers.labels(text, entries)}
-            stated += named == {answers.normalise(str(value))}
-        return (stated / len(facts)) ** 2
-    said = _content(text)
-    best = 0.0
-    for reference in references(ctx.target):
-        wanted = _content(reference)
-        if wanted and said:
-            best = max(best, 2 * len(said & wanted) / (len(said) + len(wanted)))
-    return best**2
-
-
-def _content(text: str) -> set[str]:
-    return {word for word in answers.words(text) if word not in _STOP_WORDS}
-
-
-_STOP_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        "a an and are as at be been by can do does for from has have in into is it its near of on "
-        "or some that the their there these they this those to was were which with image picture "
-        "see seen many several",
-    )
-)
 
 SPECS: tuple[RewardSpec, ...] = (
     RewardSpec(

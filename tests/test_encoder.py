@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import encoder
+from geovlm import encoder, rewards
 from geovlm.errors import GeoVLMError
 
 
@@ -63,3 +63,11 @@ def test_an_encoder_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) 
     missing = str(tmp_path / "nothing")
     with pytest.raises(GeoVLMError, match="nothing"):
         encoder.similarities(["a"], [["b"]], name=missing)
+
+
+def test_hslr_is_the_mean_of_meaning_and_wording(axes, reward_ctx) -> None:
+    ctx = reward_ctx(target={"captions": ["two ships"]}, options={"encoder": "x"})
+    same = "<think> x </think><answer> two ships </answer>"
+    other = "<think> x </think><answer> two chips </answer>"
+    # two words each: meaning 1; wording of the second: 18 letters, 16 of them shared
+    assert rewards.hslr([same, other], [ctx, ctx]) == [1.0, pytest.approx((1 + 16 / 18) / 2)]

@@ -1,0 +1,38 @@
+"""What an answer says, and what it should: labels, boxes and texts, as the rewards read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from geovlm import answers, boxes
+from geovlm.api import RewardContext
+
+MAX_BOXES = 256
+"""More predicted boxes than this are not read."""
+
+
+def references(target: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the texts that count as right: `captions`, else `text`, else `answer`."""
+    if target.get("captions"):
+        return tuple(str(caption) for caption in target["captions"])
+    for name in ("text", "answer"):
+        if target.get(name) is not None:
+            return (str(target[name]),)
+    return ()
+
+
+def label_sets(completion: str, ctx: RewardContext) -> tuple[set[str], set[str]]:
+    """Return the true and the named labels, normalised."""
+    truth = {str(label) for label in ctx.target.get("labels") or ()}  # type: ignore[union-attr]
+    vocabulary = [str(v) for v in ctx.target.get("vocabulary") or sorted(truth)]  # type: ignore[union-attr]
+    named = answers.labels(answers.answer_text(completion), vocabulary)
+    return {answers.normalise(label) for label in truth}, {answers.normalise(n) for n in named}
+
+
+def box_lists(completion: str, ctx: RewardContext) -> tuple[list[boxes.Box], list[boxes.Box]]:
+    """Return true and predicted boxes, axis-aligned."""
+    flat = boxes.drop_angle if ctx.options.get("hbb") == "drop" else boxes.enclosing
+    truth = [flat(box) for box in boxes.target_boxes(ctx.target)]
+    found = boxes.parse(answers.answer_text(completion), ctx, limit=MAX_BOXES)
+    return truth, [flat(box) for box in found]
