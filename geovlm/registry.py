@@ -224,7 +224,8 @@ def _inactive(name: str, records: Iterable[PluginRecord]) -> str:
 
 def _unknown(kind: str, name: str, known: Iterable[str], *, hidden: Iterable[str] = ()) -> str:
     available = sorted(known)
-    prefixes = {each.partition("/")[0] for each in available}  # `xbd` selects its children
+    # `xbd` selects its children, but only where tasks are chosen
+    prefixes = {each.partition("/")[0] for each in available} if kind == "task" else set()
     near = difflib.get_close_matches(name, [*prefixes, *available, *hidden], n=1, cutoff=0.5)
     meant = f" Did you mean {near[0]!r}?" if near else ""
     listed = f"Available: {', '.join(available)}." if available else "No plugin offers any."
