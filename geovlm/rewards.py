@@ -39,6 +39,8 @@ __all__ = [
     "validate_options",
 ]
 
+NEED_ENCODER = frozenset({"sbert", "hslr"})
+"""Rewards that embed sentences."""
 PAPER = "arXiv 2509.25026"
 _OPTIONS: dict[str, tuple[str, ...] | None] = {
     "encoder": None,

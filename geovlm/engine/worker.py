@@ -17,7 +17,7 @@ import torch
 from accelerate import PartialState
 from transformers.utils import logging as transformers_logging
 
-from geovlm import registry, rewards
+from geovlm import encoder, registry, rewards
 from geovlm.config import RunConfig
 from geovlm.engine import data, evaluate, grpo, model, probe, sft
 from geovlm.engine.images import ImageCache
@@ -107,8 +107,13 @@ def check(stage: Stage) -> None:
         DataError: a prompt does not fit into the model.
     """
     config = stage.config
+    tasks = [stage.registry.task(name) for name in stage.task_names]
     on_cpu = model.device(config) == "cpu"
     rewards.validate_options(config.reward_options)
+    named = {reward for task in tasks for each in task.rewards.values() for reward in each}
+    if named & rewards.NEED_ENCODER:
+        chosen = config.reward_options.get("encoder")
+        encoder.find(str(chosen) if chosen is not None else None)
     for index, settings in enumerate(config.stages):
         if settings.kind == "probe":
             continue
@@ -131,8 +136,7 @@ def check(stage: Stage) -> None:
         return visual + len(tokenizer(row.question + data.gold(row))["input_ids"]) + 12
 
     limit = model.max_positions(loaded.model, tokenizer)
-    for name in stage.task_names:
-        task = stage.registry.task(name)
+    for task in tasks:
         rows = stage.rows(task, split="train", profile=loaded.profile)
         rows += stage.rows(task, split=stage.eval_split(task), profile=loaded.profile)
         data.audit_lengths(rows, count_tokens=count, limit=limit)

@@ -187,10 +187,10 @@ def place_of(box: Any, size: tuple[int, int]) -> str:
 
 
 _STATES = {
-    "no-damage": "it is unchanged",
-    "minor-damage": "a part of its roof is gone",
-    "major-damage": "much of it has collapsed",
-    "destroyed": "only rubble is left of it",
+    "no-damage": "it stands as before",
+    "minor-damage": "it is lightly hit",
+    "major-damage": "it is heavily hit",
+    "destroyed": "it is gone",
 }
 _UNAFFECTED = "did not affect"
 """How the caption says that no building is damaged."""
