@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from geovlm.report import table
+from geovlm.results import table
 from geovlm.rundir import RunDir
 
 STAGES = ("base", "sft", "grpo")

@@ -13,11 +13,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from geovlm import answers, boxes, profiles, report_figures
+from geovlm import answers, boxes, profiles, report_figures, results
 from geovlm.api import Prediction
 from geovlm.rundir import RunDir, read_json
 
-STAGES = ("base", "sft", "grpo")
 CARDS_PER_TASK = 3
 CURVES = 8
 """More tasks than this are averaged per plugin in the reward curves."""
@@ -47,77 +46,16 @@ def write(run: Path) -> Path:
         left_out=resolved.get("left_out", {}),
         data_roots=resolved["data_roots"],
         environment=read_json(environment) if environment.is_file() else {},
-        stages=[name for name in STAGES if _any_stage(metrics, name)],
-        rows=table(metrics),
+        stages=results.stage_names(metrics),
+        rows=results.table(metrics),
         seconds=metrics["seconds"],
         figures=_figures(directory, resolved),
         probes=_probes(directory, resolved),
-        cards=_cards(directory, resolved),
+        cards=_cards(directory, resolved, stages=results.stage_names(metrics)),
         config_json=json.dumps(resolved["config"], indent=1),
     )
     directory.write_text(directory.report, page)
     return directory.report
-
-
-def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of the result table: every task, then the means of plugins with several.
-
-    Each row has `name`, `primary`, `n`, `split`, `mean` (whether it is one) and `cells`: stage ->
-    `value`, `low`, `high`, `reward`.
-    """
-    rows: list[dict[str, Any]] = []
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for name, task in metrics["tasks"].items():
-        cells = {}
-        for stage, entry in task["stages"].items():
-            low, high = entry["ci95"].get(task["primary"], (None, None))
-            value = entry["metrics"][task["primary"]]
-            cells[stage] = {
-                "value": value,
-                "low": low,
-                "high": high,
-                "reward": entry["sampled_reward"],
-            }
-        first: Mapping[str, Any] = next(iter(task["stages"].values()), {})
-        row = {
-            "name": name,
-            "primary": task["primary"],
-            "n": first.get("n", 0),
-            "split": first.get("split", ""),
-            "mean": False,
-            "cells": cells,
-        }
-        rows.append(row)
-        groups.setdefault(name.partition("/")[0], []).append(row)
-    for plugin, many in groups.items():
-        if len(many) > 1:
-            rows.append(_mean_row(plugin, many))
-    return rows
-
-
-def _mean_row(plugin: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    cells = {}
-    for stage in STAGES:
-        found = [row["cells"][stage] for row in rows if stage in row["cells"]]
-        if len(found) == len(rows):
-            cells[stage] = {
-                "value": sum(cell["value"] for cell in found) / len(found),
-                "low": None,
-                "high": None,
-                "reward": sum(cell["reward"] for cell in found) / len(found),
-            }
-    return {
-        "name": f"{plugin}: mean of {len(rows)} tasks",
-        "primary": "primary",
-        "n": sum(row["n"] for row in rows),
-        "split": "",
-        "mean": True,
-        "cells": cells,
-    }
-
-
-def _any_stage(metrics: Mapping[str, Any], name: str) -> bool:
-    return any(name in task["stages"] for task in metrics["tasks"].values())
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
@@ -198,7 +136,9 @@ def _probes(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, An
     return found
 
 
-def _cards(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _cards(
+    directory: RunDir, resolved: Mapping[str, Any], *, stages: Sequence[str]
+) -> list[dict[str, Any]]:
     """Return sample cards: the first few of every task, with each stage's answer to it."""
     cards = []
     for task in resolved["task_names"]:
@@ -207,13 +147,13 @@ def _cards(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any
                 record["sample_id"]: record
                 for record in _read_lines(directory.eval_file(task, stage))
             }
-            for stage in STAGES
+            for stage in stages
         }
-        newest = next((by_stage[s] for s in reversed(STAGES) if by_stage[s]), {})
+        newest = next((by_stage[s] for s in reversed(stages) if by_stage[s]), {})
         chosen = list(newest)
         step = max(1, len(chosen) // CARDS_PER_TASK)
         for sample_id in chosen[::step][:CARDS_PER_TASK]:
-            answered = {s: by_stage[s][sample_id] for s in STAGES if sample_id in by_stage[s]}
+            answered = {s: by_stage[s][sample_id] for s in stages if sample_id in by_stage[s]}
             cards.append(_card(task, newest[sample_id], answered))
     return cards
 

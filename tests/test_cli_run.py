@@ -194,7 +194,7 @@ def test_scores_stand_stage_by_stage(capsys):
     def entry(value: float) -> dict:
         return {"n": 4, "metrics": {"f1": value}, "ci95": {}, "sampled_reward": value}
 
-    stages = {"grpo": entry(0.5), "base": entry(0.25)}
+    stages = {"base": entry(0.25), "grpo": entry(0.5)}
     print_results({"tasks": {"a": {"primary": "f1", "stages": stages}}})
     assert capsys.readouterr().out.splitlines() == [
         "task\tmetric\tn\tbase\tgrpo\tbase reward\tgrpo reward",

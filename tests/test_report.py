@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from geovlm import report
+from geovlm import report, results
 from geovlm.config import RunConfig
 from geovlm.errors import ConfigError
 from geovlm.rundir import RunDir
@@ -130,7 +130,7 @@ def test_tasks_of_one_plugin_get_a_mean() -> None:
         "xbd/a": {"primary": "f1", "stages": {"base": entry | {"metrics": {"f1": 0.25}}}},
         "xbd/b": {"primary": "f1", "stages": {"base": entry | {"metrics": {"f1": 0.75}}}},
     }
-    mean = report.table({"tasks": tasks})[-1]
+    mean = results.table({"tasks": tasks})[-1]
     assert mean["name"] == "xbd: mean of 2 tasks"
     assert mean["n"] == 8
     assert mean["cells"]["base"]["value"] == 0.5

@@ -11,9 +11,11 @@ from PIL import Image
 
 from geovlm import registry
 from geovlm.api import RewardSpec, TaskSpec
+from geovlm.config import RunConfig
 from geovlm.engine import data, probe, rewards
 from geovlm.engine.callbacks import COMPLETE, JsonLines, last_checkpoint
 from geovlm.engine.images import ImageCache
+from geovlm.engine.worker import evaluation_name
 from geovlm.errors import DataError, RewardError
 from geovlm.profiles import QWEN2_5_VL
 
@@ -168,3 +170,9 @@ def test_only_complete_checkpoints_count(tmp_path: Path) -> None:
         (tmp_path / f"checkpoint-{step}").mkdir()
     (tmp_path / "checkpoint-5" / COMPLETE).write_text("5\n")
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
+
+
+def test_a_second_stage_of_a_kind_is_scored_under_its_own_name() -> None:
+    stages = [{"kind": kind, "steps": 1} for kind in ("sft", "grpo", "sft")]
+    config = RunConfig.model_validate({"stages": stages})
+    assert [evaluation_name(config, i) for i in range(3)] == ["sft", "grpo", "sft-2"]
