@@ -29,7 +29,10 @@ COMMANDS: dict[str, Entry] = {
     "tasks": Entry("geovlm.cli.tasks:app", "List tasks, show one in full, draw its samples."),
     "data": Entry("geovlm.cli.data:app", "Write a miniature of a data set, or validate a copy."),
     "rewards": Entry("geovlm.cli.rewards:app", "List rewards, or try one on one completion."),
-    "plugins": Entry("geovlm.cli.plugins:app", "List installed plugins, or explain a broken one."),
+    "plugins": Entry(
+        "geovlm.cli.plugins:app",
+        "List installed plugins, explain a broken one, or begin a new one.",
+    ),
     "config": Entry("geovlm.cli.config:app", "Show a preset, or the schema of the configuration."),
 }
 """Name -> where it lives and its line in `geovlm --help`, in the order of that page."""
@@ -132,7 +135,7 @@ def _plugin_commands() -> Mapping[str, Command]:
         try:
             loaded.call(plugin, "geovlm_commands", app=own)
             found = typer.main.get_group(own).commands
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if os.environ.get(DEBUG_VARIABLE):
                 raise
             problem = f"{type(error).__name__}: {error}"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from geovlm import registry
+from geovlm import __version__, registry
 from geovlm.cli import output
 from geovlm.cli.groups import subcommands
 from geovlm.plugins import DISABLE_VARIABLE, PluginRecord
 
-app = subcommands("List installed plugins, or explain a broken one.")
+app = subcommands("List installed plugins, explain a broken one, or begin a new one.")
 
 
 @app.command("list")
@@ -84,6 +86,33 @@ def doctor(
     rows += [("traceback", plugin.traceback.rstrip())] if plugin.traceback else []
     rows += [("what to do", advice)]
     output.fields(rows)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the plugin, such as floods.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to make; default: geovlm-NAME.", metavar="DIR")
+    ] = None,
+) -> None:
+    """Write a complete plugin package to begin with: data, question, reward, tests, CI.
+
+    Nothing is overwritten: the folder must not exist, or be empty.
+    """
+    from geovlm import scaffold
+
+    loaded = registry.load()
+    taken = {each.partition("/")[0]: "metric" for each in loaded.metrics}
+    taken |= {each.partition("/")[0]: "reward" for each in loaded.rewards}
+    taken |= {plugin.name: "plugin" for plugin in loaded.plugins}
+    scaffold.check_name(name, taken=taken)
+    folder = out or Path(f"geovlm-{name.replace('_', '-')}")
+    files = scaffold.write(name, out=folder, version=__version__)
+    print(folder)
+    output.say(f"{len(files)} files. Next:")
+    output.say(f"  cd {shlex.quote(str(folder))} && pip install -e '.[test]'")
+    output.say("  pytest")
+    output.say(f"  geovlm run --tasks {name} --dry-run")
 
 
 def _as_json(plugin: PluginRecord) -> dict[str, object]:
