@@ -248,6 +248,8 @@ class TaskSpec:
     """Longest completion, reasoning and tags included."""
     min_pixels: int = 0
     """Smallest area at which the model should see an image; raises the profile's own."""
+    unchanged: str = ""
+    """With two images: the answer where nothing changed between them; boxes need none."""
     tags: frozenset[str] = frozenset()
     options: type | None = None
     """A class made with `@options`."""
@@ -284,5 +286,11 @@ class MetricSpec:
     summary: str
     compute: Ref[Callable[[Sequence[Prediction]], Mapping[str, float]]]
     """Never called with an empty sequence; keys are bare words such as `f1`, `accuracy`."""
+    counts: Ref[Callable[[Prediction], Mapping[str, float]]] | None = None
+    """What one prediction adds to sums, for a metric that is a function of sums. With `finish` it
+    makes the bootstrap a matrix product; without them `compute` is called for every resample."""
+    finish: Ref[Callable[[Mapping[str, Any]], Mapping[str, Any]]] | None = None
+    """Sums, numpy arrays of one shape -> named numbers of that shape, NaN where undefined; of the
+    sums over all predictions it returns what `compute` returns."""
     higher_is_better: bool = True
     version: int = 1

@@ -14,6 +14,8 @@ from geovlm import answers, boxes, rewards
 from geovlm.api import MetricSpec, Prediction, RewardContext
 
 Counts = dict[str, float]
+Sums = Mapping[str, Any]
+"""Sums over samples: numpy arrays of one shape, one entry per resample; see `MetricSpec.finish`."""
 
 
 def _kept(function: Callable[[Prediction], Counts]) -> Callable[[Prediction], Counts]:
@@ -34,17 +36,7 @@ def accuracy(predictions: Sequence[Prediction]) -> dict[str, float]:
     `accuracy` is over all (OA); with `target["type"]` also `accuracy/<type>` and their unweighted
     mean `accuracy/mean_type` (AA).
     """
-    by_type: dict[str, list[float]] = {}
-    for prediction in predictions:
-        kind = str(prediction.target.get("type", ""))
-        by_type.setdefault(kind, []).append(_exact(prediction)["exact"])
-    everything = [value for values in by_type.values() for value in values]
-    result = {"accuracy": _mean(everything)}
-    typed = {kind: _mean(values) for kind, values in sorted(by_type.items()) if kind}
-    if typed:
-        result["accuracy/mean_type"] = _mean(list(typed.values()))
-        result.update({f"accuracy/{kind}": value for kind, value in typed.items()})
-    return result
+    return _of_sums(predictions, counts=_exact, finish=_accuracy)
 
 
 def labels(predictions: Sequence[Prediction]) -> dict[str, float]:
@@ -53,26 +45,7 @@ def labels(predictions: Sequence[Prediction]) -> dict[str, float]:
     `macro_f1` is over the labels that occur in truth or predictions; a sample without any label on
     either side counts as right.
     """
-    per_label: dict[str, list[int]] = {}
-    f1s, recalls, exacts = [], [], []
-    for prediction in predictions:
-        counts = _labels(prediction)
-        f1s.append(counts["f1"])
-        recalls.append(counts["recall"])
-        exacts.append(counts["exact"])
-        for key, value in counts.items():
-            kind, _, label = key.partition(":")
-            if label:
-                index = ("tp", "fp", "fn").index(kind)
-                per_label.setdefault(label, [0, 0, 0])[index] += int(value)
-    sums = [sum(counts[i] for counts in per_label.values()) for i in range(3)]
-    return {
-        "sample_f1": _mean(f1s),
-        "micro_f1": _f1(*sums) if per_label else 1.0,
-        "macro_f1": _mean([_f1(*counts) for counts in per_label.values()]) if per_label else 1.0,
-        "recall": _mean(recalls),
-        "exact_set": _mean(exacts),
-    }
+    return _of_sums(predictions, counts=_labels, finish=_label_scores)
 
 
 def detection(predictions: Sequence[Prediction]) -> dict[str, float]:
@@ -81,18 +54,7 @@ def detection(predictions: Sequence[Prediction]) -> dict[str, float]:
     Counts are summed over the corpus; `mean_iou` is the mean over samples of the matched IoU (the
     reward `matched_iou`). Rotated boxes are replaced by their enclosing boxes.
     """
-    sums: Counts = dict.fromkeys(("truth", "predicted", "hits", "hits25", "iou"), 0.0)
-    for prediction in predictions:
-        for key, value in _detection(prediction).items():
-            sums[key] += value
-    empty = float(not sums["truth"])  # precision of saying nothing
-    return {
-        "precision": _ratio(sums["hits"], sums["predicted"]) if sums["predicted"] else empty,
-        "recall": _ratio(sums["hits"], sums["truth"]),
-        "f1": _ratio(2 * sums["hits"], sums["predicted"] + sums["truth"]),
-        "f1_25": _ratio(2 * sums["hits25"], sums["predicted"] + sums["truth"]),
-        "mean_iou": sums["iou"] / len(predictions),
-    }
+    return _of_sums(predictions, counts=_detection, finish=_box_scores)
 
 
 def caption(predictions: Sequence[Prediction]) -> dict[str, float]:
@@ -101,25 +63,87 @@ def caption(predictions: Sequence[Prediction]) -> dict[str, float]:
     `rougeL` (best reference), `rougeL_mean` (mean over references), `levenshtein` (best reference),
     `caption_f1` (the reward of that name). ROUGE is rouge-score's, with stemming.
     """
-    sums: dict[str, list[float]] = {}
-    for prediction in predictions:
-        for key, value in _caption(prediction).items():
-            sums.setdefault(key, []).append(value)
-    return {key: _mean(values) for key, values in sums.items()}
+    return _of_sums(predictions, counts=_caption, finish=_means)
 
 
 def grounding(predictions: Sequence[Prediction]) -> dict[str, float]:
     """Text and boxes of grounded captions: `grounded_f1`, the mean of the reward of that name."""
-    return {"grounded_f1": _mean([_grounding(p)["grounded_f1"] for p in predictions])}
+    return _of_sums(predictions, counts=_grounding, finish=_means)
 
 
 def format_rate(predictions: Sequence[Prediction]) -> dict[str, float]:
     """Share of completions with both tag blocks well-formed: `format_rate`."""
-    right = [
-        float(answers.has_think(p.completion) and answers.has_answer(p.completion))
-        for p in predictions
-    ]
-    return {"format_rate": _mean(right)}
+    return _of_sums(predictions, counts=_format, finish=_means)
+
+
+def _of_sums(
+    predictions: Sequence[Prediction],
+    *,
+    counts: Callable[[Prediction], Counts],
+    finish: Callable[[Sums], Sums],
+) -> dict[str, float]:
+    """Add up what the predictions contribute and finish it; undefined numbers are left out."""
+    import numpy as np
+
+    sums: Counts = {}
+    for prediction in predictions:
+        for key, value in counts(prediction).items():
+            sums[key] = sums.get(key, 0.0) + value
+    found = finish({key: np.array([value]) for key, value in sums.items()})
+    return {name: float(values[0]) for name, values in found.items() if not np.isnan(values[0])}
+
+
+def _accuracy(sums: Sums) -> Sums:
+    import numpy as np
+
+    kinds = sorted(key.removeprefix("n:") for key in sums if key.startswith("n:"))
+    right = sum(sums[f"right:{kind}"] for kind in kinds)
+    result = {"accuracy": right / sum(sums[f"n:{kind}"] for kind in kinds)}
+    typed = {
+        kind: _ratio(sums[f"right:{kind}"], sums[f"n:{kind}"], empty=np.nan)
+        for kind in kinds
+        if kind
+    }
+    if typed:
+        present = sum(sums[f"n:{kind}"] > 0 for kind in typed)
+        total = sum(np.nan_to_num(value) for value in typed.values())
+        result["accuracy/mean_type"] = _ratio(total, present, empty=np.nan)
+        result.update({f"accuracy/{kind}": value for kind, value in typed.items()})
+    return result
+
+
+def _label_scores(sums: Sums) -> Sums:
+    n = sums["n"]
+    names = dict.fromkeys(key.partition(":")[2] for key in sums if ":" in key)
+    nothing = 0.0 * n
+    found = [[sums.get(f"{k}:{name}", nothing) for k in ("tp", "fp", "fn")] for name in names]
+    micro = [sum((each[i] for each in found), nothing) for i in range(3)]
+    occurring = [sum(each) > 0 for each in found]
+    macro = sum(
+        (_f1(*each) * present for each, present in zip(found, occurring, strict=True)), nothing
+    )
+    return {
+        "sample_f1": sums["f1"] / n,
+        "micro_f1": _f1(*micro),
+        "macro_f1": _ratio(macro, sum(occurring, nothing)),
+        "recall": sums["recall"] / n,
+        "exact_set": sums["exact"] / n,
+    }
+
+
+def _box_scores(sums: Sums) -> Sums:
+    truth, predicted, hits = sums["truth"], sums["predicted"], sums["hits"]
+    return {
+        "precision": _ratio(hits, predicted, empty=truth == 0),  # precision of saying nothing
+        "recall": _ratio(hits, truth),
+        "f1": _ratio(2 * hits, predicted + truth),
+        "f1_25": _ratio(2 * sums["hits25"], predicted + truth),
+        "mean_iou": sums["iou"] / sums["n"],
+    }
+
+
+def _means(sums: Sums) -> Sums:
+    return {key: value / sums["n"] for key, value in sums.items() if key != "n"}
 
 
 def _context(prediction: Prediction) -> RewardContext:
@@ -137,7 +161,9 @@ def _context(prediction: Prediction) -> RewardContext:
 
 @_kept
 def _exact(prediction: Prediction) -> Counts:
-    return {"exact": rewards.exact(prediction.completion, _context(prediction))}
+    kind = str(prediction.target.get("type", ""))
+    right = rewards.exact(prediction.completion, _context(prediction))
+    return {f"n:{kind}": 1.0, f"right:{kind}": right}
 
 
 @_kept
@@ -147,6 +173,7 @@ def _labels(prediction: Prediction) -> Counts:
     vocabulary = [str(entry) for entry in target.get("vocabulary") or sorted(truth)]
     named = set(answers.labels(answers.answer_text(prediction.completion), vocabulary))
     counts: Counts = {
+        "n": 1.0,
         "f1": 2 * len(truth & named) / (len(truth) + len(named)) if truth or named else 1.0,
         "recall": len(truth & named) / len(truth) if truth else float(not named),
         "exact": float(truth == named),
@@ -165,6 +192,7 @@ def _detection(prediction: Prediction) -> Counts:
     pairs = boxes.match(truth, found)
     larger = max(len(truth), len(found))
     return {
+        "n": 1.0,
         "truth": float(len(truth)),
         "predicted": float(len(found)),
         "hits": float(sum(value >= 0.5 for _, _, value in pairs)),
@@ -185,8 +213,9 @@ def _caption(prediction: Prediction) -> Counts:
         for reference in rewards.references(prediction.target)
     ] or [0.0]
     return {
+        "n": 1.0,
         "rougeL": max(rouge),
-        "rougeL_mean": _mean(rouge),
+        "rougeL_mean": sum(rouge) / len(rouge),
         "levenshtein": rewards.levenshtein(prediction.completion, context),
         "caption_f1": rewards.caption_f1(prediction.completion, context),
     }
@@ -194,27 +223,69 @@ def _caption(prediction: Prediction) -> Counts:
 
 @_kept
 def _grounding(prediction: Prediction) -> Counts:
-    return {"grounded_f1": rewards.grounded_f1(prediction.completion, _context(prediction))}
+    value = rewards.grounded_f1(prediction.completion, _context(prediction))
+    return {"n": 1.0, "grounded_f1": value}
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+@_kept
+def _format(prediction: Prediction) -> Counts:
+    text = prediction.completion
+    right = answers.has_think(text) and answers.has_answer(text)
+    return {"n": 1.0, "format_rate": float(right)}
 
 
-def _f1(tp: float, fp: float, fn: float) -> float:
+def _f1(tp: Any, fp: Any, fn: Any) -> Any:
     return _ratio(2 * tp, 2 * tp + fp + fn)
 
 
-def _ratio(part: float, whole: float) -> float:
-    """Return part / whole; 1 where there was nothing to find and nothing was said."""
-    return part / whole if whole else 1.0
+def _ratio(part: Any, whole: Any, *, empty: Any = 1.0) -> Any:
+    """Return part / whole; `empty`, by default 1, where there was nothing to find or say."""
+    import numpy as np
+
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), empty)
 
 
 SPECS: tuple[MetricSpec, ...] = (
-    MetricSpec(name="accuracy", summary="Exact answers, overall and by type.", compute=accuracy),
-    MetricSpec(name="labels", summary="Multi-label F1, recall, exact sets.", compute=labels),
-    MetricSpec(name="detection", summary="One-to-one box F1 at IoU 0.5.", compute=detection),
-    MetricSpec(name="caption", summary="ROUGE-L, Levenshtein, facts.", compute=caption),
-    MetricSpec(name="grounding", summary="Text and boxes together.", compute=grounding),
-    MetricSpec(name="format", summary="Share of well-formed completions.", compute=format_rate),
+    MetricSpec(
+        name="accuracy",
+        summary="Exact answers, overall and by type.",
+        compute=accuracy,
+        counts=_exact,
+        finish=_accuracy,
+    ),
+    MetricSpec(
+        name="labels",
+        summary="Multi-label F1, recall, exact sets.",
+        compute=labels,
+        counts=_labels,
+        finish=_label_scores,
+    ),
+    MetricSpec(
+        name="detection",
+        summary="One-to-one box F1 at IoU 0.5.",
+        compute=detection,
+        counts=_detection,
+        finish=_box_scores,
+    ),
+    MetricSpec(
+        name="caption",
+        summary="ROUGE-L, Levenshtein, facts.",
+        compute=caption,
+        counts=_caption,
+        finish=_means,
+    ),
+    MetricSpec(
+        name="grounding",
+        summary="Text and boxes together.",
+        compute=grounding,
+        counts=_grounding,
+        finish=_means,
+    ),
+    MetricSpec(
+        name="format",
+        summary="Share of well-formed completions.",
+        compute=format_rate,
+        counts=_format,
+        finish=_means,
+    ),
 )
