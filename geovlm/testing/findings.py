@@ -1,0 +1,88 @@
+"""What the rules of the kit find: sentences that name the thing and the file to change."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One sentence about a plugin."""
+
+    kind: Literal["fault", "remark"]
+    """A fault breaks the rule; a remark does not."""
+    sentence: str
+    file: str = ""
+    """The file to change, or the distribution whose `pyproject.toml` it is; faults only."""
+
+    def __str__(self) -> str:
+        return f"{self.sentence}; change {self.file}" if self.file else self.sentence
+
+
+class PluginFault(Exception):
+    """Code of the plugin raised where the contract does not allow it."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(str(finding))
+        self.finding = finding
+
+
+def fault(sentence: str, *, file: str) -> Finding:
+    """Return a finding that breaks the rule."""
+    return Finding(kind="fault", sentence=sentence, file=file)
+
+
+def remark(sentence: str) -> Finding:
+    """Return a finding that is worth knowing and breaks nothing."""
+    return Finding(kind="remark", sentence=sentence)
+
+
+def attempt(function: Callable[..., Any], *arguments: Any, doing: str, blame: object = None) -> Any:
+    """Return what a function of the plugin returns; iterators are read to their end.
+
+    It is a stranger's code under test, so whatever it raises is a finding and not a crash.
+
+    Args:
+        function: of the plugin.
+        arguments: its arguments.
+        doing: what is called with what, as the subject of the sentence: `prompt of task 'x'`.
+        blame: the plugin's object whose file is to be changed; default: the function itself.
+
+    Raises:
+        PluginFault: the function raised; names type and message of the error and the file.
+    """
+    try:
+        value = function(*arguments)
+        return list(value) if inspect.isgenerator(value) else value
+    except Exception as error:
+        told = " ".join(str(error).split())[:200]
+        file = source(function if blame is None else blame)
+        raise PluginFault(
+            fault(f"{doing} raised {type(error).__name__}: {told}", file=file)
+        ) from error
+
+
+def source(thing: Any) -> str:
+    """Return the file that defines a function, class or module, relative to the working folder.
+
+    Something that Python made itself has no file: then its name.
+    """
+    while isinstance(thing, functools.partial):
+        thing = thing.func
+    defined = inspect.isroutine(thing) or inspect.isclass(thing) or inspect.ismodule(thing)
+    try:
+        found = inspect.getsourcefile(thing if defined else type(thing))
+    except TypeError:
+        return repr(thing)
+    return shown(Path(found)) if found else repr(thing)
+
+
+def shown(path: Path) -> str:
+    """Return a path as people read it: relative if it lies in the working folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

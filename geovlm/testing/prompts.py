@@ -1,0 +1,73 @@
+"""Rules on what a task asks and on its perfect answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+
+from geovlm import answers, profiles
+from geovlm.api import Turn
+from geovlm.registry import resolve
+from geovlm.testing.findings import Finding, fault, source
+from geovlm.testing.subject import Subject, ask
+
+_TOKEN = re.compile(
+    r"<\|[a-z0-9_]+\|>"  # Qwen's and Phi's: <|image_pad|>, <|vision_start|>, <|im_end|>
+    r"|</?(?:image|img|video|vision)(?:[ _-]?[a-z0-9_]+)?>"  # <image>, <img>, <image_soft_token>
+    r"|<img_context>|\[img\]|<start_of_image>",
+    re.IGNORECASE,
+)
+_FILLER = frozenset(
+    {"a", "an", "the", "so", "thus", "hence", "therefore", "because", "this", "that", "it", "is"}
+    | {"was", "answer", "be"}
+)
+
+
+def prompts_clean(subject: Subject) -> Iterator[Finding]:
+    """Every sample becomes a question and an answer without image or chat tokens and without tags.
+
+    The chat template of the model puts the images in; the engine puts the tags in.
+    """
+    for task in subject.tasks:
+        file = source(resolve(task.prompt))
+        for profile in profiles.BUILTIN:
+            for sample in subject.asked[task.name]:
+                turn = ask(task, sample, profile=profile).turn
+                for why in _unclean(turn):
+                    yield fault(f"task {task.name!r}, sample {sample.id!r}: {why}", file=file)
+
+
+def reasoning_present(subject: Subject) -> Iterator[Finding]:
+    """Every perfect answer comes with a reasoning that says more than the answer."""
+    for task in subject.tasks:
+        for sample in subject.asked[task.name]:
+            turn = ask(task, sample, profile=profiles.QWEN2_5_VL).turn
+            said = set(answers.words(turn.reasoning))
+            where = f"task {task.name!r}, sample {sample.id!r}"
+            if not said:
+                why = "there is no reasoning: derive a short, true one from the annotation"
+            elif not said - set(answers.words(turn.answer)) - _FILLER:
+                why = f"the reasoning {turn.reasoning!r} only repeats the answer"
+            else:
+                continue
+            yield fault(f"{where}: {why}", file=source(resolve(task.prompt)))
+
+
+def _unclean(turn: Turn) -> Iterator[str]:
+    for part, text in (
+        ("question", turn.question),
+        ("answer", turn.answer),
+        ("reasoning", turn.reasoning),
+    ):
+        token = _TOKEN.search(text)
+        if token:
+            yield f"its {part} holds the token {token.group()!r}"
+    for part, text in (("question", turn.question), ("answer", turn.answer)):
+        if not text.strip():
+            yield f"its {part} is empty"
+            return
+    try:
+        answers.frame(dataclasses.replace(turn, reasoning=turn.reasoning.strip() or "-"))
+    except ValueError as error:
+        yield str(error)

@@ -1,0 +1,91 @@
+"""Rules on what gold and blindness score: metrics are perfect on gold, guessing does not pay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from geovlm import answers
+from geovlm.api import Turn
+from geovlm.audit import TOTAL, audit
+from geovlm.registry import resolve
+from geovlm.testing.findings import Finding, attempt, fault, remark, source
+from geovlm.testing.rewards import ROUNDING
+from geovlm.testing.subject import Case, Subject
+
+_NONSENSE = answers.frame(Turn(question="", answer="zzz", reasoning="zzz"))
+
+
+def metrics_perfect_on_gold(subject: Subject) -> Iterator[Finding]:
+    """The primary metric is 1 on gold answers, in every profile, and less on nonsense.
+
+    The tolerance is that of `gold_scores_maximum`: what rounding costs the worst box.
+    """
+    for task in subject.tasks:
+        cases = subject.cases[task.name]
+        for profile in dict.fromkeys(each.context.profile.name for each in cases):
+            own = [each for each in cases if each.context.profile.name == profile]
+            gold = _measured(subject, task.metrics, own, [each.gold for each in own])
+            nonsense = _measured(subject, task.metrics, own, [_NONSENSE] * len(own))
+            file = source(resolve(subject.registry.metric(task.metrics[0]).compute))
+            if task.primary_metric not in gold:
+                yield fault(
+                    f"task {task.name!r}: primary metric {task.primary_metric!r} is none of "
+                    f"{', '.join(sorted(gold))}",
+                    file=subject.declarations,
+                )
+                break
+            value, least = gold[task.primary_metric], 1 - max(each.tolerance for each in own)
+            where = f"{task.primary_metric!r} of task {task.name!r} with profile {profile!r}"
+            if not value >= least - ROUNDING:
+                yield fault(
+                    f"{where} is {value:.4g} on gold answers, at least {least:.4g} is due",
+                    file=file,
+                )
+                break
+            if not nonsense[task.primary_metric] < value:
+                yield fault(f"{where} is {value:.4g} on nonsense as on gold answers", file=file)
+                break
+
+
+def blindness_earns_little(subject: Subject) -> Iterator[Finding]:
+    """Policies that never look earn at most half of gold on the robust set.
+
+    Where answers are closed: at most the rate of the most frequent answer, which is remarked.
+    """
+    for task in subject.tasks:
+        splits = subject.samples[task.name]
+        train = splits.get("train") or next(iter(splits.values()))
+        held_out = [sample for split, many in splits.items() if split != "train" for sample in many]
+        done = audit(
+            task,
+            registry=subject.registry,
+            samples=held_out or train,
+            train=train,
+            sets=("robust",),
+        )
+        found = done.rewards["robust"][TOTAL]
+        allowed = "half of it"
+        if found.floor is not None:
+            allowed = f"the rate of the most frequent answer, {found.floor:.0%}"
+            yield remark(
+                f"task {task.name!r}: the most frequent answer is right {found.floor:.0%} of the "
+                f"time, n = {done.n}"
+            )
+        if not found.passes:
+            yield fault(
+                f"task {task.name!r}: the blind policy {found.best!r} earns {found.gap:.0%} of "
+                f"what gold earns from the robust set, allowed is {allowed}",
+                file=subject.declarations,
+            )
+
+
+def _measured(
+    subject: Subject, metrics: Sequence[str], cases: Sequence[Case], completions: Sequence[str]
+) -> dict[str, float]:
+    """Return everything that the metrics of a task say of some completions."""
+    predictions = [each.prediction(text) for each, text in zip(cases, completions, strict=True)]
+    values: dict[str, float] = {}
+    for name in metrics:
+        compute = resolve(subject.registry.metric(name).compute)
+        values.update(attempt(compute, predictions, doing=f"metric {name!r}"))
+    return values

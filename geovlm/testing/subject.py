@@ -1,0 +1,295 @@
+"""The plugin under test: its declarations, its generated data, its questions and gold answers."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from geovlm import answers, boxes, encoder, profiles, rewards, scoring
+from geovlm.api import (
+    DatasetSpec,
+    MetricSpec,
+    ModelProfile,
+    Prediction,
+    RewardContext,
+    RewardSpec,
+    Sample,
+    Split,
+    TaskSpec,
+    Turn,
+)
+from geovlm.errors import PluginUnavailableError, RewardError, UnknownNameError
+from geovlm.loading import Loaded, load_records, task_samples
+from geovlm.plugins import CORE, PluginRecord
+from geovlm.registry import Registry, load, resolve
+from geovlm.shown import Shown, put, reward_context
+from geovlm.testing.findings import PluginFault, attempt, fault, shown, source
+
+RECORDS_PER_SPLIT = 10
+"""Records of generated data per split; enough that each of GeoChat's five kinds is among them."""
+SAMPLES_PER_SPLIT = 4
+"""Samples of a task that are asked, per split, spread evenly over them."""
+FORMAT_REWARDS = ("format/think", "format/answer")
+"""What the engine adds to every task."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Case:
+    """One sample of a task, put to one model family, with its perfect completion."""
+
+    sample: Sample
+    turn: Turn
+    context: RewardContext
+    gold: str
+    """The text on which fine-tuning trains."""
+    tolerance: float
+    """How far gold may stay under the maximum, as a share of the range: what boxes lose in text."""
+
+    def prediction(self, completion: str) -> Prediction:
+        """Return the case with a completion, as metrics receive it."""
+        return Prediction(
+            task=self.context.task,
+            sample_id=self.sample.id,
+            question=self.context.question,
+            completion=completion,
+            answer=self.turn.answer,
+            target=self.sample.target,
+            image_sizes=self.context.image_sizes,
+            input_sizes=self.context.input_sizes,
+            profile=self.context.profile,
+            meta=self.sample.meta,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """A plugin and what the rules ask of it; data are written and read once."""
+
+    record: PluginRecord
+    registry: Registry
+
+    @classmethod
+    def of(cls, plugin: str | ModuleType, *, registry: Registry | None = None) -> Subject:
+        """Return the subject of a plugin's name, or of the module that its entry point names.
+
+        Raises:
+            UnknownNameError: there is no such plugin.
+            PluginUnavailableError: the module is no entry point of an installed distribution.
+        """
+        found = load() if registry is None else registry
+        if isinstance(plugin, str):
+            record = found.plugin(plugin)
+        else:
+            named = [r for r in found.plugins if r.module.partition(":")[0] == plugin.__name__]
+            if not named:
+                raise PluginUnavailableError(
+                    f"module {plugin.__name__!r} is not the entry point of an installed plugin",
+                    hint="name it under [project.entry-points.geovlm] and pip install -e .",
+                )
+            record = named[0]
+        if record.name == CORE:
+            raise UnknownNameError(
+                f"{CORE!r} is the core itself, not a plugin", hint="see geovlm plugins list"
+            )
+        return cls(record=record, registry=found)
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return self.record.name
+
+    @property
+    def declarations(self) -> str:
+        """The file of the plugin's declarations."""
+        module = self.record.module.partition(":")[0]
+        if module in sys.modules:
+            return shown(Path(sys.modules[module].__file__ or module))
+        spec = find_spec(module.partition(".")[0])
+        return shown(Path(spec.origin)) if spec is not None and spec.origin else module
+
+    @property
+    def pyproject(self) -> str:
+        """How faults call the plugin's project file, which is not installed."""
+        return f"pyproject.toml of {self.record.distribution}"
+
+    @property
+    def datasets(self) -> list[DatasetSpec]:
+        """Data sets that the plugin declares."""
+        return [spec for spec in self.registry.datasets.values() if self._owns(spec.name)]
+
+    @property
+    def tasks(self) -> list[TaskSpec]:
+        """Tasks that the plugin declares."""
+        return [spec for spec in self.registry.tasks.values() if self._owns(spec.name)]
+
+    @property
+    def rewards(self) -> list[RewardSpec]:
+        """Rewards that the plugin declares."""
+        return [spec for spec in self.registry.rewards.values() if self._owns(spec.name)]
+
+    @property
+    def metrics(self) -> list[MetricSpec]:
+        """Metrics that the plugin declares."""
+        return [spec for spec in self.registry.metrics.values() if self._owns(spec.name)]
+
+    def rewards_of(self, task: TaskSpec) -> list[RewardSpec]:
+        """Return the rewards of both sets of a task and the two of its format, each once."""
+        listed = [name for weights in task.rewards.values() for name in weights]
+        return [self.registry.reward(name) for name in dict.fromkeys((*listed, *FORMAT_REWARDS))]
+
+    @cached_property
+    def scratch(self) -> tempfile.TemporaryDirectory[str]:
+        """A folder for generated data that ends with the process."""
+        return tempfile.TemporaryDirectory(prefix=f"geovlm-check-{self.name}-")
+
+    def write(self, spec: DatasetSpec, *, n: int, seed: int) -> Path:
+        """Write a miniature of a data set into a new folder and return it."""
+        folder = Path(tempfile.mkdtemp(dir=self.scratch.name))
+        attempt(resolve(spec.make_sample), folder, n, seed, doing=f"make_sample of {spec.name!r}")
+        return folder
+
+    @cached_property
+    def roots(self) -> dict[str, Path]:
+        """A miniature of each data set that the plugin declares or its tasks ask about."""
+        names = dict.fromkeys([*(s.name for s in self.datasets), *(t.dataset for t in self.tasks)])
+        return {
+            name: self.write(self.registry.dataset(name), n=RECORDS_PER_SPLIT, seed=0)
+            for name in names
+        }
+
+    @cached_property
+    def records(self) -> dict[str, dict[Split, list[Sample]]]:
+        """Data set -> split -> records of its miniature."""
+        return {name: self._read(name) for name in self.roots}
+
+    @cached_property
+    def samples(self) -> dict[str, dict[Split, list[Sample]]]:
+        """Task -> split -> all samples that it makes of the records."""
+        return {
+            task.name: {
+                split: attempt(
+                    task_samples,
+                    task,
+                    many,
+                    doing=f"samples of task {task.name!r}",
+                    blame=resolve(task.samples),
+                )
+                for split, many in self.records[task.dataset].items()
+            }
+            for task in self.tasks
+        }
+
+    @cached_property
+    def asked(self) -> dict[str, list[Sample]]:
+        """Task -> a few samples from every split, as those rules see them that ask questions."""
+        return {
+            task: [
+                sample
+                for many in splits.values()
+                for sample in many[:: max(1, len(many) // SAMPLES_PER_SPLIT)][:SAMPLES_PER_SPLIT]
+            ]
+            for task, splits in self.samples.items()
+        }
+
+    @cached_property
+    def cases(self) -> dict[str, list[Case]]:
+        """Task -> each asked sample with each built-in model profile, by profile."""
+        return {
+            task.name: [
+                case(task, sample, profile=profile)
+                for profile in profiles.BUILTIN
+                for sample in self.asked[task.name]
+            ]
+            for task in self.tasks
+        }
+
+    def _owns(self, name: str) -> bool:
+        return name.partition("/")[0] == self.name
+
+    def _read(self, name: str) -> dict[Split, list[Sample]]:
+        spec, root = self.registry.dataset(name), self.roots[name]
+        return {split: read(spec, root, split=split) for split in spec.splits}
+
+
+def read(spec: DatasetSpec, root: Path, *, split: Split, limit: int | None = None) -> list[Sample]:
+    """Return the records of a split; what the loader raises is a fault of the loader's file."""
+    found: Loaded = attempt(
+        lambda: load_records(spec, root=root, split=split, limit=limit),
+        doing=f"load of {spec.name!r}, split {split!r},",
+        blame=resolve(spec.load),
+    )
+    return found.records
+
+
+def ask(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Shown:
+    """Return the sample as the engine puts it to a model family."""
+    shown_to: Shown = attempt(
+        lambda: put(task, sample, profile=profile),
+        doing=f"prompt of task {task.name!r}, sample {sample.id!r}, profile {profile.name!r},",
+        blame=resolve(task.prompt),
+    )
+    return shown_to
+
+
+def case(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Case:
+    """Return the sample put to a model family, with its perfect completion."""
+    asked = ask(task, sample, profile=profile)
+    context = reward_context(asked, task=task, profile=profile, options={})
+    return Case(
+        sample=sample,
+        turn=asked.turn,
+        context=context,
+        gold=answers.frame(asked.turn),
+        tolerance=_lost_in_text(asked.turn.answer, context),
+    )
+
+
+def score(
+    reward: RewardSpec, completions: Sequence[str], cases: Sequence[Case]
+) -> list[float | None]:
+    """Return the reward of each completion.
+
+    Raises:
+        PluginFault: the reward raised, left its range, or returned another number of values.
+        GeoVLMError: the reward needs a sentence encoder and there is none.
+    """
+    if reward.name in rewards.NEED_ENCODER:
+        encoder.find(None)
+    function = resolve(reward.score)
+    contexts = [each.context for each in cases]
+    try:
+        values: list[float | None] = attempt(
+            lambda: scoring.score(reward, completions, contexts),
+            doing=f"reward {reward.name!r} of task {contexts[0].task!r}",
+            blame=function,
+        )
+    except PluginFault as caught:
+        if isinstance(caught.__cause__, RewardError):
+            told = str(caught.__cause__.args[0])
+            raise PluginFault(fault(told, file=source(function))) from caught
+        raise
+    return values
+
+
+def _lost_in_text(answer: str, context: RewardContext) -> float:
+    """1 minus the lowest IoU of a target box with itself, written and read back; 0 without boxes.
+
+    `boxes.write` rounds to whole units of the model's frame and promises an IoU of 0.9, and of 0.5
+    for what the model sees smaller than one patch. The mean over boxes, of any reward that compares
+    them, is no lower than the lowest.
+    """
+    truth = boxes.target_boxes(context.target)
+    if not truth or boxes.strip(answer) == " ".join(answer.split()):
+        return 0.0
+    kept = [
+        boxes.iou(boxes.enclosing(box), boxes.enclosing(again))
+        for box in truth
+        for again in boxes.parse(boxes.write([box], context), context)
+    ]
+    return 1.0 - min(kept, default=1.0)
