@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geovlm import boxes, nano
-from geovlm.api import DatasetSpec, ModelProfile, PromptContext, Sample, Size, Split, TaskSpec, Turn
+from geovlm.api import DatasetSpec, ModelProfile, Sample, Size, Split, TaskSpec
 from geovlm.errors import ConfigError, DataError
 from geovlm.loading import load_records, task_samples
-from geovlm.registry import resolve
+from geovlm.shown import Shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,16 +22,6 @@ PANEL_PX = 420
 _MARGIN_PX = 12
 _LINE_PX = 18
 _GOLD = (255, 208, 0)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shown:
-    """A sample of a task, put to a model of one family."""
-
-    sample: Sample
-    turn: Turn
-    image_sizes: tuple[Size, ...]
-    input_sizes: tuple[Size, ...]
 
 
 def samples(task: TaskSpec, spec: DatasetSpec, *, root: Path, split: Split, n: int) -> list[Sample]:
@@ -51,24 +41,6 @@ def samples(task: TaskSpec, spec: DatasetSpec, *, root: Path, split: Split, n: i
             hint=f"choose another split: {', '.join(spec.splits)}",
         )
     return found
-
-
-def put(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Shown:
-    """Return the sample with its turn, as the engine would put it to a model of this family."""
-    from geovlm import raster
-
-    stored = tuple(raster.image_size(image) for image in sample.images)
-    seen = tuple(
-        boxes.input_size(size, profile=profile, min_pixels=task.min_pixels) for size in stored
-    )
-    context = PromptContext(
-        profile=profile,
-        image_sizes=stored,
-        input_sizes=seen,
-        options=task.options() if task.options is not None else None,
-    )
-    turn = resolve(task.prompt)(sample, context)
-    return Shown(sample=sample, turn=turn, image_sizes=stored, input_sizes=seen)
 
 
 def with_pixels(profile: ModelProfile, pixels: str | None) -> ModelProfile:

@@ -33,7 +33,9 @@ LAYERS: tuple[frozenset[str], ...] = (
         {"answers", "boxes", "rectangles", "rewards", "metrics", "mixture", "profiles", "raster"}
         | {"scenes", "painting", "encoder", "bootstrap", "protocols", "geojson"}
     ),
-    frozenset({"plugins", "registry", "loading", "builtin", "testing", "audit"}),
+    frozenset(
+        {"plugins", "registry", "loading", "builtin", "testing", "audit"} | {"scoring", "shown"}
+    ),
     frozenset({"config", "presets", "rundir", "launch", "process", "report", "cli", "nano"}),
     frozenset({"engine"}),
 )

@@ -128,6 +128,7 @@ def preview(
     """Draw samples: gold boxes, question, answer, reasoning, and the pixels that the model sees."""
     from geovlm import preview as pictures
     from geovlm.cli.data import locate
+    from geovlm.shown import put
 
     loaded = registry.load()
     task = loaded.task(name)
@@ -139,7 +140,7 @@ def preview(
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for number, sample in enumerate(output.progress(found, label="drawing", total=len(found))):
-        shown = pictures.put(task, sample, profile=family)
+        shown = put(task, sample, profile=family)
         path = out / f"{task.name.replace('/', '__')}-{number:03d}.png"
         pictures.draw(shown, profile=family).save(path)
         rows.append(
@@ -221,11 +222,12 @@ def _example(task: TaskSpec, spec: DatasetSpec, *, profile: ModelProfile) -> dic
     """One turn from generated data; `{"error": …}` if the plugin cannot make one."""
     from geovlm import preview as pictures
     from geovlm.cli.data import locate
+    from geovlm.shown import put
 
     try:
         root = locate(spec, None, quiet=True)
         sample = pictures.samples(task, spec, root=root, split=spec.splits[0], n=1)[0]
-        turn = pictures.put(task, sample, profile=profile).turn
+        turn = put(task, sample, profile=profile).turn
     except GeoVLMError as error:
         return {"error": str(error)}
     return {"question": turn.question, "reasoning": turn.reasoning, "answer": turn.answer}

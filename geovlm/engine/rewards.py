@@ -6,15 +6,14 @@ belongs to one prompt, hence to one task.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from geovlm.api import ModelProfile, RewardContext, RewardSpec, TaskSpec
 from geovlm.engine import data
-from geovlm.errors import GeoVLMError, RewardError
-from geovlm.registry import Registry, resolve
+from geovlm.registry import Registry
+from geovlm.scoring import score
 
 FORMAT_REWARDS = {"format/think": 0.5, "format/answer": 0.5}
 """Added to every task by the engine."""
@@ -52,40 +51,6 @@ def columns(tasks: Sequence[TaskSpec], *, registry: Registry, active: str) -> li
         for name, weight in {**FORMAT_REWARDS, **chosen, **others}.items():
             made.append(Column(task=task.name, reward=registry.reward(name), weight=weight))
     return made
-
-
-def score(
-    reward: RewardSpec, completions: Sequence[str], contexts: Sequence[RewardContext]
-) -> list[float | None]:
-    """Return the reward of each completion.
-
-    Raises:
-        RewardError: the reward raised, or returned a value that is not finite or not in its range;
-            names reward, task and sample.
-    """
-    function = resolve(reward.score)
-    if reward.batched:
-        try:
-            values = list(function(completions, contexts))
-        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
-            raise _broken(reward, contexts[0], f"raised {error!r}") from error
-        if len(values) != len(completions):
-            raise _broken(reward, contexts[0], f"returned {len(values)} values for a batch")
-    else:
-        values = []
-        for completion, context in zip(completions, contexts, strict=True):
-            try:
-                values.append(function(completion, context))
-            except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
-                raise _broken(reward, context, f"raised {error!r}") from error
-    for value, context in zip(values, contexts, strict=True):
-        if value is None:
-            continue
-        if not math.isfinite(value) or not reward.low <= value <= reward.high:
-            raise _broken(
-                reward, context, f"returned {value!r}, outside [{reward.low}, {reward.high}]"
-            )
-    return values
 
 
 def totals(
@@ -188,10 +153,3 @@ def trl_functions(
         return function
 
     return [make(column) for column in cols]
-
-
-def _broken(reward: RewardSpec, context: RewardContext, what: str) -> GeoVLMError:
-    return RewardError(
-        f"reward {reward.name!r} {what} on task {context.task!r}, sample {context.sample_id!r}",
-        hint="a reward returns a finite number in its range, or None where it does not apply",
-    )

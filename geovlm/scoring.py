@@ -1,0 +1,53 @@
+"""A reward applied to completions, its values checked: the one way in which rewards are called."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from geovlm.api import RewardContext, RewardSpec
+from geovlm.errors import GeoVLMError, RewardError
+from geovlm.registry import resolve
+
+_BUGS = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+
+
+def score(
+    reward: RewardSpec, completions: Sequence[str], contexts: Sequence[RewardContext]
+) -> list[float | None]:
+    """Return the reward of each completion.
+
+    Raises:
+        RewardError: the reward raised, or returned a value that is not finite or not in its range;
+            names reward, task and sample.
+    """
+    function = resolve(reward.score)
+    if reward.batched:
+        try:
+            values = list(function(completions, contexts))
+        except _BUGS as error:
+            raise _broken(reward, contexts[0], f"raised {error!r}") from error
+        if len(values) != len(completions):
+            raise _broken(reward, contexts[0], f"returned {len(values)} values for a batch")
+    else:
+        values = []
+        for completion, context in zip(completions, contexts, strict=True):
+            try:
+                values.append(function(completion, context))
+            except _BUGS as error:
+                raise _broken(reward, context, f"raised {error!r}") from error
+    for value, context in zip(values, contexts, strict=True):
+        if value is None:
+            continue
+        if not math.isfinite(value) or not reward.low <= value <= reward.high:
+            raise _broken(
+                reward, context, f"returned {value!r}, outside [{reward.low}, {reward.high}]"
+            )
+    return values
+
+
+def _broken(reward: RewardSpec, context: RewardContext, what: str) -> GeoVLMError:
+    return RewardError(
+        f"reward {reward.name!r} {what} on task {context.task!r}, sample {context.sample_id!r}",
+        hint="a reward returns a finite number in its range, or None where it does not apply",
+    )

@@ -1,0 +1,68 @@
+"""A sample as the engine puts it to a model of one family, without an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from geovlm import boxes
+from geovlm.api import (
+    Json,
+    ModelProfile,
+    PromptContext,
+    RewardContext,
+    Sample,
+    Size,
+    TaskSpec,
+    Turn,
+)
+from geovlm.registry import resolve
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """A sample of a task, put to a model of one family."""
+
+    sample: Sample
+    turn: Turn
+    image_sizes: tuple[Size, ...]
+    input_sizes: tuple[Size, ...]
+
+
+def put(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Shown:
+    """Return the sample with its turn, as the engine would put it to a model of this family.
+
+    Raises:
+        DataError: the size of an image cannot be read; names the file.
+    """
+    from geovlm import raster
+
+    stored = tuple(raster.image_size(image) for image in sample.images)
+    seen = tuple(
+        boxes.input_size(size, profile=profile, min_pixels=task.min_pixels) for size in stored
+    )
+    context = PromptContext(
+        profile=profile,
+        image_sizes=stored,
+        input_sizes=seen,
+        options=task.options() if task.options is not None else None,
+    )
+    turn = resolve(task.prompt)(sample, context)
+    return Shown(sample=sample, turn=turn, image_sizes=stored, input_sizes=seen)
+
+
+def reward_context(
+    shown: Shown, *, task: TaskSpec, profile: ModelProfile, options: Mapping[str, Json]
+) -> RewardContext:
+    """Return what rewards may know of the sample; never its `meta`."""
+    return RewardContext(
+        task=task.name,
+        sample_id=shown.sample.id,
+        question=shown.turn.question,
+        answer=shown.turn.answer,
+        target=shown.sample.target,
+        image_sizes=shown.image_sizes,
+        input_sizes=shown.input_sizes,
+        profile=profile,
+        options=options,
+    )
