@@ -137,7 +137,8 @@ def geovlm_metrics() -> Iterable[MetricSpec]:
 def geovlm_model_profile(model_type: str) -> ModelProfile | None:
     """How to talk to a model family. Stops at the first result that is not `None`.
 
-    The built-in profiles come last, so a plugin may override them.
+    The built-in profiles come last, so a plugin may override them. A plugin that raises or returns
+    a wrong type is passed over, with a warning.
 
     Example::
 
@@ -189,7 +190,8 @@ def geovlm_callbacks(stage: StageInfo) -> Iterable[TrainerCallback]:
     """Trainer callbacks for one stage.
 
     Called on every rank of the stage's process; every rank must return the same callbacks. An
-    exception or a wrong type stops the run.
+    exception or a wrong type costs the plugin its callbacks and a warning; it stops the run if the
+    stage trains a task of this plugin.
 
     Example::
 

@@ -6,21 +6,20 @@ plugin requires of GeoVLM is read from its metadata before its code is imported.
 
 from __future__ import annotations
 
-import io
 import os
-import re
 import time
 import traceback
 from collections.abc import Iterable
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
-from importlib.metadata import Distribution, EntryPoint, entry_points
-from typing import Any, Literal
+from importlib.metadata import EntryPoint
+from typing import Any, Literal, NamedTuple
 
 import pluggy
 
-from geovlm import __version__, builtin, hookspecs
+from geovlm import __version__, builtin, hookspecs, plugins_declarations, plugins_installed
 from geovlm.api import DatasetSpec, MetricSpec, RewardSpec, TaskSpec
+from geovlm.plugins_declarations import HOOKS, PLUGIN_NAME, DeclarationError, Spec
+from geovlm.plugins_guard import guarded, stdout_to_stderr
 
 GROUP = "geovlm"
 CORE = "builtin"
@@ -30,21 +29,9 @@ DISABLE_VARIABLE = "GEOVLM_DISABLE_PLUGINS"
 DEBUG_VARIABLE = "GEOVLM_DEBUG"
 """Environment variable: if set, the first error of a plugin is raised."""
 SLOW_SECONDS = 0.1
-"""An import that takes longer is named in `geovlm plugins list`."""
+"""An import that takes longer, or hooks that do, are named in `geovlm plugins list`."""
 
 Status = Literal["active", "disabled", "incompatible", "broken"]
-Spec = DatasetSpec | TaskSpec | RewardSpec | MetricSpec
-
-_HOOKS: dict[str, type[Any]] = {
-    "geovlm_datasets": DatasetSpec,
-    "geovlm_tasks": TaskSpec,
-    "geovlm_rewards": RewardSpec,
-    "geovlm_metrics": MetricSpec,
-}
-_NAME = re.compile(r"[a-z][a-z0-9_]*(/[a-z0-9_]+)*")
-_PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_REQUIRES_CORE = re.compile(r"\s*geovlm\s*([\[<>=!~;(@ ]|$)", re.IGNORECASE)
-_REWARD_SETS = {"paper", "robust"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,12 +56,15 @@ class PluginRecord:
     hooks: tuple[str, ...] = ()
     """The hooks that it implements."""
 
+    @property
+    def title(self) -> str:
+        """`plugin 'x' (dist 1.0)`."""
+        return f"plugin {self.name!r} ({self.distribution} {self.version})"
+
     def describe(self) -> str:
         """Return `plugin 'x' (dist 1.0) is broken: reason`."""
         because = f": {self.reason}" if self.reason else ""
-        return (
-            f"plugin {self.name!r} ({self.distribution} {self.version}) is {self.status}{because}"
-        )
+        return f"{self.title} is {self.status}{because}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,18 +78,15 @@ class PluginSet:
     rewards: dict[str, RewardSpec]
     metrics: dict[str, MetricSpec]
     warnings: tuple[str, ...]
-    """One line per bad plugin, per plugin that printed, and per disabled name nobody has."""
-
-
-class _DeclarationError(Exception):
-    """A declaration that the contract does not allow."""
+    """One line per bad plugin or unreadable distribution, per plugin that printed or changed the
+    process, and per disabled name nobody has."""
 
 
 @dataclass(slots=True)
 class _Loader:
     manager: pluggy.PluginManager
     debug: bool
-    found: dict[str, dict[str, Any]] = field(default_factory=lambda: {hook: {} for hook in _HOOKS})
+    found: dict[str, dict[str, Any]] = field(default_factory=lambda: {hook: {} for hook in HOOKS})
     warnings: list[str] = field(default_factory=list)
 
     def declare(self, name: str, plugin: object) -> tuple[str, ...]:
@@ -108,16 +95,17 @@ class _Loader:
             self.manager.register(plugin, name=name)
             callers = self.manager.get_hookcallers(plugin) or []
             for caller in callers:
-                if not caller.has_spec():
+                if not caller.has_spec() and not _is_optional(caller, name):
+                    near = plugins_declarations.near_hook(caller.name)
                     raise pluggy.PluginValidationError(
-                        plugin, f"unknown hook {caller.name!r}{_near_hook(caller.name)}"
+                        plugin, f"unknown hook {caller.name!r}{near}"
                     )
             hooks = tuple(caller.name for caller in callers)
             if not hooks:
-                raise _DeclarationError(
+                raise DeclarationError(
                     "it implements no hook; mark its functions with @geovlm.hookimpl"
                 )
-            own = {hook: self._collect(hook, name) for hook in _HOOKS if hook in hooks}
+            own = {hook: self._collect(hook, name) for hook in HOOKS if hook in hooks}
         except BaseException:
             if self.manager.has_plugin(name):
                 self.manager.unregister(name=name)
@@ -127,18 +115,12 @@ class _Loader:
         return hooks
 
     def _collect(self, hook: str, name: str) -> dict[str, Spec]:
+        results = only(self.manager, name, hook)()
         specs: dict[str, Spec] = {}
-        for result in only(self.manager, name, hook)():
-            if not isinstance(result, Iterable) or isinstance(result, str | bytes):
-                raise TypeError(
-                    f"{hook} must yield {_HOOKS[hook].__name__} objects, "
-                    f"returned {type(result).__name__}"
-                )
-            for spec in result:
-                _check(spec, hook=hook, plugin=name)
-                if spec.name in specs or spec.name in self.found[hook]:
-                    raise _DeclarationError(f"{hook} declares {spec.name!r} twice")
-                specs[spec.name] = spec
+        for spec in plugins_declarations.read(results, hook=hook, plugin=name, core=name == CORE):
+            if spec.name in specs or spec.name in self.found[hook]:
+                raise DeclarationError(f"{hook} declares {spec.name!r} twice")
+            specs[spec.name] = spec
         return specs
 
     def load(self, entry: EntryPoint, *, disabled: frozenset[str], taken: set[str]) -> PluginRecord:
@@ -146,22 +128,24 @@ class _Loader:
         record = _record(entry)
         if entry.name in disabled or "*" in disabled:
             return replace(record, status="disabled", reason="switched off by the user")
-        printed = io.StringIO()
         started = time.perf_counter()
         try:
-            if not _PLUGIN_NAME.fullmatch(entry.name):
-                raise _DeclarationError(f"{entry.name!r} is no plugin name: {_PLUGIN_NAME.pattern}")
+            if not PLUGIN_NAME.fullmatch(entry.name):
+                raise DeclarationError(f"{entry.name!r} is no plugin name: {PLUGIN_NAME.pattern}")
             if entry.name in taken:
-                raise _DeclarationError(f"the name {entry.name!r} is taken by another distribution")
-            unmet = _incompatible(record.requires)
+                raise DeclarationError(f"the name {entry.name!r} is taken by another distribution")
+            unmet = plugins_installed.incompatible(record.requires)
             if unmet:
                 return self._bad(replace(record, status="incompatible", reason=unmet))
-            with redirect_stdout(printed):
+            with guarded() as traces:
                 started = time.perf_counter()
                 plugin = entry.load()
-                seconds = time.perf_counter() - started
+                imported = time.perf_counter()
                 hooks = self.declare(entry.name, plugin)
-        except (Exception, SystemExit) as error:
+                declared = time.perf_counter()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, and the outcomes of test frameworks
             if self.debug:
                 raise
             broken = replace(
@@ -172,14 +156,18 @@ class _Loader:
                 seconds=time.perf_counter() - started,
             )
             return self._bad(broken)
-        notes = []
-        if seconds > SLOW_SECONDS:
-            notes.append(f"slow import: {1000 * seconds:.0f} ms")
-        if printed.getvalue().strip():
-            notes.append("prints when it is imported")
-            text = " ".join(printed.getvalue().split())[:200]
-            self.warnings.append(f"plugin {entry.name!r} printed when it was imported: {text}")
-        return replace(record, seconds=seconds, notes=tuple(notes), hooks=hooks)
+        notes = _slow("import", imported - started) + _slow("hooks", declared - imported)
+        habits = []
+        if traces.printed:
+            notes += ("prints when it is imported",)
+            habits.append(f"printed when it was imported: {traces.printed[:200]}")
+        if traces.changed:
+            what = ", ".join(traces.changed)
+            notes += (f"changes the process when it is imported: {what}",)
+            habits.append(f"changed {what} when it was imported, which was put back")
+        if habits:
+            self.warnings.append(f"plugin {entry.name!r} {'; '.join(habits)}")
+        return replace(record, seconds=imported - started, notes=notes, hooks=hooks)
 
     def _bad(self, record: PluginRecord) -> PluginRecord:
         self.warnings.append(record.describe())
@@ -208,7 +196,9 @@ def discover(*, disabled: Iterable[str] = ()) -> PluginSet:
         )
     ]
     taken = {CORE}
-    for entry in _entries():
+    installed = plugins_installed.find(group=GROUP)
+    loader.warnings += installed.problems
+    for entry in installed.entries:
         records.append(loader.load(entry, disabled=off, taken=taken))
         taken.add(entry.name)
     for name in sorted(off - taken - {"*"}):
@@ -225,19 +215,50 @@ def discover(*, disabled: Iterable[str] = ()) -> PluginSet:
     )
 
 
-def _entries() -> list[EntryPoint]:
-    """Entry points sorted by name; one distribution seen twice on the path counts once."""
-    unique = {
-        (entry.name, entry.value, entry.dist.name if entry.dist else ""): entry
-        for entry in entry_points(group=GROUP)
-    }
-    return [unique[key] for key in sorted(unique)]
-
-
 def only(manager: pluggy.PluginManager, name: str, hook: str) -> pluggy.HookCaller:
     """Return a caller of `hook` that asks one plugin only."""
     others = [plugin for other, plugin in manager.list_name_plugin() if other != name]
     return manager.subset_hook_caller(hook, [plugin for plugin in others if plugin is not None])
+
+
+class Answer(NamedTuple):
+    """What one active plugin said when a hook asked it."""
+
+    results: list[Any]
+    """Empty if the hook failed."""
+    problem: str
+    """One line, or nothing."""
+
+
+def ask(
+    manager: pluggy.PluginManager, name: str, hook: str, *, wanted: type, **arguments: Any
+) -> Answer:
+    """Call a hook of one active plugin, at any time after the plugins were loaded.
+
+    What it prints goes to standard error. With `GEOVLM_DEBUG` its error is raised.
+
+    Args:
+        manager: the manager with which the plugins are registered.
+        name: the plugin.
+        hook: a hook that yields objects, or one of which the first result counts.
+        wanted: the type of every result.
+        arguments: those of the hook.
+    """
+    try:
+        with stdout_to_stderr():
+            found = only(manager, name, hook)(**arguments)
+            many = found if isinstance(found, list) else [[] if found is None else [found]]
+            results = [each for one in many for each in one]
+        wrong = [each for each in results if not isinstance(each, wanted)]
+        if wrong:
+            raise TypeError(f"{wanted.__name__} objects are wanted, got {wrong[0]!r:.80}")
+        return Answer(results, "")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        return Answer([], f"{hook} failed: {_one_line(error)}")
 
 
 def disabled_by_environment() -> frozenset[str]:
@@ -247,66 +268,32 @@ def disabled_by_environment() -> frozenset[str]:
 
 
 def _record(entry: EntryPoint) -> PluginRecord:
-    dist: Distribution | None = entry.dist
+    metadata = plugins_installed.read(entry)
     return PluginRecord(
         name=entry.name,
-        distribution=dist.metadata["Name"] if dist else "unknown",
-        version=dist.version if dist else "unknown",
+        distribution=metadata.distribution,
+        version=metadata.version,
         status="active",
-        requires=tuple(dist.requires or ()) if dist else (),
+        requires=metadata.requires,
         module=entry.value,
     )
 
 
-def _incompatible(requires: Iterable[str]) -> str:
-    """Why this GeoVLM does not meet a plugin's requirements; empty if it does."""
-    lines = [line for line in requires if _REQUIRES_CORE.match(line)]
-    if not lines:
-        return ""
-    from packaging.requirements import Requirement  # 15 ms that a core without plugins can save
-
-    for requirement in map(Requirement, lines):
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        if not requirement.specifier.contains(__version__, prereleases=True):
-            return f"needs geovlm{requirement.specifier}, this is geovlm {__version__}"
-    return ""
+def _is_optional(caller: pluggy.HookCaller, plugin: str) -> bool:
+    """Whether a plugin marks a hook as one that only other versions of GeoVLM have."""
+    own = [impl for impl in caller.get_hookimpls() if impl.plugin_name == plugin]
+    return all(impl.optionalhook for impl in own)
 
 
-def _check(spec: Any, *, hook: str, plugin: str) -> None:
-    wanted = _HOOKS[hook]
-    if not isinstance(spec, wanted):
-        raise TypeError(f"{hook} must return {wanted.__name__} objects, got {spec!r:.80}")
-    if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
-        raise _DeclarationError(f"{hook}: {spec.name!r} is no name of the form {_NAME.pattern}")
-    if plugin != CORE and spec.name.partition("/")[0] != plugin:
-        raise _DeclarationError(
-            f"{hook}: the name {spec.name!r} must be {plugin!r} or begin with '{plugin}/'"
-        )
-    if isinstance(spec, DatasetSpec) and not (spec.splits and spec.folders):
-        raise _DeclarationError(f"data set {spec.name!r} names no splits or no folders")
-    if isinstance(spec, RewardSpec) and not spec.low < spec.high:
-        raise _DeclarationError(f"reward {spec.name!r}: low {spec.low} is not below {spec.high}")
-    if isinstance(spec, TaskSpec):
-        if set(spec.rewards) != _REWARD_SETS:
-            raise _DeclarationError(
-                f"task {spec.name!r}: rewards must have the sets 'paper' and 'robust', "
-                f"has {sorted(spec.rewards)}"
-            )
-        if not spec.metrics:
-            raise _DeclarationError(f"task {spec.name!r} names no metrics")
-
-
-def _near_hook(name: str) -> str:
-    from difflib import get_close_matches
-
-    known = [hook for hook in dir(hookspecs) if hook.startswith("geovlm_")]
-    near = get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def _slow(what: str, seconds: float) -> tuple[str, ...]:
+    return (f"slow {what}: {1000 * seconds:.0f} ms",) if seconds > SLOW_SECONDS else ()
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, _DeclarationError):
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # of an exception's own __str__
+        text = "its message cannot be shown"
+    if isinstance(error, DeclarationError):
         return text[:300]
     return f"{type(error).__name__}: {text}"[:300]

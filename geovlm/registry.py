@@ -22,7 +22,17 @@ from geovlm.api import (
     TaskSpec,
 )
 from geovlm.errors import PluginUnavailableError, UnknownNameError
-from geovlm.plugins import CORE, PluginRecord, PluginSet, disabled_by_environment, discover, only
+from geovlm.plugins import (
+    CORE,
+    DEBUG_VARIABLE,
+    PluginRecord,
+    PluginSet,
+    ask,
+    disabled_by_environment,
+    discover,
+    only,
+)
+from geovlm.plugins_guard import stdout_to_stderr
 
 T = TypeVar("T")
 
@@ -101,25 +111,39 @@ class Registry:
         Raises:
             UnknownNameError: no plugin knows it.
         """
-        found = self.manager.hook.geovlm_model_profile(model_type=model_type)
+        found = _profile(self.manager, self.plugins, model_type)
         if found is None:
             raise UnknownNameError(
                 f"no model profile for model type {model_type!r}",
                 hint="a plugin can provide one with the hook geovlm_model_profile",
             )
-        if not isinstance(found, ModelProfile):
-            raise TypeError(f"geovlm_model_profile must return a ModelProfile, got {found!r}")
         return found
 
     def callbacks(self, stage: StageInfo) -> list[Any]:
-        """Return the trainer callbacks of all plugins for a stage."""
+        """Return the trainer callbacks of all plugins for a stage.
+
+        A plugin whose hook fails loses its callbacks, which is a warning.
+
+        Raises:
+            PluginUnavailableError: the stage trains a task of that plugin.
+        """
         from transformers import TrainerCallback
 
-        found = self.manager.hook.geovlm_callbacks(stage=stage)
-        callbacks = [callback for many in found for callback in many]
-        for callback in callbacks:
-            if not isinstance(callback, TrainerCallback):
-                raise TypeError(f"geovlm_callbacks must yield TrainerCallbacks, got {callback!r}")
+        owners = {task.partition("/")[0] for task in stage.tasks}
+        callbacks: list[Any] = []
+        for record in self.plugins:
+            if "geovlm_callbacks" not in record.hooks:
+                continue
+            found = ask(
+                self.manager, record.name, "geovlm_callbacks", wanted=TrainerCallback, stage=stage
+            )
+            if found.problem and record.name in owners:
+                raise PluginUnavailableError(
+                    f"{record.title}: {found.problem}", hint=f"{DEBUG_VARIABLE}=1 has the traceback"
+                )
+            if found.problem:
+                _warn(f"{record.title} goes without its callbacks: {found.problem}")
+            callbacks += found.results
         return callbacks
 
     def active(self) -> list[str]:
@@ -127,8 +151,9 @@ class Registry:
         return [r.name for r in self.plugins if r.status == "active" and r.name != CORE]
 
     def call(self, plugin: str, hook: str, **arguments: Any) -> list[Any]:
-        """Call one hook of one plugin."""
-        found: list[Any] = only(self.manager, plugin, hook)(**arguments)
+        """Call one hook of one plugin; what it prints goes to standard error."""
+        with stdout_to_stderr():
+            found: list[Any] = only(self.manager, plugin, hook)(**arguments)
         return found
 
     def _get(self, kind: str, name: str, table: Mapping[str, T]) -> T:
@@ -163,7 +188,8 @@ def resolve(ref: Ref[T]) -> T:
 def _imported(ref: str) -> Any:
     module, _, attribute = ref.partition(":")
     try:
-        holder = import_module(module)
+        with stdout_to_stderr():
+            holder = import_module(module)
     except ImportError as error:
         raise PluginUnavailableError(
             f"reference {ref!r} cannot be imported: {type(error).__name__}: {error}",
@@ -181,7 +207,7 @@ def _imported(ref: str) -> Any:
 def _load(disabled: frozenset[str]) -> Registry:
     found = discover(disabled=disabled)
     for warning in found.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        _warn(warning)
     unusable = {task.name: _missing(task, found) for task in found.tasks.values()}
     return Registry(
         datasets=found.datasets,
@@ -192,6 +218,28 @@ def _load(disabled: frozenset[str]) -> Registry:
         plugins=found.records,
         manager=found.manager,
     )
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+@lru_cache
+def _profile(
+    manager: pluggy.PluginManager, records: tuple[PluginRecord, ...], model_type: str
+) -> ModelProfile | None:
+    """The first profile, asked in the order of pluggy; a plugin that fails costs a warning."""
+    hook = "geovlm_model_profile"
+    titles = {record.name: record.title for record in reversed(records)}
+    for implementation in reversed(manager.hook.geovlm_model_profile.get_hookimpls()):
+        name = implementation.plugin_name
+        found = ask(manager, name, hook, wanted=ModelProfile, model_type=model_type)
+        if found.problem:
+            _warn(f"{titles[name]} is not asked for model profiles: {found.problem}")
+        if found.results:
+            profile: ModelProfile = found.results[0]
+            return profile
+    return None
 
 
 def _missing(task: TaskSpec, found: PluginSet) -> str:

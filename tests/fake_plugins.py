@@ -129,3 +129,11 @@ def geovlm(
         timeout=120,
         check=False,
     )
+
+CALLBACKS = """
+from geovlm import hookimpl
+
+@hookimpl
+def geovlm_callbacks(stage):
+    {body}
+"""
