@@ -68,14 +68,16 @@ def similarities(
 
 
 def _vectors(where: str, texts: Sequence[str], gold: Sequence[str]) -> tuple[Any, dict[str, Any]]:
-    """Embed the texts and those references that are not known yet, in one call."""
+    """Embed the texts and those references that are not known yet, in one call.
+
+    Lone surrogates, which no tokenizer takes, become question marks.
+    """
     known = _KNOWN.setdefault(where, OrderedDict())
     new = [text for text in gold if text not in known]
     if not texts and not new:
         return [], {}
-    vectors = _load(where).encode(
-        [*texts, *new], normalize_embeddings=True, show_progress_bar=False
-    )
+    sayable = [text.encode(errors="replace").decode() for text in (*texts, *new)]
+    vectors = _load(where).encode(sayable, normalize_embeddings=True, show_progress_bar=False)
     known.update(zip(new, vectors[len(texts) :], strict=True))
     wanted = {text: known[text] for text in gold}
     for text in gold:

@@ -48,6 +48,11 @@ def test_empty_text_is_worth_nothing(axes) -> None:
     assert encoder.similarities(["", "a"], [[""], [" "]], name="x") == [0.0, 0.0]
 
 
+def test_a_lone_surrogate_is_embedded_as_a_question_mark(axes) -> None:
+    encoder.similarities(["a \ud800"], [["b c"]], name="x")
+    assert axes.calls == [["a ?", "b c"]]
+
+
 def test_a_configured_encoder_comes_first() -> None:
     assert encoder.find("some/folder") == "some/folder"
 
