@@ -7,6 +7,7 @@ and every task has the same schema. Pixels come into being when a trainer reads 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -28,6 +29,9 @@ from geovlm.api import (
 from geovlm.engine.images import ImageCache
 from geovlm.errors import DataError
 from geovlm.registry import resolve
+
+IMAGES_DECODED = 500
+"""Images per task that are decoded before training; `geovlm data check` reads all of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,3 +221,21 @@ def audit_lengths(
             hint="shorten the instruction, lower max_pixels, or choose a model that takes more",
         )
     return {task: (max(many), round(sum(many) / len(many))) for task, many in lengths.items()}
+
+
+def audit_images(rows: Sequence[Row], *, cache: ImageCache) -> None:
+    """Decode the images of the rows, at most `IMAGES_DECODED` of them, spread evenly.
+
+    Sizes come from headers, and a file that was cut off has a sound one: without this, it would be
+    found in the middle of training.
+
+    Raises:
+        DataError: an image cannot be decoded; names the file.
+    """
+    wanted = list(
+        dict.fromkeys(
+            pair for row in rows for pair in zip(row.images, row.input_sizes, strict=True)
+        )
+    )
+    for reference, size in wanted[:: math.ceil(len(wanted) / IMAGES_DECODED) or 1]:
+        cache.get(reference, size)

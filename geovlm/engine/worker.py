@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from geovlm import encoder, registry, rewards
 from geovlm.config import RunConfig
-from geovlm.engine import data, evaluate, grpo, model, probe, sft
+from geovlm.engine import arguments, data, evaluate, grpo, model, probe, sft
 from geovlm.engine.images import ImageCache
 from geovlm.engine.stage import Stage
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError
@@ -100,11 +100,12 @@ def work(run: RunDir, *, stage: str, resume: bool) -> None:
 def check(stage: Stage) -> None:
     """Find what would stop a later stage, before the first one trains.
 
-    Builds every stage's trainer arguments, validates the reward options, and measures every row.
+    Builds every stage's trainer arguments, validates the reward options, measures every row and
+    decodes images of every task.
 
     Raises:
         ConfigError: TRL refuses the `trainer` table of a stage; names the stage.
-        DataError: a prompt does not fit into the model.
+        DataError: a prompt does not fit into the model, or an image cannot be decoded.
     """
     config = stage.config
     tasks = [stage.registry.task(name) for name in stage.task_names]
@@ -117,6 +118,7 @@ def check(stage: Stage) -> None:
     for index, settings in enumerate(config.stages):
         if settings.kind == "probe":
             continue
+        arguments.check(settings.kind, settings.trainer, path=f"stages.{index}.trainer")
         build = sft.arguments if settings.kind == "sft" else grpo.arguments
         each = Stage(**{**vars(stage), "index": index})
         try:
@@ -140,6 +142,7 @@ def check(stage: Stage) -> None:
         rows = stage.rows(task, split="train", profile=loaded.profile)
         rows += stage.rows(task, split=stage.eval_split(task), profile=loaded.profile)
         data.audit_lengths(rows, count_tokens=count, limit=limit)
+        data.audit_images(rows, cache=stage.cache)
 
 
 def _stage(stage: Stage, *, resume: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from geovlm import registry
+from geovlm import raster, registry
 from geovlm.api import RewardSpec, TaskSpec
 from geovlm.config import RunConfig
 from geovlm.engine import data, probe, rewards
@@ -176,3 +177,24 @@ def test_a_second_stage_of_a_kind_is_scored_under_its_own_name() -> None:
     stages = [{"kind": kind, "steps": 1} for kind in ("sft", "grpo", "sft")]
     config = RunConfig.model_validate({"stages": stages})
     assert [evaluation_name(config, i) for i in range(3)] == ["sft", "grpo", "sft-2"]
+
+
+def test_a_cut_off_image_is_found_before_training(tmp_path: Path) -> None:
+    rows = []
+    for number in range(3):
+        path = tmp_path / f"{number}.png"
+        noise = Image.effect_noise((64, 64), 50).convert("RGB")
+        noise.save(path)
+        rows.append(
+            dataclasses.replace(
+                a_row(sample_id=str(number)),
+                images=(json.dumps(raster.encode(path)),),
+                image_sizes=((64, 64),),
+                input_sizes=((56, 56),),
+            )
+        )
+    data.audit_images(rows, cache=ImageCache())
+    damaged = tmp_path / "2.png"
+    damaged.write_bytes(damaged.read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"2\.png: the image is damaged or cut off"):
+        data.audit_images(rows, cache=ImageCache())
