@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, Entry] = {
     "run": Entry("geovlm.cli.run:run", "SFT, probe, GRPO, evaluation and report on some tasks."),
     "eval": Entry("geovlm.cli.evaluate:evaluate", "Score a model on some tasks, without training."),
+    "score": Entry(
+        "geovlm.cli.score:score", "Score stored predictions, as published and strictly."
+    ),
     "report": Entry("geovlm.cli.report:report", "Write the HTML report of a run."),
     "tasks": Entry("geovlm.cli.tasks:app", "List tasks, show one in full, draw its samples."),
     "data": Entry("geovlm.cli.data:app", "Write a miniature of a data set, or validate a copy."),
     "rewards": Entry("geovlm.cli.rewards:app", "List rewards, or try one on one completion."),
     "plugins": Entry(
         "geovlm.cli.plugins:app",
-        "List installed plugins, explain a broken one, or begin a new one.",
+        "List installed plugins, explain or check one, or begin a new one.",
     ),
     "config": Entry("geovlm.cli.config:app", "Show a preset, or the schema of the configuration."),
 }

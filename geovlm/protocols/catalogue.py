@@ -1,0 +1,64 @@
+"""The protocols by name, what a wrong name may have meant, and which protocol fits a file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from geovlm.errors import UnknownNameError
+from geovlm.protocols import earthdial_boxes, earthdial_words
+from geovlm.protocols.contract import Protocol
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        earthdial_boxes.REFER,
+        earthdial_boxes.GROUNDING,
+        earthdial_boxes.XBD_DETECT,
+        earthdial_words.REGION_CAPTION,
+        earthdial_words.CAPTION,
+        earthdial_words.CLASSIFY,
+        earthdial_words.VQA,
+        earthdial_boxes.BENCH,
+    )
+}
+"""Name -> protocol; where several fit a file, the first is meant."""
+
+
+def find(name: str) -> Protocol:
+    """Return a protocol.
+
+    Raises:
+        UnknownNameError: there is none of this name; says what may have been meant.
+    """
+    if name not in PROTOCOLS:
+        near = difflib.get_close_matches(name, PROTOCOLS, n=1, cutoff=0.4)
+        ends = [known for known in PROTOCOLS if known.rpartition("/")[2] == name]
+        guess = next(iter(ends or near), None)
+        meant = f"did you mean {guess!r}? " if guess else ""
+        raise UnknownNameError(
+            f"unknown protocol {name!r}", hint=f"{meant}Protocols: {', '.join(PROTOCOLS)}"
+        )
+    return PROTOCOLS[name]
+
+
+def lacking(protocol: Protocol, fields: Mapping[str, Any], *, own: bool) -> list[str]:
+    """Return the fields that a record would need for a protocol and has not."""
+    if own:
+        gold = fields.get("target")
+        present = gold if isinstance(gold, Mapping) else {}
+        return [f"target.{name}" for name in protocol.needs_own or () if name not in present]
+    return [" or ".join(names) for names in protocol.needs if not set(names) & set(fields)]
+
+
+def fitting(fields: Mapping[str, Any], *, own: bool) -> list[str]:
+    """Return the names of the protocols that a record could be scored by, the likeliest first."""
+    possible = [
+        protocol
+        for protocol in PROTOCOLS.values()
+        if (protocol.needs_own is not None or not own)
+        and not lacking(protocol, fields, own=own)
+        and protocol.fits(fields)
+    ]
+    return [p.name for p in sorted(possible, key=lambda p: -len(p.needs))]
