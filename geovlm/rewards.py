@@ -258,9 +258,9 @@ SPECS: tuple[RewardSpec, ...] = (
     ),
     RewardSpec(
         name="label_f1",
-        summary="F1 of label sets: over-listing costs.",
+        summary="F1 of label sets, squared: over-listing and the usual labels do not pay.",
         score=label_f1,
-        formula="2 |A ∩ B| / (|A| + |B|)",
+        formula="(2 |A ∩ B| / (|A| + |B|))²",
         source="geovlm",
     ),
     RewardSpec(

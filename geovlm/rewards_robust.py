@@ -12,11 +12,15 @@ from geovlm.rewards_reading import box_lists, label_sets, references
 
 
 def label_f1(completion: str, ctx: RewardContext) -> float:
-    """F1 of the named and the true label sets; both empty: 1."""
+    """F1 of the named and the true label sets, squared; both empty: 1.
+
+    Squared, because the handful of most frequent labels, named without looking, has a mean F1 of
+    0.35 to 0.55 on small samples of BigEarthNet's kind: more than half of what gold earns.
+    """
     truth, named = label_sets(completion, ctx)
     if not truth and not named:
         return 1.0
-    return 2 * len(truth & named) / (len(truth) + len(named))
+    return (2 * len(truth & named) / (len(truth) + len(named))) ** 2
 
 
 def matched_iou(completion: str, ctx: RewardContext) -> float:

@@ -19,7 +19,7 @@ def test_naming_all_nineteen_labels_is_perfect_recall_and_poor_f1(reward_ctx) ->
     ctx = reward_ctx(target={"labels": VOCABULARY[:3], "vocabulary": VOCABULARY})
     everything = said("; ".join(VOCABULARY))
     assert rewards.recall(everything, ctx) == 1.0
-    assert rewards.label_f1(everything, ctx) == pytest.approx(2 * 3 / (3 + 19))
+    assert rewards.label_f1(everything, ctx) == pytest.approx((2 * 3 / (3 + 19)) ** 2)
 
 
 def test_a_grid_beats_honesty_on_a_crowded_image_in_the_paper_set_only(reward_ctx) -> None:

@@ -46,7 +46,7 @@ def test_naming_every_class_pays_in_the_paper_set_only(coast, reward_ctx):
     said = f"<think> a </think><answer> {'; '.join(CLASSES_19)} </answer>"
     ctx = reward_ctx(target=coast.target)
     assert rewards.recall(said, ctx) == 1.0
-    assert rewards.label_f1(said, ctx) == pytest.approx(2 * 3 / (19 + 3))
+    assert rewards.label_f1(said, ctx) == pytest.approx((2 * 3 / (19 + 3)) ** 2)
 
 
 def test_generated_turns_can_be_framed(miniature, read, prompt_ctx):
