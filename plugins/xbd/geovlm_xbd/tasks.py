@@ -19,13 +19,20 @@ MAX_ASSESS = 4
 """Marked buildings per pair."""
 MAX_REFER = 2
 """Referred groups per pair."""
+UNDAMAGED = 8
+"""One in so many pairs without damage is a sample of `xbd/detect`."""
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
 
 
 def detect_samples(sample: Sample) -> Iterator[Sample]:
-    """One sample per pair: the boxes of its damaged buildings."""
+    """The boxes of a pair's damaged buildings; of the pairs without any, one in eight.
+
+    Most tiles of a disaster show no damage, and the answer "none" to all of them would earn more
+    than half of what gold earns. Which ones are kept depends on their ids alone.
+    """
     hit = [box for box, level in _buildings(sample) if level != "no-damage"]
-    yield _derive(sample, "detect", {"boxes": hit})
+    if hit or int(_hash(sample.id), 16) % UNDAMAGED == 0:
+        yield _derive(sample, "detect", {"boxes": hit})
 
 
 def detect_prompt(sample: Sample, ctx: PromptContext) -> Turn:

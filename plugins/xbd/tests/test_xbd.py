@@ -163,3 +163,19 @@ def test_the_official_joplin_labels_hold_15_buildings(realdata, tmp_path):
     assert joplin.target["disaster_type"] == "wind"
     assert Counter(joplin.target["damage"]) == {"destroyed": 11, "major-damage": 3}
     assert skipped == {"building un-classified": 1}
+
+
+def undamaged(number: int) -> Sample:
+    return Sample(id=f"train/{number}", images=(), target={"boxes": [], "damage": []})
+
+
+def test_detection_takes_few_of_the_pairs_without_damage():
+    kept = [each for number in range(800) for each in tasks.detect_samples(undamaged(number))]
+    assert 70 <= len(kept) <= 130  # 100 expected, standard deviation 9.4
+
+
+def test_detection_takes_every_pair_with_damage():
+    target: Any = {"boxes": [[1, 2, 3, 4]], "damage": ["destroyed"]}
+    pairs = [Sample(id=str(number), images=(), target=target) for number in range(20)]
+    kept = [each for pair in pairs for each in tasks.detect_samples(pair)]
+    assert [each.target["boxes"] for each in kept] == [[[1, 2, 3, 4]]] * 20
