@@ -1,7 +1,8 @@
 """What answers that never look at an image earn, beside what gold earns.
 
-A reward that pays a blind policy well teaches the policy, not the task: this is found here before
-any GPU time is spent. Policies may be longer than the task's `max_answer_tokens`: the reward is
+A reward that pays a blind policy well teaches the policy, not the task; one that pays gold in full
+with everything else behind it teaches to say everything. Both are found here before any GPU time is
+spent. Policies may be longer than the task's `max_answer_tokens`: the reward is
 judged, not the limit. The format rewards are left out: every policy but tag stuffing is well-formed
 and earns them in full.
 """
@@ -15,19 +16,21 @@ from dataclasses import dataclass
 
 from geovlm import answers
 from geovlm.api import Json, ModelProfile, RewardContext, RewardSpec, Sample, TaskSpec
-from geovlm.audit_lessons import Asked, exchange, learn
-from geovlm.audit_policies import policies
+from geovlm.audit_lessons import Exchange, exchange, learn
+from geovlm.audit_policies import padded, policies
 from geovlm.errors import DataError, RewardError
 from geovlm.profiles import QWEN2_5_VL
 from geovlm.registry import Registry
 from geovlm.scoring import score
-from geovlm.shown import Shown, put, reward_context
+from geovlm.shown import put, reward_context
 
 TOTAL = "total"
 """Name of the weighted sum of a set beside its rewards."""
 HALF = 0.5
 """The largest gap that passes where answers are open."""
 _ROUNDING = 1e-9
+_GOLD = "gold"
+_PADDED = "gold, padded"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +50,12 @@ class RewardAudit:
     """Closed answers: the rate of the most frequent answer, in [0, 1], which a model must beat.
     Questions of different kinds (type, vocabulary) have their own most frequent answer. `None`:
     answers are open."""
+    padded: float
+    """What gold earns with a grid of boxes or every option behind it. As much as gold: saying more
+    than was asked for costs nothing."""
     passes: bool
-    """Whether the gap is at most `floor`; at most one half where answers are open."""
+    """Whether padding costs something and the gap is at most `floor`, or one half where answers
+    are open."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,15 +101,18 @@ def audit(
             "samples",
             hint="it learns from the training split and judges another; choose one with --split",
         )
-    asked = [put(task, sample, profile=profile) for sample in samples]
-    contexts = [reward_context(s, task=task, profile=profile, options=options) for s in asked]
+    shown = [put(task, sample, profile=profile) for sample in samples]
+    contexts = [reward_context(s, task=task, profile=profile, options=options) for s in shown]
     lessons = learn([exchange(put(task, s, profile=profile), profile=profile) for s in train])
-    questions = [exchange(each, profile=profile).asked for each in asked]
-    texts = {"gold": [answers.frame(each.turn) for each in asked]} | {
-        policy.name: [policy.write(question) for question in questions]
+    exchanges = [exchange(each, profile=profile) for each in shown]
+    texts = {
+        _GOLD: [answers.frame(each.turn) for each in shown],
+        _PADDED: [padded(e.asked, answer=e.answer, lessons=lessons) for e in exchanges],
+    } | {
+        policy.name: [policy.write(each.asked) for each in exchanges]
         for policy in policies(lessons)
     }
-    floor = _floor(asked, questions)
+    floor = _floor(exchanges)
     audited: dict[str, dict[str, RewardAudit]] = {}
     values: dict[str, dict[str, float]] = {}
     for name in sets or tuple(task.rewards):
@@ -123,24 +133,26 @@ def audit(
 
 
 def judge(means: Mapping[str, float], *, low: float, floor: float | None) -> RewardAudit:
-    """Return the verdict on what `gold` and the policies earn.
+    """Return the verdict on what gold, padded gold and the policies earn.
 
     Args:
-        means: what earned how much; `gold` and at least one policy.
+        means: what earned how much: `gold`, `gold, padded` and at least one policy.
         low: the least the reward can give.
         floor: the rate of the most frequent answer, or `None` where answers are open.
     """
-    earned = {policy: value for policy, value in means.items() if policy != "gold"}
+    earned = {name: value for name, value in means.items() if name not in (_GOLD, _PADDED)}
+    gold, padding = means[_GOLD], means[_PADDED]
     best = max(earned, key=lambda policy: earned[policy])
-    above, span = earned[best] - low, means["gold"] - low
+    above, span = earned[best] - low, gold - low
     gap = above / span if span > 0 else float("inf") if above > 0 else 0.0
     return RewardAudit(
-        gold=means["gold"],
+        gold=gold,
         policies=earned,
         best=best,
         gap=gap,
         floor=floor,
-        passes=gap <= (HALF if floor is None else floor) + _ROUNDING,
+        padded=padding,
+        passes=padding < gold - _ROUNDING and gap <= (HALF if floor is None else floor) + _ROUNDING,
     )
 
 
@@ -163,20 +175,20 @@ def _means(
     }
 
 
-def _floor(shown: Sequence[Shown], questions: Sequence[Asked]) -> float | None:
+def _floor(exchanges: Sequence[Exchange]) -> float | None:
     """Return the rate of each kind's most frequent answer, or `None` if answers are open.
 
     Closed: every target has an `answer`, and a vocabulary or answers that repeat: at most half as
     many different ones as samples.
     """
-    if any("answer" not in each.sample.target for each in shown):
+    if any("answer" not in each.target for each in exchanges):
         return None
     kinds: dict[str, Counter[str]] = {}
-    for each, question in zip(shown, questions, strict=True):
-        gold = answers.normalise(str(each.sample.target["answer"]))
-        kinds.setdefault(question.kind, Counter())[gold] += 1
+    for each in exchanges:
+        gold = answers.normalise(str(each.target["answer"]))
+        kinds.setdefault(each.asked.kind, Counter())[gold] += 1
     different = sum(len(counts) for counts in kinds.values())
-    listed = all(question.vocabulary for question in questions)
-    if not listed and different > len(shown) / 2:
+    listed = all(each.asked.vocabulary for each in exchanges)
+    if not listed and different > len(exchanges) / 2:
         return None
-    return sum(max(counts.values()) for counts in kinds.values()) / len(shown)
+    return sum(max(counts.values()) for counts in kinds.values()) / len(exchanges)

@@ -60,6 +60,22 @@ def policies(lessons: Lessons) -> list[Policy]:
     ]
 
 
+def padded(asked: Asked, *, answer: str, lessons: Lessons) -> str:
+    """Return the completion with the gold answer and, behind it, more than was asked for.
+
+    A grid of boxes where the answer holds boxes, else every option, else every value of a fact,
+    else the constant caption.
+    """
+    more = answer
+    if boxes.parse(answer, asked, limit=1):
+        more = f"{answer}, {_written(_grid(), asked)}"
+    elif lessons.options(asked):
+        more = "; ".join([answer, *lessons.options(asked)])
+    elif lessons.captions:
+        more = f"{answer} {'; '.join(lessons.facts) or lessons.captions[None]}"
+    return _framed(lambda _: more)(asked)
+
+
 def _framed(answer: Callable[[Asked], str]) -> Callable[[Asked], str]:
     return lambda asked: f"<think> {_THOUGHT} </think><answer> {answer(asked)} </answer>"
 
@@ -101,12 +117,16 @@ def _boxes(habits: BoxHabits, *, said: str) -> Iterator[tuple[str, Callable[[Ask
         "centre box": [_CENTRE],
         "mean box": [habits.mean],
         "one box repeated": [habits.mean] * REPEATED,
-        "grid": [box for n in GRID for box in _lattice(n, n, size=(1 / n, 1 / n))],
+        "grid": _grid(),
         "fine grid": list(_lattice(*_sides(width, height), size=habits.size)),
         "usual grid": _usual_grid(habits),
     }
     for name, listed in shares.items():
         yield name, _drawn(listed, said=said)
+
+
+def _grid() -> list[Share]:
+    return [box for n in GRID for box in _lattice(n, n, size=(1 / n, 1 / n))]
 
 
 def _drawn(shares: Iterable[Share], *, said: str) -> Callable[[Asked], str]:
