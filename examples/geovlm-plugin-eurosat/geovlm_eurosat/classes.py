@@ -1,0 +1,17 @@
+"""The ten classes of EuroSAT and three groups of them; the groups are ours."""
+
+from __future__ import annotations
+
+import re
+
+GROUPS = {
+    "vegetation": ("AnnualCrop", "Forest", "HerbaceousVegetation", "Pasture", "PermanentCrop"),
+    "built land": ("Highway", "Industrial", "Residential"),
+    "water": ("River", "SeaLake"),
+}
+FOLDERS = sorted(folder for folders in GROUPS.values() for folder in folders)
+"""Names of the folders, as the data set has them."""
+LABELS = {folder: re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder).lower() for folder in FOLDERS}
+"""Folder -> what the model says: `SeaLake` is `sea lake`."""
+GROUP = {LABELS[folder]: group for group, folders in GROUPS.items() for folder in folders}
+"""What the model says -> group."""
