@@ -249,7 +249,7 @@ class TaskSpec:
     min_pixels: int = 0
     """Smallest area at which the model should see an image; raises the profile's own."""
     unchanged: str = ""
-    """With two images: the answer where nothing changed between them; boxes need none."""
+    """With two images: the answer where nothing changed between them, such as `no` or `none`."""
     tags: frozenset[str] = frozenset()
     options: type | None = None
     """A class made with `@options`."""

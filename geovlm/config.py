@@ -75,14 +75,18 @@ class SampleConfig(_Table):
     records: PositiveInt = 256
     """Records per split."""
     seed: NonNegativeInt = 0
+    """Same seed, same data."""
 
 
 class LoraConfig(_Table):
     """Low-rank adapters in place of full fine-tuning."""
 
     r: PositiveInt = 64
+    """Rank."""
     alpha: PositiveFloat = 128
+    """Scale of the update, which is multiplied by alpha / r."""
     dropout: Share = 0.05
+    """Share of the adapters' inputs that is dropped in training."""
     targets: str | None = None
     """Regular expression over module names; default: the model profile's."""
 
@@ -133,14 +137,17 @@ class ProbeStage(_Table):
     generations: Annotated[int, Field(ge=2)] = 4
     """Answers per prompt."""
     temperature: PositiveFloat = 0.9
+    """Of the sampled answers; best that of GRPO."""
     min_format_rate: Share = 0.5
     """A task whose answers keep the tags less often fails the probe."""
     keep_flat: Share = 0.1
     """Largest share of prompts without signal among those kept for GRPO."""
     batch_size: PositiveInt = 64
+    """Rows per batch of generation, on each process."""
     tasks: list[str] | None = None
     """Tasks or prefixes; default: all of the run."""
     on_fail: Literal["stop", "warn"] = "stop"
+    """What becomes of the run when a task fails the probe."""
 
 
 class GrpoStage(_Training):
@@ -156,15 +163,25 @@ class EvalConfig(_Table):
     """Evaluation before the first and after every training stage."""
 
     split: Split = "test"
+    """Where no task says otherwise by its `eval_split`."""
     limit: PositiveInt | None = None
     """At most so many samples per task, spread over the split."""
     temperature: PositiveFloat = 0.9
     """Of the sampled reward; the metrics are of greedy answers."""
     batch_size: PositiveInt = 64
-    resamples: PositiveInt = 200
-    """Of the bootstrap behind the 95 % intervals."""
+    """Rows per batch of generation, on each process."""
+    resamples: PositiveInt = 1000
+    """Of the bootstrap behind the 95 % intervals, and of the test between stages."""
     base: bool = True
     """Whether the model is also evaluated before the first stage."""
+    blind: Literal["off", "majority", "last", "all"] = "last"
+    """Baselines that do not see: `majority` needs no model; `last` adds text-only and shuffled
+    images after the last stage, `all` after every stage."""
+    probes: bool = False
+    """Whether pairs of images are also asked about swapped, unchanged and shifted, after the last
+    stage."""
+    control_limit: PositiveInt | None = 256
+    """At most so many samples per task of text-only, shuffled images and probes."""
 
 
 class RunConfig(_Table):
@@ -181,6 +198,7 @@ class RunConfig(_Table):
     output: AbsolutePath | None = None
     """The run directory; default: runs/<tasks>."""
     seed: NonNegativeInt = 0
+    """Of the choice and order of rows, of sampling and of the bootstrap."""
     tasks: dict[str, TaskConfig] = {}
     """Tasks or prefixes of tasks; a list of names will do."""
     data_root: AbsolutePath | None = None
@@ -188,6 +206,7 @@ class RunConfig(_Table):
     data: dict[str, DataConfig] = {}
     """Data sets, or prefixes of data sets, that lie elsewhere or take options."""
     sample: SampleConfig = SampleConfig()
+    """The generated data."""
     rewards: Literal["paper", "robust"] = "paper"
     """The set of rewards that trains; the other one is logged with weight 0."""
     reward_options: dict[str, JsonValue] = {}
@@ -203,11 +222,13 @@ class RunConfig(_Table):
     stages: list[Stage] = []
     """What is trained, in order; a file's list replaces the preset's."""
     eval: EvalConfig = EvalConfig()
+    """How the model is scored."""
     processes: PositiveInt = 1
     """Processes per stage on the CPU."""
     gpus: PositiveInt | None = None
     """GPUs, one process each; default: one if there is any, else the CPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: GPUs if there are any, else the CPU."""
     max_new_tokens: PositiveInt | None = None
     """Longest completion anywhere; default: the tasks' own `max_answer_tokens`."""
     log_completions: bool = True

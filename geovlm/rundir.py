@@ -58,7 +58,8 @@ class RunDir:
         """Whether anything would be lost with the folder: a log, a checkpoint, a model, a score."""
         kept = ("*/log.jsonl", "*/checkpoints/*/complete", "*/model", "*/done.json")
         found = any(any((self.path / "stages").glob(pattern)) for pattern in kept)
-        return found or self.metrics.is_file()
+        answered = any((self.path / "eval").glob("*/answers/*.jsonl"))
+        return found or answered or self.metrics.is_file()
 
     def stage(self, index: int) -> Path:
         """Return the folder of a stage by its position; `stages/eval` for -1."""
@@ -74,6 +75,10 @@ class RunDir:
     def eval_file(self, task: str, stage: str) -> Path:
         """Return the file of one task's scored answers after a stage (`base`, `sft`, `grpo`)."""
         return self.path / "eval" / stage / f"{task.replace('/', '__')}.jsonl"
+
+    def answers(self, stage: str) -> Path:
+        """Return where answers are kept while a stage is being evaluated; gone afterwards."""
+        return self.path / "eval" / stage / "answers"
 
     def read_resolved(self) -> dict[str, Any]:
         """Return `resolved.json`.
@@ -98,13 +103,33 @@ class RunDir:
         """Whether the task was already scored after the stage."""
         return stage in self.read_metrics()["tasks"].get(task, {}).get("stages", {})
 
+    def latest_stage(self, task: str) -> str | None:
+        """Return the stage after which the task was scored last, or `None`."""
+        stages = self.read_metrics()["tasks"].get(task, {}).get("stages", {})
+        return next(reversed(stages), None)
+
     def write_metrics(
-        self, task: str, stage: str, *, primary: str, entry: Mapping[str, Any]
+        self,
+        task: str,
+        stage: str,
+        *,
+        primary: str,
+        entry: Mapping[str, Any],
+        beside: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add one task's scores after one stage; what was there for the pair is replaced."""
+        """Add one task's scores after one stage; what was there for the pair is replaced.
+
+        Args:
+            task: its name.
+            stage: `base`, `sft`, `grpo`, …
+            primary: the task's primary metric.
+            entry: the scores.
+            beside: what stands next to `stages`, `blind` and `probes`; likewise replaced.
+        """
         metrics = self.read_metrics()
         own = metrics["tasks"].setdefault(task, {"primary": primary, "stages": {}})
         own["stages"][stage] = dict(entry)
+        own.update(beside or {})
         self.write_json(self.metrics, metrics)
 
     def add_seconds(self, stage: str, seconds: float) -> None:

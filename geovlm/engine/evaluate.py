@@ -1,90 +1,115 @@
-"""Evaluation inside the process that holds the model: greedy answers, metrics, sampled reward."""
+"""Evaluation inside the process that holds the model: answers, then scores, then `metrics.json`.
+
+What is asked beside the tasks themselves, to judge the scores by, is in `controls`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from accelerate.utils import gather_object
 
-from geovlm import bootstrap
 from geovlm.api import Prediction, TaskSpec
-from geovlm.engine import data, generate, rewards
+from geovlm.engine import answering, controls, data, generate, rewards, scores
+from geovlm.engine.answering import Ask
 from geovlm.engine.model import Loaded
 from geovlm.engine.stage import Stage
-from geovlm.registry import Registry, resolve
 
 
 def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
     """Score the model on every task of the run and write it down under the stage's name.
 
     Writes `eval/<name>/<task>.jsonl` and the entry of `metrics.json`. Every rank answers its share
-    of the rows. Tasks that are already there (a resumed run) are left as they are.
+    of the rows. Tasks that are already there (a resumed run) are left as they are; answers that
+    are already there are not asked again.
 
     Args:
         stage: the running stage.
         loaded: model, processor and profile.
-        name: `base`, `sft` or `grpo`.
+        name: `base`, `sft` or `grpo`, or with a number: `sft-2`.
     """
     tasks = [stage.registry.task(task) for task in stage.task_names]
     missing = [task for task in tasks if not stage.run.has_metrics(task.name, name)]
+    folder = stage.run.answers(name)
     if not missing:
+        if stage.is_main:
+            shutil.rmtree(folder, ignore_errors=True)
         return
     settings = stage.config.eval
-    rows = [
-        row
-        for task in missing
-        for row in stage.rows(
+    rows = {
+        task.name: stage.rows(
             task, split=stage.eval_split(task), profile=loaded.profile, limit=settings.limit
         )
-    ]
-    mine = rows[stage.rank :: stage.world_size]
-    bar = stage.bar(f"evaluating {name}", total=2 * len(mine))
-    texts: list[list[str]] = []
-    for temperature in (0.0, settings.temperature):
-        texts.append(
-            generate.complete(
-                loaded.model,
-                loaded.processor,
-                mine,
-                cache=stage.cache,
-                max_new_tokens=stage.max_new_tokens(missing),
-                batch_size=settings.batch_size,
-                temperature=temperature,
-                seed=stage.config.seed + stage.rank,
-                advance=bar.advance if bar is not None else lambda n: None,
-            )
-        )
-    if bar is not None:
-        bar.close()
-    answered = [
-        (row.key, greedy, sampled) for row, greedy, sampled in zip(mine, *texts, strict=True)
-    ]
-    by_key = {key: (greedy, sampled) for key, greedy, sampled in gather_object(answered)}
+        for task in tasks
+    }
+    everything = [row for many in rows.values() for row in many]
+    asks = [Ask(name="model", rows=everything, temperatures=(0.0, settings.temperature))]
+    last = is_last(stage, name=name)
+    asks += controls.asks(rows, settings=settings, last=last, seed=stage.config.seed)
+    answered = _answer(stage, loaded, asks, folder=folder, title=f"evaluating {name}")
     if not stage.is_main:
         return
     for task in missing:
-        own = [row for row in rows if row.task == task.name]
         _write_task(
             stage,
             task,
-            rows=own,
-            greedy=[by_key[row.key][0] for row in own],
-            sampled=[by_key[row.key][1] for row in own],
+            rows=rows[task.name],
+            answered=answered,
             loaded=loaded,
             name=name,
+            max_new_tokens=stage.max_new_tokens(tasks),
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_last(stage: Stage, *, name: str) -> bool:
+    """Whether no later stage of the run is evaluated."""
+    if stage.index == -1:
+        return True
+    later = stage.config.stages[stage.index + 1 :]
+    return name != "base" and all(each.kind == "probe" for each in later)
+
+
+def _answer(
+    stage: Stage, loaded: Loaded, asks: Sequence[Ask], *, folder: Path, title: str
+) -> dict[str, answering.Texts]:
+    """Return ask -> row key -> texts; on the main process those of all ranks."""
+    tasks = [stage.registry.task(task) for task in stage.task_names]
+
+    def respond(rows: Sequence[data.Row], temperature: float, seed: int) -> list[str]:
+        return generate.complete(
+            loaded.model,
+            loaded.processor,
+            rows,
+            cache=stage.cache,
+            max_new_tokens=stage.max_new_tokens(tasks),
+            batch_size=len(rows),
+            temperature=temperature,
+            seed=seed,
         )
 
-
-def metrics(
-    task: TaskSpec, predictions: Sequence[Prediction], *, registry: Registry
-) -> dict[str, float]:
-    """Return every number of every metric of the task."""
-    values: dict[str, float] = {}
-    for metric in task.metrics:
-        values.update(resolve(registry.metric(metric).compute)(predictions))
-    return values
+    total = sum(len(ask.rows) * len(ask.temperatures) for ask in asks)
+    bar = stage.bar(title, total=-(-total // stage.world_size))
+    found: dict[str, answering.Texts] = {}
+    for ask in asks:
+        mine = answering.answer(
+            ask,
+            respond,
+            folder=folder,
+            batch_size=stage.config.eval.batch_size,
+            seed=stage.config.seed,
+            rank=stage.rank,
+            world_size=stage.world_size,
+            advance=bar.advance if bar is not None else lambda n: None,
+        )
+        found[ask.name] = dict(gather_object(list(mine.items())))
+    if bar is not None:
+        bar.close()
+    return found
 
 
 def _write_task(
@@ -92,13 +117,14 @@ def _write_task(
     task: TaskSpec,
     *,
     rows: list[data.Row],
-    greedy: list[str],
-    sampled: list[str],
+    answered: Mapping[str, answering.Texts],
     loaded: Loaded,
     name: str,
+    max_new_tokens: int,
 ) -> None:
-    """Score one task and write its file and its entry."""
+    """Score one task and write its files and its entry."""
     config = stage.config
+    greedy, sampled = ([answered["model"][row.key][i] for row in rows] for i in (0, 1))
     cols = rewards.columns([task], registry=stage.registry, active=config.rewards)
     contexts = [
         data.reward_context(row, profile=loaded.profile, options=config.reward_options)
@@ -106,54 +132,88 @@ def _write_task(
     ]
     greedy_totals = rewards.totals(cols, greedy, contexts)
     sampled_totals = rewards.totals(cols, sampled, contexts)
-    predictions = [
-        data.prediction(row, text, profile=loaded.profile)
-        for row, text in zip(rows, greedy, strict=True)
-    ]
-    values = metrics(task, predictions, registry=stage.registry)
-
-    def compute(chosen: Sequence[Prediction]) -> dict[str, float]:
-        return metrics(task, chosen, registry=stage.registry)
-
-    ci95 = bootstrap.interval(
-        compute, predictions, resamples=config.eval.resamples, seed=config.seed
+    judge = scores.Judge(
+        task=task,
+        profile=loaded.profile,
+        registry=stage.registry,
+        resamples=config.eval.resamples,
+        seed=config.seed,
     )
-    lines = []
-    for i, row in enumerate(rows):
-        record: dict[str, Any] = {
-            "task": row.task,
-            "sample_id": row.sample_id,
-            "images": [json.loads(reference) for reference in row.images],
-            "question": row.question,
+    predictions = judge.predictions(rows, greedy)
+    records = [
+        {
+            **_described(row),
             "completion": greedy[i],
-            "answer": row.answer,
-            "reasoning": row.reasoning,
-            "target": dict(row.target),
-            "image_sizes": row.image_sizes,
-            "input_sizes": row.input_sizes,
             "profile": loaded.profile.name,
-            "meta": dict(row.meta),
             "rewards": greedy_totals[i][1],
             "sampled": {"completion": sampled[i], "rewards": sampled_totals[i][1]},
         }
-        lines.append(json.dumps(record))
-    stage.run.write_eval(task.name, name, lines)
-    stage.run.write_metrics(
-        task.name,
-        name,
-        primary=task.primary_metric,
-        entry={
-            "n": len(rows),
-            "split": stage.eval_split(task),
-            "seed": config.seed,
-            "task_version": task.version,
-            "metrics": values,
-            "ci95": {key: list(bounds) for key, bounds in ci95.items()},
-            "sampled_reward": sum(total for total, _ in sampled_totals) / len(rows),
-            "greedy_reward": sum(total for total, _ in greedy_totals) / len(rows),
-            "sampled_rewards": _means([parts for _, parts in sampled_totals]),
+        for i, row in enumerate(rows)
+    ]
+    stage.run.write_eval(task.name, name, [json.dumps(record) for record in records])
+    template = str(loaded.processor.chat_template)  # type: ignore[attr-defined]  # a mixin's field
+    entry: dict[str, Any] = {
+        "n": len(rows),
+        "split": stage.eval_split(task),
+        "seed": config.seed,
+        "task_version": task.version,
+        "protocol": task.protocol,
+        "prompt_sha256": scores.prompt_hash(rows, template=template),
+        "pixels": {
+            "min": max(loaded.profile.min_pixels, task.min_pixels),
+            "max": loaded.profile.max_pixels,
         },
-    )
+        "decoding": {
+            "metrics": "greedy",
+            "reward_temperature": config.eval.temperature,
+            "max_new_tokens": max_new_tokens,
+        },
+        "interval": {
+            "level": 0.95,
+            "method": "expanded percentile bootstrap of clusters",
+            "resamples": config.eval.resamples,
+            "clusters": scores.clusters(rows).described(),
+        },
+        "metrics": judge.metrics(predictions),
+        "ci95": judge.intervals(rows, predictions),
+        "sampled_reward": sum(total for total, _ in sampled_totals) / len(rows),
+        "greedy_reward": sum(total for total, _ in greedy_totals) / len(rows),
+        "sampled_rewards": _means([parts for _, parts in sampled_totals]),
+    }
+    before = stage.run.latest_stage(task.name)
+    if before is not None:
+        earlier = _earlier(stage, judge, rows, name=before)
+        entry["change"] = {
+            "against": before,
+            "metrics": judge.changes(rows, earlier, predictions),
+        }
+    found = controls.score(stage, judge, rows, answered, name=name)
+    stage.run.write_metrics(task.name, name, primary=task.primary_metric, entry=entry, beside=found)
+
+
+def _earlier(
+    stage: Stage, judge: scores.Judge, rows: Sequence[data.Row], *, name: str
+) -> list[Prediction]:
+    """Return what an earlier stage answered to the same rows."""
+    lines = stage.run.eval_file(judge.task.name, name).read_text(encoding="utf-8").splitlines()
+    said = {record["sample_id"]: record["completion"] for record in map(json.loads, lines)}
+    return judge.predictions(rows, [said[row.sample_id] for row in rows])
+
+
+def _described(row: data.Row) -> dict[str, Any]:
+    """Return what an answer's record says of its row."""
+    return {
+        "task": row.task,
+        "sample_id": row.sample_id,
+        "images": [json.loads(reference) for reference in row.images],
+        "question": row.question,
+        "answer": row.answer,
+        "reasoning": row.reasoning,
+        "target": dict(row.target),
+        "image_sizes": row.image_sizes,
+        "input_sizes": row.input_sizes,
+        "meta": dict(row.meta),
+    }
 
 
 def _means(parts: list[dict[str, float | None]]) -> dict[str, float]:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import OrderedDict
+from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image
 
 from geovlm import raster
 from geovlm.api import Size
 
 DEFAULT_BYTES = 512 * 1024 * 1024
+GREY = json.dumps({"view": "grey"})
+"""Reference of an image without content, of whatever size it is asked for."""
+
+
+def shifted(reference: str, *, share: tuple[float, float]) -> str:
+    """Return the reference of the same image moved right and down by shares of its sides.
+
+    Where nothing is left to see, its border pixels are repeated.
+    """
+    return json.dumps({"view": "shifted", "of": reference, "share": share})
 
 
 class ImageCache:
@@ -29,7 +42,11 @@ class ImageCache:
         """How many times a file was decoded."""
 
     def get(self, reference: str, size: Size) -> Image.Image:
-        """Return the RGB image of an encoded reference (see `geovlm.raster`), resized to `size`.
+        """Return the RGB image of an encoded reference, resized to `size`.
+
+        Args:
+            reference: as `geovlm.raster` encodes it, or `GREY`, or one of `shifted`.
+            size: width and height at which the model sees it.
 
         Raises:
             DataError: the file cannot be read; names it.
@@ -38,13 +55,33 @@ class ImageCache:
         if key in self._images:
             self._images.move_to_end(key)
             return self._images[key]
-        image = raster.open_image(raster.decode(json.loads(reference)))
-        self.opened += 1
-        if image.size != size:
-            image = image.resize(size, Image.Resampling.BICUBIC)
+        image = self._open(json.loads(reference), size)
         self._images[key] = image
         self._bytes += size[0] * size[1] * 3
         while self._bytes > self._max_bytes and len(self._images) > 1:
             (_, dropped), _ = self._images.popitem(last=False)
             self._bytes -= dropped[0] * dropped[1] * 3
         return image
+
+    def _open(self, encoded: object, size: Size) -> Image.Image:
+        match encoded:
+            case {"view": "grey"}:
+                return Image.new("RGB", size, (128, 128, 128))
+            case {"view": "shifted", "of": str(original), "share": [float(right), float(down)]}:
+                return _move(self.get(original, size), right * size[0], down * size[1])
+        image = raster.open_image(raster.decode(encoded))  # type: ignore[arg-type]  # it is JSON
+        self.opened += 1
+        return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _move(image: Image.Image, right_px: float, down_px: float) -> Image.Image:
+    """Return the image moved by fractions of pixels, bicubic, its border repeated."""
+    margin = math.ceil(max(abs(right_px), abs(down_px))) + 2
+    widths: Sequence[tuple[int, int]] = ((margin, margin), (margin, margin), (0, 0))
+    padded = Image.fromarray(np.pad(np.asarray(image), widths, mode="edge"))
+    return padded.transform(
+        image.size,
+        Image.Transform.AFFINE,
+        (1, 0, margin - right_px, 0, 1, margin - down_px),
+        resample=Image.Resampling.BICUBIC,
+    )

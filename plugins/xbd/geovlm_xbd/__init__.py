@@ -50,7 +50,9 @@ def geovlm_datasets() -> Iterable[DatasetSpec]:
     )
 
 
-def _closed(name: str, summary: str, *, prompt: str, metric: str = "accuracy") -> TaskSpec:
+def _closed(
+    name: str, summary: str, *, prompt: str, metric: str = "accuracy", unchanged: str = ""
+) -> TaskSpec:
     """A task whose answer is one of a few words."""
     return TaskSpec(
         name=f"xbd/{name}",
@@ -63,11 +65,12 @@ def _closed(name: str, summary: str, *, prompt: str, metric: str = "accuracy") -
         primary_metric="accuracy",
         protocol="earthdial/classify",
         max_answer_tokens=160,
+        unchanged=unchanged,
         tags=frozenset({"bitemporal", "classification"}),
     )
 
 
-def _boxes(name: str, summary: str, *, prompt: str) -> TaskSpec:
+def _boxes(name: str, summary: str, *, prompt: str, unchanged: str = "") -> TaskSpec:
     """A task whose answer is a list of boxes in the newer image."""
     return TaskSpec(
         name=f"xbd/{name}",
@@ -80,6 +83,7 @@ def _boxes(name: str, summary: str, *, prompt: str) -> TaskSpec:
         primary_metric="mean_iou",
         protocol="earthdial/xbd_detect",
         max_answer_tokens=1024,
+        unchanged=unchanged,
         tags=frozenset({"bitemporal", "detection"}),
     )
 
@@ -88,7 +92,10 @@ def _boxes(name: str, summary: str, *, prompt: str) -> TaskSpec:
 def geovlm_tasks() -> Iterable[TaskSpec]:
     """Seven questions over a pair."""
     yield _boxes(
-        "detect", "Boxes of all damaged buildings.", prompt="geovlm_xbd.tasks:detect_prompt"
+        "detect",
+        "Boxes of all damaged buildings.",
+        prompt="geovlm_xbd.tasks:detect_prompt",
+        unchanged="none",
     )
     yield _boxes(
         "refer",
@@ -96,14 +103,23 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
         prompt="geovlm_xbd.tasks:refer_prompt",
     )
     yield _closed(
-        "assess", "Damage level of a marked building.", prompt="geovlm_xbd.tasks:assess_prompt"
+        "assess",
+        "Damage level of a marked building.",
+        prompt="geovlm_xbd.tasks:assess_prompt",
+        unchanged=DAMAGES[0],
     )
     yield _closed("disaster", "Type of the disaster.", prompt="geovlm_xbd.tasks:disaster_prompt")
-    yield _closed("affected", "Is any building damaged?", prompt="geovlm_xbd.tasks:affected_prompt")
+    yield _closed(
+        "affected",
+        "Is any building damaged?",
+        prompt="geovlm_xbd.tasks:affected_prompt",
+        unchanged="no",
+    )
     yield _closed(
         "count",
         "How many buildings are damaged: none, one, two, many.",
         prompt="geovlm_xbd.tasks:count_prompt",
+        unchanged=COUNTS[0],
     )
     yield TaskSpec(
         name="xbd/caption",
