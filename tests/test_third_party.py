@@ -111,6 +111,12 @@ def test_the_stranger_is_listed_beside_the_others(installed: Environment) -> Non
     ]
 
 
+def test_it_keeps_every_rule_of_the_conformance_kit(installed: Environment) -> None:
+    done = installed.run("geovlm", "plugins", "check", "eurosat", "--json")
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)["ok"] is True
+
+
 def test_its_own_tests_pass(installed: Environment) -> None:
     done = installed.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=EXAMPLE)
     assert done.returncode == 0, done.stdout

@@ -48,6 +48,7 @@ def geovlm_rewards():
         name="eurosat/group",
         summary="1 for the right class, 0.5 for another one of its group, else 0.",
         score="geovlm_eurosat.scoring:group",
+        formula="1 if c = c*, else 0.5 [group(c) = group(c*)]; several classes: 0",
     )
 
 

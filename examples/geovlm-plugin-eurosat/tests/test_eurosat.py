@@ -10,8 +10,14 @@ from geovlm_eurosat import data, scoring
 
 from geovlm.api import LoadContext
 from geovlm.errors import DatasetNotFoundError
+from geovlm.testing import parametrize_with_checks
 
 TARGET = {"answer": "river", "labels": ["river"], "vocabulary": ["river", "sea lake", "forest"]}
+
+
+@parametrize_with_checks("eurosat")
+def test_conforms(check):
+    check()
 
 
 def test_real_tiles_are_read_in_their_own_folders(realdata):
