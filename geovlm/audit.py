@@ -13,6 +13,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from geovlm import answers
 from geovlm.api import Json, ModelProfile, RewardContext, RewardSpec, Sample, TaskSpec
@@ -77,6 +78,7 @@ def audit(
     train: Sequence[Sample],
     profile: ModelProfile = QWEN2_5_VL,
     options: Mapping[str, Json] = {},
+    task_options: Any = None,
     sets: Sequence[str] = (),
 ) -> Audit:
     """Return what blind policies earn on a task's samples.
@@ -88,6 +90,7 @@ def audit(
         train: the samples from which policies learn majority answers, typical captions and boxes.
         profile: the model family that is asked; its box frame is the one of questions and answers.
         options: the run's `[reward_options]`.
+        task_options: an instance of the task's `options` class; its defaults if `None`.
         sets: sets of rewards to audit; all of the task if empty.
 
     Raises:
@@ -99,11 +102,14 @@ def audit(
         raise DataError(
             f"the audit of task {task.name!r} has no {'training' if samples else 'held-out'} "
             "samples",
-            hint="it learns from the training split and judges another; choose one with --split",
+            hint="choose other splits with --split and --learn",
         )
-    shown = [put(task, sample, profile=profile) for sample in samples]
+    shown, taught = (
+        [put(task, sample, profile=profile, options=task_options) for sample in many]
+        for many in (samples, train)
+    )
     contexts = [reward_context(s, task=task, profile=profile, options=options) for s in shown]
-    lessons = learn([exchange(put(task, s, profile=profile), profile=profile) for s in train])
+    lessons = learn([exchange(each, profile=profile) for each in taught])
     exchanges = [exchange(each, profile=profile) for each in shown]
     texts = {
         _GOLD: [answers.frame(each.turn) for each in shown],

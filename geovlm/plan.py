@@ -84,7 +84,7 @@ def make(config: RunConfig, *, registry: Registry, output: Path) -> Plan:
         chosen.spec.name: (chosen.spec, chosen.spec.name in config.tasks)
         for chosen in registry.select(list(config.tasks))
     }
-    _check_data_names(config, registry=registry)
+    check_data_names(config, registry=registry)
     model = modelfacts.inspect(config, registry=registry)
     reader = Reader(config, registry, model, modelfacts.token_counter(model))
     plans: list[TaskPlan] = []
@@ -190,8 +190,12 @@ def _stage(
     )
 
 
-def _check_data_names(config: RunConfig, *, registry: Registry) -> None:
-    """Refuse `--data NAME=DIR` of a name that is neither a data set nor a prefix of one."""
+def check_data_names(config: RunConfig, *, registry: Registry) -> None:
+    """Refuse `--data NAME=DIR` of a name that is neither a data set nor a prefix of one.
+
+    Raises:
+        ConfigError: such a name; says which one may have been meant.
+    """
     known = {name for full in registry.datasets for name in (full, full.partition("/")[0])}
     for name in config.data:
         if name not in known:

@@ -73,7 +73,7 @@ class Reader:
             ConfigError: options that task or data set do not have.
         """
         spec = self.registry.dataset(task.dataset)
-        root, generated = self._root(spec)
+        root, generated = self.root(spec)
         own = lookup(self.config.tasks, task.name)
         options = parse_options(
             task.options,
@@ -86,7 +86,7 @@ class Reader:
         samples: dict[Split, list[Sample]] = {}
         skipped: dict[str, int] = {}
         for split in dict.fromkeys(splits):
-            loaded = self._load(spec, root=root, split=split)
+            loaded = self.load(spec, root=root, split=split)
             for reason, number in loaded.skipped.items():
                 skipped[reason] = skipped.get(reason, 0) + number
             samples[split] = loading.task_samples(task, loaded.records)
@@ -98,8 +98,8 @@ class Reader:
                     else f"see 'geovlm data check {spec.name} --data {root}'",
                 )
         first = samples[splits[0]]
-        checked = _spread(first, IMAGES_CHECKED)
-        for chosen in (checked, _spread(samples[eval_split], IMAGES_CHECKED)):
+        checked = spread(first, IMAGES_CHECKED)
+        for chosen in (checked, spread(samples[eval_split], IMAGES_CHECKED)):
             raster.open_image(chosen[0].images[0])
             for sample in chosen:
                 for image in sample.images:
@@ -119,7 +119,7 @@ class Reader:
             prompt_sha256=digest,
         )
 
-    def _root(self, spec: DatasetSpec) -> tuple[Path, bool]:
+    def root(self, spec: DatasetSpec) -> tuple[Path, bool]:
         """Return the folder of a data set, and whether it was generated."""
         own = lookup(self.config.data, spec.name)
         override = own.root if own is not None else None
@@ -137,7 +137,13 @@ class Reader:
         root = loading.find_root(spec, data_root=self.config.data_root, override=override)
         return root.absolute(), False
 
-    def _load(self, spec: DatasetSpec, *, root: Path, split: Split) -> loading.Loaded:
+    def load(self, spec: DatasetSpec, *, root: Path, split: Split) -> loading.Loaded:
+        """Return the records of a split, read once with the configuration's options.
+
+        Raises:
+            DatasetNotFoundError: `root` does not hold the split.
+            ConfigError: options that the data set does not have.
+        """
         key = (spec.name, split)
         if key not in self._loaded:
             print(f"reading {spec.name} {split}: {root}", file=sys.stderr, flush=True)
@@ -242,7 +248,7 @@ def lookup(table: Mapping[str, Any], name: str) -> Any:
     return None
 
 
-def _spread(samples: Sequence[Sample], n: int) -> list[Sample]:
+def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
     """Return at most n samples, evenly over the list, the first one first."""
     step = max(1, len(samples) // n)
     return list(samples[::step][:n])

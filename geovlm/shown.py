@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from geovlm import boxes
 from geovlm.api import (
@@ -29,8 +30,14 @@ class Shown:
     input_sizes: tuple[Size, ...]
 
 
-def put(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Shown:
+def put(task: TaskSpec, sample: Sample, *, profile: ModelProfile, options: Any = None) -> Shown:
     """Return the sample with its turn, as the engine would put it to a model of this family.
+
+    Args:
+        task: the task.
+        sample: one of the task's samples.
+        profile: the model family.
+        options: an instance of the task's `options` class; its defaults if `None`.
 
     Raises:
         DataError: the size of an image cannot be read; names the file.
@@ -41,12 +48,9 @@ def put(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Shown:
     seen = tuple(
         boxes.input_size(size, profile=profile, min_pixels=task.min_pixels) for size in stored
     )
-    context = PromptContext(
-        profile=profile,
-        image_sizes=stored,
-        input_sizes=seen,
-        options=task.options() if task.options is not None else None,
-    )
+    if options is None and task.options is not None:
+        options = task.options()
+    context = PromptContext(profile=profile, image_sizes=stored, input_sizes=seen, options=options)
     turn = resolve(task.prompt)(sample, context)
     return Shown(sample=sample, turn=turn, image_sizes=stored, input_sizes=seen)
 

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "tasks": Entry("geovlm.cli.tasks:app", "List tasks, show one in full, draw its samples."),
     "data": Entry("geovlm.cli.data:app", "Write a miniature of a data set, or validate a copy."),
     "rewards": Entry("geovlm.cli.rewards:app", "List rewards, or try one on one completion."),
+    "audit": Entry("geovlm.cli.audit:audit", "What answers earn that never look at the image."),
     "plugins": Entry(
         "geovlm.cli.plugins:app",
         "List installed plugins, explain or check one, or begin a new one.",
