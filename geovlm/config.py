@@ -24,6 +24,7 @@ from pydantic import (
 
 from geovlm.answers import INSTRUCTION
 from geovlm.api import Split
+from geovlm.config_health import HealthConfig
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -221,6 +222,8 @@ class RunConfig(_Table):
     """Adapters; default: full fine-tuning."""
     stages: list[Stage] = []
     """What is trained, in order; a file's list replaces the preset's."""
+    health: HealthConfig = HealthConfig()
+    """What is watched while GRPO trains."""
     eval: EvalConfig = EvalConfig()
     """How the model is scored."""
     processes: PositiveInt = 1

@@ -243,6 +243,7 @@ def _table_at(loc: Sequence[int | str]) -> type[BaseModel] | None:
         "data": config.DataConfig,
         "sample": config.SampleConfig,
         "eval": config.EvalConfig,
+        "health": config.HealthConfig,
         "lora": config.LoraConfig,
     }
     return config.RunConfig if len(loc) == 1 else tables.get(str(first))

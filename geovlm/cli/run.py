@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from geovlm.plan import Plan
     from geovlm.rundir import RunDir
 
-_MAY_CHANGE = {"processes", "gpus", "device", "output", "preset"}
+_MAY_CHANGE = {"processes", "gpus", "device", "output", "preset", "health"}
 """Fields that a resumed run may have other values of."""
 
 

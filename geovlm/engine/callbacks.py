@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from geovlm import health
+from geovlm.config import HealthConfig
+from geovlm.errors import RunFailedError
 
 COMPLETE = "complete"
 """Name of the file that is written into a checkpoint last."""
@@ -35,6 +41,18 @@ class JsonLines:
             if record["step"] <= after_step:
                 kept.append(line)
         self._path.write_text("".join(f"{line}\n" for line in kept))
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the records, without a torn last line; none if there is no file."""
+        if not self._path.exists():
+            return []
+        records = []
+        for line in self._path.read_text().splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return records
 
     def write(self, records: list[dict[str, Any]]) -> None:
         """Append; numbers that are not finite become null, as JSON has none."""
@@ -73,6 +91,87 @@ class LogCallback(TrainerCallback):
             self._lines.write([{"step": state.global_step, **logs}])
 
 
+class HealthCallback(TrainerCallback):
+    """Applies the rules of `geovlm.health` to GRPO's log: each speaks once, or ends the run.
+
+    Comes after the `LogCallback` that writes `log`. What was found is written to `findings`.
+    """
+
+    def __init__(
+        self,
+        settings: HealthConfig,
+        *,
+        rewards: health.RewardSets,
+        log: JsonLines,
+        findings: JsonLines,
+        checkpoints: Path,
+        start: str,
+    ) -> None:
+        """Watch a stage.
+
+        Args:
+            settings: `[health]`.
+            rewards: of the stage's tasks.
+            log: where the stage is logged.
+            findings: where broken rules are written.
+            checkpoints: the folder of the stage's checkpoints.
+            start: the weights that the stage began with.
+        """
+        self._settings = settings
+        self._rewards = rewards
+        self._log = log
+        self._findings = findings
+        self._checkpoints = checkpoints
+        self._start = start
+        self._records: list[dict[str, Any]] = []
+        self._said: set[str] = set()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Go on from the records of the checkpoint."""
+        if state.is_world_process_zero:
+            self._findings.cut(after_step=state.global_step)
+            self._said = {finding["rule"] for finding in self._findings.read()}
+            self._records = [record for record in self._log.read() if "reward" in record]
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Check every rule that has not spoken yet.
+
+        Raises:
+            RunFailedError: a rule is broken that is configured to stop the run.
+        """
+        if not state.is_world_process_zero or not logs or "reward" not in logs:
+            return
+        self._records.append(_finite({"step": state.global_step, **logs}))
+        found = health.check(
+            self._records, rewards=self._rewards, limits=self._settings.thresholds()
+        )
+        for finding in found:
+            stops = self._settings.actions()[finding.rule] == "stop"
+            if finding.rule not in self._said:
+                self._said.add(finding.rule)
+                self._findings.write([dataclasses.asdict(finding)])
+                if not stops:
+                    print(f"warning: health: {finding}", file=sys.stderr, flush=True)
+            if stops:
+                good = last_checkpoint(self._checkpoints, before_step=finding.since)
+                kept = f"the last good checkpoint is {good}"
+                if good is None:
+                    kept = f"no checkpoint is older than that, the stage began with {self._start}"
+                raise RunFailedError(
+                    f"health: {finding.rule} at step {finding.step}: {finding.figures}; {kept}",
+                    hint=f"{finding.advice}; health.{finding.rule}='warn' only warns",
+                )
+
+
 class CheckpointCallback(TrainerCallback):
     """Marks a checkpoint as complete, after everything else has been written."""
 
@@ -85,10 +184,14 @@ class CheckpointCallback(TrainerCallback):
             (folder / COMPLETE).write_text(f"{state.global_step}\n")
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint that was written to its end, or `None`."""
-    found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+def last_checkpoint(folder: Path, *, before_step: int | None = None) -> Path | None:
+    """Return the newest checkpoint (before a step) that was written to its end, or `None`."""
+    found = {
+        int(path.parent.name.rpartition("-")[2]): path.parent
+        for path in folder.glob(f"checkpoint-*/{COMPLETE}")
+    }
+    steps = [step for step in found if before_step is None or step < before_step]
+    return found[max(steps)] if steps else None
 
 
 class ProgressCallback(TrainerCallback):

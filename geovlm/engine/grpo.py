@@ -8,9 +8,11 @@ from typing import Any
 from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from geovlm import health
 from geovlm.engine import data, model, probe, rewards
 from geovlm.engine.callbacks import (
     CheckpointCallback,
+    HealthCallback,
     JsonLines,
     LogCallback,
     ProgressCallback,
@@ -30,13 +32,15 @@ def arguments(
 ) -> GRPOConfig:
     """Return the trainer's arguments: the engine's, under those of the configuration."""
     own = dict(stage.settings.trainer)
+    save_steps = own.get("save_steps", max(1, max_steps // 4))
     generation = {"suppress_tokens": suppress} if suppress else {}
     merged: dict[str, Any] = {
         **stage.trl_arguments(on_cpu=on_cpu),
         "max_steps": max_steps,
         "logging_steps": 1,
-        "save_steps": max(1, max_steps // 4),
-        "save_total_limit": 2,
+        "save_steps": save_steps,
+        # one from before the window in which a health rule is broken has to be left
+        "save_total_limit": 2 + int(health.WINDOW // save_steps if save_steps >= 1 else 0),
         "shuffle_dataset": False,  # the rows are in the order of the curriculum
         "max_completion_length": stage.max_new_tokens(stage.tasks),
         "reward_weights": reward_weights,
@@ -64,6 +68,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     rows = _curriculum(stage, profile=loaded.profile, on_cpu=on_cpu)
     cols = rewards.columns(stage.tasks, registry=stage.registry, active=stage.config.rewards)
     completions = JsonLines(stage.folder / "completions.jsonl")
+    log = JsonLines(stage.folder / "log.jsonl")
 
     def write(records: list[dict[str, Any]]) -> None:
         if stage.is_main and stage.config.log_completions:
@@ -89,7 +94,15 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         processing_class=loaded.processor,
         peft_config=model.lora(stage.config, loaded.profile),
         callbacks=[
-            LogCallback(JsonLines(stage.folder / "log.jsonl"), completions=completions),
+            LogCallback(log, completions=completions),
+            HealthCallback(
+                stage.config.health,
+                rewards={task.name: task.rewards for task in stage.tasks},
+                log=log,
+                findings=JsonLines(stage.folder / "health.jsonl"),
+                checkpoints=stage.folder / "checkpoints",
+                start=start,
+            ),
             CheckpointCallback(),
             ProgressCallback("grpo"),
             *stage.registry.callbacks(stage.info()),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from geovlm import health
 from geovlm.api import ModelProfile, RewardContext, RewardSpec, TaskSpec
 from geovlm.engine import data
 from geovlm.registry import Registry
@@ -124,12 +125,17 @@ def trl_functions(
     """Return the columns as TRL takes them: named functions of a batch.
 
     They read the raw decoded text of the completion tokens: a tokenizer may parse its own messages
-    and take the reasoning out of the content.
+    and take the reasoning out of the content. The first one also logs which share of completions
+    repeats itself.
     """
 
     def make(column: Column) -> Callable[..., list[float | None]]:
         def function(
-            completion_ids: list[list[int]], row: list[str], trainer_state: Any, **_: Any
+            completion_ids: list[list[int]],
+            row: list[str],
+            trainer_state: Any,
+            log_metric: Callable[[str, float], None] = lambda name, value: None,
+            **_: Any,
         ) -> list[float | None]:
             rows = [data.parse(text) for text in row]
             texts = tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
@@ -146,6 +152,8 @@ def trl_functions(
                 scored = score(column.reward, [texts[i] for i in mine], contexts)
                 for i, value in zip(mine, scored, strict=True):
                     values[i] = value
+            if column is cols[0]:
+                log_metric(health.REPETITION, sum(map(health.repeats, texts)) / len(texts))
             log.add(column, values, rows=rows, texts=texts, step=trainer_state.global_step)
             return values
 
