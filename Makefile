@@ -1,6 +1,8 @@
 # make demo: install, then the main job on the built-in model and generated data (under ten minutes on two cores)
 # make test: install, then every test of the core and of all plugins
-# make lint: ruff and mypy
+# make lint: ruff, mypy, and no undeclared break of the public surface
+# make docs: write the reference of the command line and of the configuration
+# make api: declare an addition to the public surface
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +10,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := $(foreach file,$(PLUGINS),-e $(dir $(file)))
 DEMO_OUT ?= runs/demo
 
-.PHONY: demo test test-fast lint format clean
+.PHONY: demo test test-fast lint docs api format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +34,15 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/public_api.py check
+
+docs: $(VENV)/.installed
+	mkdir -p docs
+	$(BIN)/python -m geovlm.cli.reference > docs/cli.md
+	$(BIN)/python -m geovlm.config_reference > docs/config.md
+
+api: $(VENV)/.installed
+	$(BIN)/python tools/public_api.py update
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,74 @@
+"""What is public, in one place: the names that a plugin may import.
+
+`tools/public_api.py` compares their signatures, and those of all commands, with the released ones.
+What is not named here may change in any version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from geovlm import api, hookspecs
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "geovlm": ("hookimpl",),
+    "geovlm.api": tuple(api.__all__),
+    "geovlm.hookspecs": tuple(name for name in vars(hookspecs) if name.startswith("geovlm_")),
+    "geovlm.answers": (
+        "INSTRUCTION",
+        "MAX_CHARS",
+        "answer_text",
+        "frame",
+        "has_answer",
+        "has_think",
+        "labels",
+        "normalise",
+        "number",
+        "think_text",
+        "words",
+    ),
+    "geovlm.boxes": (
+        "Box",
+        "HasSizes",
+        "corners",
+        "drop_angle",
+        "enclosing",
+        "from_frame",
+        "geochat_box",
+        "input_size",
+        "iou",
+        "match",
+        "overlap",
+        "parse",
+        "rotated_iou",
+        "strip",
+        "target_boxes",
+        "to_frame",
+        "write",
+    ),
+    "geovlm.errors": (
+        "ConfigError",
+        "DataError",
+        "DatasetNotFoundError",
+        "GeoVLMError",
+        "PluginUnavailableError",
+        "RewardError",
+        "RunFailedError",
+        "UnknownNameError",
+    ),
+    "geovlm.raster": ("image_size", "open_image"),
+    "geovlm.scenes": (
+        "COVERS",
+        "DAMAGES",
+        "DISASTERS",
+        "Item",
+        "KINDS",
+        "ROOFS",
+        "Scene",
+        "compose",
+        "cover_map",
+        "render",
+    ),
+    "geovlm.testing": ("parametrize_with_checks",),
+}
+"""Module -> its public names."""
