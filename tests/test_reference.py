@@ -1,0 +1,88 @@
+"""The references in docs/ are those of the code, and say something about everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from geovlm import config_reference
+from geovlm.cli import COMMANDS, reference
+from geovlm.config import RunConfig
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = reference.pages()
+TABLES = config_reference.tables(RunConfig.model_json_schema())
+PARAMETERS = [
+    pytest.param(each, id=f"{page.name} {each.usage}") for page in PAGES for each in page.parameters
+]
+KEYS = [
+    pytest.param(field, id=f"{table.heading} {key}")
+    for table in TABLES
+    for key, field in table.model["properties"].items()
+    if "const" not in field
+]
+
+
+def test_the_reference_of_the_command_line_is_up_to_date() -> None:
+    written = (DOCS / "cli.md").read_text(encoding="utf-8")
+    assert written == reference.markdown(), "docs/cli.md is stale: make docs"
+
+
+def test_the_reference_of_the_configuration_is_up_to_date() -> None:
+    written = (DOCS / "config.md").read_text(encoding="utf-8")
+    assert written == config_reference.markdown(), "docs/config.md is stale: make docs"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_page(command: str) -> None:
+    assert f"## geovlm {command}\n" in reference.markdown()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_says_what_it_does(page: reference.Page) -> None:
+    assert page.help
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS)
+def test_every_parameter_says_what_it_does(parameter: reference.Parameter) -> None:
+    assert parameter.help
+
+
+def test_a_default_and_a_requirement_are_shown() -> None:
+    text = reference.markdown()
+    assert "- `-n <int range>` (default `16`): Records per split.\n" in text
+    assert "- `--out <path>` (required): Folder to write; must be new or empty.\n" in text
+
+
+@pytest.mark.parametrize("field", KEYS)
+def test_every_key_of_the_configuration_is_described(field: dict[str, object]) -> None:
+    assert field.get("description")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '- `model` (text, default `"nano"`): `nano`, a folder with `config.json`, or a name on the '
+        "Hugging Face hub.",
+        "- `generations` (whole number at least 2, default `4`): Answers per prompt.",
+        "- `dropout` (number from 0 to 1, default `0.05`): Share of the adapters' inputs that is "
+        "dropped in training.",
+        '- `eval_split` (`"train"` or `"val"` or `"test"`): Split on which this task is evaluated; '
+        "default: `eval.split`.",
+    ],
+    ids=["text", "least", "range", "choice"],
+)
+def test_a_key_is_shown_with_type_bounds_and_default(line: str) -> None:
+    assert line in config_reference.markdown().splitlines()
+
+
+def test_every_table_of_the_configuration_has_a_section() -> None:
+    definitions = RunConfig.model_json_schema()["$defs"].values()
+    models = [each["title"] for each in definitions if "properties" in each]
+    assert sorted(table.model["title"] for table in TABLES[1:]) == sorted(models)
+
+
+def test_a_heading_says_where_a_table_stands() -> None:
+    headings = {table.heading for table in TABLES}
+    assert {"`[tasks.NAME]`", "`[lora]`", "`[[stages]]` of kind grpo"} <= headings
