@@ -50,8 +50,7 @@ def sample_loads(subject: Subject) -> Iterator[Finding]:
     for task in subject.tasks:
         if not subject.asked[task.name]:
             yield fault(
-                f"task {task.name!r} makes no sample of {len(subject.records[task.dataset])} "
-                f"splits of generated data of {task.dataset!r}",
+                f"task {task.name!r} makes no sample of the generated data of {task.dataset!r}",
                 file=source(resolve(task.samples or subject.registry.dataset(task.dataset).load)),
             )
 
@@ -97,16 +96,18 @@ def folders_recognised(subject: Subject) -> Iterator[Finding]:
 
 def unique_ids(subject: Subject) -> Iterator[Finding]:
     """No id occurs twice, over all splits, among the records and among a task's samples."""
+    faulty = set()
     for spec in subject.datasets:
         twice = _twice([r for many in subject.records[spec.name].values() for r in many])
         if twice:
+            faulty.add(spec.name)
             yield fault(
                 f"data set {spec.name!r} gives the id {twice[0]!r} to more than one record",
                 file=source(resolve(spec.load)),
             )
     for task in subject.tasks:
         twice = _twice([s for many in subject.samples[task.name].values() for s in many])
-        if twice and task.samples is not None:
+        if twice and task.samples is not None and task.dataset not in faulty:
             yield fault(
                 f"task {task.name!r} gives the id {twice[0]!r} to more than one sample",
                 file=source(resolve(task.samples)),

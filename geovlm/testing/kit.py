@@ -76,9 +76,9 @@ _IMAGES = Rule(find=data.images_open, needs=(_SAMPLE,))
 _BOXES = Rule(find=data.boxes_inside, needs=(_IMAGES,))
 _PROMPTS = Rule(find=prompts.prompts_clean, needs=(_BOXES,))
 _REASONING = Rule(find=prompts.reasoning_present, needs=(_PROMPTS,))
-_HOSTILE = Rule(find=rewards.hostile_never_raises, needs=(_REASONING,))
-_PURE = Rule(find=rewards.rewards_pure, needs=(_HOSTILE,))
-_GOLD = Rule(find=rewards.gold_scores_maximum, needs=(_PURE,))
+_PURE = Rule(find=rewards.rewards_pure, needs=(_REASONING,))  # first: targets are still untouched
+_HOSTILE = Rule(find=rewards.hostile_never_raises, needs=(_PURE,))
+_GOLD = Rule(find=rewards.gold_scores_maximum, needs=(_HOSTILE,))
 _WRONG = Rule(find=rewards.wrong_scores_less, needs=(_GOLD,))
 
 RULES: tuple[Rule, ...] = (
@@ -99,8 +99,8 @@ RULES: tuple[Rule, ...] = (
     Rule(find=data.targets_survive_json, needs=(_SAMPLE,)),
     _PROMPTS,
     _REASONING,
-    _HOSTILE,
     _PURE,
+    _HOSTILE,
     Rule(find=rewards.rewards_picklable, needs=(_REFERENCES,)),
     _GOLD,
     _WRONG,

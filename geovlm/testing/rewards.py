@@ -81,10 +81,11 @@ def wrong_scores_less(subject: Subject) -> Iterator[Finding]:
 def hostile_never_raises(subject: Subject) -> Iterator[Finding]:
     """No completion makes a reward or metric raise or leave its range, however broken it is."""
     for task, reward in _pairs(subject):
-        for each in _few(subject.cases[task.name]):
-            if reward.batched:
-                score(reward, HOSTILE, [each] * len(HOSTILE))
-                continue
+        few = _few(subject.cases[task.name])
+        if reward.batched:
+            score(reward, HOSTILE, few[:1] * len(HOSTILE))
+            continue
+        for each in few:
             for text in HOSTILE:
                 try:
                     score(reward, [text], [each])
