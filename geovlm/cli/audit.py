@@ -62,6 +62,7 @@ def audit(
     from geovlm.cli.run import split_data, split_names
     from geovlm.plan import check_data_names
     from geovlm.plan_data import Reader, lookup, parse_options
+    from geovlm.rewards import validate_options
 
     if rewards is not None and rewards not in SETS:
         raise ConfigError(f"--rewards {rewards!r} is no set of rewards", hint="paper or robust")
@@ -74,6 +75,7 @@ def audit(
         "rewards": rewards,
     }
     config = config_load.load(None, overrides=[_RECORDS, *(set_ or [])], **given)
+    validate_options(config.reward_options)
     loaded = registry.load()
     chosen = loaded.select(tasks)
     check_data_names(config, registry=loaded)
