@@ -1,76 +1,83 @@
-"""The documents say what the code does: hooks, TOML blocks, commands."""
+"""The documents say what the code does: hooks and TOML blocks; commands are in another file."""
 
 from __future__ import annotations
 
 import inspect
-import os
 import re
-import shlex
-import subprocess
-import sys
 import tomllib
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from geovlm import hookspecs
-from geovlm.cli import COMMANDS
+from geovlm import config_load, hookspecs, registry
+from geovlm.plan_data import parse_options
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "plugins").glob("*/README.md")),
+    *sorted(ROOT.glob("plugins/*/README.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("examples/*/README.md")),
 ]
 HOOKS = [
-    f"### {name}({', '.join(inspect.signature(hook).parameters)})"
+    (name, f"### {name}({', '.join(inspect.signature(hook).parameters)})")
     for name, hook in inspect.getmembers(hookspecs, inspect.isfunction)
     if name.startswith("geovlm_")
 ]
-TOML = [
-    pytest.param(block, id=f"{path.parent.name}/{path.name}-{number}")
+BLOCKS = [
+    block
     for path in DOCUMENTS
-    for number, block in enumerate(
-        re.findall(r"^```toml\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
-    )
+    for block in re.findall(r"^```toml\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
+    if "[project]" not in block  # the metadata of a package, not of a run
 ]
-SHOWN = re.findall(r"^\$ (geovlm .*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+FILES = [path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("examples/*.toml"))]
 
 
-@cache
-def _help(*command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "geovlm.cli", *command, "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"COLUMNS": "200"},
-    )
-    return done.stdout
+def unknown_options(text: str) -> list[str]:
+    """What is wrong with the options of the data sets and tasks in a configuration.
+
+    Raises:
+        ConfigError: an option that its data set or task does not have.
+    """
+    config, problems = config_load.validate(tomllib.loads(text))
+    assert config is not None, problems
+    loaded = registry.load()
+    unknown = []
+    for known, given in ((loaded.datasets, config.data), (loaded.tasks, config.tasks)):
+        for name, own in given.items():
+            specs = [spec for spec in known.values() if f"{spec.name}/".startswith(f"{name}/")]
+            unknown += [] if specs else [name]
+            for spec in specs:
+                parse_options(spec.options, own, path=name, exact=spec.name == name)
+    return unknown
 
 
-def _command(words: list[str]) -> tuple[str, ...]:
-    """`geovlm tasks show X` -> (tasks, show); `geovlm run F` -> (run,)."""
-    grouped = "COMMAND" in _help(words[1])
-    return tuple(words[1:3]) if grouped else (words[1],)
-
-
-@pytest.mark.parametrize("heading", HOOKS)
-def test_every_hook_has_a_heading_with_its_arguments(heading: str) -> None:
+@pytest.mark.parametrize(("hook", "heading"), HOOKS)
+def test_every_hook_has_a_heading_with_its_arguments(hook: str, heading: str) -> None:
     lines = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()
     assert heading in lines
 
 
-@pytest.mark.parametrize("block", TOML)
-def test_every_toml_block_parses(block: str) -> None:
-    assert tomllib.loads(block)
+@pytest.mark.parametrize(("hook", "heading"), HOOKS)
+def test_every_hook_has_a_test_named_after_it(hook: str, heading: str) -> None:
+    assert f"def test_{hook}_" in (ROOT / "tests" / "test_hooks.py").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("line", SHOWN)
-def test_every_command_of_the_readme_exists_with_its_options(line: str) -> None:
-    words = shlex.split(line, comments=True)
-    assert words[1] in COMMANDS
-    page = _help(*_command(words))
-    known = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", page))
-    assert {word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)} <= known
+def test_there_are_blocks_and_files() -> None:
+    assert len(BLOCKS) >= 3
+    assert len(FILES) >= 2
+
+
+@pytest.mark.parametrize("text", [*BLOCKS, *FILES])
+def test_every_toml_is_the_configuration_of_a_run(text: str) -> None:
+    assert config_load.validate(tomllib.loads(text))[1] == []
+
+
+@pytest.mark.parametrize("text", [*BLOCKS, *FILES])
+def test_every_toml_names_data_sets_tasks_and_options_that_there_are(text: str) -> None:
+    assert unknown_options(text) == []
+
+
+def test_an_unknown_data_set_is_found() -> None:
+    assert unknown_options('[data.xdb]\nroot = "/data"\n') == ["xdb"]
