@@ -174,6 +174,7 @@ class Check:
             AssertionError: it does not; one line per fault.
             unittest.SkipTest: a rule that it needs does not hold.
         """
+        __tracebackhide__ = True  # the sentence says it all
         outcome = self.kit.outcome(self.rule)
         if outcome.result == "skip":
             raise unittest.SkipTest(outcome.told())

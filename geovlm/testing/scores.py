@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from geovlm import answers
 from geovlm.api import Turn
-from geovlm.audit import TOTAL, audit
+from geovlm.audit import TOTAL, Audit, audit
 from geovlm.registry import resolve
 from geovlm.testing.findings import Finding, attempt, fault, remark, source
 from geovlm.testing.rewards import ROUNDING
@@ -56,12 +57,17 @@ def blindness_earns_little(subject: Subject) -> Iterator[Finding]:
         splits = subject.samples[task.name]
         train = splits.get("train") or next(iter(splits.values()))
         held_out = [sample for split, many in splits.items() if split != "train" for sample in many]
-        done = audit(
-            task,
-            registry=subject.registry,
-            samples=held_out or train,
-            train=train,
-            sets=("robust",),
+        done: Audit = attempt(
+            partial(
+                audit,
+                task,
+                registry=subject.registry,
+                samples=held_out or train,
+                train=train,
+                sets=("robust",),
+            ),
+            doing=f"the audit of task {task.name!r}",
+            blame=resolve(task.prompt),
         )
         found = done.rewards["robust"][TOTAL]
         allowed = "half of it"
