@@ -39,6 +39,7 @@ def write(run: Path) -> Path:
         lstrip_blocks=True,
     )
     metrics = directory.read_metrics()
+    against = directory.path / "against.json"
     page = loader.get_template("report.html.j2").render(
         title=", ".join(resolved["task_names"]),
         config=resolved["config"],
@@ -48,6 +49,11 @@ def write(run: Path) -> Path:
         environment=read_json(environment) if environment.is_file() else {},
         stages=results.stage_names(metrics),
         rows=results.table(metrics),
+        baselines=results.baselines(metrics),
+        pairs=results.pair_probes(metrics),
+        provenance=results.provenance(metrics),
+        health=_health(directory, resolved),
+        against=read_json(against)["rows"] if against.is_file() else [],
         seconds=metrics["seconds"],
         figures=_figures(directory, resolved),
         probes=_probes(directory, resolved),
@@ -134,6 +140,16 @@ def _probes(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, An
         if stage["kind"] == "probe" and path.is_file():
             found.append(read_json(path))
     return found
+
+
+def _health(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the broken health rules of every GRPO stage, with the stage's folder."""
+    return [
+        {"stage": directory.stage(index).name, **finding}
+        for index, stage in enumerate(resolved["config"]["stages"])
+        if stage["kind"] == "grpo"
+        for finding in _read_lines(directory.stage(index) / "health.jsonl")
+    ]
 
 
 def _cards(

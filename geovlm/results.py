@@ -1,4 +1,4 @@
-"""The scores of a run as a table: every task and the mean of every plugin, stage by stage."""
+"""The scores of a run as tables: tasks and plugin means, how they came about, blind baselines."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def stage_names(metrics: Mapping[str, Any]) -> list[str]:
 def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of the result table: every task, then the means of plugins with several.
 
-    Each row has `name`, `primary`, `n`, `split`, `mean` (whether it is one) and `cells`: stage ->
-    `value`, `low`, `high`, `reward`.
+    Each row has `name`, `primary`, `n`, `split`, `mean` (whether it is one), `blind` (the best
+    baseline, as in `baselines`, or `None`) and `cells`: stage -> `value`, `low`, `high`, `reward`,
+    `change` (against the stage before: `against`, `difference`, `ci95`, `p`; or `None`).
     """
     rows: list[dict[str, Any]] = []
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -30,6 +31,7 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "low": low,
                 "high": high,
                 "reward": entry["sampled_reward"],
+                "change": _change(entry, task["primary"]),
             }
         first: Mapping[str, Any] = next(iter(task["stages"].values()), {})
         row = {
@@ -38,6 +40,11 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             "n": first.get("n", 0),
             "split": first.get("split", ""),
             "mean": False,
+            "blind": max(
+                (each for each in _baselines(name, task) if each["value"] is not None),
+                key=lambda each: each["value"],
+                default=None,
+            ),
             "cells": cells,
         }
         rows.append(row)
@@ -46,6 +53,64 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         if len(many) > 1:
             rows.append(_mean_row(plugin, many, stages=stage_names(metrics)))
     return rows
+
+
+def baselines(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what blind baselines score on the primary metric, task by task.
+
+    Each has `task`, `name`, `primary`, `stage`, `n`, `value`, `model` (the stage's model on the
+    same samples), `gain` (`difference`, `ci95`, `p`, or `None`), `beaten` (whether the interval of
+    the gain is above 0), or in their place `unavailable`, the reason, and `value` of `None`.
+    """
+    return [each for name, task in metrics["tasks"].items() for each in _baselines(name, task)]
+
+
+def pair_probes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what probes of image pairs found: `task`, `primary` and the entry, task by task."""
+    return [
+        {"task": name, "primary": task["primary"], **task["probes"]}
+        for name, task in metrics["tasks"].items()
+        if "probes" in task
+    ]
+
+
+def provenance(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what belongs to every reported score: `task`, `stage` and the entry of the two."""
+    return [
+        {"task": name, "stage": stage, "entry": entry}
+        for name, task in metrics["tasks"].items()
+        for stage, entry in task["stages"].items()
+    ]
+
+
+def _baselines(name: str, task: Mapping[str, Any]) -> list[dict[str, Any]]:
+    primary, found = task["primary"], []
+    for baseline, entry in task.get("blind", {}).items():
+        made = {"task": name, "name": baseline.replace("_", " "), "primary": primary}
+        if "unavailable" in entry:
+            found.append({**made, "unavailable": entry["unavailable"], "value": None})
+            continue
+        gain = entry["gain"].get(primary)
+        found.append(
+            {
+                **made,
+                "stage": entry["stage"],
+                "n": entry["n"],
+                "value": entry["metrics"][primary],
+                "model": entry["model"][primary],
+                "gain": gain,
+                "beaten": gain is not None and gain["ci95"][0] > 0,
+            }
+        )
+    return found
+
+
+def _change(entry: Mapping[str, Any], primary: str) -> dict[str, Any] | None:
+    """Return the change of the primary metric since the stage before, or `None`."""
+    change = entry.get("change")
+    if change is None or primary not in change["metrics"]:
+        return None
+    return {"against": change["against"], **change["metrics"][primary]}
 
 
 def _mean_row(
@@ -60,6 +125,7 @@ def _mean_row(
                 "low": None,
                 "high": None,
                 "reward": sum(cell["reward"] for cell in found) / len(found),
+                "change": None,
             }
     return {
         "name": f"{plugin}: mean of {len(rows)} tasks",
@@ -67,5 +133,6 @@ def _mean_row(
         "n": sum(row["n"] for row in rows),
         "split": "",
         "mean": True,
+        "blind": None,
         "cells": cells,
     }

@@ -170,7 +170,7 @@ def test_a_rule_set_to_stop_ends_the_run_and_names_the_last_good_checkpoint(
         (tmp_path / f"checkpoint-{step}" / COMPLETE).write_text(f"{step}\n")
     with pytest.raises(RunFailedError, match=r"last good checkpoint is .*checkpoint-15 ") as caught:
         train(tmp_path, records, kl_blowup="stop")
-    # at step 25 five of ten values are 7.5, the median is between 0 and 7.5; the window begins at 16
+    # at step 25 five of ten values are 7.5: the median is in the middle; the window begins at 16
     message = str(caught.value)
     assert "kl_blowup at step 25: median KL 3.75 nats per token" in message
     assert "lower the learning rate or raise beta" in message

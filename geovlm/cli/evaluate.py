@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from geovlm.cli import output, run
+from geovlm.cli.results import print_against
+from geovlm.errors import ConfigError, RunFailedError
+
+if TYPE_CHECKING:
+    from geovlm.config import RunConfig
+    from geovlm.rundir import RunDir
+
+
+class Against(StrEnum):
+    """What scores are put beside ours."""
+
+    paper = "paper"
 
 
 def evaluate(
@@ -37,12 +50,25 @@ def evaluate(
     processes: Annotated[int | None, typer.Option(help="Processes on the CPU.")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs, one process each.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the sampled reward.")] = None,
+    probes: Annotated[
+        bool,
+        typer.Option("--probes", help="Also ask about pairs swapped, unchanged and shifted."),
+    ] = False,
+    against: Annotated[
+        Against | None, typer.Option(help="Print the published scores beside ours.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished evaluation.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and the command line, and stop.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score a model on some tasks, without training."""
+    """Score a model on some tasks, without training.
+
+    Blind baselines (majority answer, text only, shuffled images) are scored on the same samples.
+    """
     from geovlm import config_load, launch, plan_text
     from geovlm.rundir import RunDir
 
@@ -58,11 +84,14 @@ def evaluate(
         "processes": processes,
         "gpus": gpus,
         "stages": [],
-        "eval": {"split": split, "limit": limit},
+        "eval": {"split": split, "limit": limit, "probes": probes, "control_limit": None},
     }
     config = config_load.load(None, overrides=set_ or [], **given)
     folder = out.absolute()
-    run.refuse_taken(folder)
+    if resume:
+        _refuse_another(RunDir(folder), config)
+    else:
+        run.refuse_taken(folder)
     plan = run.prepare(config, folder=folder)
     if dry_run:
         run.print_dry_run(plan, json=json)
@@ -71,6 +100,67 @@ def evaluate(
         output.say(line)
     directory = RunDir(folder)
     run.write(directory, plan)
-    seconds = launch.run_stage(directory, config=plan.config, index=-1, resume=False)
+    try:
+        seconds = launch.run_stage(directory, config=plan.config, index=-1, resume=resume)
+    except (KeyboardInterrupt, RunFailedError):
+        output.say("to go on: the same command with --resume")
+        raise
     directory.add_seconds("eval", seconds)
-    run.finish(directory, json=json)
+    if against is None:
+        run.finish(directory, json=json)
+        return
+    _finish_against(directory, json=json)
+
+
+def _refuse_another(directory: RunDir, config: RunConfig) -> None:
+    """Refuse to go on with an evaluation of other settings.
+
+    Raises:
+        ConfigError: the folder holds none, or one that was started otherwise.
+    """
+    if not directory.is_run:
+        raise ConfigError(
+            f"nothing to resume: {directory.path} holds no evaluation",
+            hint="leave out --resume to start one",
+        )
+    stored = directory.read_resolved()["config"]
+    differing = run.differences(stored, config.model_dump(mode="json"))
+    if differing:
+        raise ConfigError(
+            f"{directory.path} was started with other values of {', '.join(differing)}",
+            hint="resume with the same ones, or give another --output",
+        )
+
+
+def _finish_against(directory: RunDir, *, json: bool) -> None:
+    """Write the report and print our scores, and the published ones beside them."""
+    from geovlm import against
+    from geovlm.report import write as write_report
+
+    resolved = directory.read_resolved()
+    settings = resolved["config"]["eval"]
+
+    def score(task: str, stage: str, protocol: str) -> dict[str, Any] | None:
+        return against.by_protocol(
+            directory.eval_file(task, stage),
+            protocol=protocol,
+            resamples=settings["resamples"],
+            seed=resolved["config"]["seed"],
+        )
+
+    metrics = directory.read_metrics()
+    rows = against.rows(metrics, score, generated=bool(resolved["generated"]))
+    directory.write_json(directory.path / "against.json", {"rows": rows})
+    if json:
+        page = write_report(directory.path)
+        output.print_json(
+            {
+                **metrics,
+                "against": rows,
+                "output": str(directory.path),
+                "report": str(page),
+            }
+        )
+        return
+    run.finish(directory, json=False)
+    print_against(rows)

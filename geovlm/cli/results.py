@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from geovlm import results
@@ -10,20 +10,57 @@ from geovlm.cli import output
 
 
 def print_results(metrics: Mapping[str, Any]) -> None:
-    """Print one line per task and per plugin: primary metric with its interval, sampled reward."""
+    """Print one line per task and per plugin.
+
+    Per stage the primary metric with its interval, and its change since the stage before with the
+    p-value; the best blind baseline; per stage the sampled reward.
+    """
     stages = results.stage_names(metrics)
-    columns = ["task", "metric", "n", *stages, *(f"{name} reward" for name in stages)]
+    columns = ["task", "metric", "n", *stages]
+    table = results.table(metrics)
+    blind = any(row["blind"] is not None for row in table)
+    columns += [*(["blind"] if blind else []), *(f"{name} reward" for name in stages)]
     rows = []
-    for row in results.table(metrics):
+    for row in table:
         cells = [row["cells"].get(stage) for stage in stages]
         rewards = ["-" if cell is None else f"{cell['reward']:.3f}" for cell in cells]
-        rows.append([row["name"], row["primary"], row["n"], *map(_score, cells), *rewards])
+        scores = [*map(_score, cells), *([_blind(row["blind"])] if blind else [])]
+        rows.append([row["name"], row["primary"], row["n"], *scores, *rewards])
     output.table(columns, rows)
 
 
+def print_against(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print one line per published score with ours beside it, then why they may differ."""
+    if not rows:
+        print("no published scores of these tasks")
+        return
+    columns = ["task", "benchmark", "model", "metric", "published", "ours", "differs"]
+    reasons = list(dict.fromkeys(reason for row in rows for reason in row["differs"]))
+    lines = []
+    for row in rows:
+        ours = "-" if row["ours"] is None else f"{row['ours']:.3f} (n {row['n']})"
+        marks = ", ".join(str(reasons.index(reason) + 1) for reason in row["differs"])
+        named = [row["task"], row["benchmark"], row["model"], row["metric"]]
+        lines.append([*named, f"{row['published']:.3f}", ours, marks or "nothing found"])
+    output.table(columns, lines)
+    for number, reason in enumerate(reasons, start=1):
+        print(f"{number}: {reason}")
+
+
 def _score(cell: Mapping[str, Any] | None) -> str:
-    """Return `0.712 [0.65, 0.77]`, without the interval where there is none."""
+    """Return `0.712 [0.65, 0.77] +0.103 p=0.004`, as far as there are interval and change."""
     if cell is None:
         return "-"
     interval = "" if cell["low"] is None else f" [{cell['low']:.2f}, {cell['high']:.2f}]"
-    return f"{cell['value']:.3f}{interval}"
+    change = cell["change"]
+    moved = "" if change is None else f" {change['difference']:+.3f} p={change['p']:.3f}"
+    return f"{cell['value']:.3f}{interval}{moved}"
+
+
+def _blind(baseline: Mapping[str, Any] | None) -> str:
+    """Return `0.531 majority, not beaten`, the last words where the model is not surely better."""
+    if baseline is None:
+        return "-"
+    return (
+        f"{baseline['value']:.3f} {baseline['name']}{'' if baseline['beaten'] else ', not beaten'}"
+    )

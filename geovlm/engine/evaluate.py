@@ -13,6 +13,7 @@ from typing import Any
 
 from accelerate.utils import gather_object
 
+from geovlm import against
 from geovlm.api import Prediction, TaskSpec
 from geovlm.engine import answering, controls, data, generate, rewards, scores
 from geovlm.engine.answering import Ask
@@ -179,6 +180,12 @@ def _write_task(
         "sampled_reward": sum(total for total, _ in sampled_totals) / len(rows),
         "greedy_reward": sum(total for total, _ in greedy_totals) / len(rows),
         "sampled_rewards": _means([parts for _, parts in sampled_totals]),
+        "published": against.by_protocol(
+            stage.run.eval_file(task.name, name),
+            protocol=task.protocol,
+            resamples=config.eval.resamples,
+            seed=config.seed,
+        ),
     }
     before = stage.run.latest_stage(task.name)
     if before is not None:
