@@ -1,0 +1,147 @@
+"""Every `$ geovlm …` line of the documents is executed, each in a folder of its own.
+
+- `run` and `eval` with `--dry-run`, eight generated records and the CPU: they would train or answer
+  for minutes. Plan, data, options and model are resolved all the same.
+- Lines that need GPUs or the Hugging Face hub are held against the options of the command only;
+  `NEEDS` has the reasons.
+- All others as they stand. What a line finds on the disk of its reader (`/data/…`, `sample/…`,
+  `runs/first`) is made beforehand: generated data in the official layout, a run that has begun.
+
+Lines of CONTRIBUTING need the package of its lesson: tests/test_docs_lesson.py. Those of the README
+of a package in `examples/` need its wheel: tests/test_third_party.py.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from geovlm import cli, nano, registry
+from geovlm.cli.reference import pages
+from geovlm.registry import resolve
+from tests.test_report import begun
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("plugins/*/README.md")), *ROOT.glob("docs/*.md")]
+LONG = {"run", "eval"}
+SHORT_CUTS = ("--dry-run", "--set", "sample.records=8", "--set", "device=cpu")
+NEEDS = {"--gpus": "GPUs", "geovlm-r1": "a model from the Hugging Face hub"}
+"""Word of a line, or of the file it names -> what it needs that is not here."""
+OPTIONAL = {"options.tier3=true": ("train", "tier3")}
+"""Option -> what of the generated data stands in for a part that only real data have."""
+
+
+def shown(path: Path, prefix: str = r"\$ ") -> list[str]:
+    """The lines of a document that call geovlm, without their comments."""
+    text = path.read_text(encoding="utf-8")
+    return [
+        shlex.join(shlex.split(line, comments=True))
+        for line in re.findall(rf"^{prefix}geovlm (.*)$", text, re.M)
+    ]
+
+
+def needs(line: str, *, files: Path = ROOT) -> str:
+    """What a line needs that a test may not have, or nothing."""
+    words = shlex.split(line)
+    words += [word for name in words if name.endswith(".toml") for word in _words(files / name)]
+    return ", ".join(reason for word, reason in NEEDS.items() if word in words)
+
+
+def _words(path: Path) -> list[str]:
+    return re.findall(r"[\w-]+", path.read_text(encoding="utf-8"))
+
+
+LINES = list(dict.fromkeys(line for path in PAGES for line in shown(path)))
+EXAMPLES = [line for path in sorted(ROOT.glob("examples/*.toml")) for line in shown(path, "#   ")]
+
+
+def adapted(line: str, folder: Path) -> list[str]:
+    """The words to execute: short cuts added, `/data` in the folder, data and runs made."""
+    words = [re.sub(r"(^|=)/data\b", rf"\1{folder}/data", word) for word in shlex.split(line)]
+    if words[0] in LONG:
+        words += SHORT_CUTS
+    values = [words[at + 1] for at, word in enumerate(words) if word == "--data"]
+    for value in values:
+        make_data(words, value, folder)
+    if words[0] == "report":
+        begun(folder / words[1])
+    if "--model" in words:
+        make_model(folder / words[words.index("--model") + 1])
+    return words
+
+
+def make_data(words: list[str], value: str, folder: Path) -> None:
+    """Generate what `--data VALUE` of a command is to find."""
+    loaded = registry.load()
+    prefix, sign, where = value.rpartition("=")
+    if words[:2] == ["data", "check"]:
+        prefix = words[2]
+    root = folder / where
+    if sign or prefix:
+        known = [n for n in loaded.datasets if n == prefix or n.startswith(f"{prefix}/")]
+        places = dict.fromkeys(known, root)
+    else:
+        chosen = loaded.select(words[words.index("--tasks") + 1])
+        names = {each.spec.dataset for each in chosen}
+        places = {name: root / loaded.dataset(name).folders[0] for name in names}
+    for name, place in places.items():
+        if not place.exists():
+            place.mkdir(parents=True)
+            resolve(loaded.dataset(name).make_sample)(place, 4, 0)
+    for option, (part, copied) in OPTIONAL.items():
+        if any(word.endswith(option) for word in words):
+            shutil.copytree(root / part, root / copied)
+
+
+def make_model(folder: Path) -> None:
+    """The built-in model where a run would have left its own."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.symlink_to(nano.path(), target_is_directory=True)
+
+
+def status(words: list[str]) -> object:
+    """Exit status of `geovlm …` in this process."""
+    with pytest.raises(SystemExit) as left:
+        cli.main(words)
+    return left.value.code
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if not needs(line)])
+def test_a_line_of_a_document_works(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert status(adapted(line, tmp_path)) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", [line for line in EXAMPLES if not needs(line)])
+def test_a_line_of_an_example_works(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert status([*shlex.split(line), *SHORT_CUTS]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", [line for line in [*LINES, *EXAMPLES] if needs(line)])
+def test_a_line_that_cannot_be_executed_here_has_known_options(line: str) -> None:
+    words = shlex.split(line)
+    known = {page.name: page for page in pages()}[f"geovlm {words[0]}"]
+    options = {word for each in known.parameters for word in each.usage.split()}
+    assert {word for word in words if word.startswith("--")} <= options
+
+
+def test_the_documents_have_lines_of_every_kind() -> None:
+    assert {line.split()[0] for line in LINES} >= {"run", "eval", "report", "tasks", "data"}
+    assert any(map(needs, LINES))
+    assert EXAMPLES
+
+
+def test_the_reward_of_the_readme_is_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = [each for each in shown(ROOT / "README.md") if each.startswith("rewards try")]
+    assert status(shlex.split(line)) == 0
+    assert "The last line prints 0.5" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"\b0\.5\b", capsys.readouterr().out)
