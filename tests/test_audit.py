@@ -14,7 +14,7 @@ from PIL import Image
 from geovlm import boxes, registry, rewards
 from geovlm.api import PromptContext, RewardSpec, Sample, TaskSpec, Turn
 from geovlm.audit import audit, judge
-from geovlm.errors import DataError, RewardError
+from geovlm.errors import DataError, GeoVLMError, RewardError
 from geovlm.registry import Registry
 
 LABELS = [f"class {letter}" for letter in "abcdefghijklmnopqrs"]
@@ -181,6 +181,18 @@ def test_a_reward_that_applies_to_no_sample_is_named(image: Path) -> None:
     found = made(image, *closed("yes", "no", vocabulary=("yes", "no")))
     with pytest.raises(RewardError, match=r"'t/none' applies to none of 2 samples of task 't/a'"):
         audit(task(robust={"t/none": 1.0}), registry=with_reward(spec), samples=found, train=found)
+
+
+def test_a_sentence_encoder_that_is_not_there_ends_the_audit(image: Path, tmp_path: Path) -> None:
+    found = made(image, {"labels": ["ship"], "captions": ["a ship"]})
+    with pytest.raises(GeoVLMError, match=r"sentence encoder .*nowhere' cannot be loaded"):
+        audit(
+            task(paper={"hslr": 1.0}),
+            registry=registry.load(),
+            samples=found,
+            train=found,
+            options={"encoder": str(tmp_path / "nowhere")},
+        )
 
 
 def test_an_audit_without_samples_says_which_are_missing(image: Path) -> None:
