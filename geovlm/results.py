@@ -60,7 +60,8 @@ def baselines(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Each has `task`, `name`, `primary`, `stage`, `n`, `value`, `model` (the stage's model on the
     same samples), `gain` (`difference`, `ci95`, `p`, or `None`), `beaten` (whether the interval of
-    the gain is above 0), or in their place `unavailable`, the reason, and `value` of `None`.
+    the gain is above 0; `None` without one), or in their place `unavailable`, the reason, and
+    `value` of `None`.
     """
     return [each for name, task in metrics["tasks"].items() for each in _baselines(name, task)]
 
@@ -99,7 +100,7 @@ def _baselines(name: str, task: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "value": entry["metrics"][primary],
                 "model": entry["model"][primary],
                 "gain": gain,
-                "beaten": gain is not None and gain["ci95"][0] > 0,
+                "beaten": None if gain is None else gain["ci95"][0] > 0,
             }
         )
     return found

@@ -139,3 +139,75 @@ def test_tasks_of_one_plugin_get_a_mean() -> None:
 def test_a_folder_that_is_no_run_gets_no_report(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a run directory"):
         report.write(tmp_path)
+
+
+def gain(difference: float, low: float) -> dict[str, Any]:
+    return {"mean_iou": {"difference": difference, "ci95": [low, 0.9], "p": 0.0312}}
+
+
+def judged(run: RunDir) -> dict[str, Any]:
+    """Blind baselines and pair probes of the task."""
+    baseline = {"stage": "sft", "n": 9, "model": {"mean_iou": 0.7}}
+    probed = {name: {"mean_iou": 0.0625} for name in ("real", "swapped", "same", "shifted")}
+    return {
+        "blind": {
+            "majority": baseline | {"metrics": {"mean_iou": 0.3125}, "gain": gain(0.4, 0.2)},
+            "text_only": baseline | {"metrics": {"mean_iou": 0.6875}, "gain": gain(0.01, -0.2)},
+            "shuffled": {"stage": "sft", "unavailable": "all samples show the same images"},
+        },
+        "probes": {
+            "stage": "sft",
+            "n": 9,
+            "metrics": probed,
+            "order_sensitivity": 0.25,
+            "shift_sensitivity": 0.5,
+            "false_alarm_rate": None,
+        },
+    }
+
+
+def rescored(run: RunDir, **more: Any) -> None:
+    """Replaces the scores after `sft` by themselves and more."""
+    entry = run.read_metrics()["tasks"]["xbd/detect"]["stages"]["sft"]
+    run.write_metrics(
+        "xbd/detect", "sft", primary="mean_iou", entry=entry | more, beside=judged(run)
+    )
+
+
+def test_the_best_blind_baseline_stands_in_the_table(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    scored(run, "sft", value=0.7, completion="nothing")
+    rescored(run)
+    (row,) = results.table(run.read_metrics())
+    assert (row["blind"]["name"], row["blind"]["value"]) == ("text only", 0.6875)
+    assert row["blind"]["beaten"] is False
+    page = report.write(tmp_path).read_text()
+    assert "text only, not beaten" in page
+    assert "all samples show the same images" in page
+    assert "0.312" in page  # the majority's 0.3125
+    assert "Image pairs" in page
+
+
+def test_a_change_since_the_stage_before_is_shown(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    scored(run, "base", value=0.5, completion="nothing")
+    scored(run, "sft", value=0.7, completion="nothing")
+    rescored(run, change={"against": "base", "metrics": gain(0.2, 0.1)})
+    assert results.table(run.read_metrics())[0]["cells"]["sft"]["change"] == {
+        "against": "base",
+        "difference": 0.2,
+        "ci95": [0.1, 0.9],
+        "p": 0.0312,
+    }
+    assert "+0.200, p 0.031" in report.write(tmp_path).read_text()
+
+
+def test_broken_health_rules_are_in_the_report(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    resolved = run.read_resolved()
+    resolved["config"]["stages"] = [{"kind": "grpo"}]
+    run.write_json(run.resolved, resolved)
+    finding = {"rule": "kl_blowup", "step": 20, "since": 11, "figures": "KL 7", "advice": "wait"}
+    run.write_text(run.stage(0) / "health.jsonl", json.dumps(finding) + "\n")
+    page = report.write(tmp_path).read_text()
+    assert "<strong>kl_blowup</strong>: KL 7." in page

@@ -61,6 +61,5 @@ def _blind(baseline: Mapping[str, Any] | None) -> str:
     """Return `0.531 majority, not beaten`, the last words where the model is not surely better."""
     if baseline is None:
         return "-"
-    return (
-        f"{baseline['value']:.3f} {baseline['name']}{'' if baseline['beaten'] else ', not beaten'}"
-    )
+    verdict = ", not beaten" if baseline["beaten"] is False else ""
+    return f"{baseline['value']:.3f} {baseline['name']}{verdict}"

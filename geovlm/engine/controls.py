@@ -56,6 +56,7 @@ def score(
     answered: Mapping[str, answering.Texts],
     *,
     name: str,
+    last: bool,
 ) -> dict[str, Any]:
     """Return the task's `blind` and `probes` of `metrics.json`, as far as they were asked for.
 
@@ -67,6 +68,7 @@ def score(
         rows: all evaluated rows of the task.
         answered: ask -> row key -> texts.
         name: under which the model is scored.
+        last: whether this is the run's last evaluation; the gain over `majority` is of it only.
     """
     settings = stage.config.eval
     chosen = subset(rows, settings.control_limit, seed=stage.config.seed)
@@ -80,11 +82,13 @@ def score(
         if lines:
             stage.run.write_eval(judge.task.name, f"{name}/{each}", lines)
     if settings.blind != "off":
-        found["blind"] = {"majority": _majority(stage, judge, rows, answered["model"], name=name)}
+        found["blind"] = {
+            "majority": _majority(stage, judge, rows, answered["model"], name=name, last=last)
+        }
     for baseline in ("text_only", "shuffled"):
         if baseline in answered:
             found["blind"][baseline] = _baseline(
-                judge, chosen, answered[baseline], answered["model"], name=name
+                judge, chosen, answered[baseline], answered["model"], name=name, compare=True
             )
     if bitemporal.PROBES[0] in answered and all(len(row.images) == 2 for row in chosen):
         texts = {
@@ -110,6 +114,7 @@ def _majority(
     model: answering.Texts,
     *,
     name: str,
+    last: bool,
 ) -> dict[str, Any]:
     """Score the most frequent answers of the training split, counted once per run."""
     stored = stage.run.read_metrics()["tasks"].get(judge.task.name, {}).get("blind", {})
@@ -123,7 +128,8 @@ def _majority(
             return {"stage": name, "unavailable": str(error)}
         most_frequent = blind.majority(train)
     texts = {key: [text] for key, text in blind.majority_texts(rows, most_frequent).items()}
-    return {**_baseline(judge, rows, texts, model, name=name), "answers": most_frequent}
+    scored = _baseline(judge, rows, texts, model, name=name, compare=last)
+    return {**scored, "answers": most_frequent}
 
 
 def _baseline(
@@ -133,8 +139,9 @@ def _baseline(
     model: answering.Texts,
     *,
     name: str,
+    compare: bool,
 ) -> dict[str, Any]:
-    """Score a baseline, and the model's gain over it on the same rows."""
+    """Score a baseline, and (with `compare`) the model's gain over it on the same rows."""
     if not all(row.key in texts for row in rows):
         return {"stage": name, "unavailable": ONE_SCENE}
     without = judge.predictions(rows, [texts[row.key][0] for row in rows])
@@ -144,5 +151,5 @@ def _baseline(
         "n": len(rows),
         "metrics": judge.metrics(without),
         "model": judge.metrics(seeing),
-        "gain": judge.changes(rows, without, seeing),
+        "gain": judge.changes(rows, without, seeing) if compare else {},
     }

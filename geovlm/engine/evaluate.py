@@ -20,6 +20,9 @@ from geovlm.engine.answering import Ask
 from geovlm.engine.model import Loaded
 from geovlm.engine.stage import Stage
 
+PUBLISHED_RESAMPLES = 200
+"""Of the intervals of published scores, which are finished one resample at a time."""
+
 
 def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
     """Score the model on every task of the run and write it down under the stage's name.
@@ -183,7 +186,7 @@ def _write_task(
         "published": against.by_protocol(
             stage.run.eval_file(task.name, name),
             protocol=task.protocol,
-            resamples=config.eval.resamples,
+            resamples=min(PUBLISHED_RESAMPLES, config.eval.resamples),
             seed=config.seed,
         ),
     }
@@ -194,7 +197,7 @@ def _write_task(
             "against": before,
             "metrics": judge.changes(rows, earlier, predictions),
         }
-    found = controls.score(stage, judge, rows, answered, name=name)
+    found = controls.score(stage, judge, rows, answered, name=name, last=is_last(stage, name=name))
     stage.run.write_metrics(task.name, name, primary=task.primary_metric, entry=entry, beside=found)
 
 
