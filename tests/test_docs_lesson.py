@@ -1,0 +1,37 @@
+"""Every `$ geovlm …` line of CONTRIBUTING is executed beside the package that its lesson makes.
+
+As in tests/test_docs_commands.py: `run` with `--dry-run`, all others as they stand.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_docs_commands import ROOT, adapted, shown
+from tests.test_first_task import edited as edited  # the fixture
+
+LINES = list(dict.fromkeys(shown(ROOT / "CONTRIBUTING.md")))
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_of_the_lesson_works(line: str, edited: Path, tmp_path: Path) -> None:
+    begins = line.startswith("plugins new")  # there is no such package yet
+    path = [str(ROOT)] if begins else [str(ROOT), str(edited.parent / "site")]
+    done = subprocess.run(
+        [sys.executable, "-m", "geovlm.cli", *adapted(line, tmp_path)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_lesson_has_lines() -> None:
+    assert len(LINES) > 3
