@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from geovlm.errors import UnknownNameError
-from geovlm.protocols import earthdial_boxes, earthdial_words
+from geovlm.protocols import (
+    bigearthnet,
+    change_caption,
+    earthdial_boxes,
+    earthdial_words,
+    rsvqa,
+    xview2,
+)
 from geovlm.protocols.contract import Protocol
 
 PROTOCOLS: Mapping[str, Protocol] = {
@@ -21,6 +28,11 @@ PROTOCOLS: Mapping[str, Protocol] = {
         earthdial_words.CLASSIFY,
         earthdial_words.VQA,
         earthdial_boxes.BENCH,
+        rsvqa.LOW,
+        rsvqa.HIGH,
+        bigearthnet.BIGEARTHNET,
+        xview2.XVIEW2,
+        change_caption.CHANGE_CAPTION,
     )
 }
 """Name -> protocol; where several fit a file, the first is meant."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TIE = 1e-9
 """An IoU this little below the threshold reaches it: 0.5 up to rounding is 0.5."""
 
+LEAST_IOU = 0.25
+"""Lowest threshold of any protocol; pairs below it are not looked at."""
+
 _FAR = 1e9  # no box is that far out
 _DIGITS = re.compile(r"\[\s*([0-9]+(?:,\s*[0-9]+)*)\s*\]")
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
@@ -55,7 +58,7 @@ def read_all(text: str) -> list[Box]:
 def overlaps(
     truths: Sequence[Sequence[Box | None]], predicted: Sequence[Sequence[Box | None]]
 ) -> list[Pairs]:
-    """IoU of every truth box with every predicted box of the same record, where it is not 0.
+    """IoU of the true and predicted boxes of the same record that reach `LEAST_IOU`.
 
     A box without area matches nothing, like `None`. One whose x1 < x0 or y1 < y0 is the polygon of
     its corners, as in the published scorers.
@@ -83,10 +86,12 @@ def overlaps(
     if not of_truth:
         return pairs
     i, j = np.concatenate(of_truth), np.concatenate(of_predicted)
+    possible = _hull_bound(first, i, second, j) >= LEAST_IOU - TIE
+    i, j = i[possible], j[possible]
     shared = shapely.area(shapely.intersection(first.polygons[i], second.polygons[j]))
     union = first.areas[i] + second.areas[j] - shared
     values = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    for k in np.nonzero(values > 0)[0].tolist():
+    for k in np.nonzero(values >= LEAST_IOU - TIE)[0].tolist():
         truth, guess = int(i[k]), int(j[k])
         record = int(first.records[truth])
         pairs[record].append(
@@ -161,6 +166,15 @@ class _Flat:
         flawed = ~shapely.is_valid(self.polygons) | (self.areas <= 0)
         self.hulls = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
         self.hulls[flawed] = np.nan  # compares as false with everything
+
+
+def _hull_bound(first: _Flat, i: np.ndarray, second: _Flat, j: np.ndarray) -> np.ndarray:
+    """No less than the IoU: the overlap of the hulls over the larger of the two areas."""
+    import numpy as np
+
+    a, b = first.hulls[i], second.hulls[j]
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    return sides.prod(axis=1) / np.maximum(first.areas[i], second.areas[j])
 
 
 def _counter_clockwise(numbers: Sequence[float]) -> Box:
