@@ -18,6 +18,7 @@ ROUNDING = 1e-5
 WRONG = ("zzz", "[0, 0, 1, 1]")
 """Answers that are wrong nearly everywhere: no word of any vocabulary, a box of one unit."""
 _OTHERS = 8
+_BATCH = 8
 
 
 def gold_scores_maximum(subject: Subject) -> Iterator[Finding]:
@@ -83,7 +84,10 @@ def hostile_never_raises(subject: Subject) -> Iterator[Finding]:
     for task, reward in _pairs(subject):
         few = _few(subject.cases[task.name])
         if reward.batched:
-            score(reward, HOSTILE, few[:1] * len(HOSTILE))
+            ranked = sorted(HOSTILE, key=len)  # an encoder pads a batch to its longest text
+            for start in range(0, len(ranked), _BATCH):
+                batch = ranked[start : start + _BATCH]
+                score(reward, batch, few[:1] * len(batch))
             continue
         for each in few:
             for text in HOSTILE:
