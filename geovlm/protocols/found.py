@@ -129,7 +129,10 @@ def _without_boxes(description: str) -> str:
 def pairs_of(
     cases: Sequence[Found],
 ) -> Iterator[tuple[Found, list[shapes.Pair], list[shapes.Pair]]]:
-    """Each case with the overlaps of its published reading and of its full one."""
+    """Each case with the overlaps of its published reading and of its full one.
+
+    Both are the same list where both readings are.
+    """
     strict = shapes.overlaps([case.truth for case in cases], [case.predicted for case in cases])
     # the two readings differ for few records: signs, fractions, groups of other lengths
     other = [i for i, case in enumerate(cases) if not case.is_read_alike()]

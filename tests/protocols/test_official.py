@@ -272,6 +272,10 @@ def test_cider_of_a_part_takes_the_documents_of_that_part() -> None:
     assert part == pytest.approx(list(coco), abs=1e-9)
 
 
+def test_an_empty_answer_has_no_cider() -> None:
+    assert Cider(["", "a road"], [["a road"], ["two fields"]]).scores([0, 1]) == [0.0, 0.0]
+
+
 def test_halves_of_changed_and_unchanged_pairs(score) -> None:
     same = ("there is no difference .", "no change has occurred .")
     new = ("a road is built .", "a new road appears .")
