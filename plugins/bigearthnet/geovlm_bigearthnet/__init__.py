@@ -76,6 +76,7 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
         rewards={"paper": {"recall": 1.0}, "robust": {"label_f1": 1.0}},
         metrics=("labels", "format"),
         primary_metric="micro_f1",
+        protocol="earthdial/classify",
         max_answer_tokens=256,
         min_pixels=448 * 448,  # 256 visual tokens of 28 px instead of the 16 of a 120 px patch
         tags=frozenset({"classification", "multi-label"}),

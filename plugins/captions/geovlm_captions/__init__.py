@@ -84,6 +84,7 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
             rewards={"paper": {"levenshtein": 1.0}, "robust": {"caption_f1": 1.0}},
             metrics=("caption", "format"),
             primary_metric="rougeL",
+            protocol="earthdial/caption",
             max_answer_tokens=160,
             tags=frozenset({"captioning"}),
         )
