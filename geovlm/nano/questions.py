@@ -73,5 +73,8 @@ FAMILIES: dict[str, tuple[Callable[[np.random.Generator], Views], float]] = {
 }
 """Name -> builder and weight."""
 
+SEEING = ("count", "presence", "land cover", "one box")
+"""Families that pretraining begins with: one image, few words, all of them about what is seen."""
+
 _SHARES = np.cumsum([weight for _, weight in FAMILIES.values()])
 _SHARES = _SHARES / _SHARES[-1]
