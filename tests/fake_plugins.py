@@ -130,6 +130,7 @@ def geovlm(
         check=False,
     )
 
+
 CALLBACKS = """
 from geovlm import hookimpl
 
