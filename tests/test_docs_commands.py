@@ -31,6 +31,11 @@ LONG = {"run", "eval"}
 SHORT_CUTS = ("--dry-run", "--set", "sample.records=8", "--set", "device=cpu")
 NEEDS = {"--gpus": "GPUs", "geovlm-r1": "a model from the Hugging Face hub"}
 """Word of a line, or of the file it names -> what it needs that is not here."""
+PUBLISHED = (
+    '{"question": "Where is <ref>1 van</ref>?", "answer": "[[7, 22, 14, 31, 0]]", '
+    '"gt_bbox": "[[7, 22, 14, 31, 0]]", "task_type": "ref", "size_group": "small"}\n'
+) * 2
+"""Two lines with the fields of EarthDial's file of answers to GeoChat-Bench."""
 OPTIONAL = {"options.tier3=true": ("train", "tier3")}
 """Option -> what of the generated data stands in for a part that only real data have."""
 
@@ -69,6 +74,8 @@ def adapted(line: str, folder: Path) -> list[str]:
         make_data(words, value, folder)
     if words[0] == "report":
         begun(folder / words[1])
+    if words[0] == "score":
+        (folder / words[1]).write_text(PUBLISHED, encoding="utf-8")
     if "--model" in words:
         make_model(folder / words[words.index("--model") + 1])
     return words
@@ -85,13 +92,15 @@ def make_data(words: list[str], value: str, folder: Path) -> None:
         known = [n for n in loaded.datasets if n == prefix or n.startswith(f"{prefix}/")]
         places = dict.fromkeys(known, root)
     else:
-        chosen = loaded.select(words[words.index("--tasks") + 1])
+        named = words[1] if words[0] == "audit" else words[words.index("--tasks") + 1]
+        chosen = loaded.select(named)
         names = {each.spec.dataset for each in chosen}
         places = {name: root / loaded.dataset(name).folders[0] for name in names}
     for name, place in places.items():
         if not place.exists():
             place.mkdir(parents=True)
-            resolve(loaded.dataset(name).make_sample)(place, 4, 0)
+            # the rates that an audit limits are steady from 16 images on
+            resolve(loaded.dataset(name).make_sample)(place, 16 if words[0] == "audit" else 4, 0)
     for option, (part, copied) in OPTIONAL.items():
         if any(word.endswith(option) for word in words):
             shutil.copytree(root / part, root / copied)
