@@ -21,7 +21,7 @@ def score(
 ) -> Score:
     """Score a file.
 
-    Intervals are percentile bootstrap; they resample images where every record names its image,
+    Intervals are those of `geovlm.bootstrap`; they resample images where every record names its image,
     else rows.
 
     Raises:
