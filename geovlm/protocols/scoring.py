@@ -21,8 +21,8 @@ def score(
 ) -> Score:
     """Score a file.
 
-    Intervals are those of `geovlm.bootstrap`; they resample images where every record names its image,
-    else rows.
+    Intervals are those of `geovlm.bootstrap`; they resample images where every record names its
+    image, else rows.
 
     Raises:
         DataError: the records lack fields that the protocol needs; names them and a protocol that
