@@ -90,6 +90,8 @@ def _print(made: Score) -> None:
     output.say(f"strict: {made.protocol.strict_rule}.")
     for reason, number in made.skipped.items():
         output.say(f"skipped {number}: {reason}")
+    for name, reason in made.protocol.left_out().items():
+        output.say(f"{name} is left out: it {reason}")
 
 
 def _print_protocols(*, json: bool) -> None:

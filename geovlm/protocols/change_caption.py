@@ -5,7 +5,8 @@ without punctuation, as in the authors' token files and after COCO's tokenizer. 
 if its second reference (the only one, if there is one) is one of five fixed sentences; about half
 of LEVIR-CC is. BLEU-n is sacrebleu's corpus score of these words with the nearest reference length,
 which is the rule of COCO; CIDEr takes the document frequencies of the references that are scored
-and has COCO's scale of 0 to 10. METEOR needs Java and data of its own and is not computed.
+and has COCO's scale of 0 to 10. COCO's METEOR needs Java; `meteor_nltk` is NLTK's, which gives
+other numbers, and is there where NLTK's WordNet is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm.errors import ConfigError
+from geovlm.protocols import meteor
 from geovlm.protocols.cider import Cider
 from geovlm.protocols.contract import (
     Counts,
@@ -120,6 +122,7 @@ def _counts(case: Changed, bleu: BLEU) -> dict[str, float]:
         "exact": case.answer in case.truths,
         "length": scored.sys_len,
         "nearest": scored.ref_len,
+        **meteor.counts(case.truths, case.answer),
     }
     for order, same, grams in zip(_ORDERS, scored.counts, scored.totals, strict=True):
         counts[f"same{order}"] = same
@@ -138,7 +141,7 @@ def _bleu() -> BLEU:
 
 
 def _captions(counts: Counts, half: str) -> Scores:
-    """BLEU-1 to 4, ROUGE-L and CIDEr of one half, or of all (`""`)."""
+    """BLEU-1 to 4, ROUGE-L, CIDEr and METEOR of one half, or of all (`""`)."""
     from sacrebleu.metrics import BLEU
 
     same = [int(counts[f"{half}same{order}"]) for order in _ORDERS]
@@ -154,6 +157,8 @@ def _captions(counts: Counts, half: str) -> Scores:
         )
         scores[f"bleu{order}"] = made.score / 100
     n = counts[f"{half}n"]
+    if meteor.present():
+        scores["meteor_nltk"] = share(counts[f"{half}meteor"], n)
     return {
         **scores,
         "rougeL": share(counts[f"{half}rougeL"], n),
@@ -182,7 +187,8 @@ def _strict(counts: Counts) -> Scores:
 
 
 def _counted(counts: Counts) -> dict[str, int]:
-    overall = ("bleu1", "bleu2", "bleu3", "bleu4", "rougeL", "cider")
+    overall = ["bleu1", "bleu2", "bleu3", "bleu4", "rougeL", "cider"]
+    overall += ["meteor_nltk"] if meteor.present() else []
     number = dict.fromkeys(overall, int(counts["n"]))
     for half, name in _HALVES.items():
         if counts[f"{half}n"]:
@@ -194,8 +200,9 @@ def _counted(counts: Counts) -> dict[str, int]:
 CHANGE_CAPTION = Protocol(
     name="change_caption",
     summary="Sentences about what changed, and whether anything did.",
-    published_rule="BLEU-n (sacrebleu, COCO's rule), ROUGE-L and CIDEr of coco-caption, over all "
-    "pairs, changed ones and unchanged ones; accuracy of saying that nothing changed",
+    published_rule="BLEU-n (sacrebleu, COCO's rule), ROUGE-L and CIDEr of coco-caption, NLTK's "
+    "METEOR, over all pairs, changed ones and unchanged ones; accuracy of saying that nothing "
+    "changed",
     strict_rule="captions of changed pairs alone, which five fixed sentences cannot answer; "
     "balanced_accuracy: mean of both halves; exact: the answer is one of the references",
     source="Chen-Yang-Liu/RSICC, eval.py, d1505e5; coco-caption",
@@ -206,5 +213,6 @@ CHANGE_CAPTION = Protocol(
     published=_published,
     strict=_strict,
     counted=_counted,
+    left_out=lambda: meteor.left_out("meteor_nltk"),
     fits=lambda fields: "[changedet]" in str(fields.get("question", "")),
 )

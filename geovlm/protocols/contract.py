@@ -56,6 +56,8 @@ class Protocol:
     strict: Callable[[Counts], Scores]
     counted: Callable[[Counts], dict[str, int]]
     """Summed counts -> how many items stand behind the published scores, under the same keys."""
+    left_out: Callable[[], dict[str, str]] = dict
+    """Scores of this protocol that cannot be computed here, and what each needs."""
     fits: Callable[[Mapping[str, Any]], bool] = lambda fields: True
     """Whether a record that has the needed fields also looks like one of this protocol."""
 

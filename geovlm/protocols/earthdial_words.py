@@ -2,17 +2,17 @@
 
 Rules: hiyamdebary/EarthDial, src/earthdial/eval/*/eval.py, 92c1260. Its "accuracy" is token recall
 (see `words.token_recall`), its caption scores are means over the references, not the best of them.
-METEOR, which it prints as well, needs WordNet and is not computed.
+METEOR, which it prints as well, is there where NLTK's WordNet is.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from geovlm import answers
-from geovlm.protocols import words
+from geovlm.protocols import meteor, words
 from geovlm.protocols.contract import (
     Counts,
     Protocol,
@@ -172,11 +172,12 @@ def _tally_captions(cases: Sequence[Captioned]) -> Iterator[Counts]:
             "rouge1_best": max(score.rouge1 for score in scores),
             "rougeL_best": max(score.rougeL for score in scores),
             "exact": any(words.exact(truth, case.answer) for truth in case.truths),
+            **meteor.counts(case.truths, case.answer),
         }
 
 
 def _means(counts: Counts, names: Mapping[str, str]) -> Scores:
-    return {name: share(counts[part], counts["n"]) for name, part in names.items()}
+    return {name: share(counts[names[name]], counts["n"]) for name in _computed(names)}
 
 
 def _mean_scores(names: Mapping[str, str]) -> Callable[[Counts], Scores]:
@@ -184,7 +185,11 @@ def _mean_scores(names: Mapping[str, str]) -> Callable[[Counts], Scores]:
 
 
 def _counted(*names: str) -> Callable[[Counts], dict[str, int]]:
-    return lambda counts: dict.fromkeys(names, int(counts["n"]))
+    return lambda counts: dict.fromkeys(_computed(names), int(counts["n"]))
+
+
+def _computed(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name != "meteor" or meteor.present()]
 
 
 def _is_prose(fields: Mapping[str, Any]) -> bool:
@@ -233,7 +238,8 @@ VQA = Protocol(
 REGION_CAPTION = Protocol(
     name="earthdial/region_caption",
     summary="A phrase for what is inside a box.",
-    published_rule="ROUGE-1 and ROUGE-L F of stemmed words against the one reference, means",
+    published_rule="ROUGE-1 and ROUGE-L F of stemmed words against the one reference, NLTK's "
+    "METEOR of words between blanks, means",
     strict_rule="exact: the answer is the reference but for case, blanks and outer punctuation; "
     "ROUGE as published",
     source=_SOURCE,
@@ -241,15 +247,17 @@ REGION_CAPTION = Protocol(
     needs_own=(),
     read=_read_region,
     tally=_tally_captions,
-    published=_mean_scores({"rouge1_f": "rouge1", "rougeL_f": "rougeL"}),
+    published=_mean_scores({"rouge1_f": "rouge1", "rougeL_f": "rougeL", "meteor": "meteor"}),
     strict=_mean_scores({"exact": "exact", "rouge1_f": "rouge1", "rougeL_f": "rougeL"}),
-    counted=_counted("rouge1_f", "rougeL_f"),
+    counted=_counted("rouge1_f", "rougeL_f", "meteor"),
+    left_out=meteor.left_out,
 )
 
 CAPTION = Protocol(
     name="earthdial/caption",
     summary="Captions of images and of changes.",
-    published_rule="ROUGE-1 and ROUGE-L F of stemmed words, mean over the references",
+    published_rule="ROUGE-1 and ROUGE-L F of stemmed words, mean over the references; NLTK's "
+    "METEOR, best of the references",
     strict_rule="ROUGE of the best reference and of the mean reference; exact: the answer is one "
     "of the references",
     source=_SOURCE,
@@ -258,7 +266,11 @@ CAPTION = Protocol(
     read=_read_caption,
     tally=_tally_captions,
     published=_mean_scores(
-        {"rouge1_f_mean_over_refs": "rouge1", "rougeL_f_mean_over_refs": "rougeL"}
+        {
+            "rouge1_f_mean_over_refs": "rouge1",
+            "rougeL_f_mean_over_refs": "rougeL",
+            "meteor": "meteor",
+        }
     ),
     strict=_mean_scores(
         {
@@ -269,6 +281,7 @@ CAPTION = Protocol(
             "exact": "exact",
         }
     ),
-    counted=_counted("rouge1_f_mean_over_refs", "rougeL_f_mean_over_refs"),
+    counted=_counted("rouge1_f_mean_over_refs", "rougeL_f_mean_over_refs", "meteor"),
+    left_out=meteor.left_out,
     fits=_is_prose,
 )

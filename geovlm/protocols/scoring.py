@@ -74,6 +74,7 @@ def as_json(score: Score) -> dict[str, Any]:
             for side, found in score.ci95.items()
         },
         "skipped": score.skipped,
+        "left_out": score.protocol.left_out(),
         "counts": score.counts,
         "resampled": score.resampled,
         "published_rule": score.protocol.published_rule,
