@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 __all__ = [
+    "Asked",
     "BoxFrame",
     "DatasetSpec",
     "Json",
@@ -60,20 +61,43 @@ def options(cls: type[T]) -> type[T]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Raster:
-    """An image made of bands by name: one file per band, or several bands of one file."""
+    """An image made of bands by name: one file per band, or several bands of one file.
 
-    files: Mapping[str, Path]
+    `bands` picks what is shown. Besides bands it may name an index, computed from the bands with
+    the names of Sentinel-2 or those of the colours: `NDVI` = (B08 - B04) / (B08 + B04), `NDWI` =
+    (B03 - B08) / (B03 + B08), or `nir`, `red` and `green`. An index in all three places is grey.
+    """
+
+    files: Mapping[str, Path] = field(default_factory=dict)
     """Band name -> file that holds it."""
     bands: tuple[str, str, str]
-    """The names shown as red, green and blue."""
-    low: float
-    """The stored value shown as 0."""
-    high: float
-    """The stored value shown as 255."""
+    """The names of bands or indices shown as red, green and blue; the first sets the size."""
+    low: float = 0.0
+    """The stored value shown as 0; with `scaling="percentile"` the percentile, 0..100."""
+    high: float = 0.0
+    """The stored value or the percentile shown as 255; above `low` unless all `bands` are indices
+    or in `ranges`."""
     band_index: Mapping[str, int] = field(default_factory=dict)
-    """Band name -> 1-based index in its file; 1 where absent."""
+    """Band name -> 1-based index in its file; where absent, the band of that description or
+    colour, and the only band of a file in `files`."""
     nodata: float | None = None
-    """The stored value shown as black; `None`: what the file declares."""
+    """The stored value shown as black; `None`: what the file declares. Masks, alpha and NaN count
+    either way."""
+    file: Path | None = None
+    """The file of every band that `files` does not name, chosen by `band_index` or by the names
+    that the file gives its bands."""
+    scaling: Literal["range", "percentile"] = "range"
+    """`percentile`: `low` and `high` are percentiles of the band's valid pixels in the whole image,
+    linearly interpolated; of at most 1024 x 1024 evenly spread ones."""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Band or index -> the values shown as 0 and 255, instead of `low` and `high`; -1 and 1 for an
+    index that is absent here."""
+    reflectance: float | None = None
+    """The stored value of reflectance 1 above that of 0, such as 10000; `None`: the values are no
+    reflectances. What is declared is checked by `geovlm.raster_checks`."""
+    offset: float = 0.0
+    """The stored value of reflectance 0: 1000 for Sentinel-2 products since January 2022. Taken off
+    before an index is computed; `low`, `high` and `ranges` are stored values all the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,6 +249,19 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """Something that a user of `geovlm predict` says beside the images."""
+
+    name: str
+    """`question`, `boxes` (what the user marks) or a key of the task's target."""
+    summary: str
+    choices: tuple[str, ...] = ()
+    """The only values; empty: any text."""
+    default: str | None = None
+    """Where the user says nothing; `None`: it must be said."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TaskSpec:
     """A question over a data set, with its rewards and metrics."""
 
@@ -250,6 +287,14 @@ class TaskSpec:
     """Smallest area at which the model should see an image; raises the profile's own."""
     unchanged: str = ""
     """With two images: the answer where nothing changed between them, such as `no` or `none`."""
+    asks: tuple[Asked, ...] = ()
+    """What a user of `geovlm predict` says beside the images."""
+    blank: Ref[Callable[[Mapping[str, Json]], Mapping[str, Json]]] | None = None
+    """What the user said, by name -> a target with stand-ins for gold, from which `prompt` writes
+    the question of a training sample; answer and reasoning are thrown away. The shared names in it
+    say how answers are read, a `label` what a box of them shows. Raises `ValueError` for a value
+    that it cannot use. `None`: `geovlm predict` refuses the task. Tasks tagged `bitemporal` take
+    two images, others one."""
     tags: frozenset[str] = frozenset()
     options: type | None = None
     """A class made with `@options`."""
