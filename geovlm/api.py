@@ -292,9 +292,9 @@ class TaskSpec:
     blank: Ref[Callable[[Mapping[str, Json]], Mapping[str, Json]]] | None = None
     """What the user said, by name -> a target with stand-ins for gold, from which `prompt` writes
     the question of a training sample; answer and reasoning are thrown away. The shared names in it
-    say how answers are read, a `label` what a box of them shows. Raises `ValueError` for a value
-    that it cannot use. `None`: `geovlm predict` refuses the task. Tasks tagged `bitemporal` take
-    two images, others one."""
+    say how answers are read; `label` what a box of them shows, `question` what the sample asks in
+    place of what the user said. Raises `ValueError` for a value that it cannot use. `None`:
+    `geovlm predict` refuses the task. Tasks tagged `bitemporal` take two images, others one."""
     tags: frozenset[str] = frozenset()
     options: type | None = None
     """A class made with `@options`."""

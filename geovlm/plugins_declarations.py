@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, get_args
 
 from geovlm import hookspecs
-from geovlm.api import DatasetSpec, MetricSpec, RewardSpec, Split, TaskSpec
+from geovlm.api import Asked, DatasetSpec, MetricSpec, RewardSpec, Split, TaskSpec
 
 Spec = DatasetSpec | TaskSpec | RewardSpec | MetricSpec
 
@@ -71,7 +71,8 @@ def fits(value: Any, *, annotation: str) -> bool:
     """
     if value is None and annotation.endswith("| None"):
         return True
-    return _RULES[annotation.removesuffix(" | None").partition("[")[0]](value)
+    kind = annotation.removesuffix(" | None")
+    return _RULES[kind if kind in _RULES else kind.partition("[")[0]](value)
 
 
 def near_hook(name: str) -> str:
@@ -141,6 +142,10 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
 
 
+def _are_asked(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(each, Asked) for each in value)
+
+
 def _is_reference(value: Any) -> bool:
     return bool(_REFERENCE.fullmatch(value)) if isinstance(value, str) else callable(value)
 
@@ -160,8 +165,9 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "float": _is_number,
     "type": lambda value: isinstance(value, type),
     "tuple": _are_texts,
+    "tuple[Asked, ...]": _are_asked,
     "frozenset": lambda value: isinstance(value, frozenset) and _are_texts(tuple(value)),
     "Ref": _is_reference,
     "Mapping": _are_weights,
 }
-"""Annotation of a spec's field, up to its bracket -> whether a value will do."""
+"""Annotation of a spec's field, whole or up to its bracket -> whether a value will do."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from geovlm import hookimpl
-from geovlm.api import DatasetSpec, TaskSpec, options
+from geovlm.api import Asked, DatasetSpec, TaskSpec, options
 
 Band = Literal[
     "B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"
@@ -73,6 +73,15 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
         summary="Name every land-cover class of the patch.",
         dataset="bigearthnet",
         prompt="geovlm_bigearthnet.tasks:prompt",
+        asks=(
+            Asked(
+                name="classes",
+                summary="size of the vocabulary, as the model was trained",
+                choices=("19", "43"),
+                default="19",
+            ),
+        ),
+        blank="geovlm_bigearthnet.tasks:blank",
         rewards={"paper": {"recall": 1.0}, "robust": {"label_f1": 1.0}},
         metrics=("labels", "format"),
         primary_metric="micro_f1",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from geovlm.api import PromptContext, Sample, Turn
-from geovlm_bigearthnet.classes import FAMILIES, FAMILY_OF
+from geovlm.api import Json, PromptContext, Sample, Turn
+from geovlm_bigearthnet.classes import CLASSES_19, CLASSES_43, FAMILIES, FAMILY_OF
 
 
 def prompt(sample: Sample, ctx: PromptContext) -> Turn:
@@ -21,6 +22,11 @@ def prompt(sample: Sample, ctx: PromptContext) -> Turn:
         answer="; ".join(labels),
         reasoning=_reasoning(labels),
     )
+
+
+def blank(said: Mapping[str, Json]) -> Mapping[str, Json]:
+    """A target without gold, of 19 or 43 classes, for `geovlm predict`."""
+    return {"labels": [], "vocabulary": list(CLASSES_43 if said["classes"] == "43" else CLASSES_19)}
 
 
 def _reasoning(labels: list[str]) -> str:

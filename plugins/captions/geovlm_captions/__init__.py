@@ -81,6 +81,7 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
             summary=f"Describe the image in one sentence ({title}).",
             dataset=f"captions/{name}",
             prompt="geovlm_captions.tasks:prompt",
+            blank="geovlm_captions.tasks:blank",
             rewards={"paper": {"levenshtein": 1.0}, "robust": {"caption_f1": 1.0}},
             metrics=("caption", "format"),
             primary_metric="rougeL",

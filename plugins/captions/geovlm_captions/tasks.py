@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from geovlm import answers
-from geovlm.api import PromptContext, Sample, Turn
+from geovlm.api import Json, PromptContext, Sample, Turn
 
 QUESTION = "Describe the image in one sentence."
 _MOST_WORDS = 10
@@ -24,6 +25,11 @@ def prompt(sample: Sample, ctx: PromptContext) -> Turn:
     """Ask for a description; the first reference is the answer."""
     captions: Any = sample.target["captions"]
     return Turn(question=QUESTION, answer=captions[0], reasoning=_reasoning(captions))
+
+
+def blank(said: Mapping[str, Json]) -> Mapping[str, Json]:
+    """A target without gold, for `geovlm predict`."""
+    return {"captions": [""]}
 
 
 def shared_words(captions: list[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from geovlm import hookimpl
-from geovlm.api import DatasetSpec, TaskSpec, options
+from geovlm.api import Asked, DatasetSpec, TaskSpec, options
 
 
 @options
@@ -54,6 +54,8 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
         dataset="geochat",
         prompt="geovlm_geochat.tasks:classify",
         samples="geovlm_geochat.tasks:classify_samples",
+        asks=(Asked(name="classes", summary="names of the scenes, with commas between"),),
+        blank="geovlm_geochat.blanks:classify",
         rewards={"paper": {"recall": 1.0}, "robust": {"exact": 1.0}},
         metrics=("accuracy", "labels"),
         primary_metric="accuracy",
@@ -67,6 +69,8 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
         dataset="geochat",
         prompt="geovlm_geochat.tasks:vqa",
         samples="geovlm_geochat.tasks:vqa_samples",
+        asks=(Asked(name="question", summary="such as 'How many ships are in the image?'"),),
+        blank="geovlm_geochat.blanks:vqa",
         rewards={"paper": {"jaccard": 1.0}, "robust": {"exact": 1.0}},
         metrics=("accuracy",),
         primary_metric="accuracy",
@@ -80,6 +84,8 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
         dataset="geochat",
         prompt="geovlm_geochat.tasks:caption",
         samples="geovlm_geochat.tasks:caption_samples",
+        asks=(Asked(name="boxes", summary="what is to be described"),),
+        blank="geovlm_geochat.blanks:caption",
         rewards={"paper": {"hslr": 1.0}, "robust": {"caption_f1": 1.0}},
         metrics=("caption",),
         primary_metric="caption_f1",
@@ -93,6 +99,8 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
         dataset="geochat",
         prompt="geovlm_geochat.tasks:refer",
         samples="geovlm_geochat.tasks:refer_samples",
+        asks=(Asked(name="phrase", summary="such as '2 white ships'"),),
+        blank="geovlm_geochat.blanks:refer",
         rewards={"paper": {"detection": 1.0}, "robust": {"matched_iou": 1.0}},
         metrics=("detection",),
         primary_metric="f1",
@@ -106,6 +114,7 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
         dataset="geochat",
         prompt="geovlm_geochat.tasks:ground",
         samples="geovlm_geochat.tasks:ground_samples",
+        blank="geovlm_geochat.blanks:ground",
         rewards={"paper": {"lmgr": 1.0}, "robust": {"grounded_f1": 1.0}},
         metrics=("grounding", "detection"),
         primary_metric="grounded_f1",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from geovlm import hookimpl
-from geovlm.api import DatasetSpec, TaskSpec, options
+from geovlm.api import Asked, DatasetSpec, TaskSpec, options
 
 _CITATION = (
     "Lobry et al., RSVQA: Visual Question Answering for Remote Sensing Data, IEEE TGRS 2020, "
@@ -84,9 +84,9 @@ def geovlm_datasets() -> Iterable[DatasetSpec]:
 @hookimpl
 def geovlm_tasks() -> Iterable[TaskSpec]:
     """One task per collection."""
-    for name, summary in (
-        ("rsvqa/lr", "Presence, comparison, count, rural or urban (low resolution)."),
-        ("rsvqa/hr", "Presence, comparison, count, area (high resolution)."),
+    for name, summary, blank in (
+        ("rsvqa/lr", "Presence, comparison, count, rural or urban (low resolution).", "low_res"),
+        ("rsvqa/hr", "Presence, comparison, count, area (high resolution).", "high_res"),
     ):
         yield TaskSpec(
             name=name,
@@ -98,5 +98,7 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
             primary_metric="accuracy",
             protocol="earthdial/vqa",
             max_answer_tokens=160,
+            asks=(Asked(name="question", summary="such as 'Is there a road?'"),),
+            blank=f"geovlm_rsvqa.blanks:{blank}",
             tags=frozenset({"vqa"}),
         )

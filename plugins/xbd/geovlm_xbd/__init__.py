@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from geovlm import hookimpl
-from geovlm.api import DatasetSpec, TaskSpec, options
+from geovlm.api import Asked, DatasetSpec, TaskSpec, options
 
 DAMAGES = ("no-damage", "minor-damage", "major-damage", "destroyed")
 """The levels of xBD's joint damage scale, mildest first."""
@@ -15,6 +15,12 @@ DISASTERS = ("volcano", "fire", "earthquake", "flood", "tsunami", "wind")
 COUNTS = ("none", "one", "two", "many")
 """Numbers of damaged buildings: 0, 1, 2, more."""
 VERDICTS = ("yes", "no")
+PLACES = (
+    *("upper left", "upper middle", "upper right"),
+    *("left", "centre", "right"),
+    *("lower left", "lower middle", "lower right"),
+)
+"""Parts of an image, by thirds."""
 
 
 @options
@@ -51,7 +57,13 @@ def geovlm_datasets() -> Iterable[DatasetSpec]:
 
 
 def _closed(
-    name: str, summary: str, *, prompt: str, metric: str = "accuracy", unchanged: str = ""
+    name: str,
+    summary: str,
+    *,
+    prompt: str,
+    metric: str = "accuracy",
+    unchanged: str = "",
+    asks: tuple[Asked, ...] = (),
 ) -> TaskSpec:
     """A task whose answer is one of a few words."""
     return TaskSpec(
@@ -66,11 +78,20 @@ def _closed(
         protocol="earthdial/classify",
         max_answer_tokens=160,
         unchanged=unchanged,
+        asks=asks,
+        blank=f"geovlm_xbd.blanks:{name}",
         tags=frozenset({"bitemporal", "classification"}),
     )
 
 
-def _boxes(name: str, summary: str, *, prompt: str, unchanged: str = "") -> TaskSpec:
+def _boxes(
+    name: str,
+    summary: str,
+    *,
+    prompt: str,
+    unchanged: str = "",
+    asks: tuple[Asked, ...] = (),
+) -> TaskSpec:
     """A task whose answer is a list of boxes in the newer image."""
     return TaskSpec(
         name=f"xbd/{name}",
@@ -84,6 +105,8 @@ def _boxes(name: str, summary: str, *, prompt: str, unchanged: str = "") -> Task
         protocol="earthdial/xbd_detect",
         max_answer_tokens=1024,
         unchanged=unchanged,
+        asks=asks,
+        blank=f"geovlm_xbd.blanks:{name}",
         tags=frozenset({"bitemporal", "detection"}),
     )
 
@@ -101,12 +124,17 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
         "refer",
         "Boxes of the buildings of a damage level in a part of the image.",
         prompt="geovlm_xbd.tasks:refer_prompt",
+        asks=(
+            Asked(name="level", summary="damage level of the buildings", choices=DAMAGES),
+            Asked(name="place", summary="part of each window", choices=PLACES),
+        ),
     )
     yield _closed(
         "assess",
         "Damage level of a marked building.",
         prompt="geovlm_xbd.tasks:assess_prompt",
         unchanged=DAMAGES[0],
+        asks=(Asked(name="boxes", summary="the building in question"),),
     )
     yield _closed("disaster", "Type of the disaster.", prompt="geovlm_xbd.tasks:disaster_prompt")
     yield _closed(
@@ -127,6 +155,7 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
         dataset="xbd",
         samples="geovlm_xbd.tasks:caption_samples",
         prompt="geovlm_xbd.tasks:caption_prompt",
+        blank="geovlm_xbd.blanks:caption",
         rewards={"paper": {"levenshtein": 1.0}, "robust": {"caption_f1": 1.0}},
         metrics=("caption", "format"),
         primary_metric="caption_f1",

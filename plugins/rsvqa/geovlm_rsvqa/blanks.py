@@ -1,0 +1,25 @@
+"""Targets without gold, from which the prompt writes its question for `geovlm predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from geovlm.api import Json
+from geovlm_rsvqa import tasks
+
+
+def low_res(said: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Numbers of things are answered by class."""
+    question = str(said["question"])
+    return _target(tasks.COUNT_CLASSES if tasks.counted(question) else ())
+
+
+def high_res(said: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Areas are answered by class, numbers as they are."""
+    question = str(said["question"]).lower()
+    return _target(tasks.AREA_CLASSES if question.startswith("what is the area") else ())
+
+
+def _target(vocabulary: Sequence[str]) -> Mapping[str, Json]:
+    target: dict[str, Json] = {"answer": "", "raw": "", "type": "", "counts": {}}
+    return target | {"vocabulary": list(vocabulary)} if vocabulary else target
