@@ -59,6 +59,9 @@ class TaskConfig(_Table):
     """Options of the task, as `geovlm tasks show` lists them."""
     eval_split: Split | None = None
     """Split on which this task is evaluated; default: `eval.split`."""
+    min_pixels: PositiveInt | None = None
+    """Smallest area at which the model sees the images, in place of the task's own; like that one
+    it raises the model's limit and never lowers it."""
 
 
 class DataConfig(_Table):
@@ -99,6 +102,8 @@ class _Training(_Table):
     """Optimiser steps; either this or `epochs`."""
     epochs: PositiveFloat | None = None
     """Passes over the rows; either this or `steps`."""
+    limit: PositiveInt | None = None
+    """At most so many samples per task, drawn with the seed."""
     tasks: list[str] | None = None
     """Tasks or prefixes of this stage; default: all of the run."""
     processes: PositiveInt | None = None
@@ -125,8 +130,6 @@ class SftStage(_Training):
     """Supervised fine-tuning; `trainer` holds arguments of trl.SFTConfig."""
 
     kind: Literal["sft"]
-    limit: PositiveInt | None = None
-    """At most so many samples per task."""
 
 
 class ProbeStage(_Table):
@@ -135,6 +138,8 @@ class ProbeStage(_Table):
     kind: Literal["probe"]
     prompts: PositiveInt = 128
     """Prompts that are tried, over all tasks."""
+    limit: PositiveInt | None = None
+    """At most so many samples per task to draw them from: its share of the prompts."""
     generations: Annotated[int, Field(ge=2)] = 4
     """Answers per prompt."""
     temperature: PositiveFloat = 0.9
@@ -218,6 +223,9 @@ class RunConfig(_Table):
     """Smallest image area that the model sees; default: the checkpoint's."""
     max_pixels: PositiveInt | None = None
     """Largest image area that the model sees; default: the checkpoint's."""
+    deduplicate: Literal["off", "images", "events"] = "off"
+    """Training rows that are left out: those with an image that nearly equals one of the evaluation
+    rows, or (`events`) also those of an event or scene of the evaluation rows."""
     lora: LoraConfig | None = None
     """Adapters; default: full fine-tuning."""
     stages: list[Stage] = []

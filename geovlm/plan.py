@@ -161,22 +161,20 @@ def _stage(
     stage = config.stages[index]
     tasks = stage_tasks(config, index, task_names=names)
     refuse_mixing(config, index, tasks=tasks)
-    rows = sum(plan.samples.get("train", 0) for plan in plans if plan.name in tasks)
+    most = stage.limit or math.inf
+    rows = sum(min(plan.samples.get("train", 0), most) for plan in plans if plan.name in tasks)
     if stage.kind == "probe":
         length = f"{min(stage.prompts, rows)} prompts x {stage.generations} answers"
     elif stage.steps is not None:
         length = "1 step" if stage.steps == 1 else f"{stage.steps:,} steps"
     elif stage.kind == "sft":
-        capped = sum(
-            min(plan.samples["train"], stage.limit or rows) for plan in plans if plan.name in tasks
-        )
         per_step = (
             int(stage.trainer.get("per_device_train_batch_size", 8))
             * int(stage.trainer.get("gradient_accumulation_steps", 1))
             * config.world_size(index)
         )
-        steps = max(1, math.ceil((stage.epochs or 0) * capped / per_step))
-        length = f"{stage.epochs:g} epochs of {capped:,} rows, {steps:,} steps"
+        steps = max(1, math.ceil((stage.epochs or 0) * rows / per_step))
+        length = f"{stage.epochs:g} epochs of {rows:,} rows, {steps:,} steps"
     else:
         probed = any(each.kind == "probe" for each in config.stages[:index])
         what = "what the probe keeps" if probed else f"{rows:,} prompts"

@@ -220,6 +220,15 @@ def test_epochs_are_shown_as_steps(known, tmp_path):
     assert made.stages[0].processes == 2
 
 
+def test_a_limit_per_task_bounds_every_stage(known, tmp_path):
+    limits = [f"stages.{index}.limit=3" for index in range(3)]
+    chosen = config(*limits, "stages.0.epochs=1", "stages.2.epochs=2", tasks="tiles/one,tiles/two")
+    lengths = [s.length for s in plan.make(chosen, registry=known, output=tmp_path).stages]
+    assert "of 6 rows" in lengths[0]
+    assert lengths[1].startswith("6 prompts")
+    assert lengths[2] == "2 epochs of what the probe keeps"
+
+
 def test_tokens_of_the_built_in_model_are_counted(known, tmp_path):
     # nano wants 7056 px at least: 56 x 28 px grows by sqrt(4.5) to 118.8 x 59.4, up to 140 x 84,
     # which is 5 x 3 squares of 28 px

@@ -148,7 +148,7 @@ def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
     difficulty = probe.difficulty(stage)
     parts: dict[str, list[data.Row]] = {}
     for task in stage.tasks:
-        rows = stage.rows(task, split="train", profile=profile)
+        rows = stage.rows(task, split="train", profile=profile, limit=stage.settings.limit)
         if difficulty is not None:
             rows = [row for row in rows if row.key in difficulty]
         if rows:

@@ -30,7 +30,8 @@ def run(stage: Stage, *, start: str) -> int:
     settings = stage.settings
     loaded = model.load(start, stage.config, registry=stage.registry)
     parts = {
-        task.name: stage.rows(task, split="train", profile=loaded.profile) for task in stage.tasks
+        task.name: stage.rows(task, split="train", profile=loaded.profile, limit=settings.limit)
+        for task in stage.tasks
     }
     sizes = {name: len(rows) for name, rows in parts.items()}
     picks = sorted(set(stage.plan(sizes, n=min(settings.prompts, sum(sizes.values())))))

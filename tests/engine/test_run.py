@@ -17,6 +17,7 @@ TINY = [
     "stages.0.trainer.per_device_train_batch_size=8",
     "stages.0.trainer.save_steps=2",
     "stages.1.prompts=8",
+    "stages.1.limit=2",
     "stages.1.on_fail=warn",
     "stages.1.keep_flat=1.0",
     "stages.2.steps=2",
@@ -66,6 +67,8 @@ def test_a_run_leaves_everything_that_it_promises(undisturbed: Path) -> None:
         assert 0.0 <= task["stages"]["grpo"]["sampled_reward"] <= 2.0
     for folder in ("0-sft", "1-probe", "2-grpo"):
         assert (undisturbed / "stages" / folder / "done.json").is_file()
+    probed = json.loads((undisturbed / "stages" / "1-probe" / "probe.json").read_text())["tasks"]
+    assert [probed[name]["prompts"] for name in tasks] == [2, 2]
     page = (undisturbed / "report.html").read_text()
     assert "xbd/affected" in page
     assert "data:image/png;base64" in page
