@@ -4,31 +4,30 @@ What has an agreed appearance is shown: 8-bit grey and colour, palettes, CMYK, b
 is transparent it is black, as where there are no data. What has none is refused with the way out:
 16-bit and floating-point values need a stated range, more than four bands a choice of three, and
 both are what `geovlm.api.Raster` says. An error names the file.
+
+Where neither the file nor the reference declares nodata, every value counts, the zeros around a
+tilted scene too: they are black as well, but they enter percentiles.
 """
 
 from __future__ import annotations
 
 import math
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
 from geovlm.api import Json, Raster, Size
 from geovlm.errors import DataError
+from geovlm.raster_bands import Bands, bands_of, locate, needed
+from geovlm.raster_files import State, Window, state
+from geovlm.raster_pictures import open_part, open_picture, picture_layout, picture_size
+from geovlm.raster_scaling import shown_range, stretched
 
-if TYPE_CHECKING:
-    from rasterio.io import DatasetReader
-
-_USE_RASTER = "declare the image as geovlm.api.Raster with bands, low and high"
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+_FINER = 2
+"""Pixels read per pixel of a reduced window, along a side; the rest is left out."""
 
 
 def open_image(ref: Path | Raster) -> Image.Image:
@@ -42,23 +41,44 @@ def open_image(ref: Path | Raster) -> Image.Image:
         DataError: The file is absent, empty, cut off, no image, too large (over 178 megapixels), or
             has no agreed appearance; names the file.
     """
+    if not isinstance(ref, Raster):
+        return open_picture(ref)
+    width, height = image_size(ref)
+    return _shown(ref, (0, 0, width, height), size=(width, height))
+
+
+def open_window(ref: Path | Raster, window: Window, *, out_size: Size | None = None) -> Image.Image:
+    """A part of an image in mode RGB, read in memory that grows with the part, not with the scene.
+
+    Without `out_size` it is what `open_image` shows there: all windows of a scene share one
+    scaling, percentiles included, since these come from the whole scene, read once with pixels
+    left out. A TIFF or band file may be of any size; PNG, JPEG and the like have no blocks and are
+    decoded as a whole (over 178 megapixels: refused), the last one is kept for the next window.
+
+    Args:
+        ref: The image.
+        window: `(col_off, row_off, width, height)` in pixels of the image (of a `Raster`: of its
+            first band), wholly inside it.
+        out_size: Width and height of the result; default: those of the window. A larger window is
+            reduced (overviews are used where the file has them), a smaller one enlarged; bicubic.
+
+    Raises:
+        ValueError: The window is empty or leaves the image.
+        DataError: As `open_image`.
+    """
+    whole = scene_size(ref)
+    column, row, width, height = window
+    inside = 0 <= column < column + width <= whole[0] and 0 <= row < row + height <= whole[1]
+    if not inside:
+        raise ValueError(f"window {window} is empty or leaves the image of {whole} pixels")
+    target = out_size or (width, height)
+    factor = max(1.0, min(width / (_FINER * target[0]), height / (_FINER * target[1])))
+    size = (math.ceil(width / factor), math.ceil(height / factor))
     if isinstance(ref, Raster):
-        return _open_raster(ref)
-    with _picture(ref) as image:
-        try:
-            image.load()
-        except _BROKEN as error:
-            raise DataError(
-                f"{ref}: the image is damaged or cut off: {error}", hint="copy the file again"
-            ) from error
-        if image.mode == "RGB" and "transparency" not in image.info:
-            return image.copy()
-        if image.has_transparency_data:
-            coloured = image.convert("RGBA")
-            black = Image.new("RGB", image.size)
-            black.paste(coloured, mask=coloured.getchannel("A"))
-            return black
-        return image.convert("RGB")
+        image = _shown(ref, window, size=size)
+    else:
+        image = open_part(ref, window, shape=size[::-1])
+    return image if image.size == target else image.resize(target, Image.Resampling.BICUBIC)
 
 
 def image_size(ref: Path | Raster) -> Size:
@@ -70,25 +90,51 @@ def image_size(ref: Path | Raster) -> Size:
     Raises:
         DataError: As `open_image`, except for damage behind the header.
     """
-    path, index = _band(ref, ref.bands[0]) if isinstance(ref, Raster) else (ref, None)
-    _refuse_nothing(path)
-    state = path.stat()
-    return _header(path, index, state.st_size, state.st_mtime_ns)
+    if not isinstance(ref, Raster):
+        return _picture_size(state(ref))
+    path, _, size = locate(ref, ref.bands[0])
+    pixels, most = size[0] * size[1], 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
+    if pixels > most:
+        raise DataError(
+            f"{path}: {pixels} pixels are more than {most} that can be shown at once",
+            hint="cut the image into tiles",
+        )
+    return size
+
+
+def scene_size(ref: Path | Raster) -> Size:
+    """`image_size` of an image of any size that `open_window` can read."""
+    return locate(ref, ref.bands[0]).size if isinstance(ref, Raster) else picture_layout(ref)
 
 
 def encode(ref: Path | Raster) -> Json:
-    """The reference as JSON, paths absolute; `decode` gives it back."""
+    """The reference as JSON, paths absolute; `decode` gives it back.
+
+    Of a `Raster` it holds the files that the picture takes, and no field at its default that
+    earlier versions did not write.
+    """
     if not isinstance(ref, Raster):
         return str(ref.absolute())
     nodata = ref.nodata
-    return {
-        "files": {name: str(path.absolute()) for name, path in ref.files.items()},
+    encoded: dict[str, Any] = {
+        "files": {name: str(ref.files[name].absolute()) for name in needed(ref)},
         "bands": list(ref.bands),
         "low": ref.low,
         "high": ref.high,
         "band_index": dict(ref.band_index),
         "nodata": "nan" if nodata is not None and math.isnan(nodata) else nodata,
     }
+    if ref.file is not None:
+        encoded["file"] = str(ref.file.absolute())
+    if ref.ranges:
+        encoded["ranges"] = {name: list(pair) for name, pair in ref.ranges.items()}
+    if ref.scaling != "range":
+        encoded["scaling"] = ref.scaling
+    if ref.reflectance is not None:
+        encoded["reflectance"] = ref.reflectance
+    if ref.offset:
+        encoded["offset"] = ref.offset
+    return encoded
 
 
 def decode(encoded: Json) -> Path | Raster:
@@ -97,148 +143,34 @@ def decode(encoded: Json) -> Path | Raster:
         return Path(encoded)
     if not isinstance(encoded, Mapping):
         raise TypeError(f"an encoded image is a string or an object, not {encoded!r:.80}")
-    fields: dict[str, Any] = dict(encoded)
-    fields["files"] = {name: Path(path) for name, path in fields["files"].items()}
-    fields["bands"] = tuple(fields["bands"])
-    fields["nodata"] = None if fields["nodata"] is None else float(fields["nodata"])
-    return Raster(**fields)
-
-
-# -- ordinary files -------------------------------------------------------------------------------
-
-
-@contextmanager
-def _picture(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """The file opened by its header alone, if it has an agreed appearance."""
-    _refuse_nothing(path)
-    try:
-        image = Image.open(path)
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path}: {error}", hint="cut the image into tiles") from error
-    except _BROKEN as error:
-        raise _unreadable(path) from error
-    with image:
-        if image.mode in ("I", "F") or "16" in image.mode or "16" in _raw_mode(image):
-            depth = "floating-point" if image.mode == "F" else "more than 8-bit"
-            raise DataError(f"{path}: {depth} values have no agreed brightness", hint=_USE_RASTER)
-        yield image
+    found: dict[str, Any] = dict(encoded)
+    found["files"] = {name: Path(path) for name, path in found["files"].items()}
+    found["bands"] = tuple(found["bands"])
+    found["nodata"] = None if found["nodata"] is None else float(found["nodata"])
+    if "file" in found:
+        found["file"] = Path(found["file"])
+    if "ranges" in found:
+        found["ranges"] = {name: tuple(pair) for name, pair in found["ranges"].items()}
+    return Raster(**found)
 
 
 @lru_cache(maxsize=65536)
-def _header(path: Path, index: int | None, length: int, time_ns: int) -> Size:
-    """The size by the header, as a picture or (with `index`) as a band."""
-    if index is None:
-        with _picture(path) as image:
-            return image.size
-    with _bands_file(path, index) as source:
-        return source.width, source.height
+def _picture_size(file: State) -> Size:
+    return picture_size(file)
 
 
-def _refuse_nothing(path: Path) -> None:
-    if not path.is_file():
-        raise DataError(f"{path}: no such image file", hint="check the copy of the data set")
-    if not path.stat().st_size:
-        raise DataError(f"{path}: the image file is empty (0 bytes)", hint="copy the file again")
+def _shown(ref: Raster, window: Window, *, size: Size) -> Image.Image:
+    """A window of a raster's bands, stretched, at `size`."""
+    with bands_of(ref) as bands:
+        grid = locate(ref, ref.bands[0]).size
+        made = {
+            name: _channel(bands, name, window=window, grid=grid, size=size)
+            for name in dict.fromkeys(ref.bands)
+        }
+    return Image.merge("RGB", [made[name] for name in ref.bands])
 
 
-def _raw_mode(image: ImageFile.ImageFile) -> str:
-    """How the samples are stored: Pillow shows 16-bit colour by its high bytes, unasked."""
-    arguments: Any = image.tile[0][3] if image.tile else ""
-    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
-
-
-def _unreadable(path: Path) -> DataError:
-    """What to tell about a file that Pillow does not know: bands without a choice, or damage."""
-    import rasterio
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as source:
-                bands, kind = source.count, source.dtypes[0]
-    except rasterio.errors.RasterioError:
-        return DataError(
-            f"{path}: no readable image; the file is damaged, cut off or of an unknown format",
-            hint="copy the file again",
-        )
-    return DataError(f"{path}: {bands} band(s) of {kind} are no picture", hint=_USE_RASTER)
-
-
-# -- bands ----------------------------------------------------------------------------------------
-
-
-def _open_raster(ref: Raster) -> Image.Image:
-    if not ref.high > ref.low:
-        raise DataError(
-            f"{_band(ref, ref.bands[0])[0]}: low={ref.low} is not below high={ref.high}",
-            hint="low is the stored value shown as black, high the one shown as white",
-        )
-    shown: list[Image.Image] = []
-    with ExitStack() as stack:
-        opened: dict[Path, DatasetReader] = {}
-        for name in ref.bands:
-            path, index = _band(ref, name)
-            if path not in opened:
-                opened[path] = stack.enter_context(_bands_file(path, index))
-            elif index > opened[path].count:
-                raise _no_band(path, index, opened[path].count)
-            image = Image.fromarray(_stretched(opened[path], path, index, ref))
-            if shown and image.size != shown[0].size:
-                image = image.resize(shown[0].size, Image.Resampling.BILINEAR)
-            shown.append(image)
-    return Image.merge("RGB", shown)
-
-
-def _stretched(source: DatasetReader, path: Path, index: int, ref: Raster) -> np.ndarray:
-    """One band as (H, W) uint8."""
-    import rasterio
-
-    try:
-        values = source.read(index)
-    except rasterio.errors.RasterioError as error:
-        raise DataError(
-            f"{path}: band {index} is damaged or cut off: {error}", hint="copy the file again"
-        ) from error
-    if np.iscomplexobj(values):
-        raise DataError(f"{path}: band {index} is complex", hint="store its magnitude or power")
-    nodata = source.nodatavals[index - 1] if ref.nodata is None else ref.nodata
-    scaled = (values.astype(np.float32) - ref.low) * (255.0 / (ref.high - ref.low))
-    empty = np.isnan(scaled)
-    if nodata is not None and not math.isnan(nodata):
-        empty |= values == nodata
-    return np.where(empty, 0, np.rint(np.clip(scaled, 0, 255))).astype(np.uint8)
-
-
-def _band(ref: Raster, name: str) -> tuple[Path, int]:
-    if name not in ref.files:
-        raise DataError(
-            f"band {name!r} has no file", hint=f"Raster.files has {', '.join(ref.files) or 'none'}"
-        )
-    return ref.files[name], ref.band_index.get(name, 1)
-
-
-def _no_band(path: Path, index: int, count: int) -> DataError:
-    return DataError(
-        f"{path}: band {index} does not exist, the file has {count}",
-        hint="Raster.band_index counts from 1",
-    )
-
-
-@contextmanager
-def _bands_file(path: Path, index: int) -> Iterator[DatasetReader]:
-    """The file opened by its header, if it has the band."""
-    import rasterio
-
-    _refuse_nothing(path)
-    with ExitStack() as stack:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                source = stack.enter_context(rasterio.open(path))
-        except rasterio.errors.RasterioError as error:
-            raise DataError(
-                f"{path}: no readable raster: {error}", hint="copy the file again"
-            ) from error
-        if not 1 <= index <= source.count:
-            raise _no_band(path, index, source.count)
-        yield source
+def _channel(bands: Bands, name: str, *, window: Window, grid: Size, size: Size) -> Image.Image:
+    low, high = shown_range(bands, name)
+    values = bands.values(name, window=window, grid=grid, shape=size[::-1])
+    return Image.fromarray(stretched(values, low=low, high=high))
