@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geovlm import answers, boxes, loading, raster
-from geovlm.api import DatasetSpec, PromptContext, Sample, Split, TaskSpec, Turn
+from geovlm import answers, loading, raster, shown
+from geovlm.api import DatasetSpec, Raster, Sample, Split, TaskSpec
 from geovlm.config_load import near
+from geovlm.config_tasks import configured
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
 from geovlm.modelfacts import ModelFacts
-from geovlm.registry import Registry, resolve
+from geovlm.registry import Registry
 
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
@@ -72,6 +74,7 @@ class Reader:
             DataError: an image cannot be read; names the file.
             ConfigError: options that task or data set do not have.
         """
+        task = configured(task, self.config, profile=self.model.profile)
         spec = self.registry.dataset(task.dataset)
         root, generated = self.root(spec)
         own = lookup(self.config.tasks, task.name)
@@ -102,8 +105,7 @@ class Reader:
         for chosen in (checked, spread(samples[eval_split], IMAGES_CHECKED)):
             raster.open_image(chosen[0].images[0])
             for sample in chosen:
-                for image in sample.images:
-                    raster.image_size(image)
+                _check_sizes(sample)
         visual, text, digest = self._read_by_model(task, checked, options=options)
         n = len(samples[eval_split])
         return TaskPlan(
@@ -177,16 +179,9 @@ class Reader:
             return None, None, ""
         visual, text, digest = [], [], ""
         for sample in samples:
-            sizes = tuple(raster.image_size(image) for image in sample.images)
-            seen = tuple(
-                boxes.input_size(size, profile=profile, min_pixels=task.min_pixels)
-                for size in sizes
-            )
-            visual.append(sum(w * h for w, h in seen) // profile.size_factor**2)
-            context = PromptContext(
-                profile=profile, image_sizes=sizes, input_sizes=seen, options=options
-            )
-            turn: Turn = resolve(task.prompt)(sample, context)
+            put = shown.put(task, sample, profile=profile, options=options)
+            visual.append(shown.visual_tokens(put, profile=profile))
+            turn = put.turn
             if self.count is not None and turn.reasoning.strip():
                 whole = f"{turn.question} {self.config.instruction}{answers.frame(turn)}"
                 text.append(self.count(whole))
@@ -199,13 +194,42 @@ class Reader:
 def checksum(records: Sequence[Sample], *, root: Path) -> dict[str, Any]:
     """Return the number of records and a hash of their ids, targets, questions and image names."""
     digest = hashlib.sha256()
+    targets: dict[int, str] = {}  # data sets share the targets of equal labels
+    prefix = f"{root}{os.sep}"
     for record in records:
-        images = [
-            json.dumps(raster.encode(image)).replace(str(root), "") for image in record.images
-        ]
-        line = [record.id, images, record.question, dict(record.target)]
-        digest.update(json.dumps(line, sort_keys=True, default=list).encode())
+        target = targets.get(id(record.target))
+        if target is None:
+            target = json.dumps(dict(record.target), sort_keys=True, default=list)
+            targets[id(record.target)] = target
+        images = [name.removeprefix(prefix) for image in record.images for name in _names(image)]
+        line = "\x1f".join([record.id, *images, record.question, target])
+        digest.update(f"{line}\x1e".encode(errors="surrogatepass"))
     return {"records": len(records), "sha256": digest.hexdigest()}
+
+
+def _names(image: Path | Raster) -> Iterator[str]:
+    """Yield the names of an image's files."""
+    if isinstance(image, Raster):
+        yield from map(str, image.files.values())
+        if image.file is not None:
+            yield str(image.file)
+    else:
+        yield str(image)
+
+
+def _check_sizes(sample: Sample) -> None:
+    """Read the headers of the sample's images.
+
+    Raises:
+        DataError: an image cannot be read, or is not of the size that its data set declares.
+    """
+    sizes = tuple(raster.image_size(image) for image in sample.images)
+    if sample.image_sizes and sizes != sample.image_sizes:
+        raise DataError(
+            f"the images of sample {sample.id!r} measure {list(sizes)} px, its data set declares "
+            f"{list(sample.image_sizes)}",
+            hint="see 'geovlm data check'; was the copy converted?",
+        )
 
 
 def parse_options(cls: type | None, own: Any, *, path: str, exact: bool = True) -> Any:

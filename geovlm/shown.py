@@ -42,9 +42,7 @@ def put(task: TaskSpec, sample: Sample, *, profile: ModelProfile, options: Any =
     Raises:
         DataError: the size of an image cannot be read; names the file.
     """
-    from geovlm import raster
-
-    stored = tuple(raster.image_size(image) for image in sample.images)
+    stored = stored_sizes(sample)
     seen = tuple(
         boxes.input_size(size, profile=profile, min_pixels=task.min_pixels) for size in stored
     )
@@ -53,6 +51,23 @@ def put(task: TaskSpec, sample: Sample, *, profile: ModelProfile, options: Any =
     context = PromptContext(profile=profile, image_sizes=stored, input_sizes=seen, options=options)
     turn = resolve(task.prompt)(sample, context)
     return Shown(sample=sample, turn=turn, image_sizes=stored, input_sizes=seen)
+
+
+def stored_sizes(sample: Sample) -> tuple[Size, ...]:
+    """Return the sizes of the sample's images: as its data set declares them, else by the headers.
+
+    Raises:
+        DataError: a header cannot be read; names the file.
+    """
+    from geovlm import raster
+
+    return sample.image_sizes or tuple(raster.image_size(image) for image in sample.images)
+
+
+def visual_tokens(shown: Shown, *, profile: ModelProfile) -> int:
+    """Return how many tokens the model makes of the sample's images."""
+    factor = profile.size_factor
+    return sum((width // factor) * (height // factor) for width, height in shown.input_sizes)
 
 
 def reward_context(

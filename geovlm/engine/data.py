@@ -7,31 +7,20 @@ and every task has the same schema. Pixels come into being when a trainer reads 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 
-from geovlm import answers, boxes, raster
-from geovlm.api import (
-    ModelProfile,
-    Prediction,
-    PromptContext,
-    RewardContext,
-    Sample,
-    Size,
-    TaskSpec,
-    Turn,
-)
+from geovlm import answers, raster, shown
+from geovlm.api import ModelProfile, Prediction, RewardContext, Sample, Size, TaskSpec, Turn
 from geovlm.engine.images import ImageCache
-from geovlm.errors import DataError
-from geovlm.registry import resolve
-
-IMAGES_DECODED = 500
-"""Images per task that are decoded before training; `geovlm data check` reads all of them."""
+from geovlm.errors import DataError, RunFailedError
+from geovlm.shown import Shown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +46,22 @@ class Row:
         return f"{self.task}\t{self.sample_id}"
 
 
+def ask(sample: Sample, *, task: TaskSpec, profile: ModelProfile, options: Any = None) -> Shown:
+    """Return the sample with the task's question to this model family and its gold answer.
+
+    Raises:
+        DataError: an image cannot be read, or the task wrote no reasoning or no answer.
+    """
+    put = shown.put(task, sample, profile=profile, options=options)
+    if not put.turn.answer.strip() or not put.turn.reasoning.strip():
+        raise DataError(
+            f"task {task.name!r} wrote no {'reasoning' if put.turn.answer.strip() else 'answer'} "
+            f"for sample {sample.id!r}",
+            hint="its prompt function must return both",
+        )
+    return put
+
+
 def to_row(
     sample: Sample,
     *,
@@ -68,36 +73,80 @@ def to_row(
     """Write the sample as the task's question to this model family.
 
     Raises:
-        DataError: an image cannot be read, or the task wrote no reasoning or no answer.
+        DataError: as `ask`.
     """
-    image_sizes = tuple(raster.image_size(image) for image in sample.images)
-    input_sizes = tuple(
-        boxes.input_size(size, profile=profile, min_pixels=task.min_pixels) for size in image_sizes
-    )
-    if options is None and task.options is not None:
-        options = task.options()
-    context = PromptContext(
-        profile=profile, image_sizes=image_sizes, input_sizes=input_sizes, options=options
-    )
-    turn = resolve(task.prompt)(sample, context)
-    if not turn.answer.strip() or not turn.reasoning.strip():
-        raise DataError(
-            f"task {task.name!r} wrote no {'reasoning' if turn.answer.strip() else 'answer'} for "
-            f"sample {sample.id!r}",
-            hint="its prompt function must return both",
-        )
+    put = ask(sample, task=task, profile=profile, options=options)
     return Row(
         task=task.name,
         sample_id=sample.id,
         images=tuple(json.dumps(raster.encode(image)) for image in sample.images),
-        question=f"{turn.question.strip()} {instruction}".strip(),
-        reasoning=turn.reasoning,
-        answer=turn.answer,
+        question=f"{put.turn.question.strip()} {instruction}".strip(),
+        reasoning=put.turn.reasoning,
+        answer=put.turn.answer,
         target=sample.target,
-        image_sizes=image_sizes,
-        input_sizes=input_sizes,
+        image_sizes=put.image_sizes,
+        input_sizes=put.input_sizes,
         meta=sample.meta,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows(Sequence[Row]):
+    """The rows of a task's samples, each written when it is asked for.
+
+    A sample takes a quarter of the memory of its row, and a stage that trains on a thousand of
+    half a million rows never writes the others.
+    """
+
+    samples: Sequence[Sample]
+    task: TaskSpec
+    profile: ModelProfile
+    instruction: str
+    options: Any = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: Any) -> Any:
+        chosen = self.samples[index]
+        if isinstance(chosen, Sample):
+            return self._row(chosen)
+        return [self._row(sample) for sample in chosen]
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._row, self.samples)
+
+    def asked(self) -> Iterator[Shown]:
+        """Yield every sample with its question, without what else a row holds."""
+        for sample in self.samples:
+            yield ask(sample, task=self.task, profile=self.profile, options=self.options)
+
+    def _row(self, sample: Sample) -> Row:
+        return to_row(
+            sample,
+            task=self.task,
+            profile=self.profile,
+            instruction=self.instruction,
+            options=self.options,
+        )
+
+
+@dataclass(frozen=True)
+class Picked(Sequence[Row]):
+    """A mixture: the rows that a plan picks, in its order."""
+
+    parts: Mapping[str, Sequence[Row]]
+    picks: Sequence[tuple[str, int]]
+    """(task, row number) pairs, as `geovlm.mixture.plan` makes them."""
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self.parts[name][number] for name, number in self.picks[index]]
+        name, number = self.picks[index]
+        return self.parts[name][number]
 
 
 def messages(row: Row) -> list[dict[str, Any]]:
@@ -112,27 +161,52 @@ def gold(row: Row) -> str:
 
 
 def dataset(rows: Sequence[Row], *, cache: ImageCache, with_completion: bool) -> Dataset:
-    """Return a data set whose columns are built on access.
+    """Return a data set whose columns are built on access; Arrow holds the rows' numbers.
 
     Columns: `prompt` (messages), `images` (PIL), `task`, `sample_id`, `row` (JSON of the `Row`),
     and with `with_completion` also `completion` (messages).
     """
-    table = Dataset.from_dict({"row": [dump(row) for row in rows]})
+    table = Dataset.from_dict({"row": np.arange(len(rows))})
+    return table.with_transform(_Columns(rows, cache=cache, with_completion=with_completion))
 
-    def build(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
-        loaded = [parse(text) for text in batch["row"]]
+
+class _Columns:
+    """Builds the columns of a batch of row numbers.
+
+    `datasets` pickles a transform to name the result in its cache and copies it with the data set;
+    half a million rows and the decoded images stay where they are instead.
+    """
+
+    def __init__(self, rows: Sequence[Row], *, cache: ImageCache, with_completion: bool) -> None:
+        self._rows = rows
+        self._cache = cache
+        self._with_completion = with_completion
+
+    def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
+        rows = [self._rows[number] for number in batch["row"]]
         made: dict[str, list[Any]] = {
-            "prompt": [messages(row) for row in loaded],
-            "images": [pictures(row, cache=cache) for row in loaded],
-            "task": [row.task for row in loaded],
-            "sample_id": [row.sample_id for row in loaded],
-            "row": list(batch["row"]),
+            "prompt": [messages(row) for row in rows],
+            "images": [pictures(row, cache=self._cache) for row in rows],
+            "task": [row.task for row in rows],
+            "sample_id": [row.sample_id for row in rows],
+            "row": [dump(row) for row in rows],
         }
-        if with_completion:
-            made["completion"] = [[{"role": "assistant", "content": gold(r)}] for r in loaded]
+        if self._with_completion:
+            made["completion"] = [[{"role": "assistant", "content": gold(row)}] for row in rows]
         return made
 
-    return table.with_transform(build)
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Columns:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
+        return _not_here, (uuid.uuid4().hex,)
+
+
+def _not_here(token: str) -> Any:
+    raise RunFailedError(
+        "the rows of a stage stay in its process and those that it forks",
+        hint="leave out dataloader workers that are spawned, or dataloader_num_workers",
+    )
 
 
 def pictures(row: Row, *, cache: ImageCache) -> list[Any]:
@@ -191,51 +265,3 @@ def prediction(row: Row, completion: str, *, profile: ModelProfile) -> Predictio
         profile=profile,
         meta=row.meta,
     )
-
-
-def audit_lengths(
-    rows: Sequence[Row],
-    *,
-    count_tokens: Callable[[Row], int],
-    limit: int,
-) -> dict[str, tuple[int, int]]:
-    """Return (longest, mean) tokens of prompt and gold completion per task.
-
-    Prompts are never truncated, so one that does not fit must be found before training.
-
-    Raises:
-        DataError: a row is longer than `limit` tokens; names the longest one.
-    """
-    lengths: dict[str, list[int]] = {}
-    worst: tuple[int, Row] | None = None
-    for row in rows:
-        tokens = count_tokens(row)
-        lengths.setdefault(row.task, []).append(tokens)
-        if worst is None or tokens > worst[0]:
-            worst = (tokens, row)
-    if worst is not None and worst[0] > limit:
-        tokens, row = worst
-        raise DataError(
-            f"sample {row.sample_id!r} of task {row.task!r} needs {tokens} tokens, the model takes "
-            f"{limit}",
-            hint="shorten the instruction, lower max_pixels, or choose a model that takes more",
-        )
-    return {task: (max(many), round(sum(many) / len(many))) for task, many in lengths.items()}
-
-
-def audit_images(rows: Sequence[Row], *, cache: ImageCache) -> None:
-    """Decode the images of the rows, at most `IMAGES_DECODED` of them, spread evenly.
-
-    Sizes come from headers, and a file that was cut off has a sound one: without this, it would be
-    found in the middle of training.
-
-    Raises:
-        DataError: an image cannot be decoded; names the file.
-    """
-    wanted = list(
-        dict.fromkeys(
-            pair for row in rows for pair in zip(row.images, row.input_sizes, strict=True)
-        )
-    )
-    for reference, size in wanted[:: math.ceil(len(wanted) / IMAGES_DECODED) or 1]:
-        cache.get(reference, size)

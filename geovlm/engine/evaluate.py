@@ -36,7 +36,7 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
         loaded: model, processor and profile.
         name: `base`, `sft` or `grpo`, or with a number: `sft-2`.
     """
-    tasks = [stage.registry.task(task) for task in stage.task_names]
+    tasks = [stage.task(task) for task in stage.task_names]
     missing = [task for task in tasks if not stage.run.has_metrics(task.name, name)]
     folder = stage.run.answers(name)
     if not missing:
@@ -82,7 +82,7 @@ def _answer(
     stage: Stage, loaded: Loaded, asks: Sequence[Ask], *, folder: Path, title: str
 ) -> dict[str, answering.Texts]:
     """Return ask -> row key -> texts; on the main process those of all ranks."""
-    tasks = [stage.registry.task(task) for task in stage.task_names]
+    tasks = [stage.task(task) for task in stage.task_names]
 
     def respond(rows: Sequence[data.Row], temperature: float, seed: int) -> list[str]:
         return generate.complete(

@@ -48,7 +48,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         registry=stage.registry,
     )
     parts = {
-        task.name: stage.rows(
+        task.name: stage.written_late(
             task, split="train", profile=loaded.profile, limit=stage.settings.limit
         )
         for task in stage.tasks
@@ -65,7 +65,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         model=loaded.model,
         args=arguments(stage, max_steps=n_steps, on_cpu=on_cpu),
         train_dataset=data.dataset(
-            [parts[name][i] for name, i in picks], cache=stage.cache, with_completion=True
+            data.Picked(parts, picks), cache=stage.cache, with_completion=True
         ),
         processing_class=loaded.processor,
         peft_config=model.lora(stage.config, loaded.profile),

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from geovlm import loading, mixture
 from geovlm.api import ModelProfile, Split, StageInfo, TaskSpec
 from geovlm.config import RunConfig
+from geovlm.config_tasks import configured
 from geovlm.engine import data
 from geovlm.engine.callbacks import Bar
 from geovlm.engine.images import ImageCache
@@ -67,7 +68,11 @@ class Stage:
                     f"stages.{self.index}.tasks names {chosen}, none of which this run has",
                     hint=f"the run's tasks are {', '.join(self.task_names)}",
                 )
-        return [self.registry.task(name) for name in names]
+        return [self.task(name) for name in names]
+
+    def task(self, name: str) -> TaskSpec:
+        """Return a task as the run's configuration has it."""
+        return configured(self.registry.task(name), self.config)
 
     def info(self) -> StageInfo:
         """Return what plugins may know of the stage."""
@@ -87,6 +92,12 @@ class Stage:
         Raises:
             DataError: the split holds no sample of the task.
         """
+        return list(self.written_late(task, split=split, profile=profile, limit=limit))
+
+    def written_late(
+        self, task: TaskSpec, *, split: Split, profile: ModelProfile, limit: int | None = None
+    ) -> data.Rows:
+        """As `rows`, but each row is written when it is asked for: for splits of any size."""
         spec = self.registry.dataset(task.dataset)
         loaded = loading.load_records(
             spec,
@@ -105,17 +116,13 @@ class Stage:
             # drawn, not strided: VQA sets repeat their question types with a period
             chosen = random.Random(self.config.seed).sample(range(len(samples)), limit)
             samples = [samples[i] for i in sorted(chosen)]
-        options = parse_options(task.options, _lookup(self.config.tasks, task.name))
-        return [
-            data.to_row(
-                sample,
-                task=task,
-                profile=profile,
-                instruction=self.config.instruction,
-                options=options,
-            )
-            for sample in samples
-        ]
+        return data.Rows(
+            samples=samples,
+            task=configured(task, self.config, profile=profile),
+            profile=profile,
+            instruction=self.config.instruction,
+            options=parse_options(task.options, _lookup(self.config.tasks, task.name)),
+        )
 
     def eval_split(self, task: TaskSpec) -> Split:
         """Return the split on which the task is evaluated."""

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,12 +19,14 @@ from accelerate import PartialState
 from transformers.utils import logging as transformers_logging
 
 from geovlm import encoder, registry, rewards
+from geovlm.api import Split
 from geovlm.config import RunConfig
-from geovlm.engine import arguments, data, evaluate, grpo, model, probe, sft
+from geovlm.engine import arguments, evaluate, grpo, model, precheck, probe, sft
 from geovlm.engine.images import ImageCache
 from geovlm.engine.stage import Stage
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError
 from geovlm.rundir import RunDir
+from geovlm.shown import Shown
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -108,7 +111,7 @@ def check(stage: Stage) -> None:
         DataError: a prompt does not fit into the model, or an image cannot be decoded.
     """
     config = stage.config
-    tasks = [stage.registry.task(name) for name in stage.task_names]
+    tasks = [stage.task(name) for name in stage.task_names]
     on_cpu = model.device(config) == "cpu"
     rewards.validate_options(config.reward_options)
     named = {reward for task in tasks for each in task.rewards.values() for reward in each}
@@ -133,16 +136,26 @@ def check(stage: Stage) -> None:
     tokenizer = loaded.processor.tokenizer
     factor = loaded.profile.size_factor
 
-    def count(row: data.Row) -> int:
-        visual = sum((w // factor) * (h // factor) + 2 for w, h in row.input_sizes)
-        return visual + len(tokenizer(row.question + data.gold(row))["input_ids"]) + 12
+    def count_images(put: Shown) -> int:
+        return 12 + sum((w // factor) * (h // factor) + 2 for w, h in put.input_sizes)
+
+    def count_tokens(texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
 
     limit = model.max_positions(loaded.model, tokenizer)
     for task in tasks:
-        rows = stage.rows(task, split="train", profile=loaded.profile)
-        rows += stage.rows(task, split=stage.eval_split(task), profile=loaded.profile)
-        data.audit_lengths(rows, count_tokens=count, limit=limit)
-        data.audit_images(rows, cache=stage.cache)
+        splits: tuple[Split, ...] = ("train", stage.eval_split(task))
+        for split in dict.fromkeys(splits):
+            rows = stage.written_late(task, split=split, profile=loaded.profile)
+            precheck.audit_lengths(
+                rows.asked(),
+                task=task.name,
+                instruction=config.instruction,
+                count_tokens=count_tokens,
+                count_images=count_images,
+                limit=limit,
+            )
+            precheck.audit_images(rows, cache=stage.cache)
 
 
 def _stage(stage: Stage, *, resume: bool) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,14 +14,15 @@ import pytest
 from PIL import Image
 
 from geovlm import raster, registry
-from geovlm.api import RewardSpec, TaskSpec
+from geovlm.api import RewardSpec, Sample, TaskSpec, Turn
 from geovlm.config import RunConfig
-from geovlm.engine import data, probe, rewards
+from geovlm.engine import data, precheck, probe, rewards
 from geovlm.engine.callbacks import COMPLETE, JsonLines, last_checkpoint
 from geovlm.engine.images import ImageCache
 from geovlm.engine.worker import evaluation_name
-from geovlm.errors import DataError, RewardError
+from geovlm.errors import DataError, RewardError, RunFailedError
 from geovlm.profiles import QWEN2_5_VL
+from geovlm.shown import Shown
 
 
 def a_row(task: str = "t/a", sample_id: str = "1", **target: object) -> data.Row:
@@ -118,12 +122,88 @@ def test_images_are_opened_once_and_kept_within_the_bound(tmp_path: Path) -> Non
     assert cache.opened == 4
 
 
+def put(sample_id: str, question: str) -> Shown:
+    return Shown(
+        sample=Sample(id=sample_id, images=(), target={}),
+        turn=Turn(question=question, answer="yes", reasoning="because"),
+        image_sizes=(),
+        input_sizes=(),
+    )
+
+
+class Words:
+    """A tokenizer that takes a word for a token, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> list[int]:
+        self.asked += texts
+        return [len(text.split()) for text in texts]
+
+
+def audit(asked: list[Shown], *, words: Words, limit: int) -> None:
+    precheck.audit_lengths(
+        asked,
+        task="t/a",
+        instruction="Think.",
+        count_tokens=words,
+        count_images=lambda each: 9,
+        limit=limit,
+    )
+
+
 def test_a_row_that_does_not_fit_is_named_before_training() -> None:
-    rows = [a_row(sample_id="short"), a_row(sample_id="long")]
-    with pytest.raises(DataError, match=r"sample 'long' of task 't/a' needs 50 tokens"):
-        data.audit_lengths(
-            rows, count_tokens=lambda row: 50 if row.sample_id == "long" else 5, limit=20
-        )
+    # 300 words, the instruction, 7 words and tags of the gold answer, 9 of the image
+    asked = [put("short", "What?"), put("long", " ".join(["what"] * 300))]
+    with pytest.raises(DataError, match=r"sample 'long' of task 't/a' needs 316 tokens, .* 315"):
+        audit(asked, words=Words(), limit=315)
+    audit(asked, words=Words(), limit=316)
+
+
+def test_a_text_shorter_than_the_room_needs_no_tokenizer() -> None:
+    words = Words()
+    audit([put(str(i), f"What is in picture {i}?") for i in range(9)], words=words, limit=1000)
+    assert words.asked == [""]
+
+
+def test_the_same_text_is_tokenized_once() -> None:
+    words = Words()
+    audit([put(str(i), "what " * 300) for i in range(9)], words=words, limit=1000)
+    assert len(words.asked) == 2
+
+
+def test_letters_that_may_take_several_tokens_are_always_tokenized() -> None:
+    words = Words()
+    audit([put("1", "Où est l'aéroport ?")], words=words, limit=1000)
+    assert len(words.asked) == 2
+
+
+def test_rows_are_written_when_they_are_asked_for() -> None:
+    written: list[str] = []
+
+    def prompt(sample: Sample, ctx: object) -> Turn:
+        written.append(sample.id)
+        return Turn(question="What?", answer="yes", reasoning="because")
+
+    rows = data.Rows(
+        samples=[Sample(id=str(i), images=(), target={}) for i in range(100)],
+        task=dataclasses.replace(a_task("t/a"), prompt=prompt),
+        profile=QWEN2_5_VL,
+        instruction="",
+    )
+    mixed = data.Picked({"t/a": rows}, [("t/a", 7), ("t/a", 3)])
+    table = data.dataset(mixed, cache=ImageCache(), with_completion=True)
+    assert (len(rows), len(table), written) == (100, 2, [])
+    assert [record["sample_id"] for record in table] == ["7", "3"]
+    assert data.parse(table[1]["row"]) == rows[3]
+
+
+def test_the_rows_of_a_stage_are_not_pickled_with_its_data_set() -> None:
+    table = data.dataset([a_row()], cache=ImageCache(), with_completion=False)
+    assert copy.deepcopy(table)[0]["sample_id"] == "1"
+    with pytest.raises(RunFailedError, match="stay in its process"):
+        pickle.loads(pickle.dumps(table))
 
 
 def record(key: str, total: float, **rewards_: float) -> dict[str, object]:
@@ -193,8 +273,8 @@ def test_a_cut_off_image_is_found_before_training(tmp_path: Path) -> None:
                 input_sizes=((56, 56),),
             )
         )
-    data.audit_images(rows, cache=ImageCache())
+    precheck.audit_images(rows, cache=ImageCache())
     damaged = tmp_path / "2.png"
     damaged.write_bytes(damaged.read_bytes()[:2000])
     with pytest.raises(DataError, match=r"2\.png: the image is damaged or cut off"):
-        data.audit_images(rows, cache=ImageCache())
+        precheck.audit_images(rows, cache=ImageCache())
