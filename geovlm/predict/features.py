@@ -1,0 +1,92 @@
+"""GeoJSON features by RFC 7946: closed rings, exterior ones counterclockwise, a `bbox` each.
+
+A geometry that crosses the antimeridian is not cut as section 3.1.9 asks; `crosses` finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from geovlm.api import Json
+from geovlm.predict.georeference import Georeference, Point
+from geovlm.predict.tiles import Window
+
+DEGREES_DIGITS = 9
+"""0.1 mm on the ground."""
+UNITS_DIGITS = 4
+"""Of pixels, and of the units of a projected CRS."""
+
+
+def place(
+    ring: Sequence[Point], where: Georeference | None, *, crs: str = "wgs84"
+) -> dict[str, Any]:
+    """A polygon of pixels in the coordinates of a file.
+
+    Args:
+        ring: corners, pixels of the scene.
+        where: the scene's georeference; `None`: the coordinates stay pixels, y down.
+        crs: `wgs84` or `source`.
+
+    Raises:
+        DataError: see `Georeference.lonlat`.
+    """
+    if where is None:
+        return polygon(ring, digits=UNITS_DIGITS)
+    if crs == "source":
+        return polygon(where.source(ring), digits=DEGREES_DIGITS)
+    return polygon(where.lonlat(ring), digits=DEGREES_DIGITS)
+
+
+def polygon(ring: Sequence[Point], *, digits: int) -> dict[str, Any]:
+    """A polygon without holes from its corners in any order around it."""
+    rounded = [[round(x, digits), round(y, digits)] for x, y in ring]
+    if _doubled_area(ring) < 0:
+        rounded.reverse()
+    return {"type": "Polygon", "coordinates": [[*rounded, rounded[0]]]}
+
+
+def feature(number: int, geometry: Mapping[str, Any], properties: Mapping[str, Json]) -> Any:
+    """A feature with its bounding box."""
+    return {
+        "type": "Feature",
+        "id": number,
+        "bbox": bounds(geometry),
+        "geometry": dict(geometry),
+        "properties": dict(properties),
+    }
+
+
+def bounds(geometry: Mapping[str, Any]) -> list[float]:
+    """West, south, east, north of a polygon, or smallest and largest x and y."""
+    ring = geometry["coordinates"][0]
+    across, up = [x for x, _ in ring], [y for _, y in ring]
+    return [min(across), min(up), max(across), max(up)]
+
+
+def union(box: Sequence[float] | None, other: Sequence[float]) -> list[float]:
+    """The bounding box of two; `None` is empty."""
+    if box is None:
+        return list(other)
+    low = [min(a, b) for a, b in zip(box[:2], other[:2], strict=True)]
+    return low + [max(a, b) for a, b in zip(box[2:], other[2:], strict=True)]
+
+
+def crosses(geometry: Mapping[str, Any]) -> bool:
+    """Whether a polygon of longitudes and latitudes crosses the antimeridian."""
+    west, _, east, _ = bounds(geometry)
+    return bool(east - west > 180)
+
+
+def footprint(window: Window) -> list[Point]:
+    """The corners of a window."""
+    right, bottom = window.x + window.width, window.y + window.height
+    return [(window.x, window.y), (right, window.y), (right, bottom), (window.x, bottom)]
+
+
+def _doubled_area(ring: Sequence[Point]) -> float:
+    """Positive if the corners run counterclockwise where y points up."""
+    x0, y0 = ring[0]  # subtracted: products of map coordinates of 1e6 m cancel badly
+    moved = [(x - x0, y - y0) for x, y in ring]
+    following = [*moved[1:], moved[0]]
+    return sum(x * v - u * y for (x, y), (u, v) in zip(moved, following, strict=True))

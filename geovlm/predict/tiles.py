@@ -1,0 +1,122 @@
+"""Windows over a scene: how large, how they overlap, which one shows a marked box."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from geovlm.api import ModelProfile
+from geovlm.errors import ConfigError
+
+SMALLEST_PX = 256
+"""Side of the smallest default window: that of the smallest tiles which EO data sets come in."""
+LARGEST_PX = 1024
+"""Side of the largest default window: that of xBD's and GeoChat's tiles, and a bound on memory."""
+_MARGIN = 0.25  # of a box's longer side, around a box that is larger than the window
+
+
+class Window(NamedTuple):
+    """Pixels of a scene's grid, y down."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid(Sequence[Window]):
+    """Windows over an area, row by row; made when they are asked for."""
+
+    columns: Sequence[int]
+    rows: Sequence[int]
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.columns) * len(self.rows)
+
+    def __getitem__(self, index: int) -> Window:  # type: ignore[override]  # no slices
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        row, column = divmod(index, len(self.columns))
+        return Window(self.columns[column], self.rows[row], *self.size)
+
+
+def grid(area: Window, *, side: int, overlap: int) -> Grid:
+    """Cover an area by windows of one size.
+
+    An area that is narrower or lower than `side` gets windows as narrow or low as itself. The last
+    window of a row or column ends with the area and overlaps its neighbour by more than the others.
+
+    Args:
+        area: what is covered.
+        side: of the windows, pixels; 0: one window for all.
+        overlap: pixels that neighbours share at least, less than `side`.
+
+    Raises:
+        ConfigError: the overlap is not smaller than the window, or one of them is negative.
+    """
+    if side < 0 or overlap < 0 or (side and overlap >= side):
+        raise ConfigError(
+            f"windows of {side} px cannot overlap by {overlap} px",
+            hint="--overlap must be smaller than --window, and neither negative",
+        )
+    wide = min(side, area.width) if side else area.width
+    high = min(side, area.height) if side else area.height
+    return Grid(
+        columns=[area.x + at for at in _starts(area.width, side=wide, overlap=overlap)],
+        rows=[area.y + at for at in _starts(area.height, side=high, overlap=overlap)],
+        size=(wide, high),
+    )
+
+
+def around(box: Sequence[float], area: Window, *, side: int) -> Window:
+    """A window with a box in its middle, moved into the area.
+
+    As large as `side`, or as the box and a quarter of its longer side around it where that is more.
+
+    Args:
+        box: x0, y0, x1, y1, pixels of the grid.
+        area: where windows may lie.
+        side: of the window, pixels; 0: the whole area.
+
+    Raises:
+        ConfigError: the box has no area, or lies outside.
+    """
+    x0, y0, x1, y1 = box[:4]
+    inside_x = min(x1, area.x + area.width) - max(x0, area.x)
+    inside_y = min(y1, area.y + area.height) - max(y0, area.y)
+    if not (x1 > x0 and y1 > y0 and inside_x > 0 and inside_y > 0):
+        raise ConfigError(
+            f"box {','.join(f'{value:g}' for value in box)} has no area in the image of "
+            f"{area.width} x {area.height} px",
+            hint="--box x0,y0,x1,y1 in pixels from the upper left corner, x0 < x1, y0 < y1",
+        )
+    needed = math.ceil((1 + 2 * _MARGIN) * max(x1 - x0, y1 - y0))
+    wanted = max(side, needed) if side else max(area.width, area.height)
+    width, height = min(wanted, area.width), min(wanted, area.height)
+    return Window(
+        _within(round((x0 + x1 - width) / 2), width, start=area.x, length=area.width),
+        _within(round((y0 + y1 - height) / 2), height, start=area.y, length=area.height),
+        width,
+        height,
+    )
+
+
+def default_side(profile: ModelProfile) -> int:
+    """Side of the largest square that the model sees without shrinking it, in 256..1024 px."""
+    unshrunk = math.isqrt(profile.max_pixels) // profile.size_factor * profile.size_factor
+    return min(LARGEST_PX, max(SMALLEST_PX, unshrunk))
+
+
+def _starts(length: int, *, side: int, overlap: int) -> list[int]:
+    if side >= length:
+        return [0]
+    number = math.ceil((length - overlap) / (side - overlap))
+    return [min(index * (side - overlap), length - side) for index in range(number)]
+
+
+def _within(at: int, size: int, *, start: int, length: int) -> int:
+    return min(max(at, start), start + length - size)

@@ -1,0 +1,144 @@
+"""Files of features, written one by one under a temporary name and moved in place when whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+from geovlm.errors import ConfigError, DataError
+from geovlm.predict import features
+
+Summary: TypeAlias = Callable[[], Mapping[str, Any]]
+LAYER = "predictions"
+FIELDS = ("label", "task", "model", "reasoning", "tile", "labels", "parts")
+_BATCH = 10_000  # features per call of OGR
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; move it there if the block ends well."""
+    scratch = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            scratch.unlink()
+
+
+def geojson(path: Path | None, found: Iterable[Any], *, summary: Summary) -> None:
+    """Write a FeatureCollection; to standard output if `path` is `None`.
+
+    Args:
+        path: the file.
+        found: features; consumed one by one.
+        summary: the foreign member `geovlm`; called after the last feature.
+    """
+    if path is None:
+        _collection(sys.stdout, found, summary=summary)
+        return
+    with replacing(path) as scratch:
+        with scratch.open("w", encoding="utf-8") as file:
+            _collection(file, found, summary=summary)
+        _sync(scratch)
+
+
+def geopackage(path: Path, found: Iterable[Any], *, crs: str | None) -> None:
+    """Write a GeoPackage with the layer `predictions`; lists become JSON text.
+
+    Args:
+        path: the file.
+        found: features; consumed in batches.
+        crs: of their coordinates; `None`: pixels.
+
+    Raises:
+        DataError: OGR cannot write the file.
+    """
+    require_geopackage()
+    from pyogrio.errors import DataLayerError, DataSourceError
+
+    with replacing(path) as scratch:
+        try:
+            written = False
+            for batch in _batches(found):
+                _write(scratch, batch, crs=crs, append=written)
+                written = True
+            if not written:
+                _write(scratch, [], crs=crs, append=False)
+        except (DataSourceError, DataLayerError) as error:
+            raise DataError(f"{path} cannot be written: {error}") from error
+        _sync(scratch)
+
+
+def require_geopackage() -> None:
+    """Check for the library before any work is done.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("pyogrio") is None:
+        raise ConfigError(
+            "writing a GeoPackage needs pyogrio, which is not installed",
+            hint="pip install 'geovlm[geo]', or give --out F.geojson",
+        )
+
+
+def _collection(file: IO[str], found: Iterable[Any], *, summary: Summary) -> None:
+    file.write('{"type": "FeatureCollection",\n"features": [')
+    extent: list[float] | None = None
+    for number, each in enumerate(found):
+        extent = features.union(extent, each["bbox"])
+        text = json.dumps(each, ensure_ascii=False, allow_nan=False)
+        file.write(f"{',' if number else ''}\n{text}")
+    file.write("\n],\n")
+    if extent is not None:
+        file.write(f'"bbox": {json.dumps(extent)},\n')
+    file.write(f'"geovlm": {json.dumps(dict(summary()), ensure_ascii=False)}}}\n')
+
+
+def _batches(found: Iterable[Any]) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    for each in found:
+        batch.append(each)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _write(path: Path, batch: list[Any], *, crs: str | None, append: bool) -> None:
+    import numpy as np
+    import shapely
+    from pyogrio import raw
+
+    shapes = shapely.from_geojson([json.dumps(each["geometry"]) for each in batch])
+    columns = [np.array([_cell(each, name) for each in batch], dtype=object) for name in FIELDS]
+    raw.write(
+        path,
+        geometry=np.array(shapely.to_wkb(shapes), dtype=object),
+        field_data=columns,
+        fields=np.array(FIELDS, dtype=object),
+        geometry_type="Polygon",
+        crs=crs,
+        driver="GPKG",
+        layer=LAYER,
+        append=append,
+    )
+
+
+def _cell(each: Any, name: str) -> str | None:
+    value = each["properties"].get(name)
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
