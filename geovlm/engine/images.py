@@ -14,6 +14,8 @@ from geovlm import raster
 from geovlm.api import Size
 
 DEFAULT_BYTES = 512 * 1024 * 1024
+WINDOW_PIXELS = 16_000_000
+"""A larger window is read at about the size at which it is shown, to bound memory."""
 GREY = json.dumps({"view": "grey"})
 """Reference of an image without content, of whatever size it is asked for."""
 
@@ -24,6 +26,11 @@ def shifted(reference: str, *, share: tuple[float, float]) -> str:
     Where nothing is left to see, its border pixels are repeated.
     """
     return json.dumps({"view": "shifted", "of": reference, "share": share})
+
+
+def windowed(reference: str, *, window: tuple[int, int, int, int]) -> str:
+    """Return the reference of a part of an image: column, row, width, height, in its pixels."""
+    return json.dumps({"view": "window", "of": json.loads(reference), "window": window})
 
 
 class ImageCache:
@@ -45,7 +52,7 @@ class ImageCache:
         """Return the RGB image of an encoded reference, resized to `size`.
 
         Args:
-            reference: as `geovlm.raster` encodes it, or `GREY`, or one of `shifted`.
+            reference: as `geovlm.raster` encodes it, or `GREY`, or one of `shifted` or `windowed`.
             size: width and height at which the model sees it.
 
         Raises:
@@ -69,7 +76,11 @@ class ImageCache:
                 return Image.new("RGB", size, (128, 128, 128))
             case {"view": "shifted", "of": str(original), "share": [float(right), float(down)]}:
                 return _move(self.get(original, size), right * size[0], down * size[1])
-        image = raster.open_image(raster.decode(encoded))  # type: ignore[arg-type]  # it is JSON
+            case {"view": "window", "of": original, "window": [int(x), int(y), int(w), int(h)]}:
+                reduced = size if w * h > WINDOW_PIXELS else None
+                image = raster.open_window(raster.decode(original), (x, y, w, h), out_size=reduced)
+            case _:
+                image = raster.open_image(raster.decode(encoded))  # type: ignore[arg-type]  # JSON
         self.opened += 1
         return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 

@@ -1,0 +1,108 @@
+"""What the user says beside the images, held against what a task asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from geovlm.api import Asked, Json, TaskSpec
+from geovlm.errors import ConfigError
+from geovlm.registry import resolve
+
+TWO_IMAGES = "bitemporal"
+"""The tag of tasks that take two images."""
+
+
+def said(
+    task: TaskSpec,
+    *,
+    question: str | None,
+    boxes: Sequence[tuple[float, ...]],
+    values: Mapping[str, str],
+) -> dict[str, Json]:
+    """What a task's `blank` receives: a value for everything that the task asks.
+
+    Args:
+        task: what is asked of the images.
+        question: the user's `--question`.
+        boxes: the user's `--box`es, pixels of the scene.
+        values: the user's `--ask KEY=VALUE`s.
+
+    Raises:
+        ConfigError: something is missing, or not asked, or none of the choices.
+    """
+    given: dict[str, Json] = dict(values)
+    for option, name in (("--question", "question"), ("--box", "boxes")):
+        if name in values:
+            raise ConfigError(f"--ask {name}=… is not said in this way", hint=f"use {option}")
+    if question:
+        given["question"] = question
+    if boxes:
+        given["boxes"] = [list(box) for box in boxes]
+    known = {asked.name: asked for asked in task.asks}
+    for name in given:
+        if name not in known:
+            raise ConfigError(
+                f"task {task.name!r} does not ask for {name!r}",
+                hint=f"it asks for {_listed(task.asks)}",
+            )
+    missing = [asked for asked in task.asks if asked.name not in given and asked.default is None]
+    if missing:
+        raise ConfigError(
+            f"task {task.name!r} needs {' and '.join(map(_described, missing))}",
+            hint=" ".join(map(_option, missing)),
+        )
+    for name, value in given.items():
+        choices = known[name].choices
+        if choices and value not in choices:
+            raise ConfigError(f"{name}={value!r} is none of {', '.join(choices)}")
+    return {name: given.get(name, asked.default) for name, asked in known.items()}
+
+
+def blank_target(task: TaskSpec, said: Mapping[str, Json]) -> dict[str, Any]:
+    """The task's target without gold.
+
+    Raises:
+        ConfigError: the plugin does not say how it is asked without gold, or cannot use a value.
+    """
+    if task.blank is None:
+        plugin = task.name.partition("/")[0]
+        raise ConfigError(
+            f"task {task.name!r} cannot be asked about images without gold: plugin {plugin!r} "
+            "does not say how",
+            hint="its TaskSpec needs the field 'blank'",
+        )
+    try:
+        return dict(resolve(task.blank)(said))
+    except ValueError as error:
+        raise ConfigError(f"task {task.name!r}: {error}") from error
+
+
+def check_images(task: TaskSpec, number: int) -> None:
+    """Refuse another number of images than the task takes.
+
+    Raises:
+        ConfigError: it does.
+    """
+    needed = 2 if TWO_IMAGES in task.tags else 1
+    if number != needed:
+        wanted = "two images, before and after" if needed == 2 else "one image"
+        raise ConfigError(
+            f"task {task.name!r} takes {wanted}, {number} given",
+            hint="the older one first" if needed == 2 else "call predict once per image",
+        )
+
+
+def _listed(asks: Sequence[Asked]) -> str:
+    return ", ".join(map(_described, asks)) or "nothing beside its images"
+
+
+def _described(asked: Asked) -> str:
+    choices = f", one of {', '.join(asked.choices)}" if asked.choices else ""
+    return f"{asked.name!r} ({asked.summary}{choices})"
+
+
+def _option(asked: Asked) -> str:
+    if asked.name == "question":
+        return "--question TEXT"
+    return "--box x0,y0,x1,y1" if asked.name == "boxes" else f"--ask {asked.name}=…"

@@ -1,0 +1,123 @@
+"""What a user names as an image -> a reference that GeoVLM can read windows of."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from geovlm.api import Raster
+from geovlm.errors import ConfigError, DataError
+
+PERCENTILES = (2.0, 98.0)
+"""Of the whole scene, shown as black and white where values are no brightness."""
+_SUFFIXES = frozenset({".tif", ".tiff", ".jp2", ".vrt"})
+
+
+def reference(
+    path: Path,
+    *,
+    bands: Sequence[str] | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> Path | Raster:
+    """The image that a path means.
+
+    8-bit files of one to four bands are pictures as they are. Others show `bands`, or else their
+    only or their three bands, from `value_range`, or else from percentiles of the whole scene. A
+    folder holds one file per band, whose name ends with the band's (`…_B04.tif`, `…_B04_10m.jp2`).
+
+    Args:
+        path: a file or a folder.
+        bands: names of bands, or their numbers from 1, shown as red, green and blue; one: grey.
+        value_range: the stored values shown as black and white.
+
+    Raises:
+        DataError: the file is missing or no raster; the folder lacks a band.
+        ConfigError: a choice of bands is needed, or there are not three.
+    """
+    from geovlm.raster_files import opened
+
+    chosen = _three(bands) if bands is not None else None
+    if path.is_dir():
+        if chosen is None:
+            raise ConfigError(
+                f"{path} is a folder: which of its bands are to be shown?",
+                hint="--bands B04,B03,B02",
+            )
+        files = {name: _band_file(path, name) for name in dict.fromkeys(chosen)}
+        return _scaled(Raster(files=files, bands=chosen), value_range=value_range, eight_bit=False)
+    with opened(path) as source:
+        count, kinds, names = source.count, set(source.dtypes), source.descriptions
+    eight_bit = kinds == {"uint8"}
+    if chosen is None and eight_bit and count <= 4 and value_range is None:
+        return path
+    if chosen is None and count not in (1, 3):
+        listed = ", ".join(f"{i} {name or ''}".strip() for i, name in enumerate(names, start=1))
+        raise ConfigError(
+            f"{path} has {count} bands: which are to be shown as red, green and blue?",
+            hint=f"--bands R,G,B by name or number; it has {listed}",
+        )
+    if chosen is None:
+        chosen = ("1", "1", "1") if count == 1 else ("1", "2", "3")
+    index = {name: int(name) for name in chosen if name.isdecimal()}
+    made = Raster(file=path, bands=chosen, band_index=index)
+    return _scaled(made, value_range=value_range, eight_bit=eight_bit)
+
+
+def first_file(image: Path | Raster) -> Path:
+    """The file of an image; of several, that of the first band."""
+    if not isinstance(image, Raster):
+        return image
+    from geovlm.raster_bands import needed
+
+    bands = needed(image)
+    path = image.files[bands[0]] if bands else image.file
+    assert path is not None
+    return path
+
+
+def name(image: Path | Raster) -> str:
+    """What to call an image."""
+    return str(first_file(image))
+
+
+def _three(bands: Sequence[str]) -> tuple[str, str, str]:
+    given = [band.strip() for band in bands if band.strip()]
+    if len(given) == 1:
+        given *= 3
+    if len(given) != 3:
+        raise ConfigError(
+            f"--bands names {len(given)} bands", hint="three, with commas between, or one for grey"
+        )
+    return given[0], given[1], given[2]
+
+
+def _scaled(made: Raster, *, value_range: tuple[float, float] | None, eight_bit: bool) -> Raster:
+    if value_range is not None:
+        low, high = value_range
+        return dataclasses.replace(made, low=low, high=high)
+    if eight_bit:
+        return dataclasses.replace(made, low=0.0, high=255.0)
+    low, high = PERCENTILES
+    return dataclasses.replace(made, low=low, high=high, scaling="percentile")
+
+
+def _band_file(folder: Path, band: str) -> Path:
+    """The file of a band in a folder, by the end of its name.
+
+    Raises:
+        DataError: none, or several.
+    """
+    ending = re.compile(rf"(?:^|[_.-]){re.escape(band)}(?:_\d+m)?$", re.IGNORECASE)
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    fitting = [path for path in files if ending.search(path.stem)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        listed = ", ".join(path.name for path in files[:10]) or "no TIFF, JP2 or VRT"
+        raise DataError(f"{folder} has no file of band {band!r}", hint=f"it holds {listed}")
+    raise DataError(
+        f"{folder} has several files of band {band!r}: {', '.join(p.name for p in fitting)}",
+        hint=f"name it in full, such as --bands {band}_10m,…, or give the folder of one resolution",
+    )

@@ -1,0 +1,180 @@
+"""Images on one grid, and where that grid lies on the earth."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geovlm.api import Raster, Size
+from geovlm.errors import DataError
+from geovlm.predict.georeference import Georeference
+from geovlm.predict.images import first_file, name
+from geovlm.predict.tiles import Window
+
+_EDGE_POINTS = 21  # per side of an image, when its outline is put on another grid
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """Images on one grid, oldest first."""
+
+    images: tuple[Path | Raster, ...]
+    area: Window
+    """What all of them cover, pixels of the grid."""
+    georeference: Georeference | None
+    notes: tuple[str, ...] = ()
+    """What a user should know of it."""
+
+
+def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
+    """Put one or two images on the grid of the first.
+
+    Two with georeference are aligned by it: the second is resampled (bilinear, when it is read) to
+    the pixels of the first, unless it has the same ones, and the scene is what both cover. Two of
+    which one or both have none must be of one size.
+
+    Args:
+        images: oldest first.
+        folder: where descriptions of the resampling are written (`warped-….vrt`).
+
+    Raises:
+        DataError: a file cannot be read; the images do not overlap; their sizes differ.
+    """
+    from geovlm.raster import scene_size
+
+    sizes = [scene_size(image) for image in images]
+    found = [_georeference(image) for image in images]
+    area = Window(0, 0, *sizes[0])
+    notes = [note for _, note in found if note]
+    where = next((each for each, _ in found if each is not None), None)
+    if len(images) == 1:
+        return Scene(images=tuple(images), area=area, georeference=where, notes=tuple(notes))
+    first, second = found[0][0], found[1][0]
+    if first is None or second is None:
+        if sizes[0] != sizes[1]:
+            raise DataError(
+                f"{name(images[0])} is {sizes[0][0]} x {sizes[0][1]} px, {name(images[1])} "
+                f"{sizes[1][0]} x {sizes[1][1]} px, and not both are georeferenced",
+                hint="give GeoTIFFs with a CRS, or two images of one size and place",
+            )
+        if where is not None:
+            notes.append("the georeference of one image is taken for both")
+        return Scene(images=tuple(images), area=area, georeference=where, notes=tuple(notes))
+    if sizes[0] == sizes[1] and _same_grid(first, second):
+        return Scene(images=tuple(images), area=area, georeference=first)
+    shared = _covered(second, sizes[1], grid=first, size=sizes[0])
+    if shared is None:
+        raise DataError(
+            f"{name(images[0])} and {name(images[1])} do not overlap",
+            hint="are they of the same place, and their CRS right? see gdalinfo",
+        )
+    warped = _warped(images[1], grid=first, size=sizes[0], folder=folder)
+    notes.append(f"{name(images[1])} is resampled to the pixels of {name(images[0])}")
+    if shared != area:
+        notes.append(
+            f"of {name(images[0])}, the {shared.width} x {shared.height} px at "
+            f"({shared.x}, {shared.y}) are used, which both cover"
+        )
+    return Scene(images=(images[0], warped), area=shared, georeference=first, notes=tuple(notes))
+
+
+def _georeference(image: Path | Raster) -> tuple[Georeference | None, str]:
+    """Where an image lies, and what is missing."""
+    from geovlm.raster_files import opened
+
+    path = first_file(image)
+    with opened(path) as source:
+        placed = not source.transform.is_identity
+        crs, transform = source.crs, tuple(source.transform)[:6]
+    if placed and crs is not None:
+        a, b, c, d, e, f = map(float, transform)
+        return Georeference(crs=crs.to_wkt(), transform=(a, b, c, d, e, f)), ""
+    if placed:
+        return None, (
+            f"{path} has a transform and no CRS, hence no place on the earth; write it into the "
+            "file with gdal_edit.py -a_srs EPSG:… (or rio edit-info --crs)"
+        )
+    return None, f"{path} is not georeferenced"
+
+
+def _same_grid(a: Georeference, b: Georeference) -> bool:
+    """Whether two grids of one size agree to a millionth of a pixel's side per pixel."""
+    from rasterio.crs import CRS
+
+    step = max(abs(a.transform[0]), abs(a.transform[1]))
+    near = all(abs(x - y) <= 1e-6 * step for x, y in zip(a.transform, b.transform, strict=True))
+    return near and CRS.from_user_input(a.crs) == CRS.from_user_input(b.crs)
+
+
+def _covered(
+    other: Georeference, other_size: Size, *, grid: Georeference, size: Size
+) -> Window | None:
+    """The pixels of a grid that another image covers by half, its hull; `None`: there are none."""
+    from rasterio import Affine
+    from rasterio.warp import transform
+
+    shares = [i / (_EDGE_POINTS - 1) for i in range(_EDGE_POINTS)]
+    width, height = other_size
+    outline = [(s * width, edge) for s in shares for edge in (0.0, float(height))]
+    outline += [(edge, s * height) for s in shares for edge in (0.0, float(width))]
+    placed = other.source(outline)
+    xs, ys = transform(other.crs, grid.crs, [x for x, _ in placed], [y for _, y in placed])
+    inverse = ~Affine(*grid.transform)
+    points = [inverse * (x, y) for x, y in zip(xs, ys, strict=True)]
+    if not all(math.isfinite(value) for point in points for value in point):
+        return None
+    x0 = max(0, math.floor(min(x for x, _ in points) + 0.5))
+    y0 = max(0, math.floor(min(y for _, y in points) + 0.5))
+    x1 = min(size[0], math.ceil(max(x for x, _ in points) - 0.5))
+    y1 = min(size[1], math.ceil(max(y for _, y in points) - 0.5))
+    return Window(x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
+
+
+def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Path) -> Raster:
+    """The image on another grid, as a reference to files that describe how to get there."""
+    from geovlm.raster_files import opened
+
+    if isinstance(image, Raster):
+        paths = [*image.files.values(), *([image.file] if image.file is not None else [])]
+        new = {
+            path: _write_warp(path, grid=grid, size=size, to=folder / f"warped-{number}.vrt")
+            for number, path in enumerate(dict.fromkeys(paths))
+        }
+        files = {band: new[path] for band, path in image.files.items()}
+        file = new[image.file] if image.file is not None else None
+        return dataclasses.replace(image, files=files, file=file)
+    with opened(image) as source:
+        colours, count = {c.name for c in source.colorinterp}, source.count
+    if "palette" in colours:
+        raise DataError(
+            f"{image} has a palette, which cannot be resampled",
+            hint="gdal_translate -expand rgb makes a picture of it",
+        )
+    path = _write_warp(image, grid=grid, size=size, to=folder / "warped-0.vrt")
+    bands = ("1", "1", "1") if count < 3 else ("1", "2", "3")
+    index = {band: int(band) for band in bands}
+    return Raster(file=path, bands=bands, band_index=index, low=0.0, high=255.0)
+
+
+def _write_warp(path: Path, *, grid: Georeference, size: Size, to: Path) -> Path:
+    import rasterio.shutil
+    from rasterio import Affine
+    from rasterio.enums import Resampling
+    from rasterio.vrt import WarpedVRT
+
+    from geovlm.raster_files import opened
+
+    arguments: dict[str, Any] = {
+        "crs": grid.crs,
+        "transform": Affine(*grid.transform),
+        "width": size[0],
+        "height": size[1],
+        "resampling": Resampling.bilinear,
+    }
+    with opened(path.absolute()) as source, WarpedVRT(source, **arguments) as warped:
+        rasterio.shutil.copy(warped, to, driver="VRT")
+    return to
