@@ -1,126 +1,24 @@
-"""Is a copy of a data set fit for training? Images, boxes, ids, labels and counts."""
+"""Is a copy of a data set fit for training? Counts, images, boxes, ids, labels, duplicates."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from geovlm import boxes
-from geovlm.api import DatasetSpec, Raster, Sample, Size
+from geovlm.api import DatasetSpec, LoadContext, Raster, Sample, Size, Split
 from geovlm.errors import DataError, GeoVLMError
+from geovlm.inspection_files import Header, Progress, files, headers, name_of, same
+from geovlm.inspection_report import NAMED, Finding, Report
 from geovlm.loading import load_records
+from geovlm.registry import resolve
 
-NAMED = 10
-"""Offending items that are named, per kind; the rest are only counted."""
-
-Progress = Callable[..., Iterator[Any]]
-
-
-@dataclass(slots=True)
-class Finding:
-    """How often something was found, and where first."""
-
-    count: int = 0
-    first: list[str] = field(default_factory=list)
-
-    def add(self, item: str) -> None:
-        """Count one more."""
-        self.count += 1
-        if len(self.first) < NAMED:
-            self.first.append(item)
-
-    def __str__(self) -> str:
-        more = self.count - len(self.first)
-        return "\n".join([str(self.count), *self.first, *([f"and {more} more"] if more else [])])
-
-
-@dataclass(slots=True)
-class Report:
-    """What was found in one copy of a data set."""
-
-    dataset: str
-    root: Path
-    licence: str
-    homepage: str
-    records: dict[str, int] = field(default_factory=dict)
-    """Split -> records that the loader gives."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """Split -> why it could not be read."""
-    skipped: dict[str, dict[str, Finding]] = field(default_factory=dict)
-    """Split -> reason -> records that the loader left out."""
-    images: int = 0
-    missing: Finding = field(default_factory=Finding)
-    unreadable: Finding = field(default_factory=Finding)
-    boxes: int = 0
-    outside: Finding = field(default_factory=Finding)
-    degenerate: Finding = field(default_factory=Finding)
-    duplicates: Finding = field(default_factory=Finding)
-    labels: Counter[str] = field(default_factory=Counter)
-    decoded: bool = False
-
-    @property
-    def fit(self) -> bool:
-        """Whether nothing was found that would stop or spoil a training run."""
-        spoilt = self.missing.count + self.unreadable.count + self.duplicates.count
-        return not spoilt and not self.failed and sum(self.records.values()) > 0
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
-        kinds = ("missing", "unreadable", "outside", "degenerate", "duplicates")
-        found: dict[str, Finding] = {
-            "missing": self.missing,
-            "unreadable": self.unreadable,
-            "outside": self.outside,
-            "degenerate": self.degenerate,
-            "duplicates": self.duplicates,
-        }
-        return {
-            "dataset": self.dataset,
-            "root": str(self.root),
-            "fit": self.fit,
-            "licence": self.licence,
-            "homepage": self.homepage,
-            "records": self.records,
-            "failed": self.failed,
-            "skipped": {
-                split: {
-                    reason: {"count": one.count, "first": one.first}
-                    for reason, one in reasons.items()
-                }
-                for split, reasons in self.skipped.items()
-            },
-            "images": self.images,
-            "decoded": self.decoded,
-            "boxes": self.boxes,
-            "labels": dict(self.labels.most_common()),
-        } | {kind: {"count": found[kind].count, "first": found[kind].first} for kind in kinds}
-
-    def lines(self) -> Iterator[tuple[str, object]]:
-        """Yield (name, text) for people."""
-        yield "data set", f"{self.dataset} in {self.root}"
-        yield "licence", f"{self.licence} ({self.homepage})"
-        for split, count in self.records.items():
-            yield f"{split} records", count
-        for split, why in self.failed.items():
-            yield f"{split} cannot be read", why
-        for split, reasons in self.skipped.items():
-            for reason, found in reasons.items():
-                yield f"{split} skipped, {reason}", found
-        yield "images", f"{self.images}, {'decoded' if self.decoded else 'headers read'}"
-        yield "images missing", self.missing
-        yield "images unreadable", self.unreadable
-        yield "boxes", self.boxes
-        yield "boxes that leave the image", self.outside
-        yield "boxes without area", self.degenerate
-        yield "ids used twice", self.duplicates
-        if self.labels:
-            listed = [f"{count} {label}" for label, count in self.labels.most_common()]
-            yield f"labels, {len(listed)}", "\n".join(listed)
+SHORT_PX = 28
+"""A shorter side is less than one visual token of Qwen2.5-VL."""
+LONG = 200
+"""A side that is more times the other is refused by the resize of the Qwen family."""
 
 
 def inspect(
@@ -132,6 +30,9 @@ def inspect(
     progress: Progress,
 ) -> Report:
     """Read every split and look at every image once, several at a time.
+
+    What is found out about a file is kept in the cache, so a check that was interrupted goes on
+    where it stopped.
 
     Args:
         spec: the data set.
@@ -150,8 +51,35 @@ def inspect(
         homepage=spec.homepage,
         decoded=decode,
     )
-    records: list[Sample] = []
+    parts = _read(spec, report, root=root, options=options)
+    seen: set[str] = set()
+    for record in (record for records in parts.values() for record in records):
+        if record.id in seen:
+            report.duplicates.add(record.id)
+        seen.add(record.id)
+    _count_labels((record for records in parts.values() for record in records), report)
+    images = {
+        name_of(image): image
+        for records in parts.values()
+        for record in records
+        for image in record.images
+    }
+    found = _look(images, report, decode=decode, progress=progress)
+    for records in parts.values():
+        for record in records:
+            _measure(record, found, report)
+    _compare_splits(parts, images, found, report)
+    return report
+
+
+def _read(
+    spec: DatasetSpec, report: Report, *, root: Path, options: Any
+) -> dict[Split, list[Sample]]:
+    """Return the records of every split that can be read; count them and what was skipped."""
+    parts: dict[Split, list[Sample]] = {}
     errors: list[GeoVLMError] = []
+    if options is None and spec.options is not None:
+        options = spec.options()
     for split in spec.splits:
         try:
             loaded = load_records(spec, root=root, split=split, options=options)
@@ -159,57 +87,79 @@ def inspect(
             report.failed[split] = str(error)
             errors.append(error)
             continue
+        parts[split] = loaded.records
         report.records[split] = len(loaded.records)
+        if spec.official is not None:
+            official = resolve(spec.official)(LoadContext(root=root, split=split, options=options))
+            if official is not None:
+                report.official[split] = official
         report.skipped[split] = {
             reason: Finding(count=count, first=loaded.examples.get(reason, [])[:NAMED])
             for reason, count in loaded.skipped.items()
         }
-        records += loaded.records
     if len(errors) == len(spec.splits):
         raise errors[0]
-    seen: set[str] = set()
+    return parts
+
+
+def _count_labels(records: Iterable[Sample], report: Report) -> None:
+    """Count labels and closed answers; find those outside their vocabulary, and unused ones."""
+    vocabularies: dict[int, frozenset[str]] = {}  # by identity: records of a set share theirs
     for record in records:
-        if record.id in seen:
-            report.duplicates.add(record.id)
-        seen.add(record.id)
-        report.labels.update(_labels(record))
-    sizes = _look(records, report, decode=decode, progress=progress)
-    for record in records:
-        _measure(record, sizes.get(_key(record.images[-1])), report)
-    return report
+        target = record.target
+        said: Any = target.get("labels")
+        listed: Any = target.get("vocabulary")
+        if said is None and listed is not None and isinstance(target.get("answer"), str):
+            said = [target["answer"]]
+        if not isinstance(said, list | tuple):
+            continue
+        report.labels.update(map(str, said))
+        if not isinstance(listed, list | tuple):
+            continue
+        known = vocabularies.get(id(listed))
+        if known is None:
+            known = vocabularies[id(listed)] = frozenset(map(str, listed))
+        for label in said:
+            if str(label) not in known:
+                report.unknown.add(f"{record.id}: {label!r}")
+    report.unused = sorted(frozenset().union(*vocabularies.values()) - report.labels.keys())
 
 
 def _look(
-    records: Iterable[Sample], report: Report, *, decode: bool, progress: Progress
-) -> dict[str, Size]:
-    """Look at every distinct image; return the sizes of those that can be read."""
-    from geovlm import raster
-
-    images = {_key(image): image for record in records for image in record.images}
+    images: Mapping[str, Path | Raster], report: Report, *, decode: bool, progress: Progress
+) -> dict[str, Header]:
+    """Look at every distinct image; return the headers of those that can be read."""
     report.images = len(images)
-
-    def look(image: Path | Raster) -> Size | DataError:
-        try:
-            return raster.open_image(image).size if decode else raster.image_size(image)
-        except DataError as error:
-            return error
-
-    sizes: dict[str, Size] = {}
-    with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
-        results = zip(images, pool.map(look, images.values()), strict=True)
-        for key, result in progress(results, label="images", total=len(images)):
-            if not isinstance(result, DataError):
-                sizes[key] = result
-            elif all(path.is_file() for path in _files(images[key])):
-                report.unreadable.add(f"{key}: {result.args[0]}")
-            else:
-                report.missing.add(key)
-    return sizes
+    found: dict[str, Header] = {}
+    for name, result in headers(images, decode=decode, progress=progress):
+        if isinstance(result, DataError):
+            absent = [str(path) for path in files(images[name]) if not path.is_file()]
+            for path in absent:
+                report.missing.add(path)
+            if not absent:
+                report.unreadable.add(f"{name}: {result.args[0]}")
+            continue
+        found[name] = result
+        width, height = result.size
+        if max(width, height) > LONG * min(width, height):
+            report.narrow.add(f"{name}: {width} x {height}")
+        elif min(width, height) < SHORT_PX:
+            report.small.add(f"{name}: {width} x {height}")
+    return found
 
 
-def _measure(record: Sample, size: Size | None, report: Report) -> None:
-    """Count the record's boxes that have no area or leave their image."""
-    for box in boxes.target_boxes(record.target):
+def _measure(record: Sample, found: Mapping[str, Header], report: Report) -> None:
+    """Count boxes that have no area or leave their image, and sizes that are not as declared."""
+    for image, declared in zip(record.images, record.image_sizes, strict=False):
+        header = found.get(name_of(image))
+        if header is not None and header.size != declared:
+            report.resized.add(f"{record.id}: {list(header.size)}, declared {list(declared)}")
+    listed = boxes.target_boxes(record.target)
+    if not listed:
+        return
+    newest = found.get(name_of(record.images[-1]))
+    size: Size | None = newest.size if newest is not None else None
+    for box in listed:
         report.boxes += 1
         if box.x1 <= box.x0 or box.y1 <= box.y0:
             report.degenerate.add(f"{record.id}: {list(box)}")
@@ -222,19 +172,21 @@ def _measure(record: Sample, size: Size | None, report: Report) -> None:
             report.outside.add(f"{record.id}: {[round(v, 2) for v in box]} in {size}")
 
 
-def _labels(record: Sample) -> list[str]:
-    labels = record.target.get("labels")
-    return [str(label) for label in labels] if isinstance(labels, list | tuple) else []
-
-
-def _files(image: Path | Raster) -> list[Path]:
-    if isinstance(image, Raster):
-        return [image.files[band] for band in image.bands]
-    return [image]
-
-
-def _key(image: Path | Raster) -> str:
-    """A name for an image: the same for the same pixels."""
-    if isinstance(image, Raster):
-        return " + ".join(dict.fromkeys(str(path) for path in _files(image)))
-    return str(image)
+def _compare_splits(
+    parts: Mapping[Split, list[Sample]],
+    images: Mapping[str, Path | Raster],
+    found: Mapping[str, Header],
+    report: Report,
+) -> None:
+    """Find images that several splits hold, under one name or under several."""
+    splits: dict[str, dict[Split, None]] = defaultdict(dict)
+    for split, records in parts.items():
+        for record in records:
+            for image in record.images:
+                splits[name_of(image)][split] = None
+    for name, where in splits.items():
+        if len(where) > 1:
+            report.shared.add(f"{name} in {', '.join(where)}")
+    for names in same(images, {name: header.digest for name, header in found.items()}):
+        if len({split for name in names for split in splits[name]}) > 1:
+            report.shared.add(" = ".join(f"{name} ({', '.join(splits[name])})" for name in names))

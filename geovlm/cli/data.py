@@ -57,9 +57,10 @@ def check(
 ) -> None:
     """Validate a copy of a data set; exit code 1 if it is not fit for training.
 
-    Unfit: an image that is missing or unreadable, an id used twice, a split that cannot be read,
-    no record at all. Skipped records and odd boxes belong to many official releases and are only
-    reported.
+    Unfit: an image that is missing, unreadable, not of the size that the data set declares or so
+    narrow that models refuse it, an id used twice, a split that cannot be read, no record at all.
+    Skipped records, odd boxes and labels, and images in several splits belong to many official
+    releases and are only reported. A check that is interrupted goes on where it stopped.
     """
     from geovlm import inspection
     from geovlm.config import DataConfig

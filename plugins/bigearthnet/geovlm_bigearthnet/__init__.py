@@ -61,6 +61,7 @@ def geovlm_datasets() -> Iterable[DatasetSpec]:
             "Clasen et al., reBEN, IGARSS 2025, arXiv:2407.03653"
         ),
         size_gb=66.0,
+        official="geovlm_bigearthnet.data:official",
         options=BigEarthNetOptions,
     )
 

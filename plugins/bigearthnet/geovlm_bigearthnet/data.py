@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
-from geovlm.api import Json, LoadContext, Raster, Sample, Split
+from geovlm.api import Json, LoadContext, Raster, Sample, Size, Split
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm_bigearthnet import BigEarthNetOptions
 from geovlm_bigearthnet.classes import CLASSES_19, CLASSES_43, TO_19
@@ -38,6 +38,11 @@ _JOIN = "|"  # in no name of a class
 _SHARES = (0.70, 0.15, 0.15)
 _PATCH = re.compile(r"S2[A-C]_MSIL2A_\w+")
 _USE_HASH = "--set data.bigearthnet.options.split_by=hash (data check: --option split_by=hash)"
+_SIDES_PX = (
+    dict.fromkeys(("B02", "B03", "B04", "B08"), 120)
+    | dict.fromkeys(("B05", "B06", "B07", "B8A", "B11", "B12"), 60)
+    | dict.fromkeys(("B01", "B09"), 20)
+)
 _FLAGS = ("contains_seasonal_snow", "contains_cloud_or_shadow")
 _FLAG_FILES = ("patches_with_seasonal_snow.csv", "patches_with_cloud_and_shadow.csv")
 
@@ -85,6 +90,17 @@ def load(ctx: LoadContext) -> Iterator[Sample]:
         ctx.root / "metadata.parquet",
         hint="v2 has it beside BigEarthNet-S2/, v1 has BigEarthNet-v1.0/<patch>/ instead",
     )
+
+
+def official(ctx: LoadContext) -> int | None:
+    """Patches of a split: of v2 by `metadata.parquet` (md5 55687065e77b6d0b0f1ff604a6e7b49c), of v1
+    by the lists of kai-tub/bigearthnet_common; `None` where the split is made by hash.
+    """
+    if (ctx.root / "metadata.parquet").is_file():
+        return {"train": 237_871, "val": 122_342, "test": 119_825}[ctx.split]
+    if ctx.options.split_by == "hash":
+        return None
+    return {"train": 269_695, "val": 123_723, "test": 125_866}[ctx.split]
 
 
 # -- version 2 ------------------------------------------------------------------------------------
@@ -253,7 +269,20 @@ def _sample(
         ctx.skip("band file missing", name)
         return None
     image = Raster(files=files, bands=own.bands, low=own.low, high=own.high)
-    return Sample(id=name, images=(image,), target=target, meta=_META)
+    return Sample(
+        id=name,
+        images=(image,),
+        target=target,
+        meta=_META,
+        image_sizes=_sizes(own.bands[0]),
+    )
+
+
+@cache
+def _sizes(band: str) -> tuple[Size, ...]:
+    """Return the size of an image with this band first, by the definition of the data set."""
+    side_px = _SIDES_PX.get(band)
+    return ((side_px, side_px),) if side_px is not None else ()
 
 
 @cache

@@ -30,13 +30,14 @@ class CaptionOptions:
 @hookimpl
 def geovlm_datasets() -> Iterable[DatasetSpec]:
     """Declare the three collections."""
-    for name, summary, folders, citation, size_gb in (
+    for name, summary, folders, citation, size_gb, official in (
         (
             "rsicd",
             "10,921 aerial images of 224 px with five captions each.",
             ("RSICD", "rsicd", "RSICD_optimal"),
             _LU,
             0.5,
+            "geovlm_captions.data:official_rsicd",
         ),
         (
             "ucm",
@@ -44,6 +45,7 @@ def geovlm_datasets() -> Iterable[DatasetSpec]:
             ("UCM_captions", "UCM-Captions", "ucm_captions"),
             _QU,
             0.4,
+            "geovlm_captions.data:official_ucm",
         ),
         (
             "sydney",
@@ -51,6 +53,7 @@ def geovlm_datasets() -> Iterable[DatasetSpec]:
             ("Sydney_captions", "Sydney-Captions", "sydney_captions"),
             _QU,
             0.4,
+            None,
         ),
     ):
         yield DatasetSpec(
@@ -64,6 +67,7 @@ def geovlm_datasets() -> Iterable[DatasetSpec]:
             homepage=_HOMEPAGE,
             citation=citation,
             size_gb=size_gb,
+            official=official,
             options=CaptionOptions,
         )
 

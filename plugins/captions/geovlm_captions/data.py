@@ -46,6 +46,16 @@ def load_sydney(ctx: LoadContext) -> Iterator[Sample]:
     return _load(ctx, name="captions/sydney", file="dataset.json", folders=("imgs", "images"))
 
 
+def official_rsicd(ctx: LoadContext) -> int:
+    """Images of a split of dataset_rsicd.json: 10,921 in all."""
+    return {"train": 8_734, "val": 1_094, "test": 1_093}[ctx.split]
+
+
+def official_ucm(ctx: LoadContext) -> int:
+    """Images of a split of UCM-Captions: 2,100 in all."""
+    return {"train": 1_680, "val": 210, "test": 210}[ctx.split]
+
+
 def _load(ctx: LoadContext, *, name: str, file: str, folders: tuple[str, ...]) -> Iterator[Sample]:
     own: CaptionOptions = ctx.options or CaptionOptions()
     path = ctx.root / (own.file or file)

@@ -64,6 +64,7 @@ def geovlm_datasets() -> Iterable[DatasetSpec]:
         homepage="https://zenodo.org/records/6344334",
         citation=_CITATION,
         size_gb=0.2,
+        official="geovlm_rsvqa.data:official_lr",
         options=LowResOptions,
     )
     yield DatasetSpec(

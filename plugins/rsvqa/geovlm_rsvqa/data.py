@@ -64,6 +64,13 @@ def load_lr(ctx: LoadContext) -> Iterator[Sample]:
     return islice(_samples(ctx, collection, ctx.options or LowResOptions()), ctx.limit)
 
 
+def official_lr(ctx: LoadContext) -> int | None:
+    """Questions of a split (77,232 in all); `None` where options leave some out."""
+    if ctx.options.per_image is not None or set(ctx.options.types) != set(LowResOptions().types):
+        return None
+    return {"train": 57_223, "val": 10_005, "test": 10_004}[ctx.split]
+
+
 def load_hr(ctx: LoadContext) -> Iterator[Sample]:
     """Yield the high-resolution questions of a split; as `load_lr`, but areas have the classes."""
     own = ctx.options or HighResOptions()

@@ -52,6 +52,7 @@ def geovlm_datasets() -> Iterable[DatasetSpec]:
         citation="Gupta et al., xBD: A Dataset for Assessing Building Damage from Satellite "
         "Imagery, 2019, arXiv 1911.09296",
         size_gb=51.0,
+        official="geovlm_xbd.data:official",
         options=XbdOptions,
     )
 

@@ -41,6 +41,14 @@ def load(ctx: LoadContext) -> Iterator[Sample]:
     return islice((s for part in parts for s in _pairs(ctx, part=part, own=own)), ctx.limit)
 
 
+def official(ctx: LoadContext) -> int:
+    """Pairs of a split, as all_disaster_splits.json of
+    microsoft/building-damage-assessment-cnn-siamese counts them.
+    """
+    pairs = {"train": 2_799, "val": 933, "test": 933}[ctx.split]
+    return pairs + (6_369 if ctx.options.tier3 and ctx.split == "train" else 0)
+
+
 def _pairs(ctx: LoadContext, *, part: str, own: XbdOptions) -> Iterator[Sample]:
     labels = ctx.root / part / own.labels
     if not labels.is_dir():

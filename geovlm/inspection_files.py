@@ -1,0 +1,125 @@
+"""What the headers of images say, and whether two images are the same, without decoding them."""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geovlm import filecache
+from geovlm.api import Raster, Size
+from geovlm.errors import DataError
+
+Progress = Callable[..., Iterator[Any]]
+
+_ENDS = 4096  # bytes of the beginning and of the end of a file that tell it from others
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Header:
+    """What is known of an image that can be read."""
+
+    size: Size
+    digest: str
+    """The same for the same files; nearly always another one for others."""
+
+
+def headers(
+    images: Mapping[str, Path | Raster], *, decode: bool, progress: Progress
+) -> Iterator[tuple[str, Header | DataError]]:
+    """Yield every image's name with what its header says, or why it cannot be read.
+
+    Args:
+        images: name -> image.
+        decode: decode all pixels too; otherwise headers and the ends of files are read.
+        progress: `(items, *, label, total)` yields the items and shows how far it is.
+    """
+    from geovlm import raster
+    from geovlm.raster_bands import locate
+
+    def work(name: str) -> bytes:
+        image = images[name]
+        size = raster.image_size(image)
+        if isinstance(image, Raster):
+            for band in image.bands:
+                locate(image, band)
+        if decode:
+            raster.open_image(image)
+        return json.dumps([*size, _digest(files(image))]).encode()
+
+    found = filecache.look(
+        list(images),
+        kind=f"header-1-{decode}",
+        files=lambda name: files(images[name]),
+        work=work,
+    )
+    for name, result in progress(found, label="images", total=len(images)):
+        if isinstance(result, DataError):
+            yield name, result
+        else:
+            width, height, digest = json.loads(result)
+            yield name, Header(size=(width, height), digest=digest)
+
+
+def same(
+    images: Mapping[str, Path | Raster], digests: Mapping[str, str]
+) -> Iterator[tuple[str, ...]]:
+    """Yield groups of names whose images have the same bytes, compared byte by byte.
+
+    Args:
+        images: name -> image.
+        digests: name -> `Header.digest`, of those that can be read.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name, digest in digests.items():
+        alike[digest].append(name)
+    for names in alike.values():
+        while len(names) > 1:
+            first, *others = names
+            equal = [other for other in others if _equal(images[first], images[other])]
+            if equal:
+                yield (first, *equal)
+            names = [other for other in others if other not in equal]
+
+
+def files(image: Path | Raster) -> tuple[Path, ...]:
+    """Return the files of an image: of a raster those of the bands that are shown."""
+    if not isinstance(image, Raster):
+        return (image,)
+    from geovlm.raster_bands import needed
+
+    named = dict.fromkeys(image.files[band] for band in needed(image))
+    return (*named, *((image.file,) if image.file is not None else ()))
+
+
+def name_of(image: Path | Raster) -> str:
+    """Return a name for an image: the same for the same files and bands."""
+    if not isinstance(image, Raster):
+        return str(image)
+    first = next(iter(files(image)), Path())
+    return f"{first} ({', '.join(image.bands)})"
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        with path.open("rb") as file:
+            length = file.seek(0, 2)
+            file.seek(0)
+            digest.update(b"%d\0" % length)
+            digest.update(file.read(_ENDS))
+            if length > _ENDS:
+                file.seek(max(_ENDS, length - _ENDS))
+                digest.update(file.read(_ENDS))
+    return digest.hexdigest()
+
+
+def _equal(one: Path | Raster, other: Path | Raster) -> bool:
+    return len(files(one)) == len(files(other)) and all(
+        filecmp.cmp(a, b, shallow=False) for a, b in zip(files(one), files(other), strict=True)
+    )

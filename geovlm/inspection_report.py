@@ -1,0 +1,158 @@
+"""What `geovlm data check` found, for people and programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+NAMED = 10
+"""Offending items that are named, per kind; the rest are only counted."""
+LABELS = 60
+"""Labels that are listed for people; JSON has all."""
+
+
+@dataclass(slots=True)
+class Finding:
+    """How often something was found, and where first."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, item: str) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.first) < NAMED:
+            self.first.append(item)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return count and first items."""
+        return {"count": self.count, "first": self.first}
+
+    def __str__(self) -> str:
+        more = self.count - len(self.first)
+        return "\n".join([str(self.count), *self.first, *([f"and {more} more"] if more else [])])
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found in one copy of a data set."""
+
+    dataset: str
+    root: Path
+    licence: str
+    homepage: str
+    records: dict[str, int] = field(default_factory=dict)
+    """Split -> records that the loader gives."""
+    official: dict[str, int] = field(default_factory=dict)
+    """Split -> records of the official release, where that is known."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Split -> why it could not be read."""
+    skipped: dict[str, dict[str, Finding]] = field(default_factory=dict)
+    """Split -> reason -> records that the loader left out."""
+    images: int = 0
+    missing: Finding = field(default_factory=Finding)
+    unreadable: Finding = field(default_factory=Finding)
+    boxes: int = 0
+    outside: Finding = field(default_factory=Finding)
+    degenerate: Finding = field(default_factory=Finding)
+    small: Finding = field(default_factory=Finding)
+    narrow: Finding = field(default_factory=Finding)
+    """Images that a model's resize refuses."""
+    resized: Finding = field(default_factory=Finding)
+    """Images that are not of the size that the data set declares."""
+    duplicates: Finding = field(default_factory=Finding)
+    shared: Finding = field(default_factory=Finding)
+    """Images that several splits hold."""
+    labels: Counter[str] = field(default_factory=Counter)
+    unknown: Finding = field(default_factory=Finding)
+    """Labels that are not in their vocabulary."""
+    unused: list[str] = field(default_factory=list)
+    """Labels of the vocabulary that no record has."""
+    decoded: bool = False
+
+    @property
+    def fit(self) -> bool:
+        """Whether nothing was found that would stop or spoil a training run."""
+        spoilt = (self.missing, self.unreadable, self.narrow, self.resized, self.duplicates)
+        whole = not any(finding.count for finding in spoilt) and not self.failed
+        return whole and sum(self.records.values()) > 0
+
+    def findings(self) -> dict[str, Finding]:
+        """Return what was found, by its name in JSON."""
+        return {
+            "missing": self.missing,
+            "unreadable": self.unreadable,
+            "small": self.small,
+            "narrow": self.narrow,
+            "resized": self.resized,
+            "outside": self.outside,
+            "degenerate": self.degenerate,
+            "duplicates": self.duplicates,
+            "shared": self.shared,
+            "unknown": self.unknown,
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "dataset": self.dataset,
+            "root": str(self.root),
+            "fit": self.fit,
+            "licence": self.licence,
+            "homepage": self.homepage,
+            "records": self.records,
+            "official": self.official,
+            "failed": self.failed,
+            "skipped": {
+                split: {reason: found.as_json() for reason, found in reasons.items()}
+                for split, reasons in self.skipped.items()
+            },
+            "images": self.images,
+            "decoded": self.decoded,
+            "boxes": self.boxes,
+            "labels": dict(self.labels.most_common()),
+            "unused": self.unused,
+        } | {name: found.as_json() for name, found in self.findings().items()}
+
+    def lines(self) -> Iterator[tuple[str, object]]:
+        """Yield (name, text) for people."""
+        yield "data set", f"{self.dataset} in {self.root}"
+        yield "licence", f"{self.licence} ({self.homepage})"
+        for split, count in self.records.items():
+            yield f"{split} records", self._counted(split, count)
+        for split, why in self.failed.items():
+            yield f"{split} cannot be read", why
+        for split, reasons in self.skipped.items():
+            for reason, found in reasons.items():
+                yield f"{split} skipped, {reason}", found
+        yield "images", f"{self.images}, {'decoded' if self.decoded else 'headers read'}"
+        yield "images missing", self.missing
+        yield "images unreadable", self.unreadable
+        yield "images with a side under 28 px", self.small
+        yield "images over 200 times as long as wide, which models refuse", self.narrow
+        yield "images not of the declared size", self.resized
+        yield "images in several splits", self.shared
+        yield "boxes", self.boxes
+        yield "boxes that leave the image", self.outside
+        yield "boxes without area", self.degenerate
+        yield "ids used twice", self.duplicates
+        if self.labels:
+            listed = [f"{count} {label}" for label, count in self.labels.most_common()]
+            yield f"labels, {len(listed)}", _cut(listed)
+            yield "labels outside the vocabulary", self.unknown
+            yield f"labels without a record, {len(self.unused)}", _cut(self.unused)
+
+    def _counted(self, split: str, count: int) -> str:
+        official = self.official.get(split)
+        if official is None:
+            return str(count)
+        return f"{count:,} of {official:,}" + (", a part" if count < official else "")
+
+
+def _cut(lines: list[str]) -> str:
+    """The first lines, and how many more there are."""
+    more = len(lines) - LABELS
+    return "\n".join([*lines[:LABELS], *([f"and {more} more"] if more > 0 else [])])
