@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, Entry] = {
     "run": Entry("geovlm.cli.run:run", "SFT, probe, GRPO, evaluation and report on some tasks."),
     "eval": Entry("geovlm.cli.evaluate:evaluate", "Score a model on some tasks, without training."),
+    "predict": Entry(
+        "geovlm.cli.predict:predict", "Ask a model about images of any size; features on a map."
+    ),
     "score": Entry(
         "geovlm.cli.score:score", "Score stored predictions, as published and strictly."
     ),

@@ -1,0 +1,224 @@
+"""The model's part of `geovlm predict`, a process of its own: `python -m geovlm.engine.prediction`.
+
+Windows are read, shown and answered batch by batch; memory depends on the batch, not on the scene.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from geovlm import registry as registries
+from geovlm.api import ModelProfile, PromptContext, Sample, TaskSpec
+from geovlm.config import RunConfig
+from geovlm.engine import data, generate, model
+from geovlm.engine.callbacks import Bar
+from geovlm.engine.images import ImageCache, windowed
+from geovlm.engine.stage import parse_options
+from geovlm.errors import ConfigError, GeoVLMError
+from geovlm.predict import asking, reading, tiles
+from geovlm.predict.job import Answer, Job, Plan, Request, input_size, said_of, windows
+from geovlm.predict.tiles import Window
+from geovlm.raster import decode
+from geovlm.registry import Registry, resolve
+
+Respond: TypeAlias = Callable[[Sequence[data.Row], ImageCache], list[str]]
+"""(rows, where their pictures are) -> one completion per row."""
+BATCH_PIXELS = 8_000_000
+"""Pixels of a batch as the model sees them; about 400 MB while they are prepared."""
+CACHE_BYTES = 64 << 20
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Answer all windows of a job; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="geovlm.engine.prediction")
+    parser.add_argument("--job", type=Path, required=True)
+    args = parser.parse_args(argv)
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    try:
+        work(Job(args.job))
+    except GeoVLMError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+def work(job: Job) -> None:
+    """Load the model and answer what is not answered yet."""
+    request = job.read_request()
+    config = RunConfig.model_validate(request.config)
+    registry = registries.load()
+    task = registry.task(request.task)
+    if model.device(config) == "cpu":
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    loaded = model.load(model.source(config.model), config, registry=registry)
+    plan = make_plan(request, task, profile=loaded.profile)
+    longest = min(task.max_answer_tokens, config.max_new_tokens or task.max_answer_tokens)
+    _check_length(plan, request, loaded, longest=longest)
+
+    def respond(rows: Sequence[data.Row], cache: ImageCache) -> list[str]:
+        return generate.complete(
+            loaded.model,
+            loaded.processor,
+            rows,
+            cache=cache,
+            max_new_tokens=longest,
+            batch_size=len(rows),
+        )
+
+    answer(job, plan, respond, registry=registry)
+
+
+def make_plan(request: Request, task: TaskSpec, *, profile: ModelProfile) -> Plan:
+    """Decide how the model looks at the scene.
+
+    Raises:
+        ConfigError: window and overlap do not fit, or the task cannot be asked without gold.
+        DataError: a window cannot be shown.
+    """
+    side = tiles.default_side(profile) if request.window is None else request.window
+    target = asking.blank_target(task, request.said)
+    by_boxes = reading.kind(target, asked=frozenset(request.said)) == "boxes"
+    overlap = request.overlap if request.overlap is not None else by_boxes * (side // 4)
+    plan = Plan(profile=profile, side=side, overlap=overlap, min_pixels=task.min_pixels)
+    first = row(request, 0, windows(request, plan)[0], task=task, plan=plan)
+    return dataclasses.replace(plan, question=first.question)
+
+
+def answer(
+    job: Job,
+    plan: Plan,
+    respond: Respond,
+    *,
+    registry: Registry,
+    batch_pixels: int = BATCH_PIXELS,
+) -> None:
+    """Answer the windows that are not answered yet, each batch on disk before the next begins.
+
+    A window in which an image is black all over (outside of a scene's footprint) is not asked
+    about.
+
+    Args:
+        job: where request and answers lie.
+        plan: how the model looks.
+        respond: the model.
+        registry: where the task is looked up.
+        batch_pixels: most pixels per batch, all images of a window counted, as the model sees them.
+
+    Raises:
+        DataError: a window cannot be read; names the file.
+    """
+    request = job.read_request()
+    job.write_plan(plan)
+    most = RunConfig.model_validate(request.config).eval.batch_size
+    task = registry.task(request.task)
+    views = windows(request, plan)
+    cache = ImageCache(max_bytes=CACHE_BYTES)
+    done = job.drop_torn_end()
+    bar = Bar(f"{request.task}, windows", total=len(views), done=done)
+    rows = (
+        row(request, index, views[index], task=task, plan=plan) for index in range(done, len(views))
+    )
+    for batch in batches(rows, most=most, pixels=batch_pixels):
+        asked = [each for each in batch if not _is_empty(each, cache)]
+        said = respond(asked, cache) if asked else []
+        texts = {each.sample_id: text for each, text in zip(asked, said, strict=True)}
+        job.append(
+            [Answer(tile=int(each.sample_id), text=texts.get(each.sample_id)) for each in batch]
+        )
+        bar.advance(len(batch))
+    bar.close()
+
+
+def row(request: Request, index: int, window: Window, *, task: TaskSpec, plan: Plan) -> data.Row:
+    """One window as the engine puts a sample to a model.
+
+    Raises:
+        ConfigError: see `asking.blank_target`.
+        DataError: the window cannot be shown.
+    """
+    config = RunConfig.model_validate(request.config)
+    said = said_of(request, index, window)
+    target = asking.blank_target(task, said)
+    number = len(request.images)
+    sizes = ((window.width, window.height),) * number
+    inputs = (input_size(window, plan),) * number
+    sample = Sample(
+        id=str(index),
+        images=tuple(decode(image) for image in request.images),
+        target=target,
+        question=str(target.get("question") or said.get("question") or ""),
+    )
+    options = parse_options(task.options, config.tasks.get(task.name))
+    context = PromptContext(
+        profile=plan.profile, image_sizes=sizes, input_sizes=inputs, options=options
+    )
+    turn = resolve(task.prompt)(sample, context)
+    return data.Row(
+        task=task.name,
+        sample_id=sample.id,
+        images=tuple(windowed(json.dumps(image), window=window) for image in request.images),
+        question=f"{turn.question.strip()} {config.instruction}".strip(),
+        reasoning="",
+        answer="",
+        target=target,
+        image_sizes=sizes,
+        input_sizes=inputs,
+        meta={},
+    )
+
+
+def batches(
+    rows: Iterator[data.Row], *, most: int, pixels: int = BATCH_PIXELS
+) -> Iterator[list[data.Row]]:
+    """Gather rows, at most so many and of at most so many pixels together, at least one."""
+    batch: list[data.Row] = []
+    held = 0
+    for each in rows:
+        own = sum(width * height for width, height in each.input_sizes)
+        if batch and (len(batch) == most or held + own > pixels):
+            yield batch
+            batch, held = [], 0
+        batch.append(each)
+        held += own
+    if batch:
+        yield batch
+
+
+def _is_empty(each: data.Row, cache: ImageCache) -> bool:
+    return any(picture.getbbox() is None for picture in data.pictures(each, cache=cache))
+
+
+def _check_length(plan: Plan, request: Request, loaded: model.Loaded, *, longest: int) -> None:
+    """Refuse windows that do not fit into the model.
+
+    Raises:
+        ConfigError: pixels, question and answer are more tokens than it takes.
+    """
+    tokenizer = loaded.processor.tokenizer  # type: ignore[attr-defined]  # a mixin's field
+    factor = plan.profile.size_factor
+    width, height = input_size(windows(request, plan)[0], plan)
+    visual = len(request.images) * ((width // factor) * (height // factor) + 2)
+    needed = visual + len(tokenizer(plan.question)["input_ids"]) + 12 + longest
+    limit = model.max_positions(loaded.model, tokenizer)
+    if needed > limit:
+        raise ConfigError(
+            f"a window of {plan.side} px needs {needed} tokens, the model takes {limit}",
+            hint="a smaller --window, or --set max_pixels=…",
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

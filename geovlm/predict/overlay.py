@@ -1,0 +1,71 @@
+"""A picture of a prediction, for looking: the images side by side, features on the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geovlm.api import Raster
+from geovlm.predict.georeference import Point
+from geovlm.predict.tiles import Window
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+PANEL_PX = 1600
+"""Longest side of a drawn image."""
+_SMALLEST_PX = 640  # a small image is enlarged to it, so that the labels can be read
+_GAP_PX = 12
+_LETTERS = 40  # of a label
+_COLOURS = (
+    (255, 208, 0),
+    (0, 229, 255),
+    (255, 64, 129),
+    (118, 255, 3),
+    (255, 145, 0),
+    (213, 128, 255),
+)
+
+
+def draw(
+    images: Sequence[Path | Raster],
+    area: Window,
+    shapes: Iterable[tuple[list[Point], str]],
+) -> Image.Image:
+    """Draw the outlines and labels of features; one colour per label, in order of appearance.
+
+    Args:
+        images: on one grid, oldest first.
+        area: what is drawn of them, pixels.
+        shapes: (corners in pixels, label).
+
+    Raises:
+        DataError: an image cannot be read; names the file.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    from geovlm import raster
+
+    longest = max(area.width, area.height)
+    scale = min(PANEL_PX, max(_SMALLEST_PX, longest)) / longest
+    size = max(1, round(area.width * scale)), max(1, round(area.height * scale))
+    panels = [raster.open_window(image, tuple(area), out_size=size) for image in images]
+    pen = ImageDraw.Draw(panels[-1])
+    font = ImageFont.load_default(size=13)
+    colours: dict[str, tuple[int, int, int]] = {}
+    for ring, label in shapes:
+        colour = colours.setdefault(label, _COLOURS[len(colours) % len(_COLOURS)])
+        outline = [((x - area.x) * scale, (y - area.y) * scale) for x, y in ring]
+        pen.line([*outline, outline[0]], fill=colour, width=2)
+        text = label if len(label) <= _LETTERS else f"{label[: _LETTERS - 1]}…"
+        at = min(outline, key=lambda point: point[0] + point[1])
+        where = max(0.0, at[0]) + 3, max(0.0, at[1]) + 2
+        pen.text(where, text, fill=colour, font=font, stroke_width=2, stroke_fill=(0, 0, 0))
+    width = sum(panel.width for panel in panels) + _GAP_PX * (len(panels) - 1)
+    sheet = Image.new("RGB", (width, size[1]), "white")
+    x = 0
+    for panel in panels:
+        sheet.paste(panel, (x, 0))
+        x += panel.width + _GAP_PX
+    return sheet

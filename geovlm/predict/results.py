@@ -1,0 +1,182 @@
+"""Answers of all windows -> features: boxes merged, other answers one per window."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from geovlm import __version__
+from geovlm.api import Json, TaskSpec
+from geovlm.predict import asking, features, job, merge, reading
+from geovlm.predict.georeference import Georeference, Point
+from geovlm.predict.job import Job, Plan, Request
+from geovlm.predict.merge import Detection
+from geovlm.predict.tiles import Window
+from geovlm.rectangles import Box, corners
+
+Shape: TypeAlias = tuple[list[Point], dict[str, Json]]
+"""(corners in pixels of the scene, properties)."""
+NAMED = 10
+"""Windows without a readable answer that are named; the rest are counted."""
+_EDGE_INPUT_PX = 2.0  # a box this near to its window's edge, as the model sees it, is cut there
+_DISTINCT = 50  # different answers that are counted one by one
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the windows; complete when all features are made."""
+
+    windows: int = 0
+    empty: int = 0
+    """Not asked about: an image is black all over there."""
+    unread: int = 0
+    """Answers that could not be read."""
+    first_unread: list[dict[str, Json]] = field(default_factory=list)
+    features: int = 0
+    said: Counter[str] = field(default_factory=Counter)
+    """Label or answer -> features; of several labels per window, windows."""
+    antimeridian: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A finished job, read."""
+
+    job: Job
+    task: TaskSpec
+    request: Request
+    plan: Plan
+    where: Georeference | None
+    model: str
+    min_iou: float = merge.MIN_IOU
+
+    @property
+    def kind(self) -> reading.Kind:
+        """How the task is answered."""
+        return reading.kind(self._target, asked=frozenset(self.request.said))
+
+    @property
+    def windows(self) -> Sequence[Window]:
+        """What was looked at."""
+        return job.windows(self.request, self.plan)
+
+    def features(self, counts: Counts, *, crs: str = "wgs84") -> Iterator[Any]:
+        """GeoJSON features, one by one, in order of the windows.
+
+        Args:
+            counts: is filled.
+            crs: `wgs84` or `source`; without georeference, pixels in any case.
+
+        Raises:
+            DataError: see `Georeference.lonlat`.
+        """
+        for number, (ring, properties) in enumerate(self.shapes(counts)):
+            geometry = features.place(ring, self.where, crs=crs)
+            if self.where is not None and crs == "wgs84":
+                counts.antimeridian += features.crosses(geometry)
+            counts.features += 1
+            yield features.feature(number, geometry, properties)
+
+    def shapes(self, counts: Counts) -> Iterator[Shape]:
+        """What `features` gives, in pixels of the scene."""
+        return self._boxes(counts) if self.kind == "boxes" else self._windows(counts)
+
+    def summary(self, counts: Counts, *, images: Sequence[str], crs: str) -> dict[str, Any]:
+        """What the file says of itself."""
+        units = {
+            "wgs84": "longitude, latitude (WGS 84)",
+            "source": "those of the first image's CRS",
+            "pixels": "pixels of the first image, x right, y down: it has no georeference",
+        }
+        return {
+            "version": __version__,
+            "task": self.task.name,
+            "task_version": self.task.version,
+            "model": self.model,
+            "images": list(images),
+            "coordinates": units[crs if self.where is not None else "pixels"],
+            "question": self.plan.question,
+            "window": self.plan.side,
+            "overlap": self.plan.overlap,
+            "windows": counts.windows,
+            "empty_windows": counts.empty,
+            "unread_answers": counts.unread,
+            "first_unread": counts.first_unread,
+            "features": counts.features,
+            "counts": dict(counts.said.most_common(_DISTINCT)),
+        }
+
+    @property
+    def _target(self) -> dict[str, Any]:
+        return asking.blank_target(self.task, self.request.said)
+
+    def _read(self, counts: Counts) -> Iterator[tuple[int, Window, reading.Reading]]:
+        """(number, window, reading) of every window that was answered readably."""
+        views, target, how = self.windows, self._target, self.kind
+        images, default = len(self.request.images), self.task.name.rpartition("/")[2]
+        for one in self.job.read():
+            window = views[one.tile]
+            counts.windows += 1
+            if one.text is None:
+                counts.empty += 1
+                continue
+            sizes = reading.Sizes(
+                profile=self.plan.profile,
+                image_sizes=((window.width, window.height),) * images,
+                input_sizes=(job.input_size(window, self.plan),) * images,
+            )
+            found = reading.read(one.text, how=how, target=target, default=default, sizes=sizes)
+            if found.understood:
+                yield one.tile, window, found
+                continue
+            counts.unread += 1
+            if counts.unread <= NAMED:
+                counts.first_unread.append({"tile": list(window), "answer": one.text[:200]})
+
+    def _boxes(self, counts: Counts) -> Iterator[Shape]:
+        merged = iter(merge.merge(self._detections(counts), self.windows, min_iou=self.min_iou))
+        following = next(merged, None)
+        for tile, window, answered in self._read(Counts()):  # a second time, for the reasoning
+            while following is not None and following.tile == tile:
+                properties = self._properties(following.label, window, answered)
+                if following.parts > 1:
+                    properties["parts"] = following.parts
+                counts.said[following.label] += 1
+                yield list(corners(following.box)), properties
+                following = next(merged, None)
+
+    def _detections(self, counts: Counts) -> list[Detection]:
+        area = self.request.area
+        found: list[Detection] = []
+        for tile, window, answered in self._read(counts):
+            seen = job.input_size(window, self.plan)
+            tolerance = _EDGE_INPUT_PX * max(window.width / seen[0], window.height / seen[1])
+            for box, label in answered.boxes:
+                x0, y0, x1, y1, angle = box
+                moved = Box(x0 + window.x, y0 + window.y, x1 + window.x, y1 + window.y, angle)
+                cut = merge.is_cut(moved, window, area=area, tolerance=tolerance)
+                found.append(Detection(box=moved, label=label, tile=tile, cut=cut))
+        return found
+
+    def _windows(self, counts: Counts) -> Iterator[Shape]:
+        marked: Any = self.request.said.get("boxes")
+        several = self.kind == "labels"
+        for tile, window, answered in self._read(counts):
+            label = "; ".join(answered.labels) if several else answered.text
+            properties = self._properties(label, window, answered)
+            if several:
+                properties["labels"] = list(answered.labels)
+            counts.said.update(answered.labels if several else [label])
+            ring = list(corners(Box(*marked[tile]))) if marked else features.footprint(window)
+            yield ring, properties
+
+    def _properties(self, label: str, window: Window, answered: reading.Reading) -> dict[str, Json]:
+        return {
+            "label": label,
+            "task": self.task.name,
+            "model": self.model,
+            "reasoning": answered.reasoning,
+            "tile": list(window),
+        }
