@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from geovlm.nano import dense
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
     """How a model was made; `start` names the folder that training went on from, if any."""
 
     steps: int
+    vision_steps: int
     seed: int
     batch: int
     learning_rate: float
@@ -26,8 +29,9 @@ def card(scores: Mapping[str, Mapping[str, float]], *, made: Provenance) -> str:
         for family in scores["plain"]
     )
     command = (
-        f"python -m geovlm.nano.recipe --out DIR --steps {made.steps} --seed {made.seed}"
-        f" --batch {made.batch} --learning-rate {made.learning_rate:g}"
+        f"python -m geovlm.nano.recipe --out DIR --vision-steps {made.vision_steps}"
+        f" --steps {made.steps} --seed {made.seed} --batch {made.batch}"
+        f" --learning-rate {made.learning_rate:g}"
         + (f" --start {made.start}" if made.start else "")
     )
     return f"""---
@@ -41,10 +45,12 @@ A Qwen2.5-VL of {made.size / 1e6:.2f} million parameters for trying out post-tra
 Earth-observation tasks without a network or a GPU. It knows drawn scenes only
 (`geovlm.scenes`), seen at 84 x 84 px, and is of no use on real imagery.
 
-Made in {made.seconds / 60:.0f} minutes on two CPU cores, from {made.steps * made.batch:,} drawn
-examples, by
+Made in {made.seconds / 60:.0f} minutes on two CPU cores by
 
     {command}
+
+The vision tower first learned to map {made.vision_steps * dense.BATCH:,} drawn pictures; then, with
+the tower frozen, the language model learned to answer from {made.steps * made.batch:,} drawn examples.
 
 The weights are stored in float16 and load in float32.
 

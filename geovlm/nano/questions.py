@@ -61,6 +61,7 @@ FAMILIES: dict[str, tuple[Callable[[np.random.Generator], Views], float]] = {
     "comparison": (single.compare, 0.8),
     "one box": (single.one_box, 3.0),
     "all boxes": (single.all_boxes, 2.4),
+    "boxed objects": (single.boxed_objects, 1.2),
     "object at box": (single.what, 1.0),
     "caption": (single.caption, 0.8),
     "disaster": (pairs.disaster, 0.6),
@@ -73,8 +74,8 @@ FAMILIES: dict[str, tuple[Callable[[np.random.Generator], Views], float]] = {
 }
 """Name -> builder and weight."""
 
-SEEING = ("count", "presence", "land cover", "one box")
-"""Families that pretraining begins with: one image, few words, all of them about what is seen."""
+SEEING = ("count", "presence", "land cover", "one box", "object at box", "boxed objects")
+"""Families that the language model begins with: one image, and few words but what is seen."""
 
 _SHARES = np.cumsum([weight for _, weight in FAMILIES.values()])
 _SHARES = _SHARES / _SHARES[-1]

@@ -1,8 +1,9 @@
 """Pretrain nano from scratch: ``python -m geovlm.nano.recipe --out DIR --steps N --seed 0``.
 
-Training sees every scene once. The folder is loadable after the first tenth of the steps and holds
-the model card with the final scores at the end. All arithmetic is float32: a CPU without bfloat16
-instructions emulates them, 23 times slower.
+First the vision tower learns alone (`geovlm.nano.dense`), then the language model learns to answer
+from what the frozen tower sees. Training sees every scene once. The folder is loadable after the
+first tenth of the steps and holds the model card with the final scores at the end. All arithmetic
+is float32: a CPU without bfloat16 instructions emulates them, 23 times slower.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from transformers import (
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
 from geovlm.engine.processor import save_processor
-from geovlm.nano import architecture, corpus, processor, scoring, tokenizer
+from geovlm.nano import architecture, corpus, dense, processor, scoring, tokenizer
 from geovlm.nano.batch import collate
 from geovlm.nano.card import Provenance, card
 from geovlm.nano.questions import SEEING, draw
@@ -35,9 +36,8 @@ from geovlm.nano.questions import SEEING, draw
 class _Batches(Dataset):
     """Batch number `i` of a run, a function of (seed, i).
 
-    The first `seeing` batches hold short, untagged questions about one image. Where the picture is
-    most of what there is to learn, the vision tower learns within 200 steps; on all families at
-    once it had not after 2,000.
+    The first `seeing` batches hold short, untagged questions about one image: most of what there
+    is to learn in them is in the picture.
     """
 
     def __init__(
@@ -71,12 +71,14 @@ def train(
     threads: int,
     batch: int = 64,
     learning_rate: float = 2e-3,
+    vision_steps: int = 0,
     start: Path | None = None,
 ) -> None:
-    """Train for `steps` batches of `batch` scenes and write the model folder `out`.
+    """Train for `steps` batches of `batch` questions and write the model folder `out`.
 
-    `start` is a folder of this recipe whose weights and tokenizer to go on from, with a fresh
-    optimizer and schedule; take another seed, or it sees the same scenes again.
+    Before that the vision tower learns for `vision_steps`, and is frozen then. `start` is a folder
+    of this recipe whose weights and tokenizer to go on from, with a fresh optimizer and schedule;
+    take another seed, or it sees the same scenes again.
     """
     torch.set_num_threads(threads)
     began = time.monotonic()
@@ -88,10 +90,16 @@ def train(
         model = architecture.build(words, seed=seed)
     model.train()
     _attend_together(model)
+    if vision_steps:
+        dense.pretrain(model, steps=vision_steps, seed=seed)
+        model.model.visual.requires_grad_(False)
     size = sum(weight.numel() for weight in model.parameters())
     print(f"{size / 1e6:.2f} M parameters, {len(words)} tokens", flush=True)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+        [weight for weight in model.parameters() if weight.requires_grad],
+        lr=learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=0.01,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=learning_rate, total_steps=steps, pct_start=min(0.1, 100 / steps)
@@ -128,6 +136,7 @@ def train(
         print(name, _line(values), flush=True)
     made = Provenance(
         steps=steps,
+        vision_steps=vision_steps,
         seed=seed,
         batch=batch,
         learning_rate=learning_rate,
@@ -215,13 +224,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m geovlm.nano.recipe", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=2600, help="of the language model")
+    parser.add_argument(
+        "--vision-steps", type=int, help="of the vision tower before; default: 1600, 0 with --start"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--batch", type=int, default=64, help="scenes per step")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak of the one cycle")
     parser.add_argument("--start", type=Path, help="folder of this recipe to go on from")
     given = parser.parse_args(arguments)
+    if given.vision_steps is None:
+        given.vision_steps = 0 if given.start else 1600
     train(**vars(given))
 
 

@@ -149,6 +149,20 @@ def all_boxes(rng: np.random.Generator) -> Views:
     return single_view(rng, scene), ask(rng, asked, listing(items, scene), box_list(items, scene))
 
 
+def boxed_objects(rng: np.random.Generator) -> Views:
+    """Every object by colour, kind and box, left to right."""
+    scene = draw_scene(rng)
+    asked = (
+        "List every object with its box.",
+        "Which objects are where? Give boxes.",
+        "Name and box all objects.",
+        "Make an inventory with boxes.",
+    )
+    named = (f"{i.colour} {i.kind} {corners(i.box, scene)}" for i in scene.items)
+    answer = ", ".join(named) or "none"
+    return single_view(rng, scene), ask(rng, asked, listing(scene.items, scene), answer)
+
+
 def what(rng: np.random.Generator) -> Views:
     """Colour and kind of the object in a box."""
     scene = draw_scene(rng, least=1)

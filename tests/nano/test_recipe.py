@@ -11,11 +11,12 @@ def test_the_recipe_writes_a_loadable_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "_measure", lambda *_, **__: {"count": 0.0})
     text = list(corpus.text(n=40))
     monkeypatch.setattr(corpus, "text", lambda **_: text)
-    recipe.main(["--out", str(tmp_path), "--steps", "2", "--threads", "1", "--batch", "4"])
+    small = ["--steps", "2", "--vision-steps", "1", "--threads", "1", "--batch", "4"]
+    recipe.main(["--out", str(tmp_path), *small])
     processor = load_processor(str(tmp_path))
     config = architecture.configuration(processor.tokenizer)
     assert config.image_token_id == processor.image_token_id
-    assert "--steps 2 --seed 0" in (tmp_path / "README.md").read_text()
+    assert "--vision-steps 1 --steps 2 --seed 0" in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize("family", questions.FAMILIES)
