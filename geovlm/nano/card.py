@@ -49,8 +49,9 @@ Made in {made.seconds / 60:.0f} minutes on two CPU cores by
 
     {command}
 
-The vision tower first learned to map {made.vision_steps * dense.BATCH:,} drawn pictures; then, with
-the tower frozen, the language model learned to answer from {made.steps * made.batch:,} drawn examples.
+The vision tower first learned to map {made.vision_steps * dense.BATCH:,} drawn pictures; then,
+with the tower frozen, the language model learned to answer from {made.steps * made.batch:,} drawn
+examples.
 
 The weights are stored in float16 and load in float32.
 

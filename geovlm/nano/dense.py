@@ -142,7 +142,7 @@ def pretrain(
     batch: int = BATCH,
     learning_rate: float = 2e-3,
 ) -> list[float]:
-    """Train the vision tower of `model` in place for `steps` batches of views; return the losses."""
+    """Train the vision tower of `model` in place for `steps` batches; return their losses."""
     torch.manual_seed(seed)
     tower = model.model.visual
     head = Head(tower.config.out_hidden_size)
