@@ -11,6 +11,7 @@ from geovlm.api import Asked, DatasetSpec, TaskSpec, options
 Band = Literal[
     "B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"
 ]  # the twelve of Sentinel-2 level 2A; there is no B10
+View = Literal["bands", "true_colour", "infrared", "swir", "ndvi", "ndwi"]
 
 
 @options
@@ -20,11 +21,16 @@ class BigEarthNetOptions:
     classes: Literal[19, 43] = 19
     """Size of the vocabulary; 43 (CORINE level 3) exists in v1 only."""
     bands: tuple[Band, Band, Band] = ("B04", "B03", "B02")
-    """Bands shown as red, green and blue; the first one sets the size."""
+    """Bands shown as red, green and blue in the view `bands`; the first one sets the size."""
+    views: tuple[View, ...] = ("bands",)
+    """Images of one patch, in this order: `bands`; `true_colour` (B04 B03 B02); `infrared` (B08 B04
+    B03); `swir` (B12 B8A B04, 20 m); `ndvi` and `ndwi`, grey from -1 to 1. The question says which
+    image shows what."""
     low: float = 0.0
     """Stored value (reflectance x 10,000) shown as 0."""
     high: float = 2000.0
-    """Stored value shown as 255; 2000 as torchgeo plots it."""
+    """Stored value shown as 255; 2000 as torchgeo plots it. The views `infrared` and `swir` show
+    B08 and B8A up to 5000 and B12 up to 4000 instead."""
     split_by: Literal["csv", "hash"] = "csv"
     """v1: split by `{train,val,test}.csv`, or 70/15/15 by the order of the names' SHA-256."""
     splits: str = ""
@@ -33,8 +39,8 @@ class BigEarthNetOptions:
     """Leave out patches with snow, cloud or shadow: v1 by `patches_with_*.csv` where they lie
     beside the split files, v2 by the flags of `metadata.parquet`."""
     check_files: bool = False
-    """Look for the three band files of every patch while reading, and leave out where one is
-    absent; slow on a network drive."""
+    """Look for the band files that the views of a patch take while reading, and leave it out where
+    one is absent; slow on a network drive."""
 
 
 @hookimpl

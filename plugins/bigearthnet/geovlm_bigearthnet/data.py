@@ -5,8 +5,8 @@ v1: `BigEarthNet-v1.0/<patch>/<patch>_B02.tif` and `<patch>_labels_metadata.json
 `{train,val,test}.csv` (no header, the Sentinel-2 name first) beside `BigEarthNet-v1.0`. The data
 set's folder may also be `BigEarthNet-v1.0` itself, with the split files in it or beside it.
 
-Images are references to three of the twelve bands; only v1's label files are opened while reading.
-Sentinel-1 is not read.
+Images are references to the twelve bands, of which a view shows three; only v1's label files are
+opened while reading. Sentinel-1 is not read.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
-from geovlm.api import Json, LoadContext, Raster, Sample, Size, Split
+from geovlm.api import Json, LoadContext, Raster, Sample, Split
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm_bigearthnet import BigEarthNetOptions
 from geovlm_bigearthnet.classes import CLASSES_19, CLASSES_43, TO_19
+from geovlm_bigearthnet.views import SIDES_PX, composites, files_of, sizes_of
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _VOCABULARIES = {19: list(CLASSES_19), 43: list(CLASSES_43)}
@@ -38,11 +39,8 @@ _JOIN = "|"  # in no name of a class
 _SHARES = (0.70, 0.15, 0.15)
 _PATCH = re.compile(r"S2[A-C]_MSIL2A_\w+")
 _USE_HASH = "--set data.bigearthnet.options.split_by=hash (data check: --option split_by=hash)"
-_SIDES_PX = (
-    dict.fromkeys(("B02", "B03", "B04", "B08"), 120)
-    | dict.fromkeys(("B05", "B06", "B07", "B8A", "B11", "B12"), 60)
-    | dict.fromkeys(("B01", "B09"), 20)
-)
+_BANDS = tuple(sorted(SIDES_PX))
+_NO_NUMBERS: Mapping[str, int] = {}  # one for all samples
 _FLAGS = ("contains_seasonal_snow", "contains_cloud_or_shadow")
 _FLAG_FILES = ("patches_with_seasonal_snow.csv", "patches_with_cloud_and_shadow.csv")
 
@@ -264,25 +262,24 @@ def _sample(
         raise DataError(
             f"patch {name} in {ctx.root} has label {error}, not one of the {own.classes} classes"
         ) from error
-    files = BandFiles(stem, own.bands)
-    if own.check_files and not all(path.is_file() for path in files.values()):
+    files = BandFiles(stem, _BANDS)
+    shown = composites(own.views, bands=own.bands)
+    if own.check_files and not all(files[band].is_file() for band in files_of(shown)):
         ctx.skip("band file missing", name)
         return None
-    image = Raster(files=files, bands=own.bands, low=own.low, high=own.high)
-    return Sample(
-        id=name,
-        images=(image,),
-        target=target,
-        meta=_META,
-        image_sizes=_sizes(own.bands[0]),
+    images = tuple(
+        Raster(
+            files=files,
+            bands=each.bands,
+            low=own.low,
+            high=own.high,
+            band_index=_NO_NUMBERS,
+            ranges=each.ranges,
+            reflectance=10_000.0,
+        )
+        for each in shown
     )
-
-
-@cache
-def _sizes(band: str) -> tuple[Size, ...]:
-    """Return the size of an image with this band first, by the definition of the data set."""
-    side_px = _SIDES_PX.get(band)
-    return ((side_px, side_px),) if side_px is not None else ()
+    return Sample(id=name, images=images, target=target, meta=_META, image_sizes=sizes_of(shown))
 
 
 @cache

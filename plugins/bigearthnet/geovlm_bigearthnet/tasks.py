@@ -8,14 +8,19 @@ from typing import Any
 
 from geovlm.api import Json, PromptContext, Sample, Turn
 from geovlm_bigearthnet.classes import CLASSES_19, CLASSES_43, FAMILIES, FAMILY_OF
+from geovlm_bigearthnet.views import described
 
 
 def prompt(sample: Sample, ctx: PromptContext) -> Turn:
-    """Ask for the classes; list and answer are separated by `;`, since names contain commas."""
+    """Ask for the classes; list and answer are separated by `;`, since names contain commas.
+
+    Several images, or one that is not in true colour, are explained first.
+    """
     labels: Any = sample.target["labels"]
     vocabulary: Any = sample.target["vocabulary"]
     return Turn(
         question=(
+            f"{described(sample.images)}"
             f"Which land-cover classes are present? Choose from: {'; '.join(vocabulary)}. "
             'Separate them by "; ".'
         ),
