@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,16 @@ def configured(
             hint="lower it, or raise max_pixels",
         )
     return replace(task, min_pixels=wanted)
+
+
+def weights_of(config: RunConfig, names: Iterable[str]) -> dict[str, float] | None:
+    """Return the tasks' shares of rows, 1 where none is given; `None` if none is given at all."""
+    wanted = list(names)
+    entries = {name: nearest(config.tasks, name) for name in wanted}
+    given = {name: config.tasks[entry].weight for name, entry in entries.items() if entry}
+    if all(weight is None for weight in given.values()):
+        return None
+    return {name: given.get(name) or 1.0 for name in wanted}
 
 
 def nearest(table: Mapping[str, Any], name: str) -> str:

@@ -29,7 +29,7 @@ _WORKERS = 16
 def look(
     items: Sequence[T],
     *,
-    kind: str,
+    kind: Callable[[T], str],
     files: Callable[[T], Sequence[Path]],
     work: Callable[[T], bytes],
 ) -> Iterator[tuple[T, bytes | DataError]]:
@@ -39,7 +39,7 @@ def look(
 
     Args:
         items: what to look at.
-        kind: what is made; another kind, or another version of one, has other entries.
+        kind: what is made of an item; another kind, or version of one, has other entries.
         files: the files of an item.
         work: what is expensive; its `DataError` is yielded in place of a result.
 
@@ -62,7 +62,7 @@ def look(
             try:
                 for start in range(0, len(items), _AT_ONCE):
                     chunk = items[start : start + _AT_ONCE]
-                    keys = list(pool.map(lambda item: _key(kind, files(item)), chunk))
+                    keys = list(pool.map(lambda item: _key(kind(item), files(item)), chunk))
                     known = _read(store, [key for key in keys if key is not None])
                     left = [i for i, key in enumerate(keys) if key is None or key not in known]
                     made = dict(zip(left, pool.map(safely, [chunk[i] for i in left]), strict=True))

@@ -17,6 +17,8 @@ from geovlm.errors import DataError
 
 Progress = Callable[..., Iterator[Any]]
 
+DIGEST = 32
+"""Characters of a digest."""
 _ENDS = 4096  # bytes of the beginning and of the end of a file that tell it from others
 
 
@@ -50,11 +52,11 @@ def headers(
                 locate(image, band)
         if decode:
             raster.open_image(image)
-        return json.dumps([*size, _digest(files(image))]).encode()
+        return json.dumps([*size, digest(files(image))]).encode()
 
     found = filecache.look(
         list(images),
-        kind=f"header-1-{decode}",
+        kind=lambda name: f"header-1-{decode}",
         files=lambda name: files(images[name]),
         work=work,
     )
@@ -81,7 +83,7 @@ def same(
     for names in alike.values():
         while len(names) > 1:
             first, *others = names
-            equal = [other for other in others if _equal(images[first], images[other])]
+            equal = [other for other in others if same_bytes(images[first], images[other])]
             if equal:
                 yield (first, *equal)
             names = [other for other in others if other not in equal]
@@ -105,21 +107,23 @@ def name_of(image: Path | Raster) -> str:
     return f"{first} ({', '.join(image.bands)})"
 
 
-def _digest(paths: Sequence[Path]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def digest(paths: Sequence[Path]) -> str:
+    """Return `DIGEST` characters made of lengths, beginnings and ends of files."""
+    made = hashlib.blake2b(digest_size=DIGEST // 2)
     for path in paths:
         with path.open("rb") as file:
             length = file.seek(0, 2)
             file.seek(0)
-            digest.update(b"%d\0" % length)
-            digest.update(file.read(_ENDS))
+            made.update(b"%d\0" % length)
+            made.update(file.read(_ENDS))
             if length > _ENDS:
                 file.seek(max(_ENDS, length - _ENDS))
-                digest.update(file.read(_ENDS))
-    return digest.hexdigest()
+                made.update(file.read(_ENDS))
+    return made.hexdigest()
 
 
-def _equal(one: Path | Raster, other: Path | Raster) -> bool:
+def same_bytes(one: Path | Raster, other: Path | Raster) -> bool:
+    """Whether the files of two images are equal."""
     return len(files(one)) == len(files(other)) and all(
         filecmp.cmp(a, b, shallow=False) for a, b in zip(files(one), files(other), strict=True)
     )

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geovlm import modelfacts
+from geovlm import modelfacts, plan_leaks
 from geovlm.config_load import near
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
+from geovlm.leakage import LeftOut
 from geovlm.modelfacts import ModelFacts
 from geovlm.plan_data import EmptySplitError, Reader, TaskPlan
 from geovlm.registry import Registry
@@ -44,6 +45,8 @@ class Plan:
     output: Path
     checksums: Mapping[str, Mapping[str, Any]]
     """Data set -> split -> records and SHA-256 of their ids, targets and image names."""
+    deduplicated: LeftOut
+    """Images and events that training leaves out because the evaluation has them too."""
 
     @property
     def task_names(self) -> list[str]:
@@ -64,6 +67,9 @@ class Plan:
             "data_roots": {task.dataset: str(task.root) for task in self.tasks},
             "generated": sorted({task.dataset for task in self.tasks if task.generated}),
             "left_out": dict(self.left_out),
+            "deduplicated": {task.name: task.deduplicated for task in self.tasks}
+            if self.config.deduplicate != "off"
+            else {},
         }
 
 
@@ -87,6 +93,8 @@ def make(config: RunConfig, *, registry: Registry, output: Path) -> Plan:
     check_data_names(config, registry=registry)
     model = modelfacts.inspect(config, registry=registry)
     reader = Reader(config, registry, model, modelfacts.token_counter(model))
+    if config.deduplicate != "off":
+        reader.left_out = plan_leaks.left_out(reader, [spec for spec, _ in selected.values()])
     plans: list[TaskPlan] = []
     left_out: dict[str, str] = {}
     for spec, explicit in selected.values():
@@ -107,6 +115,7 @@ def make(config: RunConfig, *, registry: Registry, output: Path) -> Plan:
         stages=stages,
         output=output,
         checksums=reader.checksums,
+        deduplicated=reader.left_out,
     )
 
 

@@ -17,6 +17,7 @@ from geovlm.api import DatasetSpec, Raster, Sample, Split, TaskSpec
 from geovlm.config_load import near
 from geovlm.config_tasks import configured
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
+from geovlm.leakage import LeftOut
 from geovlm.modelfacts import ModelFacts
 from geovlm.registry import Registry
 
@@ -44,6 +45,8 @@ class TaskPlan:
     """Mean of the images checked; `None` if the model's family is not known yet."""
     text_tokens: int | None
     """Mean of question, instruction and gold answer, where the tokenizer is on this machine."""
+    deduplicated: int
+    """Training samples that are left out because the evaluation has their image or event."""
     prompt_sha256: str
     """Of the first sample's question, reasoning and answer."""
 
@@ -61,6 +64,8 @@ class Reader:
     model: ModelFacts
     count: Callable[[str], int] | None
     checksums: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    """What training must do without, as `leakage` finds it."""
     _loaded: dict[tuple[str, Split], loading.Loaded | DatasetNotFoundError] = field(
         default_factory=dict
     )
@@ -87,12 +92,23 @@ class Reader:
         eval_split: Split = (own.eval_split if own is not None else None) or self.config.eval.split
         splits: list[Split] = ["train", eval_split] if self.config.stages else [eval_split]
         samples: dict[Split, list[Sample]] = {}
+        deduplicated = 0
         skipped: dict[str, int] = {}
         for split in dict.fromkeys(splits):
             loaded = self.load(spec, root=root, split=split)
             for reason, number in loaded.skipped.items():
                 skipped[reason] = skipped.get(reason, 0) + number
             samples[split] = loading.task_samples(task, loaded.records)
+            if split == "train" and self.config.deduplicate != "off":
+                kept = loading.task_samples(task, self.left_out.keep(loaded.records))
+                deduplicated = len(samples[split]) - len(kept)
+                samples[split] = kept
+                if deduplicated and not kept:
+                    raise DataError(
+                        f"deduplicate={self.config.deduplicate!r} leaves task {task.name!r} no "
+                        f"training sample: the evaluation shares all {deduplicated}",
+                        hint=f"see 'geovlm data leaks {task.name}'",
+                    )
             if not samples[split]:
                 raise EmptySplitError(
                     f"task {task.name!r} has no samples in split {split!r} of {root}",
@@ -118,6 +134,7 @@ class Reader:
             skipped=skipped,
             visual_tokens=visual,
             text_tokens=text,
+            deduplicated=deduplicated,
             prompt_sha256=digest,
         )
 

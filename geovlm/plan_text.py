@@ -22,6 +22,7 @@ def lines(plan: Plan) -> list[str]:
         *(f"task    {line}" for line in _tasks(plan)),
         *(f"left out  {name}: {why}" for name, why in plan.left_out.items()),
         *(f"skipped   {line}" for line in _skipped(plan)),
+        *(f"deduplicated  {line}" for line in _deduplicated(plan)),
         *(
             f"stage   {stage.folder}: {stage.length}, "
             f"{_processes(stage.processes, plan.config.device)}{_subset(stage.tasks, plan)}"
@@ -53,6 +54,7 @@ def table(plan: Plan) -> dict[str, Any]:
                 "samples": dict(task.samples),
                 "evaluated": task.evaluated,
                 "skipped": dict(task.skipped),
+                "deduplicated": task.deduplicated,
                 "visual_tokens": task.visual_tokens,
                 "text_tokens": task.text_tokens,
             }
@@ -127,6 +129,17 @@ def _skipped(plan: Plan) -> list[str]:
         f"{dataset}: {n:,} records, {reason}"
         for dataset, skipped in per_dataset.items()
         for reason, n in skipped.items()
+    ]
+
+
+def _deduplicated(plan: Plan) -> list[str]:
+    if plan.config.deduplicate == "off":
+        return []
+    what = "images, events or scenes" if plan.config.deduplicate == "events" else "images"
+    return [
+        f"{task.name}: {task.deduplicated:,} training samples left out, the evaluation has their "
+        f"{what}"
+        for task in plan.tasks
     ]
 
 

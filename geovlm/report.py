@@ -45,6 +45,7 @@ def write(run: Path) -> Path:
         config=resolved["config"],
         generated=resolved.get("generated", []),
         left_out=resolved.get("left_out", {}),
+        deduplicated=resolved.get("deduplicated", {}),
         data_roots=resolved["data_roots"],
         environment=read_json(environment) if environment.is_file() else {},
         stages=results.stage_names(metrics),

@@ -3,6 +3,7 @@
 ```text
 resolved.json      configuration, tasks, data folders, processes per stage
 environment.json   versions, plugins, data checksums, prompt hashes
+deduplicated.json  images and events that training leaves out, with `deduplicate`
 stages/0-sft/      accelerate.yaml, stderr.txt, log.jsonl, completions.jsonl, model/, done.json
 eval/sft/          one <task>.jsonl per task, with / in the name written as __
 metrics.json       scores per task and stage, wall seconds per stage
@@ -37,6 +38,11 @@ class RunDir:
     def environment(self) -> Path:
         """Versions, plugins, data checksums, prompt hashes."""
         return self.path / "environment.json"
+
+    @property
+    def deduplicated(self) -> Path:
+        """What training leaves out because the evaluation has it too."""
+        return self.path / "deduplicated.json"
 
     @property
     def metrics(self) -> Path:

@@ -60,6 +60,7 @@ def audit(
     from geovlm import audit as library
     from geovlm import config_load, modelfacts
     from geovlm.cli.run import split_data, split_names
+    from geovlm.config_tasks import configured
     from geovlm.plan import check_data_names
     from geovlm.plan_data import Reader, lookup, parse_options
     from geovlm.rewards import validate_options
@@ -82,7 +83,8 @@ def audit(
     reader = Reader(config, loaded, modelfacts.inspect(config, registry=loaded), None)
     results: list[dict[str, Any]] = []
     beyond: list[str] = []
-    for task, explicit in output.progress(chosen, label="tasks", total=len(chosen)):
+    for declared, explicit in output.progress(chosen, label="tasks", total=len(chosen)):
+        task = configured(declared, config)
         root, generated = reader.root(loaded.dataset(task.dataset))
         samples = _samples(task, reader, split=held_out, limit=limit)
         if not samples and not explicit:

@@ -1,22 +1,40 @@
-"""`geovlm data`: a miniature of a data set in its real layout, and the check of a copy."""
+"""`geovlm data`: a miniature in the real layout, the check of a copy, statistics, leaks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geovlm import registry
-from geovlm.api import DatasetSpec
+from geovlm.api import DatasetSpec, ModelProfile, Split
 from geovlm.cli import output
 from geovlm.cli.arguments import pair
 from geovlm.cli.groups import subcommands
-from geovlm.errors import ConfigError, DatasetNotFoundError
+from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
 from geovlm.registry import resolve
 
-app = subcommands("Write a miniature of a data set, or validate a copy.")
+if TYPE_CHECKING:
+    from geovlm.plan_data import Reader
+    from geovlm.registry import Selected
 
+app = subcommands("Write a miniature of a data set, validate a copy, see what tasks make of it.")
+
+_DATA = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Folder of all data sets, or of one. Repeatable. Without it, data are generated.",
+        metavar="ROOT|NAME=DIR",
+    ),
+]
+_SET = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Any key of a run, such as tasks.xbd.weight=2. Repeatable.", metavar="K=V"
+    ),
+]
 MINIATURE_RECORDS = 16
 """Records per split of the miniature that stands in where no data is given."""
 
@@ -83,6 +101,146 @@ def check(
     if not report.fit:
         output.say(f"data set {spec.name!r} in {root} is not fit for training, see above")
         raise typer.Exit(1)
+
+
+@app.command()
+def stats(
+    tasks: Annotated[str, typer.Argument(help="Tasks or prefixes of tasks, with commas between.")],
+    data: _DATA = None,
+    model: Annotated[
+        str,
+        typer.Option(help="nano, a model's folder, a name in the local hub cache, or a family."),
+    ] = "nano",
+    split: Annotated[Split, typer.Option(help="The split that is read.")] = "train",
+    limit: Annotated[
+        int, typer.Option(min=1, help="At most so many samples are read, spread over the split.")
+    ] = 2000,
+    set_: _SET = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print samples, answers, tokens, and the tasks' shares of rows and compute.
+
+    Nothing is downloaded: of a family, such as qwen2_5_vl, the limits of pixels are the family's
+    own, and its text is counted in tokens of the built-in model, which has more of them.
+    """
+    from geovlm import modelfacts, statistics
+    from geovlm.config_tasks import configured, weights_of
+    from geovlm.plan_data import lookup, parse_options
+
+    reader, chosen = _reader(tasks, data=data, overrides=set_ or [], model=model)
+    profile = reader.model.profile or _family(model, reader)
+    counter = modelfacts.token_counter(reader.model)
+    if counter is None:
+        output.say(f"the tokenizer of {model} is not on this machine: text in tokens of nano")
+        built_in = reader.config.model_copy(update={"model": "nano"})
+        counter = modelfacts.token_counter(modelfacts.inspect(built_in, registry=reader.registry))
+    assert counter is not None  # nano comes with the package
+    found = []
+    for declared, explicit in chosen:
+        task = configured(declared, reader.config, profile=profile)
+        options = parse_options(
+            task.options,
+            lookup(reader.config.tasks, task.name),
+            path=f"tasks.{task.name}.options",
+            exact=task.name in reader.config.tasks,
+        )
+        try:
+            found.append(
+                statistics.of_task(
+                    task,
+                    reader,
+                    profile=profile,
+                    count_tokens=counter,
+                    split=split,
+                    limit=limit,
+                    options=options,
+                )
+            )
+        except DataError as error:
+            if explicit:
+                raise
+            output.say(f"left out: {error}")
+    weights = weights_of(reader.config, [each.task for each in found])
+    shared = statistics.with_shares(found, weights=weights) if found else []
+    if json:
+        output.print_json({"model": model, "tasks": [each.as_json() for each in shared]})
+        return
+    for number, each in enumerate(shared):
+        if number:
+            print()
+        output.fields(each.lines())
+
+
+@app.command()
+def leaks(
+    tasks: Annotated[str, typer.Argument(help="Tasks or prefixes of tasks, with commas between.")],
+    data: _DATA = None,
+    fail: Annotated[
+        bool, typer.Option("--fail", help="Exit with 1 where anything is shared.")
+    ] = False,
+    set_: _SET = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, with every pair.")] = False,
+) -> None:
+    """Find images, events and scenes that training splits share with held-out ones.
+
+    All data sets of the tasks are compared, train with val and test. Copies that were encoded
+    again, resized or made brighter are found; cropped, turned or mirrored ones are not. A run
+    leaves out what it shares with its evaluation by --set deduplicate=images (or events).
+    """
+    from geovlm import leakage, plan_leaks
+
+    reader, chosen = _reader(tasks, data=data, overrides=set_ or [])
+    specs = [task for task, _ in chosen]
+    train, held_out = plan_leaks.parts(reader, specs, held_out=("val", "test"))
+    if not train or not held_out:
+        raise DataError(
+            f"tasks {tasks!r} have no {'held-out' if train else 'training'} split to compare",
+            hint="see 'geovlm data check'",
+        )
+    found = leakage.find(train, held_out, progress=output.progress)
+    if json:
+        output.print_json(found.as_json())
+    else:
+        output.fields(found.lines())
+    if fail and (found.images or found.grounds):
+        output.say(f"{len(found.images)} images, {len(found.grounds)} events or scenes are shared")
+        raise typer.Exit(1)
+
+
+def _family(name: str, reader: Reader) -> ModelProfile:
+    """Return the profile of a model family, with the run's limits of pixels."""
+    from dataclasses import replace
+
+    own, config = reader.registry.profile(name), reader.config
+    return replace(
+        own,
+        min_pixels=config.min_pixels or own.min_pixels,
+        max_pixels=config.max_pixels or own.max_pixels,
+    )
+
+
+def _reader(
+    tasks: str, *, data: list[str] | None, overrides: Sequence[str], model: str | None = None
+) -> tuple[Reader, Sequence[Selected]]:
+    """Return what reads the data of the tasks, and the tasks; generated data without `data`."""
+    from geovlm import config_load, modelfacts
+    from geovlm.cli.run import split_data, split_names
+    from geovlm.plan import check_data_names
+    from geovlm.plan_data import Reader
+
+    data_root, roots = split_data(data or [])
+    config = config_load.load(
+        None,
+        overrides=overrides,
+        tasks=split_names(tasks),
+        data_root=data_root,
+        data=roots or None,
+        model=model,
+    )
+    loaded = registry.load()
+    chosen = loaded.select(tasks)
+    check_data_names(config, registry=loaded)
+    return Reader(config, loaded, modelfacts.inspect(config, registry=loaded), None), chosen
 
 
 def locate(spec: DatasetSpec, data: Path | None, *, quiet: bool = False) -> Path:

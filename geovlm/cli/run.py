@@ -159,6 +159,8 @@ def write(directory: RunDir, plan: Plan) -> None:
     gpus = len(launch.visible_gpus())
     described = environment.describe(plan, registry=registry.load(), gpus=gpus)
     directory.write_json(directory.environment, described)
+    if plan.config.deduplicate != "off":
+        directory.write_text(directory.deduplicated, plan.deduplicated.as_json())
     directory.write_json(directory.resolved, plan.resolved())
 
 

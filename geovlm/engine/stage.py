@@ -15,11 +15,12 @@ from pydantic import TypeAdapter
 from geovlm import loading, mixture
 from geovlm.api import ModelProfile, Split, StageInfo, TaskSpec
 from geovlm.config import RunConfig
-from geovlm.config_tasks import configured
+from geovlm.config_tasks import configured, weights_of
 from geovlm.engine import data
 from geovlm.engine.callbacks import Bar
 from geovlm.engine.images import ImageCache
 from geovlm.errors import DataError
+from geovlm.leakage import LeftOut
 from geovlm.registry import Registry
 from geovlm.rundir import RunDir
 
@@ -97,7 +98,10 @@ class Stage:
     def written_late(
         self, task: TaskSpec, *, split: Split, profile: ModelProfile, limit: int | None = None
     ) -> data.Rows:
-        """As `rows`, but each row is written when it is asked for: for splits of any size."""
+        """As `rows`, but each row is written when it is asked for: for splits of any size.
+
+        The training split is without what `deduplicate` leaves out.
+        """
         spec = self.registry.dataset(task.dataset)
         loaded = loading.load_records(
             spec,
@@ -105,7 +109,10 @@ class Stage:
             split=split,
             options=parse_options(spec.options, _lookup(self.config.data, spec.name)),
         )
-        samples = loading.task_samples(task, loaded.records)
+        records = loaded.records
+        if split == "train" and self.config.deduplicate != "off":
+            records = LeftOut.read(self.run.deduplicated).keep(records)
+        samples = loading.task_samples(task, records)
         if not samples:
             raise DataError(
                 f"task {task.name!r} has no samples in split {split!r} of "
@@ -134,17 +141,9 @@ class Stage:
         longest = max(task.max_answer_tokens for task in tasks)
         return min(longest, self.config.max_new_tokens or longest)
 
-    def weights(self) -> dict[str, float] | None:
-        """Return the tasks' shares of rows, or `None` where the configuration names none."""
-        named = {task.name: _lookup(self.config.tasks, task.name) for task in self.tasks}
-        given = {name: own.weight for name, own in named.items() if own and own.weight is not None}
-        return given or None
-
     def plan(self, sizes: Mapping[str, int], *, n: int) -> list[tuple[str, int]]:
         """Return `n` (task, row number) pairs: the mixture of this stage."""
-        weights = self.weights()
-        if weights is not None:
-            weights = {name: weights.get(name, 1.0) for name in sizes}
+        weights = weights_of(self.config, sizes)
         return mixture.plan(sizes, weights=weights, n=n, seed=self.config.seed + self.index)
 
     def trl_arguments(self, *, on_cpu: bool) -> dict[str, Any]:

@@ -154,11 +154,11 @@ def audit(asked: list[Shown], *, words: Words, limit: int) -> None:
 
 
 def test_a_row_that_does_not_fit_is_named_before_training() -> None:
-    # 300 words, the instruction, 7 words and tags of the gold answer, 9 of the image
+    # 300 words, "Think.<think>", "because", "</think><answer>", "yes", "</answer>"; 9 of the image
     asked = [put("short", "What?"), put("long", " ".join(["what"] * 300))]
-    with pytest.raises(DataError, match=r"sample 'long' of task 't/a' needs 316 tokens, .* 315"):
-        audit(asked, words=Words(), limit=315)
-    audit(asked, words=Words(), limit=316)
+    with pytest.raises(DataError, match=r"sample 'long' of task 't/a' needs 314 tokens, .* 313"):
+        audit(asked, words=Words(), limit=313)
+    audit(asked, words=Words(), limit=314)
 
 
 def test_a_text_shorter_than_the_room_needs_no_tokenizer() -> None:
