@@ -67,13 +67,17 @@ def _infrared(kept: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Itera
 
 
 def _land(kept: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Iterator[str]:
-    """Contrasts of clear land grow from blue to red, seen through haze all the more."""
+    """Contrasts of clear land grow from blue to red, seen through haze all the more.
+
+    Where the two bands go together: of grey roofs in dry grass the blue alone may tell.
+    """
     above = kept["swir1"] > 0.1 if "swir1" in kept else kept["nir"] > 0.15
     clear = (kept["blue"] < 0.2) & above
     if clear.mean() < 0.2 or clear.sum() < 2 * _FEWEST:
         return
     blue, red = (float(kept[role][clear].std()) for role in ("blue", "red"))
-    if blue > 0.005 and blue > 1.3 * max(red, 0.001):
+    together = red > 0 and np.corrcoef(kept["blue"][clear], kept["red"][clear])[0, 1] > 0.7
+    if together and blue > 0.005 and blue > 1.3 * red:
         yield (
             f"land varies more in {names['blue']} (by {blue:.3f}) than in {names['red']} (by "
             f"{red:.3f}); are {names['blue']} and {names['red']} exchanged?"
