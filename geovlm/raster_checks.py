@@ -28,6 +28,8 @@ SAMPLED_PX = 256
 """Longest side of the evenly spread pixels that are looked at."""
 _TOO_DARK = 0.005
 """Reflectance that the brightest band of any scene exceeds somewhere."""
+_NEGATIVE = -0.03
+"""Reflectance that no median falls below: atmospheric correction takes too much by 0.02 at most."""
 _TOO_BRIGHT = 2.0
 """Reflectance that no scene has in the median: snow and cloud reach 1.6."""
 
@@ -119,7 +121,12 @@ def _scale(bands: Bands, stored: dict[str, np.ndarray], *, where: Path) -> Itera
 
     with opened(where) as source:
         eight_bits = source.dtypes[0] in ("uint8", "int8") and ref.reflectance > 255
-    if eight_bits or (most - ref.offset) / ref.reflectance < _TOO_DARK or _is_byte(kept, ref):
+    if (least - ref.offset) / ref.reflectance < _NEGATIVE:
+        yield suspicion(
+            f"the median is {least:.5g} in the darkest band, a reflectance below 0 for {declared}",
+            "offset is 1000 for Sentinel-2 products since January 2022, 0 before",
+        )
+    elif eight_bits or (most - ref.offset) / ref.reflectance < _TOO_DARK or _is_byte(kept, ref):
         yield suspicion(
             f"values reach {most:.3g}, far too dark for {declared}",
             "declare the stored value of reflectance 1: 1 for 0..1, 10000 for Sentinel-2",
@@ -128,11 +135,6 @@ def _scale(bands: Bands, stored: dict[str, np.ndarray], *, where: Path) -> Itera
         yield suspicion(
             f"the median is {middle:.5g}, far too bright for {declared}",
             "declare the stored value of reflectance 1: 10000 for Sentinel-2",
-        )
-    elif ref.offset > 0 and least < ref.offset and most < ref.offset:
-        yield suspicion(
-            f"values reach {most:.5g}, all below those of reflectance 0 ({declared})",
-            "leave the offset out for products before January 2022",
         )
 
 
