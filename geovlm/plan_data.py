@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geovlm import answers, loading, raster, shown
+from geovlm import answers, loading, raster, raster_checks, shown
 from geovlm.api import DatasetSpec, Raster, Sample, Split, TaskSpec
 from geovlm.config_load import near
 from geovlm.config_tasks import configured
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 IMAGES_CHECKED = 32
 """Images per task and split whose headers are read; the first one is decoded."""
+
+BANDS_CHECKED = 8
+"""Of these, how many are read to see whether their bands are what they are called."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +123,7 @@ class Reader:
         checked = spread(first, IMAGES_CHECKED)
         for chosen in (checked, spread(samples[eval_split], IMAGES_CHECKED)):
             raster.open_image(chosen[0].images[0])
+            raster_checks.require_plausible([each.images[0] for each in chosen[:BANDS_CHECKED]])
             for sample in chosen:
                 _check_sizes(sample)
         visual, text, digest = self._read_by_model(task, checked, options=options)
