@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from geovlm import registry as registries
 from geovlm.api import ModelProfile, PromptContext, Sample, TaskSpec
 from geovlm.config import RunConfig
+from geovlm.config_tasks import configured
 from geovlm.engine import data, generate, model
 from geovlm.engine.callbacks import Bar
 from geovlm.engine.images import ImageCache, windowed
@@ -64,6 +65,7 @@ def work(job: Job) -> None:
     if model.device(config) == "cpu":
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     loaded = model.load(model.source(config.model), config, registry=registry)
+    task = configured(task, config, profile=loaded.profile)
     plan = make_plan(request, task, profile=loaded.profile)
     longest = min(task.max_answer_tokens, config.max_new_tokens or task.max_answer_tokens)
     _check_length(plan, request, loaded, longest=longest)
@@ -93,7 +95,8 @@ def make_plan(request: Request, task: TaskSpec, *, profile: ModelProfile) -> Pla
     by_boxes = reading.kind(target, asked=frozenset(request.said)) == "boxes"
     overlap = request.overlap if request.overlap is not None else by_boxes * (side // 4)
     plan = Plan(profile=profile, side=side, overlap=overlap, min_pixels=task.min_pixels)
-    first = row(request, 0, windows(request, plan)[0], task=task, plan=plan)
+    config = RunConfig.model_validate(request.config)
+    first = row(request, 0, windows(request, plan)[0], task=task, plan=plan, config=config)
     return dataclasses.replace(plan, question=first.question)
 
 
@@ -122,16 +125,17 @@ def answer(
     """
     request = job.read_request()
     job.write_plan(plan)
-    most = RunConfig.model_validate(request.config).eval.batch_size
+    config = RunConfig.model_validate(request.config)
     task = registry.task(request.task)
     views = windows(request, plan)
     cache = ImageCache(max_bytes=CACHE_BYTES)
     done = job.drop_torn_end()
     bar = Bar(f"{request.task}, windows", total=len(views), done=done)
     rows = (
-        row(request, index, views[index], task=task, plan=plan) for index in range(done, len(views))
+        row(request, index, views[index], task=task, plan=plan, config=config)
+        for index in range(done, len(views))
     )
-    for batch in batches(rows, most=most, pixels=batch_pixels):
+    for batch in batches(rows, most=config.eval.batch_size, pixels=batch_pixels):
         asked = [each for each in batch if not _is_empty(each, cache)]
         said = respond(asked, cache) if asked else []
         texts = {each.sample_id: text for each, text in zip(asked, said, strict=True)}
@@ -142,14 +146,21 @@ def answer(
     bar.close()
 
 
-def row(request: Request, index: int, window: Window, *, task: TaskSpec, plan: Plan) -> data.Row:
+def row(
+    request: Request,
+    index: int,
+    window: Window,
+    *,
+    task: TaskSpec,
+    plan: Plan,
+    config: RunConfig,
+) -> data.Row:
     """One window as the engine puts a sample to a model.
 
     Raises:
         ConfigError: see `asking.blank_target`.
         DataError: the window cannot be shown.
     """
-    config = RunConfig.model_validate(request.config)
     said = said_of(request, index, window)
     target = asking.blank_target(task, said)
     number = len(request.images)

@@ -123,8 +123,9 @@ def _covered(
     outline += [(edge, s * height) for s in shares for edge in (0.0, float(width))]
     placed = other.source(outline)
     xs, ys = transform(other.crs, grid.crs, [x for x, _ in placed], [y for _, y in placed])
-    inverse = ~Affine(*grid.transform)
-    points = [inverse * (x, y) for x, y in zip(xs, ys, strict=True)]
+    a, b, c, d, e, f = tuple(~Affine(*grid.transform))[:6]
+    to_pixels = Georeference(crs=grid.crs, transform=(a, b, c, d, e, f))
+    points = to_pixels.source(list(zip(xs, ys, strict=True)))
     if not all(math.isfinite(value) for point in points for value in point):
         return None
     x0 = max(0, math.floor(min(x for x, _ in points) + 0.5))

@@ -1,0 +1,306 @@
+"""Windows, readings, merging, references and writing, each by itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+
+from geovlm import profiles, raster
+from geovlm.api import Raster
+from geovlm.errors import ConfigError, DataError
+from geovlm.predict import features, images, merge, reading, scenes, tiles, writing
+from geovlm.predict.job import Answer, Job
+from geovlm.predict.merge import Detection
+from geovlm.predict.tiles import Window
+from geovlm.rectangles import Box
+from tests.predict.planted import QWEN, UTM, write_scene
+
+# -- windows --------------------------------------------------------------------------------------
+
+
+def test_the_last_window_ends_with_the_scene() -> None:
+    cut = tiles.grid(Window(0, 0, 250, 100), side=100, overlap=20)
+    assert list(cut) == [
+        *(Window(0, 0, 100, 100), Window(80, 0, 100, 100), Window(150, 0, 100, 100)),
+    ]
+
+
+def test_a_scene_of_13817_by_8511_px_is_covered_by_windows_inside_it() -> None:
+    cut = tiles.grid(Window(0, 0, 13817, 8511), side=1024, overlap=256)
+    seen = np.zeros((8511, 13817), bool)
+    for window in cut:
+        seen[window.y : window.y + window.height, window.x : window.x + window.width] = True
+    assert len(cut) == 18 * 11
+    assert seen.all()
+    assert max(w.x + w.width for w in cut) == 13817
+    assert max(w.y + w.height for w in cut) == 8511
+
+
+@pytest.mark.parametrize("side", [0, 512])
+def test_a_small_scene_is_one_window(side: int) -> None:
+    assert list(tiles.grid(Window(3, 4, 51, 31), side=side, overlap=0)) == [Window(3, 4, 51, 31)]
+
+
+def test_an_overlap_as_large_as_the_window_is_refused() -> None:
+    with pytest.raises(ConfigError, match="windows of 100 px cannot overlap by 100 px"):
+        tiles.grid(Window(0, 0, 250, 100), side=100, overlap=100)
+
+
+def test_a_marked_box_lies_in_the_middle_of_its_window() -> None:
+    area = Window(0, 0, 1000, 800)
+    assert tiles.around([500, 400, 520, 440], area, side=100) == (460, 370, 100, 100)
+    assert tiles.around([0, 0, 10, 10], area, side=100) == (0, 0, 100, 100)
+    assert tiles.around([400, 300, 600, 400], area, side=100) == (350, 200, 300, 300)
+    with pytest.raises(ConfigError, match="has no area in the image of 1000 x 800 px"):
+        tiles.around([1100, 0, 1200, 10], area, side=100)
+
+
+def test_windows_are_as_large_as_the_model_sees_unshrunk() -> None:
+    assert tiles.default_side(replace(QWEN, max_pixels=7056)) == 256
+    assert tiles.default_side(replace(QWEN, max_pixels=600 * 600)) == 588
+    assert tiles.default_side(profiles.QWEN2_5_VL) == 1024
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+SIZES = reading.Sizes(profile=QWEN, image_sizes=((112, 112),), input_sizes=((112, 112),))
+
+
+def read(answer: str, how: reading.Kind, target: dict) -> reading.Reading:
+    text = f"<think> so </think><answer> {answer} </answer>"
+    return reading.read(text, how=how, target=target, default="thing", sizes=SIZES)
+
+
+@pytest.mark.parametrize(
+    ("answer", "target", "labels"),
+    [
+        ("[1, 2, 30, 40]", {"boxes": [], "label": "ship"}, ["ship"]),
+        ("[1, 2, 30, 40], [50, 50, 60, 60]", {"boxes": []}, ["thing", "thing"]),
+        (
+            "2 white ships [1, 2, 30, 40] [50, 50, 60, 60] and 1 tank [5, 5, 9, 9].",
+            {"boxes": [], "text": ""},
+            ["2 white ships", "2 white ships", "and 1 tank"],
+        ),
+        (
+            '[{"bbox_2d": [1, 2, 30, 40], "label": "car"}, {"bbox_2d": [5, 5, 9, 9]}]',
+            {"boxes": []},
+            ["car", "thing"],
+        ),
+        ("none", {"boxes": []}, []),
+    ],
+)
+def test_boxes_are_read_with_their_labels(answer: str, target: dict, labels: list[str]) -> None:
+    found = read(answer, "boxes", target)
+    assert found.understood
+    assert [label for _, label in found.boxes] == labels
+
+
+@pytest.mark.parametrize(
+    ("completion", "how"),
+    [
+        ("", "text"),
+        ("<think> a </think><answer> [1, 2", "boxes"),
+        ("<answer> I see three ships </answer>", "boxes"),
+        ("<answer> dragons </answer>", "labels"),
+        ("<answer></answer>", "text"),
+    ],
+)
+def test_what_cannot_be_read_is_no_answer(completion: str, how: reading.Kind) -> None:
+    target = {"vocabulary": ["yes", "no"]}
+    found = reading.read(completion, how=how, target=target, default="", sizes=SIZES)
+    assert not found.understood
+
+
+# -- merging --------------------------------------------------------------------------------------
+
+LEFT, RIGHT = Window(0, 0, 100, 100), Window(80, 0, 100, 100)
+AREA = Window(0, 0, 180, 100)
+
+
+def detection(numbers: list[float], tile: int, label: str = "a") -> Detection:
+    window = (LEFT, RIGHT)[tile]
+    box = Box(*numbers)
+    cut = merge.is_cut(box, window, area=AREA, tolerance=1.0)
+    return Detection(box=box, label=label, tile=tile, cut=cut)
+
+
+def merged(*detections: Detection) -> list[tuple[float, ...]]:
+    return [tuple(one.box[:4]) for one in merge.merge(detections, (LEFT, RIGHT))]
+
+
+def test_an_object_seen_whole_twice_is_kept_from_where_it_is_more_central() -> None:
+    # centre 88: 38 px from the middle of the left window, 42 px from that of the right one
+    assert merged(detection([83, 10, 93, 20], 0), detection([83, 11, 93, 21], 1)) == [
+        (83, 10, 93, 20)
+    ]
+
+
+def test_a_part_is_dropped_for_the_whole() -> None:
+    assert merged(detection([90, 10, 100, 20], 0), detection([90, 10, 120, 20], 1)) == [
+        (90, 10, 120, 20)
+    ]
+
+
+def test_a_sliver_at_the_edge_is_dropped_for_the_whole() -> None:
+    assert merged(detection([98, 12, 100, 20], 0), detection([97, 10, 140, 20], 1)) == [
+        (97, 10, 140, 20)
+    ]
+
+
+def test_parts_that_no_window_saw_whole_are_joined() -> None:
+    assert merged(detection([40, 10, 100, 20], 0), detection([80, 11, 150, 21], 1)) == [
+        (40, 10, 150, 21)
+    ]
+
+
+def test_neighbours_and_other_classes_stay_apart() -> None:
+    two = detection([83, 10, 93, 20], 0), detection([83, 22, 93, 32], 1)
+    assert len(merged(*two)) == 2
+    classes = detection([83, 10, 93, 20], 0, "a"), detection([83, 10, 93, 20], 1, "b")
+    assert len(merged(*classes)) == 2
+
+
+def test_a_box_said_twice_is_kept_once() -> None:
+    assert len(merged(detection([10, 10, 30, 30], 0), detection([10, 10, 30, 30], 0))) == 1
+
+
+def test_crossed_slender_boxes_are_two_though_their_hulls_are_one() -> None:
+    one, other = Box(20, 45, 80, 51, 45), Box(20, 45, 80, 51, -45)
+    found = [Detection(box=box, label="a", tile=0) for box in (one, other)]
+    assert len(merge.merge(found, (LEFT, RIGHT))) == 2
+
+
+# -- images ---------------------------------------------------------------------------------------
+
+
+def test_an_8_bit_picture_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGBA", (51, 31), (9, 9, 9, 255)).save(path)
+    assert images.reference(path) == path
+
+
+def test_deeper_values_are_shown_by_percentiles_or_a_range(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "a.tif", (20, 20), bands=3, dtype="uint16")
+    found = images.reference(path)
+    assert (found.bands, found.scaling, found.low, found.high) == (
+        ("1", "2", "3"),
+        *("percentile", 2.0, 98.0),
+    )
+    found = images.reference(path, value_range=(0.0, 2000.0))
+    assert (found.scaling, found.low, found.high) == ("range", 0.0, 2000.0)
+
+
+def test_thirteen_bands_need_a_choice(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "a.tif", (20, 20), bands=13, dtype="uint16")
+    with pytest.raises(ConfigError, match=r"has 13 bands: .*--bands R,G,B"):
+        images.reference(path)
+    assert images.reference(path, bands=["4", "3", "2"]).band_index == {"4": 4, "3": 3, "2": 2}
+
+
+def test_a_folder_holds_a_file_per_band(tmp_path: Path) -> None:
+    for name in ("T33_B02_10m.tif", "T33_B03_10m.tif", "T33_B04_10m.tif", "T33_B04_20m.tif"):
+        write_scene(tmp_path / name, (20, 20), bands=1, dtype="uint16")
+    found = images.reference(tmp_path, bands=["B03", "B02", "B03"])
+    assert isinstance(found, Raster)
+    assert found.files["B02"].name == "T33_B02_10m.tif"
+    with pytest.raises(DataError, match=r"several files of band 'B04'.*B04_10m"):
+        images.reference(tmp_path, bands=["B04", "B03", "B02"])
+    with pytest.raises(DataError, match=r"no file of band 'B08' \(it holds T33_B02_10m.tif"):
+        images.reference(tmp_path, bands=["B08"])
+    with pytest.raises(ConfigError, match="is a folder"):
+        images.reference(tmp_path)
+
+
+# -- scenes ---------------------------------------------------------------------------------------
+
+
+def test_pairs_of_different_size_need_a_georeference(tmp_path: Path) -> None:
+    small = write_scene(tmp_path / "a.tif", (40, 30), crs=None, transform=None)
+    large = write_scene(tmp_path / "b.tif", (50, 30), crs=None, transform=None)
+    with pytest.raises(DataError, match=r"a.tif is 40 x 30 px, .*b.tif 50 x 30 px, and not both"):
+        scenes.scene([small, large], folder=tmp_path)
+    scene = scenes.scene([small, small], folder=tmp_path)
+    assert scene.georeference is None
+    assert scene.area == (0, 0, 40, 30)
+
+
+def test_pairs_that_do_not_overlap_are_refused(tmp_path: Path) -> None:
+    here = write_scene(tmp_path / "a.tif", (40, 30))
+    there = rasterio.Affine(10.0, 0.0, UTM.c + 5000, 0.0, -10.0, UTM.f)
+    far = write_scene(tmp_path / "b.tif", (40, 30), transform=there)
+    with pytest.raises(DataError, match=r"a.tif and .*b.tif do not overlap"):
+        scenes.scene([here, far], folder=tmp_path)
+
+
+def test_the_second_of_a_pair_is_resampled_to_the_first_from_another_crs(tmp_path: Path) -> None:
+    before = write_scene(tmp_path / "a.tif", (60, 60))
+    after = tmp_path / "b.tif"
+    with rasterio.open(before) as source:
+        west, south, east, north = rasterio.warp.transform_bounds(
+            source.crs, "EPSG:4326", *source.bounds
+        )
+    grid = rasterio.transform.from_bounds(west, south, east, north, 120, 90)
+    values = np.zeros((3, 90, 120), "uint8")
+    values[:, 30:60, 40:80] = 200  # the middle third both ways
+    with rasterio.open(
+        after, "w", driver="GTiff", width=120, height=90, count=3, dtype="uint8", crs="EPSG:4326",
+        transform=grid,
+    ) as file:  # fmt: skip
+        file.write(values)
+    scene = scenes.scene([before, after], folder=tmp_path)
+    shown = np.asarray(raster.open_window(scene.images[1], (0, 0, 60, 60)))[:, :, 0]
+    bright = np.argwhere(shown > 100)
+    # a third of 60 px, in the middle, give or take the tilt of UTM's grid (0.9 degrees here)
+    assert np.abs(bright.min(axis=0) - 20).max() <= 2
+    assert np.abs(bright.max(axis=0) - 39).max() <= 2
+
+
+def test_a_transform_without_crs_is_no_place(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "a.tif", (40, 30), crs=None)
+    scene = scenes.scene([path], folder=tmp_path)
+    assert scene.georeference is None
+    assert "has a transform and no CRS" in scene.notes[0]
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def test_a_ring_is_turned_counterclockwise_and_closed() -> None:
+    made = features.polygon([(0, 0), (0, 2), (3, 2), (3, 0)], digits=4)
+    assert made["coordinates"] == [[[3, 0], [3, 2], [0, 2], [0, 0], [3, 0]]]
+
+
+def test_what_crosses_the_antimeridian_is_noticed() -> None:
+    made = features.polygon([(179.9, 0), (-179.9, 0), (-179.9, 1), (179.9, 1)], digits=4)
+    assert features.crosses(made)
+
+
+def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_text("old", encoding="utf-8")
+
+    def broken():
+        yield features.feature(0, features.polygon([(0, 0), (1, 0), (1, 1)], digits=4), {})
+        raise DataError("no")
+
+    with pytest.raises(DataError, match="no"):
+        writing.geojson(path, broken(), summary=dict)
+    assert path.read_text(encoding="utf-8") == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["a.geojson"]
+
+
+def test_a_torn_line_is_dropped(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    job.append([Answer(tile=0, text="a"), Answer(tile=1, text=None)])
+    with job.answers.open("a", encoding="utf-8") as file:
+        file.write('{"tile": 2, "te')
+    assert job.drop_torn_end() == 2
+    job.append([Answer(tile=2, text="c\u2028d")])
+    assert [one.text for one in job.read()] == ["a", None, "c\u2028d"]
+    assert json.loads(job.answers.read_text(encoding="utf-8").split("\n")[0])["tile"] == 0
