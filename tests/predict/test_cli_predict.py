@@ -1,0 +1,241 @@
+"""`geovlm predict` as a user calls it, with an oracle in the model's place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from geovlm import cli, registry
+from geovlm.cli import predict as command
+from geovlm.engine import prediction
+from geovlm.errors import RunFailedError
+from geovlm.predict.job import Job
+from geovlm.rectangles import Box
+from tests.predict.planted import QWEN, Oracle, write_scene
+
+TRUTH = [Box(20, 20, 40, 44), Box(100, 20, 118, 40), Box(150, 150, 190, 180)]
+
+
+def status(*words: object) -> object:
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(word) for word in words])
+    return left.value.code
+
+
+@pytest.fixture
+def answered_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[prediction.Respond], None]:
+    """Put something in the place of the model's process."""
+
+    def use(respond: prediction.Respond) -> None:
+        def run_model(folder: Job, *, config: object) -> None:
+            request = folder.read_request()
+            loaded = registry.load()
+            plan = prediction.make_plan(request, loaded.task(request.task), profile=QWEN)
+            prediction.answer(folder, plan, respond, registry=loaded, batch_pixels=4 * 112 * 112)
+
+        monkeypatch.setattr(command, "run_model", run_model)
+
+    return use
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> list[Path]:
+    return [write_scene(tmp_path / name, (300, 300)) for name in ("before.tif", "after.tif")]
+
+
+DETECT = ("predict", "--model", "nano", "--task", "xbd/detect", "--window", "112")
+
+
+def test_geojson_tells_all_of_itself(
+    tmp_path: Path, pair, answered_by, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered_by(Oracle(TRUTH, QWEN, []))
+    out = tmp_path / "found.geojson"
+    assert status(*DETECT, *pair, "--out", out, "--json") == 0
+    written = json.loads(out.read_text(encoding="utf-8"))
+    assert [each["properties"]["label"] for each in written["features"]] == ["damaged building"] * 3
+    assert written["features"][0]["properties"] == {
+        "label": "damaged building",
+        "task": "xbd/detect",
+        "model": "nano",
+        "reasoning": "I looked.",
+        "tile": [0, 0, 112, 112],
+    }
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["counts"] == {"damaged building": 3}
+    assert (printed["windows"], printed["unread_answers"]) == (16, 0)
+    assert printed["coordinates"] == "longitude, latitude (WGS 84)"
+    assert written["geovlm"]["features"] == 3
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_without_out_geojson_goes_to_standard_output(
+    pair, answered_by, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered_by(Oracle(TRUTH, QWEN, []))
+    assert status(*DETECT, *pair) == 0
+    assert len(json.loads(capsys.readouterr().out)["features"]) == 3
+
+
+def test_ogr_opens_what_is_written_in_both_formats(tmp_path: Path, pair, answered_by) -> None:
+    pyogrio = pytest.importorskip("pyogrio", reason="the extra geo has pyogrio")
+    answered_by(Oracle(TRUTH, QWEN, []))
+    assert status(*DETECT, *pair, "--out", tmp_path / "a.geojson") == 0
+    assert status(*DETECT, *pair, "--out", tmp_path / "a.gpkg") == 0
+    found = pyogrio.read_info(tmp_path / "a.geojson")
+    assert (found["features"], found["crs"], found["geometry_type"]) == (3, "EPSG:4326", "Polygon")
+    found = pyogrio.read_info(tmp_path / "a.gpkg")
+    assert (found["features"], found["crs"], found["geometry_type"]) == (3, "EPSG:32633", "Polygon")
+    # 20..40 px across and 20..44 px down at 10 m, from 404400, 5342400
+    bounds = pyogrio.read_bounds(tmp_path / "a.gpkg")[1][:, 0]
+    assert bounds == pytest.approx([404600, 5341960, 404800, 5342200])
+
+
+def test_a_picture_shows_the_boxes(tmp_path: Path, pair, answered_by) -> None:
+    answered_by(Oracle(TRUTH, QWEN, []))
+    assert status(*DETECT, *pair, "--out", tmp_path / "a.png") == 0
+    image = Image.open(tmp_path / "a.png")
+    assert image.size == (2 * 640 + 12, 640)
+    # the left side of the third box, x = 150 of 300 px, in the second panel
+    assert image.getpixel((652 + 320, round(165 * 640 / 300))) == (255, 208, 0)
+    assert image.getpixel((320, round(165 * 640 / 300))) == (90, 90, 90)
+
+
+def test_pixels_are_warned_of_where_there_is_no_georeference(
+    tmp_path: Path, answered_by, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered_by(lambda rows, cache: ["<answer> yes </answer>"] * len(rows))
+    path = tmp_path / "a.png"
+    Image.new("RGB", (51, 31), (50, 60, 70)).save(path)
+    words = ("predict", "--model", "nano", "--task", "rsvqa/lr", "--question", "Is there a road?")
+    assert status(*words, path, "--out", tmp_path / "a.json") == 0
+    assert "warning: without georeference, coordinates are pixels" in capsys.readouterr().err
+    written = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert written["geovlm"]["coordinates"].startswith("pixels of the first image")
+    ring = written["features"][0]["geometry"]["coordinates"][0]
+    assert ring == [[0, 0], [51, 0], [51, 31], [0, 31], [0, 0]]
+    assert written["features"][0]["properties"]["label"] == "yes"
+
+
+def test_labels_of_windows_are_counted(tmp_path: Path, answered_by) -> None:
+    answers = iter(["Pastures; Urban fabric", "Pastures", "Inland waters", "Pastures"])
+    answered_by(lambda rows, cache: [f"<answer> {next(answers)} </answer>" for _ in rows])
+    image = write_scene(tmp_path / "a.tif", (224, 224))
+    words = ("predict", "--model", "nano", "--task", "bigearthnet", "--window", "112")
+    assert status(*words, image, "--out", tmp_path / "a.geojson") == 0
+    written = json.loads((tmp_path / "a.geojson").read_text(encoding="utf-8"))
+    assert written["geovlm"]["counts"] == {"Pastures": 3, "Urban fabric": 1, "Inland waters": 1}
+    assert written["features"][0]["properties"]["labels"] == ["Pastures", "Urban fabric"]
+
+
+def test_each_marked_box_is_one_question_and_one_feature(tmp_path: Path, pair, answered_by) -> None:
+    questions: list[str] = []
+
+    def respond(rows, cache):
+        questions.extend(row.question for row in rows)
+        return ["<answer> destroyed </answer>"] * len(rows)
+
+    answered_by(respond)
+    words = ("predict", "--model", "nano", "--task", "xbd/assess", "--window", "112")
+    marked = ("--box", "200,200,220,230", "--box", "0,0,20,20")
+    assert status(*words, *marked, *pair, "--out", tmp_path / "a.geojson") == 0
+    written = json.loads((tmp_path / "a.geojson").read_text(encoding="utf-8"))
+    assert [each["properties"]["labels"] for each in written["features"]] == [["destroyed"]] * 2
+    # the window of the first begins at (154, 159): 210 - 56 and 215 - 56
+    assert "building at [46, 41, 66, 71] between" in questions[0]
+    assert "building at [0, 0, 20, 20] between" in questions[1]
+
+
+def test_black_windows_are_not_asked_about(
+    tmp_path: Path, answered_by, capsys: pytest.CaptureFixture[str]
+) -> None:
+    oracle = Oracle(TRUTH, QWEN, [])
+    answered_by(oracle)
+    before = write_scene(tmp_path / "a.tif", (300, 300))
+    after = write_scene(tmp_path / "b.tif", (300, 300), value=0)
+    assert status(*DETECT, before, after, "--out", tmp_path / "a.geojson") == 0
+    assert oracle.asked == []
+    assert "16 windows were left out: an image is black all over" in capsys.readouterr().err
+
+
+def test_answers_that_cannot_be_read_are_counted_and_shown(
+    tmp_path: Path, pair, answered_by, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered_by(lambda rows, cache: ["<answer> [1, 2, </answer>"] * len(rows))
+    out = tmp_path / "a.geojson"
+    assert status(*DETECT, *pair, "--out", out) == 1
+    said = capsys.readouterr().err
+    assert "16 of 16 answers could not be read; the first, of window [0, 0, 112, 112]" in said
+    assert "was the model trained on this task?" in said
+    assert json.loads(out.read_text(encoding="utf-8"))["geovlm"]["unread_answers"] == 16
+
+
+def test_an_interrupted_prediction_goes_on_where_it_was(
+    tmp_path: Path, pair, answered_by, capsys: pytest.CaptureFixture[str]
+) -> None:
+    oracle, calls = Oracle(TRUTH, QWEN, []), []
+
+    def breaks(rows, cache):
+        calls.append(len(rows))
+        if len(calls) == 3:
+            raise RunFailedError("killed")
+        return oracle(rows, cache)
+
+    answered_by(breaks)
+    words = (*DETECT, *pair, "--out", tmp_path / "a.geojson")
+    assert status(*words) == 1
+    assert "to go on: the same command with --resume" in capsys.readouterr().err
+    assert status(*words) == 2
+    assert "--resume goes on with it, --overwrite begins anew" in capsys.readouterr().err
+    assert status(*words, "--resume", "--overlap", "30") == 2
+    assert "was begun with another overlap" in capsys.readouterr().err
+    answered_by(oracle)
+    assert status(*words, "--resume") == 0
+    assert [int(each) for each in oracle.asked] == list(range(16))
+    assert len(json.loads((tmp_path / "a.geojson").read_text(encoding="utf-8"))["features"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--out", "a.shp"), "unknown ending (one of .geojson, .json, .gpkg, .png)"),
+        (("--out", "there.geojson"), "there.geojson exists (--overwrite replaces it)"),
+        (("--out", "no/a.geojson"), "no is no folder"),
+        (("--json",), "--json prints a summary where GeoJSON would go (give --out)"),
+        (("--crs", "source"), "GeoJSON is in longitude and latitude (RFC 7946)"),
+        (("--out", "a.json", "--resume"), "nothing to resume"),
+        (("--range", "5,5"), "--range '5,5': the first number must be below the second"),
+        (("--box", "1,2,3"), "--box '1,2,3' is not 4 or 5 numbers"),
+        (("--ask", "level"), "--ask 'level' is not of the form KEY=TEXT"),
+        (("--box", "1,2,3,4"), "does not ask for 'boxes'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_any_work(
+    words, message: str, tmp_path: Path, pair, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.geojson").write_text("mine", encoding="utf-8")
+    assert status(*DETECT, *pair, *words) == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "there.geojson").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such image file"), (b"", "0 bytes"), (b"II*\x00half", "no readable raster")],
+)
+def test_a_bad_file_is_named(
+    content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.tif"
+    if content is not None:
+        path.write_bytes(content)
+    words = ("predict", "--model", "nano", "--task", "bigearthnet", path)
+    assert status(*words, "--out", tmp_path / "a.geojson") == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "bad.tif" in said
