@@ -42,7 +42,7 @@ COMPOSITES: Mapping[str, Composite] = {
         ("B12", "B8A", "B04"),
         {"B12": _SWIR, "B8A": _NIR},
         ("B12", "B8A", "B04"),
-        "short-wave infrared, in which vegetation is green and bare soil is red or brown",
+        "short-wave infrared, in which vegetation is green, bare soil pink and snow blue",
     ),
     "ndvi": Composite(
         ("NDVI",) * 3,
@@ -106,16 +106,14 @@ def sizes_of(shown: tuple[Composite, ...]) -> tuple[Size, ...]:
 def described(images: Sequence[Path | Raster]) -> str:
     """What the images show, in their order, as the beginning of a question.
 
-    Empty for a single image in true colour, as for one that is no `Raster`.
+    Empty for a single image in true colour or of a user's own bands; what is no `Raster` is taken
+    for true colour.
     """
     shown = [image.bands if isinstance(image, Raster) else TRUE_COLOUR for image in images]
-    if not shown or shown == [TRUE_COLOUR]:
-        return ""
-    words = [
-        _WORDS.get(bands) or f"bands {', '.join(bands)} as red, green, blue" for bands in shown
-    ]
-    if len(words) == 1:
-        return f"The image is {words[0]}. "
+    if len(shown) < 2:
+        only = "".join(_WORDS.get(each, "") for each in shown if each != TRUE_COLOUR)
+        return f"The image is {only}. " if only else ""
+    words = [_WORDS.get(each) or f"bands {', '.join(each)} as red, green, blue" for each in shown]
     listed = ". ".join(
         f"{ordinal} image: {each}" for ordinal, each in zip(_ORDINALS, words, strict=False)
     )

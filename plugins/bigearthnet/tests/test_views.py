@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import rasterio
-from geovlm_bigearthnet import tasks
+from geovlm_bigearthnet import BigEarthNetOptions, View, tasks
 
-from geovlm import raster, raster_checks, registry
+from geovlm import preview, raster, raster_checks, registry
+from geovlm.api import options
 from geovlm.engine.data import to_row
 from geovlm.errors import DataError
+from geovlm.shown import put
+from geovlm.testing.kit import RULES, Kit
 
 FOUR = ("true_colour", "infrared", "swir", "ndvi")
+
+
+@options
+class FourViews(BigEarthNetOptions):
+    views: tuple[View, ...] = FOUR
+    """As `BigEarthNetOptions.views`."""
+
+
+@pytest.fixture(scope="module")
+def kit():
+    """The conformance kit on the plugin as it is with four views."""
+    loaded = registry.load()
+    spec = replace(loaded.dataset("bigearthnet"), options=FourViews)
+    return Kit("bigearthnet", registry=replace(loaded, datasets={"bigearthnet": spec}))
 
 
 @pytest.fixture
@@ -59,7 +77,7 @@ def test_the_question_says_which_image_shows_what(patch, prompt_ctx):
     assert question.startswith(
         "The images show the same place at the same time. First image: true colour. Second image: "
         "false colour infrared, in which vegetation is red and water is dark. Third image: "
-        "short-wave infrared, in which vegetation is green and bare soil is red or brown. Fourth "
+        "short-wave infrared, in which vegetation is green, bare soil pink and snow blue. Fourth "
         "image: vegetation index NDVI, in which black is -1, white is 1 and dense vegetation is "
         "bright. Which land-cover classes are present?"
     )
@@ -113,3 +131,25 @@ def test_generated_patches_are_physically_plausible(miniature, read):
     for split in ("train", "val", "test"):
         for sample in read(miniature, split)[0]:
             assert raster_checks.suspicions(sample.images[0]) == ()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_four_views_pass_the_conformance_kit(kit, rule):
+    outcome = kit.outcome(rule)
+    assert outcome.result == "ok", outcome.told()
+
+
+def test_the_kit_has_seen_four_images(kit):
+    (asked, *_) = kit.subject.asked["bigearthnet"]
+    assert len(asked.images) == 4
+
+
+def test_the_preview_shows_every_image(patch):
+    loaded = registry.load()
+    profile = loaded.profile("qwen2_5_vl")
+    task = loaded.task("bigearthnet")
+    one = preview.draw(
+        put(task, replace(patch, images=patch.images[:1]), profile=profile), profile=profile
+    )
+    four = preview.draw(put(task, patch, profile=profile), profile=profile)
+    assert four.height > one.height + 3 * preview.PANEL_PX
