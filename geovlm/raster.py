@@ -43,8 +43,8 @@ def open_image(ref: Path | Raster) -> Image.Image:
     """
     if not isinstance(ref, Raster):
         return open_picture(ref)
-    width, height = image_size(ref)
-    return _shown(ref, (0, 0, width, height), size=(width, height))
+    size = image_size(ref)
+    return _shown(ref, (0, 0, *size), grid=size, size=size)
 
 
 def open_window(ref: Path | Raster, window: Window, *, out_size: Size | None = None) -> Image.Image:
@@ -75,7 +75,7 @@ def open_window(ref: Path | Raster, window: Window, *, out_size: Size | None = N
     factor = max(1.0, min(width / (_FINER * target[0]), height / (_FINER * target[1])))
     size = (math.ceil(width / factor), math.ceil(height / factor))
     if isinstance(ref, Raster):
-        image = _shown(ref, window, size=size)
+        image = _shown(ref, window, grid=whole, size=size)
     else:
         image = open_part(ref, window, shape=size[::-1])
     return image if image.size == target else image.resize(target, Image.Resampling.BICUBIC)
@@ -159,10 +159,9 @@ def _picture_size(file: State) -> Size:
     return picture_size(file)
 
 
-def _shown(ref: Raster, window: Window, *, size: Size) -> Image.Image:
-    """A window of a raster's bands, stretched, at `size`."""
+def _shown(ref: Raster, window: Window, *, grid: Size, size: Size) -> Image.Image:
+    """A window of a raster's bands, stretched, at `size`; `grid` is the size of the whole."""
     with bands_of(ref) as bands:
-        grid = locate(ref, ref.bands[0]).size
         made = {
             name: _channel(bands, name, window=window, grid=grid, size=size)
             for name in dict.fromkeys(ref.bands)

@@ -45,8 +45,8 @@ class Band(NamedTuple):
     """Where a band lies."""
 
     path: Path
-    index: int
-    """From 1."""
+    number: int
+    """Its place in the file, from 1."""
     size: Size
 
 
@@ -108,9 +108,9 @@ class Bands:
         self, band: Band, *, window: Window, grid: Size, shape: tuple[int, int]
     ) -> np.ndarray:
         source = self.source(band.path)
-        refuse_unfinished(source, band.index)
+        refuse_unfinished(source, band.number)
         if band.size == grid:
-            return self._stored(source, band.index, window=window, shape=shape)
+            return self._stored(source, band.number, window=window, shape=shape)
         part = tuple(
             edge * own / whole
             for edge, own, whole in zip(
@@ -132,7 +132,7 @@ class Bands:
         # no more pixels than twice those of the result, so that memory follows the result
         factor = max(1.0, min(around[2] / (2 * shape[1]), around[3] / (2 * shape[0])))
         height, width = math.ceil(around[3] / factor), math.ceil(around[2] / factor)
-        values = self._stored(source, band.index, window=around, shape=(height, width))
+        values = self._stored(source, band.number, window=around, shape=(height, width))
         across, down = width / around[2], height / around[3]
         box = (
             (part[0] - left) * across,

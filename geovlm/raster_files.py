@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -45,10 +46,7 @@ class State(NamedTuple):
 
 def refuse_nothing(path: Path) -> None:
     """Raise `DataError` unless the file exists and is not empty."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such image file", hint="check the copy of the data set")
-    if not path.stat().st_size:
-        raise DataError(f"{path}: the image file is empty (0 bytes)", hint="copy the file again")
+    state(path)
 
 
 def state(path: Path) -> State:
@@ -57,8 +55,14 @@ def state(path: Path) -> State:
     Raises:
         DataError: The file is absent or empty.
     """
-    refuse_nothing(path)
-    found = path.stat()
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        found = None
+    if found is None or not S_ISREG(found.st_mode):
+        raise DataError(f"{path}: no such image file", hint="check the copy of the data set")
+    if not found.st_size:
+        raise DataError(f"{path}: the image file is empty (0 bytes)", hint="copy the file again")
     return State(path, found.st_size, found.st_mtime_ns)
 
 

@@ -37,21 +37,21 @@ def shown_range(bands: Bands, name: str) -> tuple[float, float]:
     if declared is None and is_index(ref, name):
         return -1.0, 1.0
     low, high = declared or (ref.low, ref.high)
-    path = locate(ref, name).path
     if not high > low:
         raise DataError(
-            f"{path}: low={low} is not below high={high}",
+            f"{locate(ref, name).path}: low={low} is not below high={high}",
             hint="low is the stored value shown as black, high the one shown as white",
         )
     if declared is not None or ref.scaling == "range":
         return low, high
+    path, number, _ = bands.find(name)
     if not (low >= 0 and high <= 100):
         raise DataError(
             f"{path}: low={low} and high={high} are no percentiles",
             hint="percentiles lie in 0..100, such as low=2 and high=98",
         )
     nodata = None if ref.nodata is None else repr(ref.nodata)
-    return _percentiles(state(path), bands.find(name).index, nodata, low, high)
+    return _percentiles(state(path), number, nodata, low, high)
 
 
 @lru_cache(maxsize=4096)

@@ -87,8 +87,8 @@ def composites(views: tuple[View, ...], *, bands: Triple) -> tuple[Composite, ..
             f"bigearthnet: bands {list(bands)} are in none of the views {list(views)}",
             hint='add "bands" to views, or leave bands out',
         )
-    own = {"bands": Composite(bands, {}, bands, "")}
-    return tuple((own | COMPOSITES)[view] for view in views)
+    own = Composite(bands, {}, bands, "")
+    return tuple(own if view == "bands" else COMPOSITES[view] for view in views)
 
 
 @cache
