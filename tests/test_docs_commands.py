@@ -5,7 +5,8 @@
 - Lines that need GPUs or the Hugging Face hub are held against the options of the command only;
   `NEEDS` has the reasons.
 - All others as they stand. What a line finds on the disk of its reader (`/data/…`, `sample/…`,
-  `runs/first`) is made beforehand: generated data in the official layout, a run that has begun.
+  `runs/first`, `….tif`) is made beforehand: generated data in the official layout, a run that has
+  begun, grey scenes.
 
 Lines of CONTRIBUTING need the package of its lesson: tests/test_docs_lesson.py. Those of the README
 of a package in `examples/` need its wheel: tests/test_third_party.py.
@@ -23,6 +24,7 @@ import pytest
 from geovlm import cli, nano, registry
 from geovlm.cli.reference import pages
 from geovlm.registry import resolve
+from tests.predict.planted import write_scene
 from tests.test_report import begun
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +78,9 @@ def adapted(line: str, folder: Path) -> list[str]:
         begun(folder / words[1])
     if words[0] == "score":
         (folder / words[1]).write_text(PUBLISHED, encoding="utf-8")
+    for word in words:
+        if words[0] == "predict" and word.endswith(".tif") and not (folder / word).exists():
+            write_scene(folder / word, (256, 256))
     if "--model" in words:
         make_model(folder / words[words.index("--model") + 1])
     return words

@@ -50,7 +50,7 @@ def draw(
     longest = max(area.width, area.height)
     scale = min(PANEL_PX, max(_SMALLEST_PX, longest)) / longest
     size = max(1, round(area.width * scale)), max(1, round(area.height * scale))
-    panels = [raster.open_window(image, tuple(area), out_size=size) for image in images]
+    panels = [raster.open_window(image, area, out_size=size) for image in images]
     pen = ImageDraw.Draw(panels[-1])
     font = ImageFont.load_default(size=13)
     colours: dict[str, tuple[int, int, int]] = {}
