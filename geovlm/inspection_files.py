@@ -64,8 +64,8 @@ def headers(
         if isinstance(result, DataError):
             yield name, result
         else:
-            width, height, digest = json.loads(result)
-            yield name, Header(size=(width, height), digest=digest)
+            width, height, made = json.loads(result)
+            yield name, Header(size=(width, height), digest=made)
 
 
 def same(

@@ -229,11 +229,10 @@ def checksum(records: Sequence[Sample], *, root: Path) -> dict[str, Any]:
 
 
 def _names(image: Path | Raster) -> Iterator[str]:
-    """Yield the names of an image's files."""
+    """Yield the name of an image's file; of a raster that of its first one, and its bands."""
     if isinstance(image, Raster):
-        yield from map(str, image.files.values())
-        if image.file is not None:
-            yield str(image.file)
+        yield str(next(iter(image.files.values()), image.file))
+        yield from image.bands
     else:
         yield str(image)
 

@@ -22,6 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
@@ -36,6 +37,7 @@ _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _VOCABULARIES = {19: list(CLASSES_19), 43: list(CLASSES_43)}
 _META: dict[str, Json] = {"sensor": "Sentinel-2", "gsd_m": 10, "licence": "CDLA-Permissive-1.0"}
 _JOIN = "|"  # in no name of a class
+_ROWS_AT_ONCE = 16_384
 _SHARES = (0.70, 0.15, 0.15)
 _PATCH = re.compile(r"S2[A-C]_MSIL2A_\w+")
 _USE_HASH = "--set data.bigearthnet.options.split_by=hash (data check: --option split_by=hash)"
@@ -47,24 +49,32 @@ _FLAG_FILES = ("patches_with_seasonal_snow.csv", "patches_with_cloud_and_shadow.
 
 @dataclass(frozen=True, slots=True)
 class BandFiles(Mapping[str, Path]):
-    """Band -> file of one patch; paths are made on access, since half a million patches have 1.5
+    """Band -> file of one patch; paths are made on access, since half a million patches have six
     million of them.
     """
 
-    stem: str
-    """Path of the files without `_<band>.tif`."""
-    bands: tuple[str, ...]
+    folder: str
+    """What holds the patches' folders, or those of their tiles."""
+    patch: str
+    in_tile: bool
+    """Whether the patch lies in the folder of its tile, as in v2."""
+
+    @property
+    def stem(self) -> str:
+        """Path of the files without `_<band>.tif`."""
+        tile = f"/{self.patch.rsplit('_', 2)[0]}" if self.in_tile else ""
+        return f"{self.folder}{tile}/{self.patch}/{self.patch}"
 
     def __getitem__(self, band: str) -> Path:
-        if band not in self.bands:
+        if band not in SIDES_PX:
             raise KeyError(band)
         return Path(f"{self.stem}_{band}.tif")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.bands)
+        return iter(_BANDS)
 
     def __len__(self) -> int:
-        return len(self.bands)
+        return len(_BANDS)
 
 
 def load(ctx: LoadContext) -> Iterator[Sample]:
@@ -115,34 +125,43 @@ def _load_v2(ctx: LoadContext, own: BigEarthNetOptions) -> Iterator[Sample]:
     folder = ctx.root / "BigEarthNet-S2"
     if names and not folder.is_dir():
         raise DatasetNotFoundError("bigearthnet", folder, hint="unpack BigEarthNet-S2 beside it")
+    where = str(folder)
     for name, joined in zip(names, labels_of, strict=True):
         if not _PATCH.fullmatch(name):
             ctx.skip("not a name of a patch", name)
             continue
-        tile = name.rsplit("_", 2)[0]
-        sample = _sample(ctx, own, f"{folder}/{tile}/{name}/{name}", name, joined)
+        sample = _sample(ctx, own, BandFiles(where, name, True), joined)
         if sample is not None:
             yield sample
 
 
 def _metadata(ctx: LoadContext, own: BigEarthNetOptions, path: Path) -> tuple[list[str], list[str]]:
-    """Return names and joined labels of a split; only columns and rows needed are decoded."""
+    """Return names and joined labels of a split; only columns needed are decoded, and few rows at
+    once. Equal labels are one string.
+    """
     word = "validation" if ctx.split == "val" else ctx.split
+    names: list[str] = []
+    labels: list[str] = []
+    known: dict[str, str] = {}
     try:
-        known = set(pq.read_schema(path).names)
-        flags = [flag for flag in _FLAGS if flag in known and own.drop_snow_cloud]
-        table = pq.read_table(
-            path, columns=["patch_id", "labels", *flags], filters=pc.field("split") == word
-        )
-    except (ArrowException, OSError) as error:
+        with pq.ParquetFile(path) as file:
+            there = set(file.schema_arrow.names)
+            flags = [flag for flag in _FLAGS if flag in there and own.drop_snow_cloud]
+            columns = ["patch_id", "labels", "split", *flags]
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
+                part = batch.filter(pc.equal(batch["split"], word))
+                for flag in flags:
+                    marked = pc.fill_null(part[flag], False)
+                    for name in part.filter(marked)["patch_id"].to_pylist():
+                        ctx.skip(flag.replace("_", " "), name)
+                    part = part.filter(pc.invert(marked))
+                joined = pc.fill_null(pc.binary_join(part["labels"], _JOIN), "").to_pylist()
+                names += part["patch_id"].to_pylist()
+                labels += [known.setdefault(each, each) for each in joined]
+    except (ArrowException, OSError, KeyError) as error:
         raise DataError(f"{path} is not the metadata of BigEarthNet v2: {error}") from error
-    for flag in flags:
-        marked = pc.fill_null(table[flag], False)
-        for name in table.filter(marked)["patch_id"].to_pylist():
-            ctx.skip(flag.replace("_", " "), name)
-        table = table.filter(pc.invert(pc.fill_null(table[flag], False)))
-    joined = pc.fill_null(pc.binary_join(table["labels"], _JOIN), "")
-    return table["patch_id"].to_pylist(), joined.to_pylist()
+    pa.default_memory_pool().release_unused()
+    return names, labels
 
 
 # -- version 1 ------------------------------------------------------------------------------------
@@ -168,11 +187,11 @@ def _load_v1(
         elif name not in names:
             ctx.skip("patch missing", name)
         else:
-            stem = f"{folder}/{name}/{name}"
-            labels = _labels_v1(Path(f"{stem}_labels_metadata.json"), ctx=ctx, own=own)
+            files = BandFiles(str(folder), name, False)
+            labels = _labels_v1(Path(f"{files.stem}_labels_metadata.json"), ctx=ctx, own=own)
             if labels is None:
                 continue
-            sample = _sample(ctx, own, stem, name, _JOIN.join(labels))
+            sample = _sample(ctx, own, files, _JOIN.join(labels))
             if sample is not None:
                 yield sample
 
@@ -250,9 +269,10 @@ def _by_hash(names: Iterable[str]) -> dict[Split, list[str]]:
 
 
 def _sample(
-    ctx: LoadContext, own: BigEarthNetOptions, stem: str, name: str, joined: str
+    ctx: LoadContext, own: BigEarthNetOptions, files: BandFiles, joined: str
 ) -> Sample | None:
     """Return the sample of a patch, or say why there is none."""
+    name = files.patch
     if not joined:
         ctx.skip(f"none of the {own.classes} classes", name)
         return None
@@ -262,7 +282,6 @@ def _sample(
         raise DataError(
             f"patch {name} in {ctx.root} has label {error}, not one of the {own.classes} classes"
         ) from error
-    files = BandFiles(stem, _BANDS)
     shown = composites(own.views, bands=own.bands)
     if own.check_files and not all(files[band].is_file() for band in files_of(shown)):
         ctx.skip("band file missing", name)
