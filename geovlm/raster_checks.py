@@ -98,7 +98,8 @@ def _reflectance(bands: Bands) -> Iterator[Suspicion]:
             yield Suspicion(
                 "bands",
                 f"{where}: {reason}",
-                hint="compare band names and files (Raster.files, file, band_index)",
+                hint="compare band names and files (Raster.files, file, band_index); without "
+                "reflectance they are not judged",
                 rejects=True,
             )
 

@@ -202,6 +202,15 @@ def test_one_odd_image_among_many_does_not_reject_a_data_set(tmp_path: Path) -> 
         require_plausible([good] * 5 + [odd] * 3)
 
 
+def test_a_band_that_is_not_shown_may_be_absent(tmp_path: Path) -> None:
+    values = scene("forest", "grass", "soil", "turbid water")[:4]
+    there = declared(tmp_path / "a.tif", values, names=exchanged("B04", "B08")[:4]).file
+    assert there is not None
+    files = dict.fromkeys(NAMES[:4], there) | {"B11": tmp_path / "absent.tif"}
+    ref = Raster(files=files, bands=("B04", "B03", "B02"), high=3000, reflectance=10_000)
+    assert "bands" in kinds(ref)
+
+
 def test_an_ordinary_file_has_no_suspicions(tmp_path: Path) -> None:
     assert suspicions(tmp_path / "a.png") == ()
 
