@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geovlm.errors import DataError
 from geovlm.raster_bands import Bands, is_index, locate
-from geovlm.raster_files import State, decimated, opened, read, state, valid
+from geovlm.raster_files import State, Window, decimated, opened, read, state, valid
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
 
 SAMPLED_PX = 1024
 """Longest side of the pixels, evenly spread over the whole band, that percentiles come from."""
+_SQUARE_PX = 64
 
 
 def stretched(values: np.ndarray, *, low: float, high: float) -> np.ndarray:
@@ -59,14 +65,31 @@ def _percentiles(
     file: State, index: int, nodata: str | None, low: float, high: float
 ) -> tuple[float, float]:
     """Two percentiles of a band's valid pixels; both 0 if it has none."""
+    declared = None if nodata is None else float(nodata)
+    found = []
     with opened(file.path) as source:
-        window = (0, 0, source.width, source.height)
-        shape = decimated(source.width, source.height, longest=SAMPLED_PX)
-        stored = read(source, index, window=window, shape=shape)
-        declared = None if nodata is None else float(nodata)
-        good = valid(source, index, values=stored, window=window, nodata=declared)
-    kept = stored[good & np.isfinite(stored)].astype(np.float64)
+        for window, shape in _spread(source, index):
+            stored = read(source, index, window=window, shape=shape)
+            good = valid(source, index, values=stored, window=window, nodata=declared)
+            found.append(stored[good & np.isfinite(stored)].astype(np.float64))
+    kept = np.concatenate(found)
     if not kept.size:
         return 0.0, 0.0
     first, second = np.percentile(kept, (low, high))
     return float(first), float(second)
+
+
+def _spread(source: DatasetReader, index: int) -> Iterator[tuple[Window, tuple[int, int]]]:
+    """Windows that the pixels for percentiles come from, and the shape (H, W) to read of each.
+
+    The whole band with pixels left out; of a large scene without overviews, of which that would
+    read every block, 16 x 16 squares instead.
+    """
+    width, height = source.width, source.height
+    if max(width, height) <= 4 * SAMPLED_PX or source.overviews(index):
+        yield (0, 0, width, height), decimated(width, height, longest=SAMPLED_PX)
+        return
+    across, down = min(width, _SQUARE_PX), min(height, _SQUARE_PX)
+    for row in np.linspace(0, height - down, SAMPLED_PX // _SQUARE_PX).round().astype(int):
+        for column in np.linspace(0, width - across, SAMPLED_PX // _SQUARE_PX).round().astype(int):
+            yield (int(column), int(row), across, down), (down, across)

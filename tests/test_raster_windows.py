@@ -62,6 +62,18 @@ def test_windows_share_the_percentiles_of_the_scene(tmp_path: Path) -> None:
     assert difference(part, raster.open_image(ref).crop((3, 40, 23, 60))) == 0
 
 
+def test_percentiles_of_a_large_scene_come_from_all_of_it(tmp_path: Path) -> None:
+    side = 4800
+    values = np.broadcast_to(np.arange(side, dtype="uint16"), (1, 300, side))
+    path = write(tmp_path / "a.tif", values, compress="deflate")
+    ref = Raster(files={"P": path}, bands=("P", "P", "P"), low=10, high=90, scaling="percentile")
+    shown = np.asarray(raster.open_window(ref, (0, 0, side, 1)))[0, :, 0]
+    # 16 columns of squares, every 316 px, hold 0..4799: percentiles within half a gap of 480, 4319
+    black, white = int(np.flatnonzero(shown == 0)[-1]), int(np.flatnonzero(shown == 255)[0])
+    assert black == pytest.approx(480, abs=160)
+    assert white == pytest.approx(4319, abs=160)
+
+
 def test_coarser_bands_are_resampled_in_a_window_as_in_the_image(tmp_path: Path) -> None:
     fine = write(tmp_path / "fine.tif", SCENE[:1])
     coarse = write(tmp_path / "coarse.tif", SCENE[1:2, :45, :65])
