@@ -10,6 +10,7 @@ plan   what `geovlm run` does before it starts a stage: reading, counting, check
 stage  what a stage does before its first step: lengths of all prompts, decoding a sample of images,
        the mixture of BigEarthNet (80 %) and RSVQA (20 %), and the first batch of 64 rows
 
+Seconds are those of the clock and, behind them, of the processor: the first grow on a busy machine.
 Memory is the peak of the process, Python, torch and transformers included; the line `imports` says
 how much of it and of the time is theirs. With --all-train every row is of the training split.
 """
@@ -61,26 +62,26 @@ def main() -> None:
             argv = [sys.executable, __file__, "--phase", phase, "--folder", str(folder)]
             done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
             print(f"{phase}:")
-            for name, (seconds, megabytes) in json.loads(done.stdout.splitlines()[-1]).items():
-                print(f"  {name:<36}{seconds:7.1f} s {megabytes:6.0f} MB")
+            for name, (clock, cpu, peak) in json.loads(done.stdout.splitlines()[-1]).items():
+                print(f"  {name:<36}{clock:7.1f} s {cpu:7.1f} s {peak:6.0f} MB")
 
 
 class Clock:
     """Notes seconds and peak memory after each step."""
 
     def __init__(self) -> None:
-        self.steps: dict[str, tuple[float, float]] = {}
-        self._last = time.perf_counter()
+        self.steps: dict[str, tuple[float, float, float]] = {}
+        self.skip()
 
     def skip(self) -> None:
-        self._last = time.perf_counter()
+        self._last = (time.perf_counter(), time.process_time())
 
     def note(self, name: str) -> None:
-        now = time.perf_counter()
+        clock, cpu = time.perf_counter() - self._last[0], time.process_time() - self._last[1]
         status = Path("/proc/self/status").read_text()  # ru_maxrss would count the parent's
         peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
-        self.steps[name] = (now - self._last, peak)
-        self._last = now
+        self.steps[name] = (clock, cpu, peak)
+        self.skip()
 
 
 def configure(folder: Path) -> dict[str, object]:
@@ -93,7 +94,7 @@ def configure(folder: Path) -> dict[str, object]:
     }
 
 
-def plan(folder: Path) -> dict[str, tuple[float, float]]:
+def plan(folder: Path) -> dict[str, tuple[float, float, float]]:
     clock = Clock()
     from geovlm import plan as planning
     from geovlm import registry
@@ -110,7 +111,7 @@ def plan(folder: Path) -> dict[str, tuple[float, float]]:
     return clock.steps
 
 
-def stage(folder: Path) -> dict[str, tuple[float, float]]:
+def stage(folder: Path) -> dict[str, tuple[float, float, float]]:
     clock = Clock()
     from geovlm import registry
     from geovlm.config import RunConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -128,7 +129,14 @@ def load_records(
     if options is None and spec.options is not None:
         options = spec.options()
     context = LoadContext(root=root, split=split, limit=limit, options=options, skip=skip)
-    records = list(resolve(spec.load)(context))
+    load = resolve(spec.load)
+    collecting = gc.isenabled()
+    gc.disable()  # it would walk a growing list of records again and again, and find nothing
+    try:
+        records = list(load(context))
+    finally:
+        if collecting:
+            gc.enable()
     return Loaded(records=records, skipped=skipped, examples=examples)
 
 
