@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import PrinterCallback
@@ -144,7 +145,7 @@ class _Rows:
 
 
 def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
-    """Return what the probe kept, easy to hard within each pass; all rows where none was run."""
+    """Return what the probe kept, easy to hard in each pass; all rows where no probe was run."""
     difficulty = probe.difficulty(stage)
     parts: dict[str, list[data.Row]] = {}
     for task in stage.tasks:
@@ -160,9 +161,24 @@ def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
     sizes = {name: len(rows) for name, rows in parts.items()}
     ordered = [parts[name][i] for name, i in stage.plan(sizes, n=wanted)]
     if difficulty is not None:
-        # whole passes stay whole: within each, the prompts that pay most come first
+        # whole passes stay whole
         passes = [ordered[i : i + len(kept)] for i in range(0, len(ordered), len(kept))]
-        ordered = [
-            row for one in passes for row in sorted(one, key=lambda row: -difficulty[row.key])
-        ]
+        ordered = [row for one in passes for row in easy_to_hard(one, difficulty)]
     return _Rows(kept, ordered)
+
+
+def easy_to_hard(rows: Sequence[data.Row], reward: Mapping[str, float]) -> list[data.Row]:
+    """Order rows so that every task goes from its easiest to its hardest at the same pace.
+
+    Every part of the result has the tasks in about the shares of the whole: in one order over all,
+    easy tasks would come first, and what a step teaches one task it would undo in another.
+
+    Args:
+        rows: of several tasks.
+        reward: row key -> mean reward in the probe; the higher the easier.
+    """
+    by_task: dict[str, list[data.Row]] = {}
+    for row in sorted(rows, key=lambda row: -reward[row.key]):
+        by_task.setdefault(row.task, []).append(row)
+    placed = [((i + 0.5) / len(own), row) for own in by_task.values() for i, row in enumerate(own)]
+    return [row for _, row in sorted(placed, key=lambda pair: pair[0])]

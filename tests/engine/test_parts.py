@@ -16,7 +16,7 @@ from PIL import Image
 from geovlm import raster, registry
 from geovlm.api import RewardSpec, Sample, TaskSpec, Turn
 from geovlm.config import RunConfig
-from geovlm.engine import data, precheck, probe, rewards
+from geovlm.engine import data, grpo, precheck, probe, rewards
 from geovlm.engine.callbacks import COMPLETE, JsonLines, last_checkpoint
 from geovlm.engine.images import ImageCache
 from geovlm.engine.worker import evaluation_name
@@ -200,7 +200,8 @@ def test_rows_are_written_when_they_are_asked_for() -> None:
 
 
 def test_the_rows_of_a_stage_are_not_pickled_with_its_data_set() -> None:
-    table = data.dataset([a_row()], cache=ImageCache(), with_completion=False)
+    row = dataclasses.replace(a_row(), image_sizes=(), input_sizes=())
+    table = data.dataset([row], cache=ImageCache(), with_completion=False)
     assert copy.deepcopy(table)[0]["sample_id"] == "1"
     with pytest.raises(RunFailedError, match="stay in its process"):
         pickle.loads(pickle.dumps(table))
@@ -278,3 +279,18 @@ def test_a_cut_off_image_is_found_before_training(tmp_path: Path) -> None:
     damaged.write_bytes(damaged.read_bytes()[:2000])
     with pytest.raises(DataError, match=r"2\.png: the image is damaged or cut off"):
         precheck.audit_images(rows, cache=ImageCache())
+
+
+def test_every_task_goes_from_easy_to_hard_at_the_same_pace() -> None:
+    rows = [a_row("t/easy", str(i)) for i in range(4)] + [a_row("t/hard", str(i)) for i in range(2)]
+    pays = {"t/easy": [1.7, 1.9, 1.6, 1.8], "t/hard": [0.2, 0.4]}
+    reward = {row.key: pays[row.task][int(row.sample_id)] for row in rows}
+    ordered = grpo.easy_to_hard(rows, reward)
+    assert [(row.task[2:], row.sample_id) for row in ordered] == [
+        ("easy", "1"),
+        ("hard", "1"),  # a quarter of the way through its task
+        ("easy", "3"),
+        ("easy", "0"),
+        ("hard", "0"),
+        ("easy", "2"),
+    ]
