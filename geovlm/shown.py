@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from geovlm import boxes
@@ -43,14 +44,17 @@ def put(task: TaskSpec, sample: Sample, *, profile: ModelProfile, options: Any =
         DataError: the size of an image cannot be read; names the file.
     """
     stored = stored_sizes(sample)
-    seen = tuple(
-        boxes.input_size(size, profile=profile, min_pixels=task.min_pixels) for size in stored
-    )
+    seen = tuple([_seen(size, profile, task.min_pixels) for size in stored])
     if options is None and task.options is not None:
         options = task.options()
     context = PromptContext(profile=profile, image_sizes=stored, input_sizes=seen, options=options)
     turn = resolve(task.prompt)(sample, context)
     return Shown(sample=sample, turn=turn, image_sizes=stored, input_sizes=seen)
+
+
+@lru_cache(maxsize=4096)  # most images of a data set are of one size
+def _seen(size: Size, profile: ModelProfile, min_pixels: int) -> Size:
+    return boxes.input_size(size, profile=profile, min_pixels=min_pixels)
 
 
 def stored_sizes(sample: Sample) -> tuple[Size, ...]:
@@ -59,9 +63,11 @@ def stored_sizes(sample: Sample) -> tuple[Size, ...]:
     Raises:
         DataError: a header cannot be read; names the file.
     """
+    if sample.image_sizes:
+        return sample.image_sizes
     from geovlm import raster
 
-    return sample.image_sizes or tuple(raster.image_size(image) for image in sample.images)
+    return tuple(raster.image_size(image) for image in sample.images)
 
 
 def visual_tokens(shown: Shown, *, profile: ModelProfile) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from geovlm import loading, mixture
-from geovlm.api import ModelProfile, Split, StageInfo, TaskSpec
+from geovlm.api import ModelProfile, Sample, Split, StageInfo, TaskSpec
 from geovlm.config import RunConfig
 from geovlm.config_tasks import configured, weights_of
 from geovlm.engine import data
@@ -41,6 +42,8 @@ class Stage:
     cache: ImageCache
     rank: int
     world_size: int
+    records: dict[tuple[str, Split], list[Sample]] = field(default_factory=dict, repr=False)
+    """Data set and split -> records, read once for all tasks on them."""
 
     @property
     def settings(self) -> Any:
@@ -103,13 +106,15 @@ class Stage:
         The training split is without what `deduplicate` leaves out.
         """
         spec = self.registry.dataset(task.dataset)
-        loaded = loading.load_records(
-            spec,
-            root=self.data_roots[spec.name],
-            split=split,
-            options=parse_options(spec.options, _lookup(self.config.data, spec.name)),
-        )
-        records = loaded.records
+        if (spec.name, split) not in self.records:
+            self.records[spec.name, split] = loading.load_records(
+                spec,
+                root=self.data_roots[spec.name],
+                split=split,
+                options=parse_options(spec.options, _lookup(self.config.data, spec.name)),
+            ).records
+            gc.freeze()  # they stay: the collector need not walk them ever again
+        records = self.records[spec.name, split]
         if split == "train" and self.config.deduplicate != "off":
             records = LeftOut.read(self.run.deduplicated).keep(records)
         samples = loading.task_samples(task, records)

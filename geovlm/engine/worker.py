@@ -146,7 +146,6 @@ def check(stage: Stage) -> None:
     for task in tasks:
         splits: tuple[Split, ...] = ("train", stage.eval_split(task))
         for split in dict.fromkeys(splits):
-            rows = None  # half a million samples need not wait for the next ones
             rows = stage.written_late(task, split=split, profile=loaded.profile)
             precheck.audit_lengths(
                 rows.asked(),

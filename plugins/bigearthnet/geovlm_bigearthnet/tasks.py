@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from geovlm.api import Json, PromptContext, Sample, Turn
@@ -18,9 +19,14 @@ def prompt(sample: Sample, ctx: PromptContext) -> Turn:
     """
     labels: Any = sample.target["labels"]
     vocabulary: Any = sample.target["vocabulary"]
+    return _turn(described(sample.images), tuple(labels), tuple(vocabulary))
+
+
+@lru_cache(maxsize=16_384)  # patches of equal labels share their turn: there are half a million
+def _turn(images: str, labels: tuple[str, ...], vocabulary: tuple[str, ...]) -> Turn:
     return Turn(
         question=(
-            f"{described(sample.images)}"
+            f"{images}"
             f"Which land-cover classes are present? Choose from: {'; '.join(vocabulary)}. "
             'Separate them by "; ".'
         ),
@@ -34,7 +40,7 @@ def blank(said: Mapping[str, Json]) -> Mapping[str, Json]:
     return {"labels": [], "vocabulary": list(CLASSES_43 if said["classes"] == "43" else CLASSES_19)}
 
 
-def _reasoning(labels: list[str]) -> str:
+def _reasoning(labels: tuple[str, ...]) -> str:
     """Say how many classes each family of CORINE level 1 has here, and which has none."""
     number = Counter(FAMILY_OF[label] for label in labels)
     seen = ", ".join(f"{family} ({number[family]})" for family in FAMILIES if number[family])

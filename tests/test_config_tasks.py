@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from geovlm import boxes, registry, shown
+from geovlm.api import ModelProfile, PromptContext, RewardContext, Sample, TaskSpec, Turn
+from geovlm.config import RunConfig
+from geovlm.config_tasks import configured, weights_of
+from geovlm.engine import data
+from geovlm.engine.images import ImageCache
+from geovlm.errors import ConfigError
+from geovlm.profiles import QWEN2_5_VL
+
+BOX = [30.0, 60.0, 60.0, 90.0]
+"""A quarter of a patch of 120 px along each side."""
+
+
+def prompt(sample: Sample, ctx: PromptContext) -> Turn:
+    return Turn(question="Where?", answer=boxes.write([BOX], ctx), reasoning="It is there.")
+
+
+def task(**fields: object) -> TaskSpec:
+    return TaskSpec(
+        name="t/find",
+        summary="",
+        dataset="d",
+        prompt=prompt,
+        rewards={"paper": {"detection": 1.0}, "robust": {"matched_iou": 1.0}},
+        metrics=("detection",),
+        primary_metric="f1",
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def config(**tables: object) -> RunConfig:
+    return RunConfig.model_validate({"tasks": tables or {"t": {}}})
+
+
+@pytest.fixture
+def patch(tmp_path: Path) -> Sample:
+    """A patch as small as BigEarthNet's."""
+    Image.new("RGB", (120, 120)).save(tmp_path / "patch.png")
+    return Sample(id="1", images=(tmp_path / "patch.png",), target={"boxes": [BOX]})
+
+
+def row_of(sample: Sample, spec: TaskSpec, profile: ModelProfile = QWEN2_5_VL) -> data.Row:
+    return data.to_row(sample, task=spec, profile=profile, instruction="")
+
+
+def test_a_patch_of_120_px_is_16_tokens_and_256_with_min_pixels(patch: Sample) -> None:
+    larger = configured(task(), config(t={"min_pixels": 448 * 448}))
+    seen = [shown.put(spec, patch, profile=QWEN2_5_VL) for spec in (task(), larger)]
+    assert [each.input_sizes for each in seen] == [((112, 112),), ((448, 448),)]
+    assert [shown.visual_tokens(each, profile=QWEN2_5_VL) for each in seen] == [16, 256]
+
+
+def test_bigearthnet_asks_for_256_tokens_by_itself() -> None:
+    spec = registry.load().task("bigearthnet")
+    seen = boxes.input_size((120, 120), profile=QWEN2_5_VL, min_pixels=spec.min_pixels)
+    assert seen == (448, 448)
+
+
+def test_boxes_are_in_the_frame_of_the_larger_image_and_come_back(patch: Sample) -> None:
+    row = row_of(patch, configured(task(), config(t={"min_pixels": 448 * 448})))
+    assert row.answer == "[112, 224, 224, 336]"  # quarters of 448 px
+    context: RewardContext = data.reward_context(row, profile=QWEN2_5_VL, options={})
+    assert [list(box[:4]) for box in boxes.parse(row.answer, context)] == [BOX]
+
+
+def test_the_trainer_reads_the_image_at_that_size(patch: Sample) -> None:
+    row = row_of(patch, configured(task(), config(t={"min_pixels": 448 * 448})))
+    (image,) = data.pictures(row, cache=ImageCache())
+    assert image.size == (448, 448)
+
+
+def test_the_table_replaces_what_the_task_declares() -> None:
+    declared = task(min_pixels=448 * 448)
+    assert configured(declared, config(t={"min_pixels": 112 * 112})).min_pixels == 112 * 112
+    assert configured(declared, config(t={})) is declared
+
+
+def test_the_nearest_table_counts() -> None:
+    both = config(**{"t": {"min_pixels": 50_000}, "t/find": {"min_pixels": 90_000}})
+    assert configured(task(), both).min_pixels == 90_000
+
+
+def test_more_than_the_model_takes_is_refused() -> None:
+    small = RunConfig.model_validate({"tasks": {"t": {"min_pixels": 90_000}}, "max_pixels": 50_000})
+    with pytest.raises(ConfigError, match=r"tasks\.t\.min_pixels is 90000, .* at most 50000"):
+        configured(task(), small)
+
+
+def test_weights_are_one_where_only_others_have_some() -> None:
+    assert weights_of(config(a={"weight": 3}, b={}), ["a/x", "b"]) == {"a/x": 3.0, "b": 1.0}
+    assert weights_of(config(a={}, b={}), ["a", "b"]) is None
+
+
+def test_declared_sizes_spare_the_headers() -> None:
+    nowhere = Sample(id="1", images=(Path("/nowhere.png"),), target={}, image_sizes=((120, 120),))
+    assert shown.put(task(), nowhere, profile=QWEN2_5_VL).image_sizes == ((120, 120),)

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from geovlm import filecache, inspection
+from geovlm.api import DatasetSpec, LoadContext, Sample
+from geovlm.errors import DataError
+from geovlm.inspection_report import Report
+from geovlm.loading import cache_dir
+
+Load = Callable[[LoadContext], Iterable[Sample]]
+
+
+def quiet(items: Iterable[Any], *, label: str, total: int) -> Iterator[Any]:
+    return iter(items)
+
+
+def check(folder: Path, load: Load, **fields: Any) -> Report:
+    spec = DatasetSpec(
+        name="d",
+        summary="",
+        splits=("train", "test"),
+        load=load,
+        make_sample="a:b",
+        folders=("d",),
+        licence="",
+        homepage="",
+        citation="",
+        **fields,
+    )
+    return inspection.inspect(spec, root=folder, progress=quiet)
+
+
+def one(path: Path, split: str, **fields: Any) -> Sample:
+    return Sample(id=f"{split}/{path.name}", images=(path,), **{"target": {}, **fields})
+
+
+def write(path: Path, size: tuple[int, int] = (56, 56), shade: int = 0) -> Path:
+    Image.new("RGB", size, (shade, 9, 9)).save(path)
+    return path
+
+
+def test_a_partial_copy_says_how_much_there_should_be(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png")
+    report = check(
+        tmp_path,
+        lambda ctx: [one(path, ctx.split)] if ctx.split == "train" else [],
+        official=lambda ctx: 57_223 if ctx.split == "train" else None,
+    )
+    assert report.official == {"train": 57_223}
+    lines = dict(report.lines())
+    assert (lines["train records"], lines["test records"]) == ("1 of 57,223, a part", "0")
+    assert report.fit
+
+
+def test_equal_files_in_two_splits_are_named(tmp_path: Path) -> None:
+    files = {"train": write(tmp_path / "a.png"), "test": write(tmp_path / "b.png")}
+    report = check(tmp_path, lambda ctx: [one(files[ctx.split], ctx.split)])
+    assert report.shared.count == 1
+    assert report.shared.first == [f"{files['train']} (train) = {files['test']} (test)"]
+
+
+def test_equal_files_in_one_split_are_nobodys_business(tmp_path: Path) -> None:
+    files = [write(tmp_path / "a.png"), write(tmp_path / "b.png")]
+    report = check(
+        tmp_path,
+        lambda ctx: [one(path, ctx.split) for path in files] if ctx.split == "train" else [],
+    )
+    assert report.shared.count == 0
+
+
+def test_one_file_of_two_splits_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png")
+    report = check(tmp_path, lambda ctx: [one(path, ctx.split)])
+    assert report.shared.first == [f"{path} in train, test"]
+
+
+def test_files_that_differ_in_the_middle_only_are_not_equal(tmp_path: Path) -> None:
+    import numpy as np
+
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    other = noise.copy()
+    other[100, 100] ^= 1
+    files = {"train": tmp_path / "a.bmp", "test": tmp_path / "b.bmp"}
+    Image.fromarray(noise).save(files["train"])
+    Image.fromarray(other).save(files["test"])
+    report = check(tmp_path, lambda ctx: [one(files[ctx.split], ctx.split)])
+    assert report.shared.count == 0
+
+
+def test_odd_shapes_are_found(tmp_path: Path) -> None:
+    files = [
+        write(tmp_path / "thin.png", (402, 2)),
+        write(tmp_path / "small.png", (56, 27)),
+        write(tmp_path / "good.png", (56, 28)),
+    ]
+    report = check(tmp_path, lambda ctx: [one(path, ctx.split) for path in files])
+    assert (report.narrow.count, report.small.count) == (1, 1)
+    assert not report.fit
+
+
+def test_a_size_other_than_declared_is_unfit(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png", (56, 56))
+    report = check(tmp_path, lambda ctx: [one(path, ctx.split, image_sizes=((120, 120),))])
+    assert report.resized.first[0] == "train/a.png: [56, 56], declared [120, 120]"
+    assert not report.fit
+
+
+def test_labels_are_held_against_their_vocabulary(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png")
+    target = {"labels": ["water", "lava"], "vocabulary": ["water", "forest"]}
+    report = check(tmp_path, lambda ctx: [one(path, ctx.split, target=target)])
+    assert report.unknown.count == 2
+    assert report.unused == ["forest"]
+    assert report.labels == {"water": 2, "lava": 2}
+
+
+def test_closed_answers_count_as_labels(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png")
+    target = {"answer": "yes", "vocabulary": ["yes", "no"]}
+    report = check(tmp_path, lambda ctx: [one(path, ctx.split, target=target)])
+    assert (report.labels, report.unused) == ({"yes": 2}, ["no"])
+
+
+# -- the cache ------------------------------------------------------------------------------------
+
+
+def look(paths: list[Path], seen: list[Path]) -> list[bytes | DataError]:
+    def work(path: Path) -> bytes:
+        seen.append(path)
+        if path.stat().st_size == 0:
+            raise DataError("empty")
+        return path.read_bytes()
+
+    found = filecache.look(paths, kind=lambda path: "test", files=lambda path: [path], work=work)
+    return [result for _, result in found]
+
+
+def test_a_file_is_looked_at_once_until_it_changes(tmp_path: Path) -> None:
+    path, seen = tmp_path / "a", []
+    path.write_bytes(b"one")
+    assert look([path], seen) == look([path], seen) == [b"one"]
+    path.write_bytes(b"other")
+    assert look([path], seen) == [b"other"]
+    assert len(seen) == 2
+
+
+def test_what_failed_is_looked_at_again(tmp_path: Path) -> None:
+    path, seen = tmp_path / "a", []
+    path.write_bytes(b"")
+    assert isinstance(look([path], seen)[0], DataError)
+    look([path], seen)
+    assert len(seen) == 2
+
+
+def test_a_look_that_was_broken_off_keeps_what_it_had(tmp_path: Path) -> None:
+    paths, seen = [tmp_path / str(i) for i in range(300)], []
+    for path in paths:
+        path.write_bytes(b"x")
+    found = filecache.look(
+        paths, kind=lambda path: "broken", files=lambda path: [path], work=lambda path: b"x"
+    )
+    for _ in range(200):
+        next(found)
+    found.close()  # as Ctrl-C does
+
+    def work(path: Path) -> bytes:
+        seen.append(path)
+        return b"x"
+
+    assert len(list(filecache.look(paths, kind=lambda p: "broken", files=lambda p: [p], work=work)))
+    assert len(seen) == 300 - 256  # two rounds of 128 were kept
+
+
+def test_a_cache_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOVLM_CACHE", str(tmp_path))
+    (cache_dir() / "files.sqlite").write_bytes(b"no database, " * 100)
+    with pytest.raises(sqlite3.DatabaseError):
+        sqlite3.connect(cache_dir() / "files.sqlite").execute("SELECT * FROM found")
+    (tmp_path / "a").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"files\.sqlite.*delete it"):
+        look([tmp_path / "a"], [])
