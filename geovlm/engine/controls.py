@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from geovlm.config import EvalConfig
@@ -19,12 +19,18 @@ ONE_SCENE = "all samples show the same images"
 
 
 def asks(
-    rows: Mapping[str, Sequence[data.Row]], *, settings: EvalConfig, last: bool, seed: int
+    rows: Mapping[str, Sequence[data.Row]],
+    *,
+    pairs: Collection[str] = (),
+    settings: EvalConfig,
+    last: bool,
+    seed: int,
 ) -> list[Ask]:
     """Return what else to ask the model.
 
     Args:
         rows: task -> the rows that are evaluated.
+        pairs: tasks whose two images show one place before and after.
         settings: `[eval]`.
         last: whether this is the evaluation after the run's last stage.
         seed: of what is drawn.
@@ -41,9 +47,9 @@ def asks(
             Ask(name="shuffled", rows=mixed),
         ]
     if settings.probes and last:
-        pairs = [row for row in everything if len(row.images) == 2]
+        twos = [row for row in everything if row.task in pairs and len(row.images) == 2]
         made += [
-            Ask(name=probe, rows=bitemporal.altered(pairs, probe, seed=seed))
+            Ask(name=probe, rows=bitemporal.altered(twos, probe, seed=seed))
             for probe in bitemporal.PROBES
         ]
     return made
@@ -90,7 +96,8 @@ def score(
             found["blind"][baseline] = _baseline(
                 judge, chosen, answered[baseline], answered["model"], name=name, compare=True
             )
-    if bitemporal.PROBES[0] in answered and all(len(row.images) == 2 for row in chosen):
+    asked = answered.get(bitemporal.PROBES[0], {})
+    if chosen and all(row.key in asked for row in chosen):
         texts = {
             probe: [answered["model" if probe == "real" else probe][row.key][0] for row in chosen]
             for probe in ("real", *bitemporal.PROBES)

@@ -53,7 +53,13 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
     everything = [row for many in rows.values() for row in many]
     asks = [Ask(name="model", rows=everything, temperatures=(0.0, settings.temperature))]
     last = is_last(stage, name=name)
-    asks += controls.asks(rows, settings=settings, last=last, seed=stage.config.seed)
+    asks += controls.asks(
+        rows,
+        pairs=[task.name for task in tasks if "bitemporal" in task.tags],
+        settings=settings,
+        last=last,
+        seed=stage.config.seed,
+    )
     answered = _answer(stage, loaded, asks, folder=folder, title=f"evaluating {name}")
     if not stage.is_main:
         return

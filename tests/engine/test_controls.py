@@ -171,9 +171,19 @@ def test_settings_choose_what_is_asked(
     settings: dict[str, object], last: bool, names: list[str]
 ) -> None:
     made = controls.asks(
-        {"t/a": PAIRS}, settings=EvalConfig.model_validate(settings), last=last, seed=0
+        {"t/a": PAIRS},
+        pairs=["t/a"],
+        settings=EvalConfig.model_validate(settings),
+        last=last,
+        seed=0,
     )
     assert [ask.name for ask in made] == names
+
+
+def test_two_views_of_one_date_are_no_pair_to_probe() -> None:
+    settings = EvalConfig(blind="off", probes=True)
+    made = controls.asks({"t/a": PAIRS}, pairs=[], settings=settings, last=True, seed=0)
+    assert [len(ask.rows) for ask in made] == [0, 0, 0]
 
 
 def test_controls_are_asked_about_so_many_samples_only() -> None:
