@@ -200,7 +200,7 @@ def write(folder: Path, *, rows: int, all_train: bool) -> None:
     for word in SPLITS:
         own = [name for name, each in zip(names, words, strict=True) if each == word]
         # as geovlm.engine.precheck and geovlm.plan_data choose them
-        checked = own[:: -(-len(own) // 250) or 1] + own[:: max(1, len(own) // 32)]
+        checked = own[:: -(-len(own) // 128) or 1] + own[:: max(1, len(own) // 32)]
         materialise(folder.parent, checked)
 
 

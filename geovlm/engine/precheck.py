@@ -11,7 +11,7 @@ from geovlm.engine.images import ImageCache
 from geovlm.errors import DataError
 from geovlm.shown import Shown
 
-IMAGES_DECODED = 250
+IMAGES_DECODED = 128
 """Rows per task and split whose images are decoded before training; `geovlm data check` reads all.
 """
 _TEXTS_AT_ONCE = 1024
