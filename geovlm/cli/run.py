@@ -41,7 +41,7 @@ def run(
         str | None, typer.Option(help="nano, a folder, or a name on the Hugging Face hub.")
     ] = None,
     rewards: Annotated[
-        str | None, typer.Option(help="Which set trains: paper (default) or robust.")
+        str | None, typer.Option(help="Which set trains: paper or robust; default: the preset's.")
     ] = None,
     set_: Annotated[
         list[str] | None,
