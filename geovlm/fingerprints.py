@@ -60,8 +60,8 @@ def thumbnail(image: Path | Raster) -> bytes:
 def near(left: np.ndarray, right: np.ndarray) -> list[Pair]:
     """Every pair of a left and a right thumbnail that show the same, in order.
 
-    All hashes are compared, 10,000 million pairs in about half a minute on one core; memory stays
-    below 200 MB.
+    All hashes are compared: 20,000 with 20,000 took 3.3 s on one core, and the time grows with the
+    product.
 
     Args:
         left: uint8, (N, 32, 32).
