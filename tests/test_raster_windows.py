@@ -103,13 +103,16 @@ def test_a_window_outside_the_image_is_a_mistake(
         raster.open_window(scene, window)
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1", "CMYK"])
-@pytest.mark.parametrize("suffix", ["tif", "png"])
+_MODES = ("L", "LA", "RGB", "RGBA", "P", "1")
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [*((mode, suffix) for mode in _MODES for suffix in ("tif", "png")), ("CMYK", "tif")],
+)
 def test_a_window_of_a_plain_picture_is_that_part_of_it(
     tmp_path: Path, mode: str, suffix: str
 ) -> None:
-    if (mode, suffix) == ("CMYK", "png"):
-        pytest.skip("PNG has no CMYK")
     bands = len(Image.new(mode, (1, 1)).getbands())
     noise = np.random.default_rng(3).integers(0, 256, (40, 60, bands), dtype=np.uint8)
     path = tmp_path / f"a.{suffix}"

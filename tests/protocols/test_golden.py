@@ -28,7 +28,7 @@ CASES = [
 def results(realdata: Path) -> Path:
     folder = realdata / "EarthDial_eval_results"
     if not folder.is_dir():
-        pytest.skip(f"no published prediction files at {folder}")
+        pytest.skip(f"no published prediction files at {folder}: set GEOVLM_REALDATA to its parent")
     return folder
 
 
