@@ -108,6 +108,8 @@ class _Training(_Table):
     """Tasks or prefixes of this stage; default: all of the run."""
     processes: PositiveInt | None = None
     """At most so many of the run's processes; default: all."""
+    freeze_vision: bool = False
+    """Whether the vision tower keeps its weights; with `lora`, whether `lora.targets` leave it out."""
     trainer: dict[str, Any] = {}
     """Arguments of TRL's trainer, as they are."""
 
@@ -160,6 +162,8 @@ class GrpoStage(_Training):
     """Group-relative policy optimisation; `trainer` holds arguments of trl.GRPOConfig."""
 
     kind: Literal["grpo"]
+    share_prompt: bool = True
+    """Whether a prompt is computed once for all its completions in a batch: same losses, sooner."""
 
 
 Stage = Annotated[SftStage | ProbeStage | GrpoStage, Field(discriminator="kind")]

@@ -20,6 +20,7 @@ from geovlm.engine.callbacks import (
     last_checkpoint,
 )
 from geovlm.engine.generate import image_tokens
+from geovlm.engine.shared_prompt import SharedPromptTrainer
 from geovlm.engine.stage import Stage
 
 
@@ -64,6 +65,8 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         stage.config,
         registry=stage.registry,
     )
+    if stage.settings.freeze_vision:
+        model.freeze_vision(loaded.model, loaded.profile)
     loaded.model.config._name_or_path = start  # TRL loads the reference model from here
     on_cpu = model.device(stage.config) == "cpu"
     rows = _curriculum(stage, profile=loaded.profile, on_cpu=on_cpu)
@@ -75,7 +78,8 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         if stage.is_main and stage.config.log_completions:
             completions.write(records)
 
-    trainer = GRPOTrainer(
+    trainer_class = SharedPromptTrainer if stage.settings.share_prompt else GRPOTrainer
+    trainer = trainer_class(
         model=loaded.model,
         reward_funcs=rewards.trl_functions(  # type: ignore[arg-type]  # list is invariant
             cols,
@@ -93,7 +97,9 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         ),
         train_dataset=data.dataset(rows.ordered, cache=stage.cache, with_completion=False),
         processing_class=loaded.processor,
-        peft_config=model.lora(stage.config, loaded.profile),
+        peft_config=model.lora(
+            stage.config, loaded.profile, freeze_vision=stage.settings.freeze_vision
+        ),
         callbacks=[
             LogCallback(log, completions=completions),
             HealthCallback(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,8 +108,21 @@ def max_positions(model: PreTrainedModel, tokenizer: Any) -> int:
     return int(min(text.max_position_embeddings, tokenizer.model_max_length))
 
 
-def lora(config: RunConfig, profile: ModelProfile) -> LoraConfig | None:
-    """Return the adapter of the run, or `None` for full fine-tuning."""
+def freeze_vision(model: PreTrainedModel, profile: ModelProfile) -> None:
+    """Let no training change the weights of the profile's `vision_module`."""
+    model.get_submodule(profile.vision_module).requires_grad_(False)
+
+
+def lora(
+    config: RunConfig, profile: ModelProfile, *, freeze_vision: bool = False
+) -> LoraConfig | None:
+    """Return the adapter of the run, or `None` for full fine-tuning.
+
+    Args:
+        config: the run.
+        profile: the model's, with the default targets.
+        freeze_vision: leave out targets within the vision tower.
+    """
     if config.lora is None:
         return None
     return LoraConfig(
@@ -116,6 +130,10 @@ def lora(config: RunConfig, profile: ModelProfile) -> LoraConfig | None:
         lora_alpha=config.lora.alpha,  # type: ignore[arg-type]  # a float will do
         lora_dropout=config.lora.dropout,
         target_modules=config.lora.targets or profile.lora_targets,
+        # the profile's own targets are in the text decoder: nothing to leave out
+        exclude_modules=rf"{re.escape(profile.vision_module)}\..*"
+        if freeze_vision and config.lora.targets
+        else None,
         task_type="CAUSAL_LM",
     )
 

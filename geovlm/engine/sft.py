@@ -47,6 +47,8 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         stage.config,
         registry=stage.registry,
     )
+    if stage.settings.freeze_vision:
+        model.freeze_vision(loaded.model, loaded.profile)
     parts = {
         task.name: stage.written_late(
             task, split="train", profile=loaded.profile, limit=stage.settings.limit
@@ -68,7 +70,9 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             data.Picked(parts, picks), cache=stage.cache, with_completion=True
         ),
         processing_class=loaded.processor,
-        peft_config=model.lora(stage.config, loaded.profile),
+        peft_config=model.lora(
+            stage.config, loaded.profile, freeze_vision=stage.settings.freeze_vision
+        ),
         callbacks=[
             LogCallback(JsonLines(stage.folder / "log.jsonl")),
             CheckpointCallback(),

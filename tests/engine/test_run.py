@@ -10,7 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
+
+from geovlm import nano
 
 TINY = [
     "stages.0.steps=4",
@@ -24,6 +28,7 @@ TINY = [
     "stages.2.trainer.per_device_train_batch_size=16",
     "stages.2.trainer.save_steps=1",
     "stages.2.trainer.max_completion_length=24",
+    "stages.2.freeze_vision=true",
     "eval.limit=4",
     "eval.resamples=10",
     "sample.records=8",
@@ -92,6 +97,17 @@ def test_one_and_two_image_samples_mix_and_are_scored_by_their_own(undisturbed: 
         "format/answer",
     }
     assert len(records) == 2 * 16
+
+
+@pytest.mark.slow
+def test_a_frozen_vision_tower_keeps_its_weights(undisturbed: Path) -> None:
+    def changed(before: Path, after: Path) -> set[str]:
+        old, new = (load_file(folder / "model.safetensors") for folder in (before, after))
+        return {name for name in old if not np.array_equal(old[name], new[name])}
+
+    sft, grpo = (undisturbed / "stages" / stage / "model" for stage in ("0-sft", "2-grpo"))
+    assert {name.startswith("visual.") for name in changed(nano.path(), sft)} == {True, False}
+    assert {name.startswith("visual.") for name in changed(sft, grpo)} == {False}
 
 
 @pytest.mark.slow

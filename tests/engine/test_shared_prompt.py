@@ -1,0 +1,172 @@
+"""One pass over a prompt for all its completions gives what a pass for each would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from PIL import Image
+from trl import GRPOConfig, GRPOTrainer
+
+from geovlm import nano
+from geovlm.engine import shared_prompt
+from geovlm.engine.processor import load_processor
+from geovlm.engine.shared_prompt import SharedPromptTrainer
+
+LENGTHS = [5, 1, 9, 4, 7, 3, 2, 6]
+"""Tokens of the completions of the batch."""
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> SharedPromptTrainer:
+    from transformers import AutoModelForImageTextToText
+
+    model = AutoModelForImageTextToText.from_pretrained(nano.path(), dtype=torch.float32)
+    return SharedPromptTrainer(
+        model=model,
+        reward_funcs=[lambda completions, **_: [0.0] * len(completions)],
+        args=GRPOConfig(
+            output_dir=str(tmp_path_factory.mktemp("out")),
+            per_device_train_batch_size=8,
+            num_generations=8,
+            use_cpu=True,
+            bf16=False,
+            report_to=[],
+            temperature=0.9,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": "?"}]),
+        processing_class=load_processor(str(nano.path())),
+    )
+
+
+def a_batch(trainer: GRPOTrainer, which: list[int]) -> dict[str, Any]:
+    """Rows that ask one of four prompts each: two of them differ in their images alone."""
+    rng = np.random.default_rng(0)
+    images = [Image.fromarray(rng.integers(0, 256, (84, 84, 3), dtype=np.uint8)) for _ in range(4)]
+    asked = [
+        ([images[0]], "How many buildings?"),
+        ([images[1]], "How many buildings?"),
+        ([images[0], images[2]], "What has changed between these two images?"),
+        ([images[3]], "Is there water?"),
+    ]
+    messages = [
+        [
+            {
+                "role": "user",
+                "content": [
+                    *({"type": "image"} for _ in asked[i][0]),
+                    {"type": "text", "text": asked[i][1]},
+                ],
+            }
+        ]
+        for i in which
+    ]
+    processor = trainer.processing_class
+    inputs = processor(
+        images=[asked[i][0] for i in which],
+        text=[
+            processor.apply_chat_template(each, tokenize=False, add_generation_prompt=True)
+            for each in messages
+        ],
+        padding=True,
+        padding_side="left",
+        return_tensors="pt",
+    )
+    longest = max(LENGTHS[: len(which)])
+    generator = torch.Generator().manual_seed(0)
+    completion = torch.randint(20, 200, (len(which), longest), generator=generator)
+    kept = torch.arange(longest) < torch.tensor(LENGTHS[: len(which)])[:, None]
+    return {
+        "input_ids": torch.cat([inputs["input_ids"], completion * kept], dim=1),
+        "attention_mask": torch.cat([inputs["attention_mask"], kept.long()], dim=1),
+        "logits_to_keep": longest,
+        "pixel_values": inputs["pixel_values"],
+        "image_grid_thw": inputs["image_grid_thw"],
+        "num_images": [len(asked[i][0]) for i in which],
+        "mm_token_type_ids": torch.cat(
+            [inputs["mm_token_type_ids"], torch.zeros_like(completion)], dim=1
+        ),
+    }
+
+
+def measured(trainer: GRPOTrainer, cls: type, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Return log-probabilities, entropies and the gradient of a weighted sum of the first."""
+    trainer.model.zero_grad()
+    logps, entropies, _ = cls._get_per_token_logps_and_entropies(
+        trainer, trainer.model, **batch, compute_entropy=True
+    )
+    weights = torch.linspace(-1, 1, logps.numel()).view_as(logps)
+    (logps * weights).sum().backward()
+    gradient = torch.cat(
+        [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]
+    )
+    return {"logps": logps.detach(), "entropies": entropies, "gradient": gradient}
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        [0, 0, 0, 0, 0, 0, 0, 0],  # one group
+        [0, 0, 1, 1, 1, 2, 2, 2],  # the same words about another image
+        [0, 3, 2, 0, 2, 1, 0, 2],  # shuffled
+    ],
+)
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_log_probabilities_and_gradients_are_those_of_trl(
+    trainer: SharedPromptTrainer, which: list[int], batch_size: int | None
+) -> None:
+    batch = a_batch(trainer, which) | {"batch_size": batch_size}
+    plain = measured(trainer, GRPOTrainer, batch)
+    shared = measured(trainer, SharedPromptTrainer, batch)
+    for name, value in plain.items():
+        error = (shared[name] - value).abs().max() / value.abs().max()
+        assert error < 1e-5, name
+    assert plain["gradient"].abs().max() > 0.1
+
+
+def test_the_vision_tower_sees_every_image_once(
+    trainer: SharedPromptTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    tower = trainer.model.model.visual
+    forward = tower.forward
+
+    def counted(pixels: torch.Tensor, grid_thw: torch.Tensor, **kwargs: Any) -> Any:
+        seen.append(len(grid_thw))
+        return forward(pixels, grid_thw=grid_thw, **kwargs)
+
+    monkeypatch.setattr(tower, "forward", counted)
+    batch = a_batch(trainer, [0, 0, 1, 1, 1, 2, 2, 2])
+    measured(trainer, SharedPromptTrainer, batch)
+    measured(trainer, GRPOTrainer, batch)
+    assert seen == [1 + 1 + 2, 2 + 3 + 2 * 3]
+
+
+def test_prompts_that_do_not_repeat_take_the_ordinary_way(
+    trainer: SharedPromptTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_prompt, "pack", None)
+    batch = a_batch(trainer, [0, 1, 2, 3])
+    plain = measured(trainer, GRPOTrainer, batch)
+    shared = measured(trainer, SharedPromptTrainer, batch)
+    assert torch.equal(plain["logps"], shared["logps"])
+
+
+def test_attention_without_masks_takes_the_ordinary_way(
+    trainer: SharedPromptTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_prompt, "_MASKED", ())
+    monkeypatch.setattr(shared_prompt, "pack", None)
+    measured(trainer, SharedPromptTrainer, a_batch(trainer, [0, 0, 0, 0]))
+
+
+def test_a_completion_that_is_masked_out_scores_nothing(trainer: SharedPromptTrainer) -> None:
+    batch = a_batch(trainer, [0, 0, 0, 3])
+    batch["attention_mask"][1, -batch["logits_to_keep"] :] = 0
+    plain = measured(trainer, GRPOTrainer, batch)
+    shared = measured(trainer, SharedPromptTrainer, batch)
+    assert shared["logps"][1].abs().max() == 0
+    assert torch.allclose(plain["logps"], shared["logps"], atol=1e-5)
