@@ -164,6 +164,9 @@ class GrpoStage(_Training):
     kind: Literal["grpo"]
     share_prompt: bool = True
     """Whether a prompt is computed once for all its completions in a batch: same losses, sooner."""
+    batch_size: PositiveInt | None = None
+    """Rows that are answered at once on each process, those of like length together; default: all
+    of a step. vLLM has its own way."""
 
 
 Stage = Annotated[SftStage | ProbeStage | GrpoStage, Field(discriminator="kind")]

@@ -1,4 +1,4 @@
-"""Group-relative policy optimisation on what the probe kept: TRL's `GRPOTrainer`."""
+"""Group-relative policy optimisation on what the probe kept, by TRL's `GRPOTrainer`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from geovlm import health
 from geovlm.engine import data, model, probe, rewards
@@ -20,7 +20,7 @@ from geovlm.engine.callbacks import (
     last_checkpoint,
 )
 from geovlm.engine.generate import image_tokens
-from geovlm.engine.shared_prompt import SharedPromptTrainer
+from geovlm.engine.grpo_trainer import GroupTrainer
 from geovlm.engine.stage import Stage
 
 
@@ -78,10 +78,11 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         if stage.is_main and stage.config.log_completions:
             completions.write(records)
 
-    trainer_class = SharedPromptTrainer if stage.settings.share_prompt else GRPOTrainer
-    trainer = trainer_class(
+    trainer = GroupTrainer(
+        share_prompt=stage.settings.share_prompt,
+        rows_per_generation=stage.settings.batch_size,
         model=loaded.model,
-        reward_funcs=rewards.trl_functions(  # type: ignore[arg-type]  # list is invariant
+        reward_funcs=rewards.trl_functions(
             cols,
             tokenizer=loaded.processor.tokenizer,
             profile=loaded.profile,

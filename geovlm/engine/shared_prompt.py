@@ -1,4 +1,4 @@
-"""GRPO that computes a prompt once for all its completions.
+"""A prompt computed once for all its completions.
 
 The rows of a group differ in their completions only, and with images the prompt is most of a row.
 Here a group is one sequence: the prompt, then every completion behind it, each blind to the others.
@@ -14,65 +14,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from trl import GRPOTrainer
-
-_MASKED = ("sdpa", "eager")
-"""Attention that takes a mask of its own per pair of tokens; the others keep to whole rows."""
-
-
-class SharedPromptTrainer(GRPOTrainer):
-    """`GRPOTrainer` with one forward pass per group instead of one per completion.
-
-    Batches that it cannot pack (attention without masks, families that do not say their images'
-    sizes as `image_grid_thw`, mixtures of experts) and batches without repeated prompts take the
-    ordinary way.
-    """
-
-    def _get_per_token_logps_and_entropies(
-        self,
-        model: Any,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        logits_to_keep: int,
-        batch_size: int | None = None,
-        compute_entropy: bool = False,
-        compute_aux_loss: bool = False,
-        **images: Any,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        given = {name for name, value in images.items() if value is not None}
-        inner = self.accelerator.unwrap_model(model)
-        inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
-        rows = None
-        if (
-            not compute_aux_loss
-            and given <= {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids"}
-            and ("pixel_values" in given) == ("image_grid_thw" in given)
-            and inner.config.get_text_config()._attn_implementation in _MASKED
-        ):
-            rows = split(input_ids, attention_mask, n_completion=logits_to_keep, **images)
-        if rows is None or len(grouped(rows)) == len(rows):
-            return super()._get_per_token_logps_and_entropies(
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                batch_size=batch_size,
-                compute_entropy=compute_entropy,
-                compute_aux_loss=compute_aux_loss,
-                **images,
-            )
-        logps, entropies = [], []
-        size = batch_size or len(rows)
-        for start in range(0, len(rows), size):  # as many passes as the ordinary way, on every rank
-            part = rows[start : start + size]
-            packed = pack(part, model=inner.base_model)
-            with self.accelerator.autocast():
-                outputs = model(**packed.inputs, fused_lm_head=True)
-            shape = (len(part), logits_to_keep)
-            logps.append(packed.unpack(outputs.log_probs, shape))
-            if compute_entropy:
-                entropies.append(packed.unpack(outputs.entropy, shape))
-        return torch.cat(logps), torch.cat(entropies) if compute_entropy else None, None
 
 
 class Row(NamedTuple):

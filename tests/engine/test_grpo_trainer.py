@@ -1,4 +1,4 @@
-"""One pass over a prompt for all its completions gives what a pass for each would."""
+"""What is computed once, or in parts, is what `GRPOTrainer` computes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from PIL import Image
 from trl import GRPOConfig, GRPOTrainer
 
 from geovlm import nano
-from geovlm.engine import shared_prompt
+from geovlm.engine import grpo_trainer
+from geovlm.engine.grpo_trainer import GroupTrainer
 from geovlm.engine.processor import load_processor
-from geovlm.engine.shared_prompt import SharedPromptTrainer
+from geovlm.errors import ConfigError
 
 LENGTHS = [5, 1, 9, 4, 7, 3, 2, 6]
 """Tokens of the completions of the batch."""
 
 
 @pytest.fixture(scope="module")
-def trainer(tmp_path_factory: pytest.TempPathFactory) -> SharedPromptTrainer:
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> GroupTrainer:
     from transformers import AutoModelForImageTextToText
 
     model = AutoModelForImageTextToText.from_pretrained(nano.path(), dtype=torch.float32)
-    return SharedPromptTrainer(
+    return GroupTrainer(
         model=model,
         reward_funcs=[lambda completions, **_: [0.0] * len(completions)],
         args=GRPOConfig(
@@ -116,11 +117,11 @@ def measured(trainer: GRPOTrainer, cls: type, batch: dict[str, Any]) -> dict[str
 )
 @pytest.mark.parametrize("batch_size", [None, 4])
 def test_log_probabilities_and_gradients_are_those_of_trl(
-    trainer: SharedPromptTrainer, which: list[int], batch_size: int | None
+    trainer: GroupTrainer, which: list[int], batch_size: int | None
 ) -> None:
     batch = a_batch(trainer, which) | {"batch_size": batch_size}
     plain = measured(trainer, GRPOTrainer, batch)
-    shared = measured(trainer, SharedPromptTrainer, batch)
+    shared = measured(trainer, GroupTrainer, batch)
     for name, value in plain.items():
         error = (shared[name] - value).abs().max() / value.abs().max()
         assert error < 1e-5, name
@@ -128,7 +129,7 @@ def test_log_probabilities_and_gradients_are_those_of_trl(
 
 
 def test_the_vision_tower_sees_every_image_once(
-    trainer: SharedPromptTrainer, monkeypatch: pytest.MonkeyPatch
+    trainer: GroupTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
     tower = trainer.model.model.visual
@@ -140,33 +141,76 @@ def test_the_vision_tower_sees_every_image_once(
 
     monkeypatch.setattr(tower, "forward", counted)
     batch = a_batch(trainer, [0, 0, 1, 1, 1, 2, 2, 2])
-    measured(trainer, SharedPromptTrainer, batch)
+    measured(trainer, GroupTrainer, batch)
     measured(trainer, GRPOTrainer, batch)
     assert seen == [1 + 1 + 2, 2 + 3 + 2 * 3]
 
 
 def test_prompts_that_do_not_repeat_take_the_ordinary_way(
-    trainer: SharedPromptTrainer, monkeypatch: pytest.MonkeyPatch
+    trainer: GroupTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_prompt, "pack", None)
+    monkeypatch.setattr(grpo_trainer, "pack", None)
     batch = a_batch(trainer, [0, 1, 2, 3])
     plain = measured(trainer, GRPOTrainer, batch)
-    shared = measured(trainer, SharedPromptTrainer, batch)
+    shared = measured(trainer, GroupTrainer, batch)
     assert torch.equal(plain["logps"], shared["logps"])
 
 
 def test_attention_without_masks_takes_the_ordinary_way(
-    trainer: SharedPromptTrainer, monkeypatch: pytest.MonkeyPatch
+    trainer: GroupTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_prompt, "_MASKED", ())
-    monkeypatch.setattr(shared_prompt, "pack", None)
-    measured(trainer, SharedPromptTrainer, a_batch(trainer, [0, 0, 0, 0]))
+    monkeypatch.setattr(grpo_trainer, "_MASKED", ())
+    monkeypatch.setattr(grpo_trainer, "pack", None)
+    measured(trainer, GroupTrainer, a_batch(trainer, [0, 0, 0, 0]))
 
 
-def test_a_completion_that_is_masked_out_scores_nothing(trainer: SharedPromptTrainer) -> None:
+def test_a_completion_that_is_masked_out_scores_nothing(trainer: GroupTrainer) -> None:
     batch = a_batch(trainer, [0, 0, 0, 3])
     batch["attention_mask"][1, -batch["logits_to_keep"] :] = 0
     plain = measured(trainer, GRPOTrainer, batch)
-    shared = measured(trainer, SharedPromptTrainer, batch)
+    shared = measured(trainer, GroupTrainer, batch)
     assert shared["logps"][1].abs().max() == 0
     assert torch.allclose(plain["logps"], shared["logps"], atol=1e-5)
+
+
+def test_answers_in_parts_come_back_in_order(
+    trainer: GroupTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def echo(
+        self: GRPOTrainer, prompt_ids: Any, images: Any, fields: Any, *_: Any
+    ) -> tuple[list[list[int]], None]:
+        asked.append(len(prompt_ids))
+        patches = [sum(image) for image in images]
+        assert len(fields["pixel_values"]) == sum(patches)
+        assert len(fields["image_grid_thw"]) == sum(len(image) for image in images)
+        first = np.cumsum([0, *patches])[:-1]
+        return [
+            [ids[0], kinds[0], int(fields["pixel_values"][place, 0])]
+            for ids, kinds, place in zip(
+                prompt_ids, fields["mm_token_type_ids"], first, strict=True
+            )
+        ], None
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", echo)
+    monkeypatch.setattr(trainer, "_rows_per_generation", 2)
+    prompts = [[1], [2, 2, 2], [3, 3], [4, 4, 4, 4], [5]]
+    images = [[4], [8, 4], [4], [4, 16], [8]]  # patches of each image
+    grids = [[1, 2, n // 2] for image in images for n in image]
+    values = [row for row, image in enumerate(images) for _ in range(sum(image))]
+    fields = {
+        "pixel_values": torch.tensor(values, dtype=torch.float32)[:, None],
+        "image_grid_thw": torch.tensor(grids),
+        "mm_token_type_ids": [[10 + i] * len(ids) for i, ids in enumerate(prompts)],
+    }
+    completions, logps = trainer._generate_single_turn(prompts, images, fields, 1)
+    assert asked == [2, 2, 1]
+    assert completions == [[1 + i, 10 + i, i] for i in range(5)]
+    assert logps is None
+
+
+def test_fields_that_cannot_be_divided_are_named(trainer: GroupTrainer) -> None:
+    fields = {"pixel_values": torch.zeros(7, 3)}
+    with pytest.raises(ConfigError, match="pixel_values has 7 entries for 3 images of 2 prompts"):
+        grpo_trainer._by_row(fields, [["a"], ["b", "c"]], n_rows=2)

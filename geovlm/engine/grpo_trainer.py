@@ -1,0 +1,160 @@
+"""TRL's `GRPOTrainer`, sooner: prompts computed once per group, answers of like length together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl import GRPOTrainer
+
+from geovlm.engine.shared_prompt import grouped, pack, split
+from geovlm.errors import ConfigError
+
+_MASKED = ("sdpa", "eager")
+"""Attention that takes a mask of its own per pair of tokens; the others keep to whole rows."""
+
+
+class GroupTrainer(GRPOTrainer):
+    """`GRPOTrainer` that gives the same losses and gradients.
+
+    Args:
+        share_prompt: compute a prompt once for all its completions in a batch. Batches that cannot
+            be packed (attention without masks, families that do not say their images' sizes as
+            `image_grid_thw`, mixtures of experts) and batches without repeated prompts take the
+            ordinary way.
+        rows_per_generation: prompts that are answered at once, those of like length together: a
+            batch lasts until its longest answer ends. `None`: all of a step. vLLM and
+            transformers' continuous batching have better ways of their own and ignore it.
+        **kwargs: those of `GRPOTrainer`.
+    """
+
+    def __init__(
+        self, *, share_prompt: bool = True, rows_per_generation: int | None = None, **kwargs: Any
+    ) -> None:
+        self._share_prompt = share_prompt
+        self._rows_per_generation = rows_per_generation
+        super().__init__(**kwargs)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **images: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        inner = self.accelerator.unwrap_model(model)
+        inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+        rows = None
+        if self._share_prompt and not compute_aux_loss and _can_pack(inner, images):
+            rows = split(input_ids, attention_mask, n_completion=logits_to_keep, **images)
+        if rows is None or len(grouped(rows)) == len(rows):
+            return super()._get_per_token_logps_and_entropies(
+                model,
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                batch_size=batch_size,
+                compute_entropy=compute_entropy,
+                compute_aux_loss=compute_aux_loss,
+                **images,
+            )
+        logps, entropies = [], []
+        size = batch_size or len(rows)
+        for start in range(0, len(rows), size):  # as many passes as the ordinary way, on every rank
+            part = rows[start : start + size]
+            packed = pack(part, model=inner.base_model)
+            with self.accelerator.autocast():
+                outputs = model(**packed.inputs, fused_lm_head=True)
+            shape = (len(part), logits_to_keep)
+            logps.append(packed.unpack(outputs.log_probs, shape))
+            if compute_entropy:
+                entropies.append(packed.unpack(outputs.entropy, shape))
+        return torch.cat(logps), torch.cat(entropies) if compute_entropy else None, None
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: list[list[Any] | None] | None,
+        multimodal_fields: dict[str, Any],
+        num_generations: int,
+        has_tool_images: bool = False,
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        size = self._rows_per_generation
+        elsewhere = self.use_vllm or self.use_transformers_continuous_batching
+        if size is None or elsewhere or len(prompt_ids) <= size:
+            return super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
+        order = sorted(range(len(prompt_ids)), key=lambda i: len(prompt_ids[i]), reverse=True)
+        fields = _by_row(multimodal_fields, images, n_rows=len(prompt_ids))
+        found: dict[int, list[int]] = {}
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            completions, _ = super()._generate_single_turn(
+                [prompt_ids[i] for i in chosen],
+                None if images is None else [images[i] for i in chosen],
+                _joined([fields[i] for i in chosen]),
+                num_generations,
+                has_tool_images,
+            )
+            found.update(zip(chosen, completions, strict=True))
+        return [found[i] for i in range(len(order))], None
+
+
+def _can_pack(model: Any, images: Mapping[str, Any]) -> bool:
+    given = {name for name, value in images.items() if value is not None}
+    return (
+        given <= {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids"}
+        and ("pixel_values" in given) == ("image_grid_thw" in given)
+        and model.config.get_text_config()._attn_implementation in _MASKED
+    )
+
+
+def _by_row(
+    fields: Mapping[str, Any], images: Sequence[Sequence[Any] | None] | None, *, n_rows: int
+) -> list[dict[str, Any]]:
+    """Return every row's part of what the processor made of all rows.
+
+    Args:
+        fields: patches of all images (`pixel_values`), or one entry per image or per row.
+        images: of each row.
+        n_rows: number of rows.
+
+    Raises:
+        ConfigError: a field has neither an entry per image nor one per row.
+    """
+    counts = [len(each or []) for each in images] if images is not None else [0] * n_rows
+    parts: list[dict[str, Any]] = [{} for _ in range(n_rows)]
+    for name, value in fields.items():
+        if name == "pixel_values" and "image_grid_thw" in fields:
+            per_image = fields["image_grid_thw"].prod(dim=-1).split(counts)
+            pieces = value.split([int(each.sum()) for each in per_image])
+        elif len(value) == sum(counts) and isinstance(value, Tensor):
+            pieces = value.split(counts)
+        elif len(value) == n_rows:
+            pieces = [value[i : i + 1] for i in range(n_rows)]
+        else:
+            raise ConfigError(
+                "prompts of this model family cannot be answered in parts: "
+                f"{name} has {len(value)} entries for {sum(counts)} images of {n_rows} prompts",
+                hint="leave out 'batch_size' of the grpo stage",
+            )
+        for part, piece in zip(parts, pieces, strict=True):
+            part[name] = piece
+    return parts
+
+
+def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the fields of some rows, as the processor would have made them of these rows."""
+    return {
+        name: torch.cat([part[name] for part in parts])
+        if isinstance(parts[0][name], Tensor)
+        else [each for part in parts for each in part[name]]
+        for name in parts[0]
+    }
