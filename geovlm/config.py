@@ -109,7 +109,7 @@ class _Training(_Table):
     processes: PositiveInt | None = None
     """At most so many of the run's processes; default: all."""
     freeze_vision: bool = False
-    """Whether the vision tower keeps its weights; with `lora`, whether `lora.targets` leave it out."""
+    """Whether the vision tower keeps its weights, and `lora.targets` leave it out."""
     trainer: dict[str, Any] = {}
     """Arguments of TRL's trainer, as they are."""
 
