@@ -14,6 +14,8 @@ from geovlm.errors import ConfigError
 
 _MASKED = ("sdpa", "eager")
 """Attention that takes a mask of its own per pair of tokens; the others keep to whole rows."""
+_IMAGE_FIELDS = {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids"}
+"""What TRL passes of images of the families that tell an image's size by `image_grid_thw`."""
 
 
 class GroupTrainer(GRPOTrainer):
@@ -110,8 +112,7 @@ class GroupTrainer(GRPOTrainer):
 def _can_pack(model: Any, images: Mapping[str, Any]) -> bool:
     given = {name for name, value in images.items() if value is not None}
     return (
-        given <= {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids"}
-        and ("pixel_values" in given) == ("image_grid_thw" in given)
+        given in (set(), {"mm_token_type_ids"}, _IMAGE_FIELDS)
         and model.config.get_text_config()._attn_implementation in _MASKED
     )
 

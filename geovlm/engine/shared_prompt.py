@@ -105,65 +105,43 @@ class Packed(NamedTuple):
     """Groups as sequences."""
 
     inputs: dict[str, Tensor]
-    """Arguments of the model."""
-    source: tuple[Tensor, Tensor]
-    """Sequence and position of every scored token."""
-    target: tuple[Tensor, Tensor]
-    """Row and column of the same tokens."""
+    """Arguments of the model; `shift_labels` marks the scored tokens."""
+    rows: Tensor
+    """Row of every scored token, in the order of the sequences, shape (tokens,)."""
+    columns: Tensor
+    """Column of every scored token, same shape."""
 
     def unpack(self, values: Tensor, shape: tuple[int, int]) -> Tensor:
         """Return values per packed token as values per row and column; 0 where there is none."""
-        return values.new_zeros(shape).index_put(self.target, values[self.source])
+        scored = self.inputs["shift_labels"] != -100
+        return values.new_zeros(shape).index_put((self.rows, self.columns), values[scored])
 
 
 def pack(rows: Sequence[Row], *, model: Any) -> Packed:
     """Put the completions of every group behind their prompt.
 
-    The prompt's last token predicts the first token of every completion, so each of them brings its
-    own copy of it.
-
     Args:
         rows: of one batch.
         model: the one that tells the positions of image tokens (`get_rope_index`), if it has any.
     """
-    groups = grouped(rows)
-    positions = _prompt_positions([rows[group[0]] for group in groups], model=model)
-    ids, labels, owners, places = [], [], [], []
-    source: list[list[Tensor]] = [[], []]
-    target: list[list[Tensor]] = [[], []]
-    for number, (group, known) in enumerate(zip(groups, positions, strict=True)):
-        first = rows[group[0]]
-        prompt, last = first.prompt[:-1], first.prompt[-1:]
-        own_ids, own_places = [prompt], [known[:, :-1]]
-        own_labels, own_owners = [torch.full_like(prompt, -100)], [torch.zeros_like(prompt)]
-        length = len(prompt)
-        for copy, i in enumerate(group, start=1):
-            row, n = rows[i], len(rows[i].completion)
-            steps = torch.arange(n, device=prompt.device)
-            own_ids.append(torch.cat([last, row.completion])[:n])
-            own_places.append(known[:, -1:] + steps)
-            own_labels.append(row.completion)
-            own_owners.append(torch.full_like(row.completion, copy))
-            source[0].append(torch.full_like(steps, number))
-            source[1].append(length + steps)
-            target[0].append(torch.full_like(steps, i))
-            target[1].append(row.columns)
-            length += n
-        ids.append(torch.cat(own_ids))
-        labels.append(torch.cat(own_labels))
-        owners.append(torch.cat(own_owners))
-        places.append(torch.cat(own_places, dim=1).T)
-    position_ids = pad_sequence(places, batch_first=True).permute(2, 0, 1)
+    groups = [[rows[i] for i in group] for group in grouped(rows)]
+    firsts = [group[0] for group in groups]
+    sequences = [
+        _sequence(group, positions)
+        for group, positions in zip(groups, _prompt_positions(firsts, model=model), strict=True)
+    ]
+    owners = pad_sequence([each.owners for each in sequences], batch_first=True, padding_value=-1)
+    places = pad_sequence([each.positions.T for each in sequences], batch_first=True)
+    places = places.permute(2, 0, 1)
     inputs = {
-        "input_ids": pad_sequence(ids, batch_first=True),
-        "shift_labels": pad_sequence(labels, batch_first=True, padding_value=-100),
-        "attention_mask": _mask(
-            pad_sequence(owners, batch_first=True, padding_value=-1), dtype=model.dtype
+        "input_ids": pad_sequence([each.ids for each in sequences], batch_first=True),
+        "shift_labels": pad_sequence(
+            [each.labels for each in sequences], batch_first=True, padding_value=-100
         ),
-        "position_ids": position_ids if len(position_ids) == 3 else position_ids[0],
+        "attention_mask": _mask(owners, dtype=model.dtype),
+        "position_ids": places if len(places) == 3 else places[0],
     }
-    firsts = [rows[group[0]] for group in groups]
-    if any(row.pixels is not None for row in firsts):
+    if firsts[0].pixels is not None:
         inputs["pixel_values"] = torch.cat([row.pixels for row in firsts if row.pixels is not None])
         inputs["image_grid_thw"] = torch.cat([row.grids for row in firsts if row.grids is not None])
     if firsts[0].kinds is not None:
@@ -172,11 +150,47 @@ def pack(rows: Sequence[Row], *, model: Any) -> Packed:
             if row.kinds is not None:
                 kinds[number, : len(row.kinds) - 1] = row.kinds[:-1]
         inputs["mm_token_type_ids"] = kinds
+    order = [i for group in grouped(rows) for i in group]
     return Packed(
         inputs,
-        source=(torch.cat(source[0]), torch.cat(source[1])),
-        target=(torch.cat(target[0]), torch.cat(target[1])),
+        rows=torch.cat([torch.full_like(rows[i].columns, i) for i in order]),
+        columns=torch.cat([rows[i].columns for i in order]),
     )
+
+
+class _Sequence(NamedTuple):
+    ids: Tensor
+    labels: Tensor
+    """The token that is scored at each place, or -100."""
+    owners: Tensor
+    """0 for the prompt, else the number of the completion."""
+    positions: Tensor
+    """Shape (axes, length)."""
+
+
+def _sequence(group: Sequence[Row], positions: Tensor) -> _Sequence:
+    """Return a prompt with its completions.
+
+    The prompt's last token predicts the first token of every completion, so each of them brings its
+    own copy of it, and leaves out its own last token, which predicts nothing.
+
+    Args:
+        group: rows of one prompt.
+        positions: of the prompt's tokens, shape (axes, P).
+    """
+    prompt, last = group[0].prompt[:-1], group[0].prompt[-1:]
+    parts = [_Sequence(prompt, torch.full_like(prompt, -100), 0 * prompt, positions[:, :-1])]
+    for number, row in enumerate(group, start=1):
+        n = len(row.completion)
+        parts.append(
+            _Sequence(
+                ids=torch.cat([last, row.completion])[:n],
+                labels=row.completion,
+                owners=torch.full_like(row.completion, number),
+                positions=positions[:, -1:] + torch.arange(n, device=last.device),
+            )
+        )
+    return _Sequence(*(torch.cat(each, dim=-1) for each in zip(*parts, strict=True)))
 
 
 def _prompt_positions(rows: Sequence[Row], *, model: Any) -> list[Tensor]:
