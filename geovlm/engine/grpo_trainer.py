@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from trl import GRPOTrainer
@@ -131,10 +132,12 @@ def _by_row(
         ConfigError: a field has neither an entry per image nor one per row.
     """
     counts = [len(each or []) for each in images] if images is not None else [0] * n_rows
+    arrays = {name: _array(value) for name, value in fields.items()}
     parts: list[dict[str, Any]] = [{} for _ in range(n_rows)]
-    for name, value in fields.items():
-        if name == "pixel_values" and "image_grid_thw" in fields:
-            per_image = fields["image_grid_thw"].prod(dim=-1).split(counts)
+    for name, value in arrays.items():
+        pieces: Sequence[Any]
+        if name == "pixel_values" and "image_grid_thw" in arrays:
+            per_image = arrays["image_grid_thw"].prod(dim=-1).split(counts)
             pieces = value.split([int(each.sum()) for each in per_image])
         elif len(value) == sum(counts) and isinstance(value, Tensor):
             pieces = value.split(counts)
@@ -149,6 +152,13 @@ def _by_row(
         for part, piece in zip(parts, pieces, strict=True):
             part[name] = piece
     return parts
+
+
+def _array(value: Any) -> Any:
+    """Return a field as a tensor, but what has one list per prompt as it is: the lists differ."""
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return value
+    return value if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
 
 
 def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

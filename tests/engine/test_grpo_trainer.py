@@ -181,36 +181,41 @@ def test_answers_in_parts_come_back_in_order(
     def echo(
         self: GRPOTrainer, prompt_ids: Any, images: Any, fields: Any, *_: Any
     ) -> tuple[list[list[int]], None]:
+        """Answer with the sizes of what came for each prompt, and the shade of its last image."""
         asked.append(len(prompt_ids))
-        patches = [sum(image) for image in images]
-        assert len(fields["pixel_values"]) == sum(patches)
-        assert len(fields["image_grid_thw"]) == sum(len(image) for image in images)
-        first = np.cumsum([0, *patches])[:-1]
+        patches = [int(grid.prod()) for grid in fields["image_grid_thw"]]
+        assert sum(patches) == len(fields["pixel_values"])
+        shades = [each.mean() for each in torch.as_tensor(fields["pixel_values"]).split(patches)]
+        last = np.cumsum([len(each) for each in images]) - 1
         return [
-            [ids[0], kinds[0], int(fields["pixel_values"][place, 0])]
-            for ids, kinds, place in zip(
-                prompt_ids, fields["mm_token_type_ids"], first, strict=True
-            )
+            [len(ids), len(kinds), round(100 * float(shades[place]))]
+            for ids, kinds, place in zip(prompt_ids, fields["mm_token_type_ids"], last, strict=True)
         ], None
 
     monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", echo)
+    prompts = [
+        [
+            {
+                "role": "user",
+                "content": [
+                    *({"type": "image", "image": Image.new("RGB", (84, 84), (40 * i,) * 3)},) * n,
+                    {"type": "text", "text": "How many? " * words},
+                ],
+            }
+        ]
+        for i, (n, words) in enumerate([(1, 1), (2, 9), (1, 4), (2, 1), (1, 7)])
+    ]
+    tokenized = trainer._tokenize_prompts(prompts)
+    whole, _ = trainer._generate_single_turn(*tokenized, 1)
     monkeypatch.setattr(trainer, "_rows_per_generation", 2)
-    prompts = [[1], [2, 2, 2], [3, 3], [4, 4, 4, 4], [5]]
-    images = [[4], [8, 4], [4], [4, 16], [8]]  # patches of each image
-    grids = [[1, 2, n // 2] for image in images for n in image]
-    values = [row for row, image in enumerate(images) for _ in range(sum(image))]
-    fields = {
-        "pixel_values": torch.tensor(values, dtype=torch.float32)[:, None],
-        "image_grid_thw": torch.tensor(grids),
-        "mm_token_type_ids": [[10 + i] * len(ids) for i, ids in enumerate(prompts)],
-    }
-    completions, logps = trainer._generate_single_turn(prompts, images, fields, 1)
-    assert asked == [2, 2, 1]
-    assert completions == [[1 + i, 10 + i, i] for i in range(5)]
+    parts, logps = trainer._generate_single_turn(*tokenized, 1)
+    assert asked == [5, 2, 2, 1]
+    assert parts == whole
+    assert len({shade for _, _, shade in whole}) == 5
     assert logps is None
 
 
 def test_fields_that_cannot_be_divided_are_named(trainer: GroupTrainer) -> None:
-    fields = {"pixel_values": torch.zeros(7, 3)}
+    fields = {"pixel_values": np.zeros((7, 3))}
     with pytest.raises(ConfigError, match="pixel_values has 7 entries for 3 images of 2 prompts"):
         grpo_trainer._by_row(fields, [["a"], ["b", "c"]], n_rows=2)

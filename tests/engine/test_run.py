@@ -25,6 +25,7 @@ TINY = [
     "stages.1.on_fail=warn",
     "stages.1.keep_flat=1.0",
     "stages.2.steps=2",
+    "stages.2.batch_size=8",
     "stages.2.trainer.per_device_train_batch_size=16",
     "stages.2.trainer.save_steps=1",
     "stages.2.trainer.max_completion_length=24",
