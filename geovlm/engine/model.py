@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedMode
 from geovlm import nano
 from geovlm.api import ModelProfile
 from geovlm.config import RunConfig
+from geovlm.engine import distinct_images
 from geovlm.engine.processor import load_processor, save_processor
 from geovlm.errors import ConfigError
 from geovlm.registry import Registry
@@ -84,6 +85,8 @@ def load(path: str, config: RunConfig, *, registry: Registry) -> Loaded:
         trust_remote_code=config.trust_remote_code,
     )
     model.to(torch.device(device(config)))  # type: ignore[arg-type]  # a decorated method
+    if config.share_images:
+        distinct_images.share(model)
     return Loaded(model=model, processor=processor, profile=profile)
 
 
