@@ -173,7 +173,7 @@ class GrpoStage(_Training):
     @classmethod
     def _no_continuous_batching(cls, value: Any) -> Any:
         if value == "paged":
-            raise ValueError("TRL refuses continuous batching for models that see; use vLLM")
+            raise ValueError("continuous batching is refused by TRL for models that see; use vLLM")
         return value
 
 

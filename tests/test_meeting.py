@@ -97,8 +97,9 @@ def test_a_machine_that_never_comes_is_named(tmp_path):
 def test_what_an_earlier_attempt_left_is_no_sign_of_life(tmp_path):
     with at(tmp_path, 0, count=1):
         pass
-    with pytest.raises(RunFailedError, match="machine 0 has not begun a run in"), at(
-        tmp_path, 1, timeout_s=0.5
+    with (
+        pytest.raises(RunFailedError, match="machine 0 has not begun a run in"),
+        at(tmp_path, 1, timeout_s=0.5),
     ):
         pass
 
