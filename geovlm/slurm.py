@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
 SCRIPT = "job.sbatch"
 """Name of the script in the run directory."""
+_CORES = 8
+"""Per process, where no `cpus-per-task` is given: Slurm's own default is one for all of them."""
 _OPTION = re.compile(r"[a-z][a-z0-9-]*(=.+)?", re.DOTALL)
 _OWN = ("nodes", "ntasks", "ntasks-per-node", "output", "open-mode", "requeue", "no-requeue")
 _BODY = """
 set -uo pipefail
-cd {folder}
+cd {folder} || exit
 
 # A requeued job goes on in its next start; what it has reached lies in the run directory.
+# shellcheck disable=SC2329  # the trap calls it
 requeue() {{
   echo "the time is nearly up: requeue" >&2
   scontrol requeue "$SLURM_JOB_ID"
@@ -38,7 +41,9 @@ main=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 20000))  # one port for each stage, from here on
 
 # one launcher on each machine; every launcher starts its machine's ranks itself
+# shellcheck disable=SC2016  # the rank is known on the machine only
 srun --nodes={machines} --ntasks={machines} --ntasks-per-node=1 --kill-on-bad-exit=0 \\
+  --cpus-per-task="$SLURM_CPUS_PER_TASK" \\
   bash -c {inner} {name} "$main:$port" &
 pid=$!
 wait "$pid"
@@ -72,12 +77,15 @@ def script(plan: Plan, *, options: Sequence[str] = (), folder: Path | None = Non
         f"--nodes={config.machines}",
         "--ntasks-per-node=1",
         *([f"--gpus-per-node={config.per_machine}"] if config.device == "cuda" else []),
-        f"--output={plan.output}/slurm-%j.txt",
+        f"--cpus-per-task={_CORES * config.per_machine}",
+        f'--output="{plan.output}/slurm-%j.txt"',
         "--open-mode=append",
         "--requeue",
         "--signal=B:USR1@120",
-        *(f"--{_checked(option)}" for option in options),
     ]
+    given = [f"--{_checked(option)}" for option in options]
+    names = {option.partition("=")[0] for option in given}
+    lines = [line for line in lines if line.partition("=")[0] not in names] + given
     inner = [
         *(sys.executable, "-m", "geovlm.cli", "run", "--resume", "--output", str(plan.output)),
         *("--machines", str(config.machines)),

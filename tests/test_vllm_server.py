@@ -73,7 +73,9 @@ def test_vllm_that_is_not_installed_is_one_line_with_the_extra(monkeypatch):
 
 
 def test_continuous_batching_says_why_it_cannot_be():
-    with pytest.raises(ConfigError, match="continuous batching is refused by TRL for models that see"):
+    with pytest.raises(
+        ConfigError, match="continuous batching is refused by TRL for models that see"
+    ):
         config_load.load(None, overrides=["stages.2.generation=paged"])
     with pytest.raises(ConfigError, match="it is the stage's: 'generation'"):
         config_load.load(None, overrides=["stages.2.trainer.use_vllm=true"])
@@ -197,7 +199,7 @@ def test_a_server_of_the_user_must_be_fit_for_training(fake):
     told["hidden"] = True
     with pytest.raises(ConfigError, match="does not tell its settings"):
         vllm_server.check_urls(run)
-    with pytest.raises(ConfigError, match="no vLLM server answers at http://127.0.0.1:1/health"):
+    with pytest.raises(ConfigError, match=r"no vLLM server answers at http://127\.0\.0\.1:1/health"):
         vllm_server.refuse_unfit("http://127.0.0.1:1")
     with pytest.raises(ConfigError, match="is no address"):
         vllm_server.refuse_unfit("10.0.0.5:8000")
