@@ -199,7 +199,9 @@ def test_a_server_of_the_user_must_be_fit_for_training(fake):
     told["hidden"] = True
     with pytest.raises(ConfigError, match="does not tell its settings"):
         vllm_server.check_urls(run)
-    with pytest.raises(ConfigError, match=r"no vLLM server answers at http://127\.0\.0\.1:1/health"):
+    with pytest.raises(
+        ConfigError, match=r"no vLLM server answers at http://127\.0\.0\.1:1/health"
+    ):
         vllm_server.refuse_unfit("http://127.0.0.1:1")
     with pytest.raises(ConfigError, match="is no address"):
         vllm_server.refuse_unfit("10.0.0.5:8000")

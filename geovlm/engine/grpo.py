@@ -77,8 +77,6 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             start, stage.config, processor=loaded.processor, folder=stage.folder / "served"
         )
     loaded.model.config._name_or_path = base  # TRL loads the reference model and vLLM from here
-    if sharded.is_sharded(stage):
-        sharded.generate_in_step(loaded.model)
     cols = rewards.columns(stage.tasks, registry=stage.registry, active=stage.config.rewards)
     completions = JsonLines(stage.folder / "completions.jsonl")
     log = JsonLines(stage.folder / "log.jsonl")

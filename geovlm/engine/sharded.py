@@ -1,11 +1,11 @@
 """Models in parts on several processes (FSDP2, ZeRO-3): what else would hang or be saved in parts.
 
-No GPU has run this: it is untested there. On the CPU accelerate does not shard.
+No GPU has run this: it is untested there. On the CPU accelerate does not shard. Ranks whose answers
+differ in length generate in step: transformers sees parts by itself and sets `synced_gpus`.
 """
 
 from __future__ import annotations
 
-import functools
 import gc
 from typing import Any
 
@@ -46,15 +46,6 @@ def refuse_rows_without_images(stage: Stage) -> None:
                     hint=f"leave the task out, or set stages.{stage.index}.parallel='ddp' or "
                     "'zero2'",
                 )
-
-
-def generate_in_step(trained: Any) -> None:
-    """Let all ranks generate for as long as the slowest one: every forward gathers weights.
-
-    transformers does so by itself for FSDP 1 and ZeRO-3, and for FSDP 2 only where it has sharded
-    the model itself; accelerate's is not recognised (transformers 5.23, accelerate 1.15).
-    """
-    trained.generate = functools.partial(trained.generate, synced_gpus=True)
 
 
 def save(trainer: Any, stage: Stage, *, start: str, processor: Any) -> None:
