@@ -250,9 +250,9 @@ class RunConfig(_Table):
     eval: EvalConfig = EvalConfig()
     """How the model is scored."""
     processes: PositiveInt = 1
-    """Processes per stage on the CPU."""
+    """Processes per stage on the CPU of each machine."""
     gpus: PositiveInt | None = None
-    """GPUs, one process each; default: one if there is any, else the CPU."""
+    """GPUs of each machine, one process each; default: one if there is any, else the CPU."""
     machines: PositiveInt = 1
     """Machines, each with so many `processes` or `gpus`."""
     machine_timeout_s: PositiveFloat = 180.0

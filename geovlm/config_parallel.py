@@ -36,7 +36,7 @@ Parallel = Annotated[str, AfterValidator(_scheme)]
 
 
 class VllmConfig(BaseModel):
-    """vLLM in a GRPO stage with `generation` "vllm-colocate" or "vllm-server"."""
+    """vLLM, with `generation` "vllm-colocate" or "vllm-server"; untested, see docs/launch.md."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
