@@ -123,7 +123,8 @@ def _launched(variables: Mapping[str, str]) -> Machine:
     if "LOCAL_RANK" not in variables:
         if world == 1:
             return Machine()
-        return Machine(rank=rank, count=world, **_main(variables))
+        host, port = _main(variables)
+        return Machine(rank=rank, count=world, host=host, port=port)
     local_rank = _number(variables, "LOCAL_RANK")
     local_world = _number(variables, "LOCAL_WORLD_SIZE")
     if world % local_world:
@@ -131,23 +132,25 @@ def _launched(variables: Mapping[str, str]) -> Machine:
             f"WORLD_SIZE {world} is no multiple of LOCAL_WORLD_SIZE {local_world}",
             hint="start the same number of processes on every machine",
         )
+    host, port = _main(variables)
     return Machine(
         rank=rank // local_world,
         count=world // local_world,
+        host=host,
+        port=port,
         waits=local_rank > 0,
         local_processes=local_world,
-        **_main(variables),
     )
 
 
-def _main(variables: Mapping[str, str]) -> dict[str, object]:
+def _main(variables: Mapping[str, str]) -> tuple[str, int]:
     """Host and first port of machine 0; the launcher's own port is in use."""
     if "MASTER_ADDR" not in variables:
         raise ConfigError(
             "RANK and WORLD_SIZE are set, MASTER_ADDR is not",
             hint="set MASTER_ADDR and MASTER_PORT, or unset RANK and WORLD_SIZE",
         )
-    return {"host": variables["MASTER_ADDR"], "port": _number(variables, "MASTER_PORT") + 1}
+    return variables["MASTER_ADDR"], _number(variables, "MASTER_PORT") + 1
 
 
 def _number(variables: Mapping[str, str], name: str) -> int:

@@ -140,6 +140,7 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(tmp_path, capsys):
         (("--launcher", "slurm", "--sbatch", "a b"), "is no option of sbatch"),
         (("--machines", "2", "--machine-rank", "0"), "--main-address is missing"),
         (("--machines", "2", "--machine-rank", "0", "--main-address", "a:1"), "--output is"),
+        (("--set", "machines=2"), "is for 2 machines, and this is the only one"),
     ],
 )
 def test_impossible_requests_are_one_line(extra, message, tmp_path, capsys, monkeypatch):

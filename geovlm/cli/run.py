@@ -98,7 +98,7 @@ def run(
         "output": out,
         "processes": processes,
         "gpus": gpus,
-        "machines": machines if slurm else machine.count,
+        "machines": machines if slurm or machine.count == 1 else machine.count,
         "parallel": parallel,
     }
     loaded, folder = _configure(

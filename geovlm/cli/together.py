@@ -48,11 +48,17 @@ def on_machine(config: RunConfig, machine: Machine) -> RunConfig:
     """Return the configuration with the number of machines, and what torchrun started on each.
 
     Raises:
-        ConfigError: the options ask for other numbers.
+        ConfigError: configuration or options ask for other numbers.
     """
     from geovlm import launch
 
-    changed: dict[str, int] = {"machines": machine.count}
+    if config.machines != machine.count:
+        raise ConfigError(
+            f"the run is for {config.machines} machines, and this is the only one",
+            hint=f"on each: --machines {config.machines} --machine-rank R --main-address "
+            "HOST:PORT; or --machines 1",
+        )
+    changed: dict[str, int] = {}
     local = machine.local_processes
     if local is not None:
         kind = "gpus" if config.device != "cpu" and launch.visible_gpus() else "processes"
