@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm import nano, vllm_server
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Server(NamedTuple):
     """What a stage needs to know of its server."""
 
-    variables: Mapping[str, str]
+    variables: dict[str, str]
     """Environment of the stage's processes."""
     check: Callable[[], None]
     """Raises when a server that this process started has ended."""
