@@ -90,7 +90,7 @@ def test_a_run_that_stopped_before_any_work_may_be_started_again(call, tmp_path,
 
 
 def test_an_interrupted_run_says_how_to_go_on(call, tmp_path, monkeypatch):
-    def interrupted(run, *, config, index, resume):
+    def interrupted(run, *, config, index, resume, meeting):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(launch, "run_stage", interrupted)
