@@ -25,6 +25,7 @@ from pydantic import (
 from geovlm.answers import INSTRUCTION
 from geovlm.api import Split
 from geovlm.config_health import HealthConfig
+from geovlm.config_parallel import OWNED, Generation, Parallel, VllmConfig
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -42,6 +43,7 @@ _OWNED = {
     "resume_from_checkpoint": "it is the command line's: --resume",
     "use_cpu": "it is the run's: 'device'",
     "eval_strategy": "the run evaluates after every stage: [eval]",
+    **OWNED,
 }
 """Trainer arguments that the engine sets itself, and where to say it instead."""
 
@@ -110,6 +112,8 @@ class _Training(_Table):
     """At most so many of the run's processes; default: all."""
     freeze_vision: bool = False
     """Whether the vision tower keeps its weights, and `lora.targets` leave it out."""
+    parallel: Parallel | None = None
+    """How the processes share the model; default: the run's `parallel`."""
     trainer: dict[str, Any] = {}
     """Arguments of TRL's trainer, as they are."""
 
@@ -167,6 +171,17 @@ class GrpoStage(_Training):
     batch_size: PositiveInt | None = None
     """Rows that are answered at once on each process, those of like length together; default: all
     of a step. vLLM has its own way."""
+    generation: Generation = "transformers"
+    """What writes the completions: the trainer, vLLM on the trainer's GPUs, or a vLLM server."""
+    vllm: VllmConfig = VllmConfig()
+    """Settings of vLLM."""
+
+    @field_validator("generation", mode="before")
+    @classmethod
+    def _no_continuous_batching(cls, value: Any) -> Any:
+        if value == "paged":
+            raise ValueError("continuous batching is refused by TRL for models that see; use vLLM")
+        return value
 
 
 Stage = Annotated[SftStage | ProbeStage | GrpoStage, Field(discriminator="kind")]
@@ -245,9 +260,16 @@ class RunConfig(_Table):
     eval: EvalConfig = EvalConfig()
     """How the model is scored."""
     processes: PositiveInt = 1
-    """Processes per stage on the CPU."""
+    """Processes per stage on the CPU of each machine."""
     gpus: PositiveInt | None = None
-    """GPUs, one process each; default: one if there is any, else the CPU."""
+    """GPUs of each machine, one process each; default: one if there is any, else the CPU."""
+    machines: PositiveInt = 1
+    """Machines, each with so many `processes` or `gpus`."""
+    machine_timeout_s: PositiveFloat = 180.0
+    """Seconds without a sign of life of another machine after which a run on several ends."""
+    parallel: Parallel = "ddp"
+    """How the processes share the model: `ddp` (a copy each), `fsdp2`, `zero2`, `zero3` (in parts;
+    GPUs only), or the path of an accelerate configuration."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: GPUs if there are any, else the CPU."""
     max_new_tokens: PositiveInt | None = None
@@ -279,13 +301,36 @@ class RunConfig(_Table):
             raise ValueError("gpus cannot be given with device 'cpu'; use processes")
         return self
 
+    @model_validator(mode="after")
+    def _whole_machines(self) -> RunConfig:
+        for index in range(len(self.stages)):
+            size = self.world_size(index)
+            if size > self.per_machine and size % self.per_machine:
+                raise ValueError(
+                    f"stages.{index}.processes {size} does not fill machines of "
+                    f"{self.per_machine}; give a multiple of it, or at most as many"
+                )
+        return self
+
+    @property
+    def per_machine(self) -> int:
+        """Processes on each machine, of a stage that uses it."""
+        return self.gpus or self.processes
+
     def world_size(self, index: int) -> int:
         """Return the number of processes of a stage; of an evaluation for -1."""
-        whole = self.gpus or self.processes
+        whole = self.per_machine * self.machines
         stage = self.stages[index] if index >= 0 else None
         if stage is None or stage.kind == "probe" or stage.processes is None:
             return whole
         return min(stage.processes, whole)
+
+    def scheme(self, index: int) -> str:
+        """Return the `parallel` of a stage; probes and evaluations only generate: `ddp`."""
+        stage = self.stages[index] if index >= 0 else None
+        if stage is None or stage.kind == "probe":
+            return "ddp"
+        return stage.parallel or self.parallel
 
     def stage_folders(self) -> list[str]:
         """Return the folder name of every stage, such as `0-sft`."""

@@ -237,6 +237,8 @@ def _table_at(loc: Sequence[int | str]) -> type[BaseModel] | None:
             "probe": config.ProbeStage,
             "grpo": config.GrpoStage,
         }
+        if len(loc) > 4 and loc[3] == "vllm":
+            return config.VllmConfig
         return kinds.get(str(loc[2])) if len(loc) > 2 else None
     tables: dict[str, type[BaseModel]] = {
         "tasks": config.TaskConfig,

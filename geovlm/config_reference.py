@@ -62,7 +62,11 @@ def _below(key: str, field: Schema, schema: Schema) -> Iterator[tuple[str, Schem
             yield f"`[{key}.NAME]`", _model(named, schema)
         for each in option.get("items", {}).get("oneOf", []):
             model = _model(each, schema)
-            yield f"`[[{key}]]` of kind {model['properties']['kind']['const']}", model
+            kind = model["properties"]["kind"]["const"]
+            yield f"`[[{key}]]` of kind {kind}", model
+            for inner, below in model["properties"].items():
+                if "$ref" in below:
+                    yield f"`[{key}.{inner}]` of kind {kind}", _model(below, schema)
 
 
 def _model(field: Schema, schema: Schema) -> Schema:

@@ -18,11 +18,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from geovlm import parallel, vllm_stage
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError
+from geovlm.machines import Machine, without_launcher
+from geovlm.parallel import Layout
 from geovlm.process import Outcome, execute
 
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
+    from geovlm.meeting import Meeting
     from geovlm.rundir import RunDir
 
 WORKER = "geovlm.engine.worker"
@@ -66,24 +70,12 @@ def device(config: RunConfig, *, gpus: int) -> Literal["cpu", "cuda"]:
     return "cuda"
 
 
-def accelerate_config(world_size: int, *, on_cpu: bool, port: int) -> str:
-    """Return the text of a stage's accelerate.yaml."""
-    several = world_size > 1
-    lines = {
-        "compute_environment": "LOCAL_MACHINE",
-        "distributed_type": "MULTI_GPU" if several else "'NO'",
-        "use_cpu": "true" if on_cpu else "false",
-        "num_machines": "1",
-        "machine_rank": "0",
-        "num_processes": str(world_size),
-        "main_process_port": str(port),
-        "mixed_precision": "'no'",
-        "rdzv_backend": "static",
-        "same_network": "true",
-        "downcast_bf16": "'no'",
-        "debug": "false",
-    }
-    return "".join(f"{key}: {value}\n" for key, value in lines.items())
+def accelerate_config(ranks: Layout, *, on_cpu: bool, port: int, scheme: str = "ddp") -> str:
+    """Return the text of a stage's accelerate.yaml on one machine."""
+    import yaml
+
+    settings = parallel.accelerate_config(ranks, on_cpu=on_cpu, port=port, parallel=scheme)
+    return yaml.safe_dump(settings, sort_keys=False)
 
 
 def command(
@@ -108,58 +100,95 @@ def command(
     ]
 
 
-def environment(world_size: int, *, on_cpu: bool) -> dict[str, str]:
-    """Return the environment of a stage: its share of the cores, and its GPUs.
+def environment(local: int, *, on_cpu: bool) -> dict[str, str]:
+    """Return the environment of a stage's ranks on this machine: their cores, and their GPUs.
 
     Threads that spin while they wait for a core that another process has make training several
     times slower: 30 forward and backward passes of a small network took 7 to 13 s with two threads
     on two busy cores, 2.1 s with threads that sleep instead.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    variables = os.environ | {
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // world_size)),
+    variables = without_launcher(os.environ) | {
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // local)),
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY") or "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }
     if not on_cpu:  # with more GPUs in sight than processes, the Trainer would use DataParallel
-        variables["CUDA_VISIBLE_DEVICES"] = ",".join(visible_gpus()[:world_size])
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(visible_gpus()[:local])
     if sys.stderr.isatty():
         size = os.get_terminal_size(sys.stderr.fileno())
         variables |= {"TTY_COMPATIBLE": "1", "COLUMNS": str(size.columns)}
     return variables
 
 
-def run_stage(run: RunDir, *, config: RunConfig, index: int, resume: bool) -> float:
-    """Run one stage to its end and return its wall seconds.
+def run_stage(
+    run: RunDir, *, config: RunConfig, index: int, resume: bool, meeting: Meeting | None = None
+) -> float:
+    """Run this machine's part of one stage to its end and return its wall seconds.
 
     Args:
         run: the run directory, with `resolved.json` in it.
         config: the run; its device is resolved.
         index: the stage's position; -1 for an evaluation without training.
         resume: go on from its last checkpoint.
+        meeting: the other machines; `None` where there are none.
 
     Raises:
         GeoVLMError: the worker found the request impossible.
-        RunFailedError: it failed; names the stage and its log.
+        RunFailedError: it failed, or another machine was lost; names the stage and its log.
     """
+    machine = meeting.machine if meeting is not None else Machine()
+    ranks = parallel.layout(config, index, machine=machine)
     folder = run.stage(index)
     folder.mkdir(parents=True, exist_ok=True)
-    world_size, on_cpu = config.world_size(index), config.device == "cpu"
-    yaml = folder / "accelerate.yaml"
-    run.write_text(yaml, accelerate_config(world_size, on_cpu=on_cpu, port=free_port()))
-    stage = "eval" if index == -1 else str(index)
-    outcome = execute(
-        command(yaml, run=run.path, stage=stage, resume=resume),
-        variables=environment(world_size, on_cpu=on_cpu),
-        log=folder / "stderr.txt",
-    )
-    raise_for(outcome, name=folder.name, log=folder / "stderr.txt")
+    with vllm_stage.serve(
+        run, config=config, index=index, meeting=meeting, visible=visible_gpus
+    ) as server:
+
+        def check() -> None:
+            server.check()
+            if meeting is not None:
+                meeting.check()
+
+        if not ranks.local:
+            assert meeting is not None  # the first machine has ranks
+            started = time.monotonic()
+            meeting.wait(lambda: server.check() or run.is_done(index))  # type: ignore[func-returns-value]
+            return time.monotonic() - started
+        on_cpu = config.device == "cpu"
+        port = machine.port + max(index, 0) if machine.port else free_port()
+        text = accelerate_config(ranks, on_cpu=on_cpu, port=port, scheme=config.scheme(index))
+        yaml = folder / accelerate_file(machine)
+        run.write_text(yaml, text)
+        log = folder / ("stderr.txt" if machine.rank == 0 else f"stderr.{machine.rank}.txt")
+        outcome = execute(
+            command(yaml, run=run.path, stage=stage_name(index), resume=resume),
+            variables=environment(ranks.local, on_cpu=on_cpu) | server.variables,
+            log=log,
+            check=check,
+        )
+    if outcome.status and not outcome.error and meeting is not None:
+        meeting.explain()
+    raise_for(outcome, name=folder.name, log=log)
     return outcome.seconds
 
 
-def run_stages(run: RunDir, *, config: RunConfig, resume: bool) -> None:
+def accelerate_file(machine: Machine) -> str:
+    """Return the name of a machine's accelerate.yaml in a stage's folder."""
+    return "accelerate.yaml" if machine.rank == 0 else f"accelerate.{machine.rank}.yaml"
+
+
+def stage_name(index: int) -> str:
+    """Return what the worker calls the stage of a position."""
+    return "eval" if index == -1 else str(index)
+
+
+def run_stages(
+    run: RunDir, *, config: RunConfig, resume: bool, meeting: Meeting | None = None
+) -> None:
     """Run every stage that is not done yet, in order, and note their wall seconds."""
+    leads = meeting is None or meeting.machine.leads
     for index, stage in enumerate(config.stages):
         name = run.stage(index).name
         if run.is_done(index):
@@ -168,9 +197,9 @@ def run_stages(run: RunDir, *, config: RunConfig, resume: bool) -> None:
         print(f"stage {name}", file=sys.stderr, flush=True)
         started = time.monotonic()
         try:
-            run_stage(run, config=config, index=index, resume=resume)
+            run_stage(run, config=config, index=index, resume=resume, meeting=meeting)
         finally:
-            if run.has_progress:
+            if leads and run.has_progress:
                 run.add_seconds(stage.kind, time.monotonic() - started)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geovlm import modelfacts, plan_leaks
+from geovlm import modelfacts, parallel, plan_leaks, vllm_server
 from geovlm.config_load import near
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
 from geovlm.leakage import LeftOut
@@ -86,6 +86,8 @@ def make(config: RunConfig, *, registry: Registry, output: Path) -> Plan:
     """
     if not config.tasks:
         raise ConfigError("no tasks are given", hint="--tasks a,b; see 'geovlm tasks list'")
+    parallel.check(config)
+    vllm_server.check(config)
     selected = {
         chosen.spec.name: (chosen.spec, chosen.spec.name in config.tasks)
         for chosen in registry.select(list(config.tasks))

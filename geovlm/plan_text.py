@@ -6,11 +6,9 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from geovlm import launch
+from geovlm import plan_launch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from geovlm.plan import Plan
 
 
@@ -73,21 +71,9 @@ def table(plan: Plan) -> dict[str, Any]:
         ],
         "device": plan.config.device,
         "output": str(plan.output),
-        "commands": [shlex.join(argv) for argv in commands(plan)],
+        "commands": [shlex.join(each.argv) for each in plan_launch.launches(plan)],
         "config": plan.config.model_dump(mode="json"),
     }
-
-
-def commands(plan: Plan) -> list[list[str]]:
-    """Return the command line of every stage, as it will be run."""
-
-    def one(folder: str, stage: str) -> list[str]:
-        yaml: Path = plan.output / "stages" / folder / "accelerate.yaml"
-        return launch.command(yaml, run=plan.output, stage=stage)
-
-    if not plan.stages:
-        return [one("eval", "eval")]
-    return [one(stage.folder, str(index)) for index, stage in enumerate(plan.stages)]
 
 
 def _model(plan: Plan) -> str:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -30,11 +30,18 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def execute(argv: Sequence[str], *, variables: dict[str, str], log: Path) -> Outcome:
+def execute(
+    argv: Sequence[str],
+    *,
+    variables: dict[str, str],
+    log: Path,
+    check: Callable[[], None] = lambda: None,
+) -> Outcome:
     """Run a command, passing its output on to standard error and to a file as it comes.
 
     What follows the worker's `error: ` line is accelerate's own traceback: it goes to the file
-    only. An interrupt ends the whole process tree.
+    only. An interrupt ends the whole process tree, and so does an exception of `check`, which is
+    called at least every 0.2 s.
     """
     started = time.monotonic()
     with log.open("ab") as file, _terminable():
@@ -49,7 +56,7 @@ def execute(argv: Sequence[str], *, variables: dict[str, str], log: Path) -> Out
         assert process.stdout is not None
         relay = _Relay(file)
         try:
-            _pump(process, relay)
+            _pump(process, relay, check)
             status = process.wait()
         except BaseException:
             end_tree(process)
@@ -135,11 +142,12 @@ def _show(data: bytes) -> None:
         sys.stderr.flush()
 
 
-def _pump(process: subprocess.Popen[bytes], relay: _Relay) -> None:
+def _pump(process: subprocess.Popen[bytes], relay: _Relay, check: Callable[[], None]) -> None:
     """Read until the output is closed, or the process is gone and its output is quiet."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     while True:
+        check()
         ready, _, _ = select.select([descriptor], [], [], 0.2)
         if ready:
             data = os.read(descriptor, 65_536)

@@ -6,6 +6,7 @@ environment.json   versions, plugins, data checksums, prompt hashes
 deduplicated.json  images and events that training leaves out, with `deduplicate`
 stages/0-sft/      accelerate.yaml, stderr.txt, log.jsonl, completions.jsonl, model/, done.json
 eval/sft/          one <task>.jsonl per task, with / in the name written as __
+machines/          on several machines: 0.json, 1.json, … with their signs of life
 metrics.json       scores per task and stage, wall seconds per stage
 report.html
 ```

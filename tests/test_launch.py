@@ -12,6 +12,8 @@ import pytest
 
 from geovlm import config_load, launch
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError
+from geovlm.machines import Machine
+from geovlm.parallel import Layout
 from geovlm.process import Outcome, execute
 from geovlm.rundir import RunDir
 
@@ -39,11 +41,15 @@ json.dump([state.num_processes, os.environ["OMP_NUM_THREADS"]], open(path, "w"))
 """
 
 
+def ranks(n: int) -> Layout:
+    return Layout(machine=Machine(), world_size=n, machines=1, local=n)
+
+
 def start(folder: Path, stage: str, *, processes: int = 1) -> Outcome:
     (folder / "tiny_worker.py").write_text(WORKER)
     yaml = folder / "accelerate.yaml"
     port = launch.free_port()
-    yaml.write_text(launch.accelerate_config(processes, on_cpu=True, port=port))
+    yaml.write_text(launch.accelerate_config(ranks(processes), on_cpu=True, port=port))
     variables = launch.environment(processes, on_cpu=True) | {"PYTHONPATH": str(folder)}
     argv = launch.command(yaml, run=folder, stage=stage, module="tiny_worker")
     return execute(argv, variables=variables, log=folder / "stderr.txt")
@@ -137,11 +143,11 @@ def _wait_for(path: Path) -> str:
 
 
 def test_a_configuration_file_says_how_many_processes_and_where():
-    text = launch.accelerate_config(2, on_cpu=True, port=1234)
+    text = launch.accelerate_config(ranks(2), on_cpu=True, port=1234)
     assert "distributed_type: MULTI_GPU\n" in text
     assert "use_cpu: true\n" in text
     assert "num_processes: 2\n" in text
-    assert "distributed_type: 'NO'\n" in launch.accelerate_config(1, on_cpu=False, port=1)
+    assert "distributed_type: 'NO'\n" in launch.accelerate_config(ranks(1), on_cpu=False, port=1)
 
 
 def test_resume_is_passed_on():
@@ -181,7 +187,7 @@ def test_stages_that_are_done_are_skipped(tmp_path, monkeypatch):
     run.write_json(run.stage(0) / "done.json", {})
     called = []
 
-    def fake(run, *, config, index, resume):
+    def fake(run, *, config, index, resume, meeting):
         called.append((index, resume))
         return 2.0
 

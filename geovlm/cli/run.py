@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geovlm.cli import output
-from geovlm.errors import ConfigError, RunFailedError
+from geovlm.cli import arguments, output, together
+from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
+    from geovlm.machines import Machine
     from geovlm.plan import Plan
     from geovlm.rundir import RunDir
 
-_MAY_CHANGE = {"processes", "gpus", "device", "output", "preset", "health"}
+_MAY_CHANGE = {
+    *("processes", "gpus", "machines", "machine_timeout_s", "parallel", "device"),
+    *("output", "preset", "health"),
+}
 """Fields that a resumed run may have other values of."""
 
 
@@ -51,6 +55,12 @@ def run(
     ] = None,
     processes: Annotated[int | None, typer.Option(help="Processes per stage on the CPU.")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs, one process each.")] = None,
+    machines: arguments.Machines = None,
+    machine_rank: arguments.MachineRank = None,
+    main_address: arguments.MainAddress = None,
+    parallel: arguments.Parallel = None,
+    launcher: arguments.Launcher = None,
+    sbatch: arguments.Sbatch = None,
     out: Annotated[
         Path | None, typer.Option("--output", help="Run directory; default runs/<tasks>.")
     ] = None,
@@ -66,9 +76,17 @@ def run(
     Without --data the data are generated, without --model the built-in model is used: the whole job
     runs on a laptop without a network.
     """
-    from geovlm import launch, plan_text
+    from geovlm import machines as known_machines
+    from geovlm import plan_text, vllm_server
     from geovlm.rundir import RunDir
 
+    slurm = together.by_slurm(
+        launcher, sbatch, machine_rank=machine_rank, main_address=main_address
+    )
+    machine = known_machines.find(
+        machines=None if slurm else machines, machine_rank=machine_rank, main_address=main_address
+    )
+    together.refuse_unshared(out, machine)
     data_root, roots = split_data(data or [])
     given: dict[str, Any] = {
         "tasks": split_names(tasks),
@@ -80,24 +98,45 @@ def run(
         "output": out,
         "processes": processes,
         "gpus": gpus,
+        "machines": machines if slurm or machine.count == 1 else machine.count,
+        "parallel": parallel,
     }
-    loaded, folder = _configure(config, given, preset=preset, overrides=set_ or [], resume=resume)
-    plan = prepare(loaded, folder=folder)
-    if not plan.stages:
-        raise ConfigError("the configuration has no stages", hint="use 'geovlm eval' to score only")
-    if dry_run:
-        print_dry_run(plan, json=json)
+    loaded, folder = _configure(
+        config,
+        given,
+        preset=preset,
+        overrides=set_ or [],
+        resume=resume,
+        leads=machine.leads or dry_run,
+    )
+    if not slurm:
+        loaded = together.on_machine(loaded, machine)
+    if not (machine.leads or dry_run):
+        together.follow(loaded, folder, machine, resume=resume)
         return
-    for line in plan_text.lines(plan):
-        output.say(line)
-    directory = RunDir(folder)
-    write(directory, plan)
-    try:
-        launch.run_stages(directory, config=plan.config, resume=resume)
-    except (KeyboardInterrupt, RunFailedError):
-        output.say(f"to go on: geovlm run --resume --output {folder}")
-        raise
-    finish(directory, json=json)
+    with together.meeting(loaded, folder, machine, alone=dry_run or slurm) as others:
+        plan = prepare(loaded, folder=folder, elsewhere=slurm)
+        if not plan.stages:
+            raise ConfigError(
+                "the configuration has no stages", hint="use 'geovlm eval' to score only"
+            )
+        if dry_run:
+            print_dry_run(plan, json=json, machine=machine)
+            if slurm and not json:
+                print(together.script(plan, options=sbatch or []), end="")
+            return
+        for line in plan_text.lines(plan):
+            output.say(line)
+        directory = RunDir(folder)
+        if slurm:
+            text = together.script(plan, options=sbatch or [])
+            write(directory, plan)
+            together.submit(directory, text)
+            return
+        vllm_server.check_urls(plan.config)
+        write(directory, plan)
+        together.run_stages(plan, folder, resume=resume, others=others)
+        finish(directory, json=json)
 
 
 def split_names(text: str | None) -> list[str] | None:
@@ -129,27 +168,34 @@ def split_data(values: Sequence[str]) -> tuple[Path | None, dict[str, dict[str, 
     return root, roots
 
 
-def prepare(config: RunConfig, *, folder: Path) -> Plan:
-    """Resolve the device and return the plan of a run into `folder`."""
+def prepare(config: RunConfig, *, folder: Path, elsewhere: bool = False) -> Plan:
+    """Resolve the device and return the plan of a run into `folder`.
+
+    Args:
+        config: the run.
+        folder: the run directory.
+        elsewhere: it will run on another machine, which has the GPUs that are asked for.
+    """
     from geovlm import launch, plan, registry
 
-    device = launch.device(config, gpus=len(launch.visible_gpus()))
+    there = config.gpus or 0 if elsewhere else len(launch.visible_gpus())
+    device = launch.device(config, gpus=there)
     resolved = config.model_copy(update={"device": device, "output": folder})
     return plan.make(resolved, registry=registry.load(), output=folder)
 
 
-def print_dry_run(plan: Plan, *, json: bool) -> None:
-    """Print the plan and the command lines to standard output."""
-    import shlex
+def print_dry_run(plan: Plan, *, json: bool, machine: Machine | None = None) -> None:
+    """Print the plan and the command lines of all machines to standard output."""
+    from geovlm import plan_launch, plan_text
 
-    from geovlm import plan_text
-
+    found = plan_launch.launches(plan, machine=machine)
     if json:
-        output.print_json(plan_text.table(plan))
+        launches = {"launches": [each.table() for each in found]}
+        output.print_json(plan_text.table(plan) | launches)
         return
     print("\n".join(plan_text.lines(plan)))
-    for argv in plan_text.commands(plan):
-        print(f"$ {shlex.join(argv)}")
+    for each in found:
+        print("\n".join(each.describe()))
 
 
 def write(directory: RunDir, plan: Plan) -> None:
@@ -186,6 +232,7 @@ def refuse_taken(folder: Path) -> None:
     Raises:
         ConfigError: it does.
     """
+    from geovlm import meeting
     from geovlm.rundir import RunDir
 
     run = RunDir(folder)
@@ -196,7 +243,8 @@ def refuse_taken(folder: Path) -> None:
             f"{folder} holds a run already",
             hint="--resume goes on with it; or give another --output",
         )
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    strange = folder.is_dir() and any(each.name != meeting.FOLDER for each in folder.iterdir())
+    if folder.is_file() or strange:
         raise ConfigError(f"{folder} is not an empty folder", hint="give another --output")
 
 
@@ -207,14 +255,17 @@ def _configure(
     preset: str | None,
     overrides: Sequence[str],
     resume: bool,
+    leads: bool = True,
 ) -> tuple[RunConfig, Path]:
-    """Return the configuration and the run directory."""
+    """Return the configuration and the run directory, which is judged by machine 0 alone."""
     from geovlm import config_load, rundir
 
     said = {name for name, value in given.items() if value is not None} - _MAY_CHANGE
     if resume and file is None and not overrides and not said and given["output"] is not None:
         return _stored(rundir.RunDir(given["output"].absolute()), given)
     loaded = config_load.load(file, preset=preset, overrides=overrides, **given)
+    if not leads and loaded.output is not None:
+        return loaded, loaded.output
     if not resume:
         if loaded.output is not None:
             refuse_taken(loaded.output)
@@ -245,8 +296,9 @@ def _stored(directory: RunDir, given: dict[str, Any]) -> tuple[RunConfig, Path]:
             hint="leave out --resume to start one",
         )
     stored = directory.read_resolved()["config"]
-    changed = {key: given[key] for key in ("processes", "gpus") if given[key] is not None}
-    if changed:
+    keys = ("processes", "gpus", "machines", "parallel")
+    changed = {key: given[key] for key in keys if given[key] is not None}
+    if "processes" in changed or "gpus" in changed:
         changed["device"] = "auto" if "gpus" in changed else stored["device"]
     return RunConfig.model_validate(stored | changed), directory.path
 

@@ -10,7 +10,7 @@ from transformers import PrinterCallback
 from trl import GRPOConfig
 
 from geovlm import health
-from geovlm.engine import data, model, probe, rewards
+from geovlm.engine import data, generation, model, probe, rewards, sharded
 from geovlm.engine.callbacks import (
     CheckpointCallback,
     HealthCallback,
@@ -35,7 +35,7 @@ def arguments(
     """Return the trainer's arguments: the engine's, under those of the configuration."""
     own = dict(stage.settings.trainer)
     save_steps = own.get("save_steps", max(1, max_steps // 4))
-    generation = {"suppress_tokens": suppress} if suppress else {}
+    chosen = generation.arguments(stage.settings, suppress=suppress or [])
     merged: dict[str, Any] = {
         **stage.trl_arguments(on_cpu=on_cpu),
         "max_steps": max_steps,
@@ -47,8 +47,12 @@ def arguments(
         "max_completion_length": stage.max_new_tokens(stage.tasks),
         "reward_weights": reward_weights,
         "bf16": not on_cpu,
+        **chosen,
         **own,
-        "generation_kwargs": {**generation, **(own.get("generation_kwargs") or {})},
+        "generation_kwargs": {
+            **chosen["generation_kwargs"],
+            **(own.get("generation_kwargs") or {}),
+        },
     }
     return GRPOConfig(**merged)
 
@@ -67,9 +71,15 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     )
     if stage.settings.freeze_vision:
         model.freeze_vision(loaded.model, loaded.profile)
-    loaded.model.config._name_or_path = start  # TRL loads the reference model from here
     on_cpu = model.device(stage.config) == "cpu"
     rows = _curriculum(stage, profile=loaded.profile, on_cpu=on_cpu)
+    base = start
+    if stage.settings.generation == "vllm-colocate":
+        generation.refuse_large_images(rows.ordered, profile=loaded.profile)
+        base = generation.served(
+            start, stage.config, processor=loaded.processor, folder=stage.folder / "served"
+        )
+    loaded.model.config._name_or_path = base  # TRL loads the reference model and vLLM from here
     cols = rewards.columns(stage.tasks, registry=stage.registry, active=stage.config.rewards)
     completions = JsonLines(stage.folder / "completions.jsonl")
     log = JsonLines(stage.folder / "log.jsonl")
@@ -118,7 +128,9 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     )
     trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-    if stage.is_main:
+    if sharded.is_sharded(stage):
+        sharded.save(trainer, stage, start=start, processor=loaded.processor)
+    elif stage.is_main:
         model.save(
             trainer.accelerator.unwrap_model(trainer.model),
             loaded.processor,

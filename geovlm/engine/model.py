@@ -60,13 +60,14 @@ def load_profile(config: RunConfig, *, registry: Registry) -> ModelProfile:
     return registry.profile(model_config.model_type)
 
 
-def load(path: str, config: RunConfig, *, registry: Registry) -> Loaded:
+def load(path: str, config: RunConfig, *, registry: Registry, place: str | None = None) -> Loaded:
     """Load model, processor and profile from a folder or hub name.
 
     Args:
         path: where the weights are: the run's model, a stage's `model/` or a checkpoint.
         config: the run; `min_pixels` and `max_pixels` override the checkpoint's own.
         registry: where the profile is looked up.
+        place: `cpu` or `cuda`; default: where the run works.
     """
     profile = load_profile(config, registry=registry)
     processor = load_processor(
@@ -84,7 +85,7 @@ def load(path: str, config: RunConfig, *, registry: Registry) -> Loaded:
         revision=config.revision if path == config.model else None,
         trust_remote_code=config.trust_remote_code,
     )
-    model.to(torch.device(device(config)))  # type: ignore[arg-type]  # a decorated method
+    model.to(torch.device(place or device(config)))  # type: ignore[arg-type]  # a decorated method
     if config.share_images:
         distinct_images.share(model)
     return Loaded(model=model, processor=processor, profile=profile)

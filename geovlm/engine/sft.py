@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from geovlm.engine import data, model
+from geovlm.engine import data, model, sharded
 from geovlm.engine.callbacks import (
     CheckpointCallback,
     JsonLines,
@@ -82,7 +82,9 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     )
     trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-    if stage.is_main:
+    if sharded.is_sharded(stage):
+        sharded.save(trainer, stage, start=start, processor=loaded.processor)
+    elif stage.is_main:
         model.save(
             trainer.accelerator.unwrap_model(trainer.model),
             loaded.processor,

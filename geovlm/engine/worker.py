@@ -18,10 +18,10 @@ import torch
 from accelerate import PartialState
 from transformers.utils import logging as transformers_logging
 
-from geovlm import encoder, registry, rewards
+from geovlm import encoder, registry, rewards, vllm_stage
 from geovlm.api import Split
 from geovlm.config import RunConfig
-from geovlm.engine import arguments, evaluate, grpo, model, precheck, probe, sft
+from geovlm.engine import arguments, evaluate, grpo, model, precheck, probe, sft, sharded
 from geovlm.engine.images import ImageCache
 from geovlm.engine.stage import Stage
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError
@@ -51,7 +51,7 @@ def work(run: RunDir, *, stage: str, resume: bool) -> None:
     """Do what the stage's kind asks for, and write `done.json` last.
 
     Raises:
-        RunFailedError: fewer processes were started than the run asks for.
+        RunFailedError: another number of processes was started than the run asks for.
         GeoVLMError: whatever the stage finds impossible.
     """
     started = time.monotonic()
@@ -124,6 +124,7 @@ def check(stage: Stage) -> None:
         arguments.check(settings.kind, settings.trainer, path=f"stages.{index}.trainer")
         build = sft.arguments if settings.kind == "sft" else grpo.arguments
         each = Stage(**{**vars(stage), "index": index})
+        sharded.refuse_rows_without_images(each)
         try:
             build(each, max_steps=max(1, settings.steps or 1), on_cpu=on_cpu)
         except (TypeError, ValueError) as error:
@@ -161,7 +162,7 @@ def check(stage: Stage) -> None:
 def _stage(stage: Stage, *, resume: bool) -> int:
     """Train or probe, with the evaluations that belong to it; returns the number of steps."""
     config, index = stage.config, stage.index
-    start = _start(stage)
+    start = vllm_stage.start_weights(stage.run, config=config, index=index)
     kind = config.stages[index].kind
     if kind == "probe":
         return probe.run(stage, start=start)
@@ -175,6 +176,8 @@ def _stage(stage: Stage, *, resume: bool) -> int:
     if not finished.is_dir():
         train = sft.train if kind == "sft" else grpo.train
         steps = train(stage, start=start, resume=resume)
+        if sharded.is_sharded(stage):
+            sharded.release()
     loaded = model.load(str(finished), config, registry=stage.registry)
     evaluate.evaluate(stage, loaded, name=evaluation_name(config, index))
     return steps
@@ -185,15 +188,6 @@ def evaluation_name(config: RunConfig, index: int) -> str:
     kind = config.stages[index].kind
     number = sum(stage.kind == kind for stage in config.stages[: index + 1])
     return kind if number == 1 else f"{kind}-{number}"
-
-
-def _start(stage: Stage) -> str:
-    """Return the weights that this stage begins with: the latest trained ones, else the run's."""
-    for index in range(stage.index - 1, -1, -1):
-        folder = stage.run.stage(index) / "model"
-        if folder.is_dir():
-            return str(folder)
-    return model.source(stage.config.model)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""Who writes GRPO's completions, as TRL's arguments; vLLM itself is not here."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from trl import GRPOConfig
+
+from geovlm import config_load, nano, registry
+from geovlm.engine import generation, grpo, model
+from geovlm.engine.images import ImageCache
+from geovlm.engine.processor import load_processor
+from geovlm.engine.stage import Stage
+from geovlm.errors import ConfigError
+from geovlm.profiles import QWEN2_5_VL
+from geovlm.rundir import RunDir
+from tests.engine.test_parts import a_row
+
+
+def stage(folder: Path, *overrides: str) -> Stage:
+    config = config_load.load(None, tasks=["xbd/count"], overrides=["device=cpu", *overrides])
+    run = RunDir(folder)
+    run.write_json(run.resolved, {"stage_folders": config.stage_folders()})
+    return Stage(
+        run=run,
+        config=config,
+        registry=registry.load(),
+        index=2,
+        task_names=("xbd/count",),
+        data_roots={},
+        cache=ImageCache(),
+        rank=0,
+        world_size=1,
+    )
+
+
+def arguments(folder: Path, *overrides: str) -> GRPOConfig:
+    # on_cpu: TRL would ask for a GPU that knows bf16
+    return grpo.arguments(stage(folder, *overrides), max_steps=1, on_cpu=True, suppress=[7, 8])
+
+
+def test_the_trainer_generates_without_image_tokens(tmp_path):
+    made = arguments(tmp_path)
+    assert made.use_vllm is False
+    assert made.generation_kwargs == {"suppress_tokens": [7, 8]}
+
+
+def test_vllm_beside_the_trainer_sleeps_and_never_writes_image_tokens(tmp_path):
+    made = arguments(
+        tmp_path,
+        "stages.2.generation=vllm-colocate",
+        "stages.2.vllm.max_model_len=4096",
+        "stages.2.vllm.memory=0.4",
+    )
+    assert (made.use_vllm, made.vllm_mode, made.vllm_enable_sleep_mode) == (True, "colocate", True)
+    assert made.generation_kwargs == {"logit_bias": {7: -100.0, 8: -100.0}}
+    assert (made.vllm_max_model_length, made.vllm_gpu_memory_utilization) == (4096, 0.4)
+
+
+def test_a_server_is_found_where_the_launcher_says(tmp_path, monkeypatch):
+    chosen = "stages.2.generation=vllm-server"
+    monkeypatch.setenv("GEOVLM_VLLM_URL", "http://node2:8000")
+    made = arguments(tmp_path, chosen)
+    assert (made.vllm_mode, made.vllm_server_base_url) == ("server", "http://node2:8000")
+    own = arguments(tmp_path, chosen, "stages.2.vllm.url=http://10.0.0.5:9")
+    assert own.vllm_server_base_url == "http://10.0.0.5:9"
+    assert own.generation_kwargs == {"logit_bias": {7: -100.0, 8: -100.0}}
+
+
+def test_own_generation_arguments_come_on_top(tmp_path):
+    made = arguments(tmp_path, "stages.2.trainer.generation_kwargs={no_repeat_ngram_size=3}")
+    assert made.generation_kwargs == {"suppress_tokens": [7, 8], "no_repeat_ngram_size": 3}
+
+
+def test_images_that_vllm_beside_the_trainer_cannot_take_are_refused():
+    small, large = a_row(), dataclasses.replace(a_row(), input_sizes=((2048, 2048),))
+    generation.refuse_large_images([small], profile=QWEN2_5_VL)
+    with pytest.raises(ConfigError, match=r"image of 5329 tokens, .* takes 4096"):
+        generation.refuse_large_images([small, large], profile=QWEN2_5_VL)
+
+
+def test_vllm_loads_weights_with_the_pixel_limits_of_the_run(tmp_path):
+    chosen = stage(tmp_path / "run", f"model={nano.path()}", "max_pixels=50176").config
+    start = str(nano.path())
+    processor = load_processor(start, max_pixels=50176)
+    served = generation.served(start, chosen, processor=processor, folder=tmp_path / "served")
+    assert model.pixel_limits(load_processor(served))[1] == 50176
+    weights = Path(served) / "model.safetensors"
+    assert weights.is_symlink()
+    assert weights.resolve() == (nano.path() / "model.safetensors").resolve()
+    # a second start finds it there; weights of an earlier stage have their limits
+    assert generation.served(start, chosen, processor=processor, folder=Path(served)) == served
+    assert generation.served("x", chosen, processor=processor, folder=tmp_path / "no") == "x"

@@ -1,0 +1,124 @@
+"""Launchers that see each other's signs of life on a shared file system."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from geovlm.errors import ConfigError, RunFailedError
+from geovlm.machines import Machine
+from geovlm.meeting import Meeting
+from geovlm.rundir import RunDir
+
+
+def at(folder: Path, rank: int, *, count: int = 2, timeout_s: float = 20.0) -> Meeting:
+    machine = Machine(rank=rank, count=count, host="127.0.0.1", port=29500)
+    return Meeting(RunDir(folder), machine, timeout_s=timeout_s)
+
+
+def beside(folder: Path, work, **kwargs) -> tuple[threading.Thread, list[BaseException | None]]:
+    """Machine 1 in a thread: does `work(meeting)`; how it ended stands in the list."""
+    ended: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            with at(folder, 1, **kwargs) as meeting:
+                work(meeting)
+        except RunFailedError as error:
+            ended.append(error)
+        else:
+            ended.append(None)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, ended
+
+
+def written(folder: Path, rank: int) -> dict:
+    return json.loads((folder / "machines" / f"{rank}.json").read_text())
+
+
+def test_two_machines_meet_and_both_end_well(tmp_path):
+    thread, ended = beside(tmp_path, lambda m: m.wait(lambda: m.heard(0, "planned") is True))
+    with at(tmp_path, 0) as first:
+        first.wait_for_all()
+        first.tell(planned=True)
+        thread.join(timeout=30)
+    assert ended == [None]
+    assert [written(tmp_path, rank)["state"] for rank in (0, 1)] == ["done", "done"]
+
+
+def test_a_failure_ends_the_other_machine_with_its_message(tmp_path):
+    thread, ended = beside(tmp_path, lambda m: m.wait(lambda: False))
+    with pytest.raises(ConfigError), at(tmp_path, 0) as first:
+        first.wait_for_all()
+        raise ConfigError("no such data", hint="look there")
+    thread.join(timeout=30)
+    assert "machine 0 (" in str(ended[0])
+    assert "failed: no such data (look there)" in str(ended[0])
+
+
+def test_a_machine_that_stands_still_is_lost_within_the_timeout(tmp_path):
+    with at(tmp_path, 0, timeout_s=1.0) as first:
+        record = {"attempt": first._record["attempt"], "beat": 3, "state": "running", "host": "b"}
+        (tmp_path / "machines" / "1.json").write_text(json.dumps(record))
+        first.wait_for_all()
+        started = time.monotonic()
+        with pytest.raises(RunFailedError, match=r"machine 1 \(b\) has given no sign of life for"):
+            first.wait(lambda: False)
+        assert 0.9 < time.monotonic() - started < 10
+        with pytest.raises(RunFailedError, match="no sign of life"):
+            first.explain()
+
+
+def test_a_failed_stage_is_its_own_where_the_other_machine_lives(tmp_path):
+    over = threading.Event()
+    thread, ended = beside(tmp_path, lambda m: over.wait(30), timeout_s=2.0)
+    with at(tmp_path, 0, timeout_s=2.0) as first:
+        first.wait_for_all()
+        first.explain()
+        over.set()
+        thread.join(timeout=30)
+    assert ended == [None]
+
+
+def test_a_machine_that_never_comes_is_named(tmp_path):
+    with (
+        at(tmp_path, 0, timeout_s=0.5) as first,
+        pytest.raises(RunFailedError, match="machine 1 did not come within"),
+    ):
+        first.wait_for_all()
+
+
+def test_what_an_earlier_attempt_left_is_no_sign_of_life(tmp_path):
+    with at(tmp_path, 0, count=1):
+        pass
+    with (
+        pytest.raises(RunFailedError, match="machine 0 has not begun a run in"),
+        at(tmp_path, 1, timeout_s=0.5),
+    ):
+        pass
+
+
+def test_facts_of_another_attempt_are_not_heard(tmp_path):
+    (tmp_path / "machines").mkdir()
+    old = {"attempt": "old", "beat": 1, "state": "done", "host": "b", "vllm": 2}
+    (tmp_path / "machines" / "1.json").write_text(json.dumps(old))
+    with at(tmp_path, 0) as first:
+        assert first.heard(1, "vllm") is None
+        assert first.heard(0, "state") == "running"
+
+
+def test_a_process_that_only_waits_writes_nothing(tmp_path):
+    machine = Machine(rank=0, count=1, waits=True, local_processes=2)
+    with at(tmp_path, 0, count=1) as first:
+        threading.Timer(0.5, lambda: first.tell(planned=True)).start()
+        before = written(tmp_path, 0)
+        with Meeting(RunDir(tmp_path), machine, timeout_s=20.0) as beside_it:
+            beside_it.wait(lambda: beside_it.heard(0, "planned") is True)
+    assert written(tmp_path, 0)["attempt"] == before["attempt"]
+    assert [path.name for path in (tmp_path / "machines").iterdir()] == ["0.json"]
