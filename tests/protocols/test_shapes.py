@@ -79,18 +79,19 @@ def test_hostile_numbers_match_nothing() -> None:
 def test_a_duplicate_is_a_second_hit_and_no_second_match() -> None:
     pairs = [Pair(0, 0, 0.9), Pair(0, 1, 0.9)]
     assert shapes.hits(pairs, threshold=0.5) == 2
-    assert shapes.matches(pairs, threshold=0.5) == 1
+    assert shapes.matches([pairs], threshold=0.5) == [1]
 
 
 def test_matching_gives_up_a_closer_pair_to_find_two() -> None:
     # taking (0, 0) first would leave truth 1 without a partner
     pairs = [Pair(0, 0, 0.9), Pair(0, 1, 0.6), Pair(1, 0, 0.6)]
-    assert shapes.matches(pairs, threshold=0.5) == 2
+    assert shapes.matches([pairs], threshold=0.5) == [2]
 
 
 def test_an_iou_of_a_half_up_to_rounding_counts() -> None:
     pairs = [Pair(0, 0, 0.5 - 1e-12)]
-    assert shapes.hits(pairs, threshold=0.5) == shapes.matches(pairs, threshold=0.5) == 1
+    assert shapes.hits(pairs, threshold=0.5) == 1
+    assert shapes.matches([pairs], threshold=0.5) == [1]
 
 
 def test_an_iou_below_a_half_does_not_count() -> None:
