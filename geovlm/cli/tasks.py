@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import dataclasses
-import inspect
-import itertools
 import os
-import textwrap
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -237,6 +232,12 @@ def _options(made: type | None) -> list[dict[str, Any]]:
     """Names, defaults and docstrings of an options class."""
     if made is None:
         return []
+    import ast
+    import dataclasses
+    import inspect
+    import itertools
+    import textwrap
+
     tree = ast.parse(textwrap.dedent(inspect.getsource(made))).body[0]
     body = tree.body if isinstance(tree, ast.ClassDef) else []
     documented = {

@@ -55,9 +55,7 @@ def read(text: str) -> Boxes:
         return Boxes(read_digits(text), read_all(text))
     groups = [list(map(float, found.split(","))) for found in _DIGITS.findall(text)]
     boxes = [_counter_clockwise(group) if 4 <= len(group) <= 5 else None for group in groups]
-    digits = [
-        box if len(group) == 5 else None for box, group in zip(boxes, groups, strict=True)
-    ]
+    digits = [box if len(group) == 5 else None for box, group in zip(boxes, groups, strict=True)]
     return Boxes(digits, [box for box in boxes if box])
 
 
