@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 
-from geovlm import builtin_rewards
+from geovlm import builtin_rewards, rewards
 from geovlm.api import RewardContext
 from geovlm.profiles import QWEN2_5_VL
 from geovlm.registry import resolve

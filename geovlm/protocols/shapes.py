@@ -1,7 +1,7 @@
 """Boxes as the published scorers read and compare them, a whole file at a time.
 
-Rotated boxes are compared as rotated ones, in whatever frame they are given in: percent of the image
-for published files, pixels of the stored image for ours.
+Rotated boxes are compared as rotated ones, in whatever frame they are given in: percent of the
+image for published files, pixels of the stored image for ours.
 """
 
 from __future__ import annotations
