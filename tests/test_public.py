@@ -44,6 +44,7 @@ def geovlm_callbacks(stage: StageInfo) -> None: ...
 # command line
 geovlm run
 geovlm run --seed <int>
+geovlm run --set K=V
 """
 
 
