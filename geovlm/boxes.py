@@ -19,7 +19,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from geovlm.answers import MAX_CHARS
 from geovlm.api import ModelProfile, Size
@@ -33,10 +33,18 @@ from geovlm.rectangles import match as match
 from geovlm.rectangles import overlap as overlap
 from geovlm.rectangles import rotated_iou as rotated_iou
 
+_Numbers: TypeAlias = tuple[float, float, float, float, float]
 _RESOLVED_PX = 14.0  # one patch of Qwen2.5-VL's vision tower
 _FAR = 1e9  # no image is that large; keeps sums and products of hostile numbers finite
 _FULL = {"norm1000": 1000.0, "norm100": 100.0, "norm1": 1.0}
-_NUMBER = re.compile(r"[-+]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][-+]?[0-9]++)?")
+_NUMBER = r"[-+]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][-+]?[0-9]++)?"
+_BETWEEN = r"[\s,<>|]"
+_VALUES = re.compile(
+    rf"{_BETWEEN}*+({_NUMBER})"
+    + rf"{_BETWEEN}++({_NUMBER})" * 3
+    + rf"(?:{_BETWEEN}++({_NUMBER}))?{_BETWEEN}*+"
+)
+_PLAIN = re.compile(rf"\[{_VALUES.pattern.replace('<>', '')}\]")
 _GROUP = re.compile(
     r"\[([^\[\]{}()<>]*+)\]"  # [a, b, c, d] and [a, b, c, d, angle], also inside JSON
     r"|\{((?:<[^\[\]{}()<>]*+>\|?){4,5})\}"  # GeoChat {<a><b><c><d>|<t>}
@@ -183,11 +191,11 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
     """
     if not ctx.image_sizes:
         return ()
-    image_size, seen_size = ctx.image_sizes[-1], ctx.input_sizes[-1]
+    image_size = ctx.image_sizes[-1]
+    x, y = _scale(ctx.profile, image_size, ctx.input_sizes[-1])
     found: list[Box] = []
-    for numbers in _numbers(text[:MAX_CHARS]):
-        box = from_frame(numbers, profile=ctx.profile, image_size=image_size, input_size=seen_size)
-        inside = _inside(box, image_size)
+    for x0, y0, x1, y1, angle in _numbers(text[:MAX_CHARS]):
+        inside = _inside(Box(x0 / x, y0 / y, x1 / x, y1 / y, angle), image_size)
         if inside is not None:
             found.append(inside)
         if len(found) >= limit:
@@ -239,15 +247,16 @@ def _scale(profile: ModelProfile, image_size: Size, input_size: Size) -> tuple[f
 
 def _inside(box: Box, size: Size) -> Box | None:
     """The box clipped to the image, a rotated one unclipped; `None` if nothing is left."""
-    if not all(abs(value) < _FAR for value in box) or box.x1 <= box.x0 or box.y1 <= box.y0:
+    x0, y0, x1, y1, angle = box
+    if not (-_FAR < x0 < x1 < _FAR and -_FAR < y0 < y1 < _FAR and -_FAR < angle < _FAR):
         return None
-    hull = enclosing(box)
-    clipped = Box(
-        max(hull.x0, 0.0), max(hull.y0, 0.0), min(hull.x1, size[0]), min(hull.y1, size[1])
-    )
-    if clipped.x1 <= clipped.x0 or clipped.y1 <= clipped.y0:
+    if angle:
+        x0, y0, x1, y1, _ = enclosing(box)
+    x0, y0 = max(x0, 0.0), max(y0, 0.0)
+    x1, y1 = min(x1, size[0]), min(y1, size[1])
+    if x1 <= x0 or y1 <= y0:
         return None
-    return box if box.angle_deg % 180 else clipped
+    return box if angle % 180 else Box(x0, y0, x1, y1)
 
 
 def _round(framed: Sequence[float], *, min_iou: float) -> list[str]:
@@ -261,16 +270,21 @@ def _round(framed: Sequence[float], *, min_iou: float) -> list[str]:
 
 
 @lru_cache(maxsize=1024)  # every reward of a task reads the same answers
-def _numbers(text: str) -> tuple[tuple[float, ...], ...]:
-    """The groups of four or five numbers in the text, in order, unconverted."""
+def _numbers(text: str) -> tuple[_Numbers, ...]:
+    """The groups of four or five numbers in the text, in order, unconverted; no angle is 0."""
+    if "{" not in text and "(" not in text:  # half the time, and what most models write
+        return tuple(map(_floats, _PLAIN.findall(text)))
     groups = map(_group, _GROUP.finditer(text))
     return tuple(numbers for numbers in groups if numbers is not None)
 
 
-def _group(match: re.Match[str]) -> tuple[float, ...] | None:
+def _group(match: re.Match[str]) -> _Numbers | None:
     plain, geochat, first, second = match.groups()
-    text = f"{first},{second}" if first is not None else plain or geochat or ""
-    parts = re.sub(r"[,<>|]", " ", text).split()
-    if not 4 <= len(parts) <= 5 or not all(map(_NUMBER.fullmatch, parts)):
-        return None
-    return tuple(map(float, parts))
+    text = plain or geochat or (f"{first},{second}" if first is not None else "")
+    found = _VALUES.fullmatch(text)
+    return _floats(found.groups()) if found else None
+
+
+def _floats(parts: Sequence[str | None]) -> _Numbers:
+    x0, y0, x1, y1, angle = parts
+    return float(x0), float(y0), float(x1), float(y1), float(angle or 0)  # type: ignore[arg-type]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from geovlm import hookimpl, metrics, profiles, rewards
+from geovlm import builtin_metrics, builtin_rewards, hookimpl, profiles
 from geovlm.api import MetricSpec, ModelProfile, RewardSpec
 
 
 @hookimpl
 def geovlm_rewards() -> Iterable[RewardSpec]:
     """The rewards of the method and their robust counterparts."""
-    return rewards.SPECS
+    return builtin_rewards.SPECS
 
 
 @hookimpl
 def geovlm_metrics() -> Iterable[MetricSpec]:
     """The core's corpus metrics."""
-    return metrics.SPECS
+    return builtin_metrics.SPECS
 
 
 @hookimpl(trylast=True)

@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from geovlm import answers, boxes, rewards
-from geovlm.api import MetricSpec, Prediction, RewardContext
+from geovlm.api import Prediction, RewardContext
 
 Counts = dict[str, float]
 Sums = Mapping[str, Any]
@@ -243,49 +243,3 @@ def _ratio(part: Any, whole: Any, *, empty: Any = 1.0) -> Any:
     import numpy as np
 
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1), empty)
-
-
-SPECS: tuple[MetricSpec, ...] = (
-    MetricSpec(
-        name="accuracy",
-        summary="Exact answers, overall and by type.",
-        compute=accuracy,
-        counts=_exact,
-        finish=_accuracy,
-    ),
-    MetricSpec(
-        name="labels",
-        summary="Multi-label F1, recall, exact sets.",
-        compute=labels,
-        counts=_labels,
-        finish=_label_scores,
-    ),
-    MetricSpec(
-        name="detection",
-        summary="One-to-one box F1 at IoU 0.5.",
-        compute=detection,
-        counts=_detection,
-        finish=_box_scores,
-    ),
-    MetricSpec(
-        name="caption",
-        summary="ROUGE-L, Levenshtein, facts.",
-        compute=caption,
-        counts=_caption,
-        finish=_means,
-    ),
-    MetricSpec(
-        name="grounding",
-        summary="Text and boxes together.",
-        compute=grounding,
-        counts=_grounding,
-        finish=_means,
-    ),
-    MetricSpec(
-        name="format",
-        summary="Share of well-formed completions.",
-        compute=format_rate,
-        counts=_format,
-        finish=_means,
-    ),
-)

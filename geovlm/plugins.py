@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from importlib.metadata import EntryPoint
 from typing import Any, Literal, NamedTuple
 
 import pluggy
@@ -20,6 +19,7 @@ from geovlm import __version__, builtin, hookspecs, plugins_declarations, plugin
 from geovlm.api import DatasetSpec, MetricSpec, RewardSpec, TaskSpec
 from geovlm.plugins_declarations import HOOKS, PLUGIN_NAME, DeclarationError, Spec
 from geovlm.plugins_guard import guarded, stdout_to_stderr
+from geovlm.plugins_installed import Plugin
 
 GROUP = "geovlm"
 CORE = "builtin"
@@ -123,9 +123,9 @@ class _Loader:
             specs[spec.name] = spec
         return specs
 
-    def load(self, entry: EntryPoint, *, disabled: frozenset[str], taken: set[str]) -> PluginRecord:
-        """Load one entry point; what goes wrong becomes its record."""
-        record = _record(entry)
+    def load(self, plugin: Plugin, *, disabled: frozenset[str], taken: set[str]) -> PluginRecord:
+        """Load one plugin; what goes wrong becomes its record."""
+        entry, record = plugin.entry, _record(plugin)
         if entry.name in disabled or "*" in disabled:
             return replace(record, status="disabled", reason="switched off by the user")
         started = time.perf_counter()
@@ -139,9 +139,9 @@ class _Loader:
                 return self._bad(replace(record, status="incompatible", reason=unmet))
             with guarded() as traces:
                 started = time.perf_counter()
-                plugin = entry.load()
+                module = entry.load()
                 imported = time.perf_counter()
-                hooks = self.declare(entry.name, plugin)
+                hooks = self.declare(entry.name, module)
                 declared = time.perf_counter()
         except KeyboardInterrupt:
             raise
@@ -198,9 +198,9 @@ def discover(*, disabled: Iterable[str] = ()) -> PluginSet:
     taken = {CORE}
     installed = plugins_installed.find(group=GROUP)
     loader.warnings += installed.problems
-    for entry in installed.entries:
-        records.append(loader.load(entry, disabled=off, taken=taken))
-        taken.add(entry.name)
+    for plugin in installed.plugins:
+        records.append(loader.load(plugin, disabled=off, taken=taken))
+        taken.add(plugin.entry.name)
     for name in sorted(off - taken - {"*"}):
         loader.warnings.append(f"plugin {name!r} is to be disabled, but there is no such plugin")
     found = loader.found
@@ -267,8 +267,8 @@ def disabled_by_environment() -> frozenset[str]:
     return frozenset(name.strip() for name in named if name.strip())
 
 
-def _record(entry: EntryPoint) -> PluginRecord:
-    metadata = plugins_installed.read(entry)
+def _record(plugin: Plugin) -> PluginRecord:
+    entry, metadata = plugin
     return PluginRecord(
         name=entry.name,
         distribution=metadata.distribution,

@@ -12,21 +12,28 @@ from geovlm import __version__
 _REQUIRES_CORE = re.compile(r"\s*geovlm\s*([\[<>=!~;(@ ]|$)", re.IGNORECASE)
 
 
-class Installed(NamedTuple):
-    """The entry points of one group, and the distributions that could not be read."""
-
-    entries: list[EntryPoint]
-    """Sorted by name; one distribution seen twice on the path counts once."""
-    problems: list[str]
-    """One line per unreadable distribution, of whatever project."""
-
-
 class Metadata(NamedTuple):
     """What a plugin's distribution says of itself; `unknown` where it says nothing."""
 
     distribution: str
     version: str
     requires: tuple[str, ...]
+
+
+class Plugin(NamedTuple):
+    """An entry point and what its distribution says."""
+
+    entry: EntryPoint
+    metadata: Metadata
+
+
+class Installed(NamedTuple):
+    """The entry points of one group, and the distributions that could not be read."""
+
+    plugins: list[Plugin]
+    """Sorted by name; one distribution seen twice on the path counts once."""
+    problems: list[str]
+    """One line per unreadable distribution, of whatever project."""
 
 
 def find(*, group: str) -> Installed:
@@ -36,24 +43,11 @@ def find(*, group: str) -> Installed:
         found = list(entry_points(group=group))
     except Exception:  # one damaged entry_points.txt, of any project, hides those of all others
         found, problems = _one_by_one(group)
-    unique = {(entry.name, entry.value, read(entry).distribution): entry for entry in found}
+    unique: dict[tuple[str, str, str], Plugin] = {}
+    for entry in found:
+        metadata = _read(entry)
+        unique[entry.name, entry.value, metadata.distribution] = Plugin(entry, metadata)
     return Installed([unique[key] for key in sorted(unique)], problems)
-
-
-def read(entry: EntryPoint) -> Metadata:
-    """Return the metadata of the distribution behind an entry point, as far as it is readable."""
-    unknown = Metadata("unknown", "unknown", ())
-    if entry.dist is None:
-        return unknown
-    try:
-        metadata = entry.dist.metadata
-        return Metadata(
-            metadata["Name"] or "unknown",
-            metadata["Version"] or "unknown",
-            tuple(entry.dist.requires or ()),
-        )
-    except Exception:  # the file METADATA is missing or damaged
-        return unknown
 
 
 def incompatible(requires: Iterable[str]) -> str:
@@ -73,6 +67,23 @@ def incompatible(requires: Iterable[str]) -> str:
         if not requirement.specifier.contains(__version__, prereleases=True):
             return f"needs geovlm{requirement.specifier}, this is geovlm {__version__}"
     return ""
+
+
+def _read(entry: EntryPoint) -> Metadata:
+    """Return the metadata of the distribution behind an entry point, as far as it is readable."""
+    unknown = Metadata("unknown", "unknown", ())
+    if entry.dist is None:
+        return unknown
+    try:
+        metadata = entry.dist.metadata
+        return Metadata(
+            metadata["Name"] or "unknown",
+            metadata["Version"] or "unknown",
+            # of the same text: `dist.requires` would parse it again
+            tuple(metadata.get_all("Requires-Dist") or entry.dist.requires or ()),
+        )
+    except Exception:  # the file METADATA is missing or damaged
+        return unknown
 
 
 def _one_by_one(group: str) -> tuple[list[EntryPoint], list[str]]:

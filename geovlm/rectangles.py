@@ -28,6 +28,8 @@ class Box(NamedTuple):
 
 def enclosing(box: Box) -> Box:
     """The smallest axis-aligned box around a rotated one; exact at multiples of 90 degrees."""
+    if not box.angle_deg:
+        return box
     if not box.angle_deg % 180:
         return drop_angle(box)
     sin, cos = _sin_cos(box.angle_deg)
@@ -40,7 +42,7 @@ def enclosing(box: Box) -> Box:
 
 def drop_angle(box: Box) -> Box:
     """The four numbers alone: wrong for elongated objects, but what some evaluations do."""
-    return box._replace(angle_deg=0.0)
+    return Box(*box[:4]) if box.angle_deg else box
 
 
 def corners(box: Box) -> tuple[tuple[float, float], ...]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from geovlm import answers, boxes
-from geovlm.api import RewardContext, RewardSpec
+from geovlm.api import RewardContext
 from geovlm.errors import ConfigError
 from geovlm.rewards_reading import MAX_BOXES, box_lists, label_sets, references
 from geovlm.rewards_robust import caption_f1, exact, grounded_f1, label_f1, matched_iou
@@ -19,7 +19,6 @@ from geovlm.rewards_text import lexical, overlap, ratio, semantic
 
 __all__ = [
     "MAX_BOXES",
-    "SPECS",
     "caption_f1",
     "detection",
     "exact",
@@ -41,7 +40,6 @@ __all__ = [
 
 NEED_ENCODER = frozenset({"sbert", "hslr"})
 """Rewards that embed sentences."""
-PAPER = "arXiv 2509.25026"
 _OPTIONS: dict[str, tuple[str, ...] | None] = {
     "encoder": None,
     "lexical": ("levenshtein", "jaccard", "rougeL"),
@@ -171,7 +169,7 @@ def explain(name: str, completion: str, ctx: RewardContext) -> dict[str, Any]:
 def _mean_best_iou(truth: Sequence[boxes.Box], predicted: Sequence[boxes.Box]) -> float:
     if not truth:
         return float(not predicted)
-    listed = [(x0, y0, x1, y1, (x1 - x0) * (y1 - y0)) for x0, y0, x1, y1, _ in predicted]
+    listed = sorted((x0, y0, x1, y1, (x1 - x0) * (y1 - y0)) for x0, y0, x1, y1, _ in predicted)
     total = 0.0
     for x0, y0, x1, y1, _ in truth:  # written out: this loop is most of the reward's time
         if x1 <= x0 or y1 <= y0:
@@ -179,7 +177,9 @@ def _mean_best_iou(truth: Sequence[boxes.Box], predicted: Sequence[boxes.Box]) -
         area = (x1 - x0) * (y1 - y0)
         best = 0.0
         for a0, b0, a1, b1, other in listed:
-            if a0 >= x1 or a1 <= x0 or b0 >= y1 or b1 <= y0:
+            if a0 >= x1:
+                break  # so do all that follow
+            if a1 <= x0 or b0 >= y1 or b1 <= y0:
                 continue
             width = (a1 if a1 < x1 else x1) - (a0 if a0 > x0 else x0)
             common = width * ((b1 if b1 < y1 else y1) - (b0 if b0 > y0 else y0))
@@ -188,107 +188,3 @@ def _mean_best_iou(truth: Sequence[boxes.Box], predicted: Sequence[boxes.Box]) -
                 best = overlap
         total += best
     return min(1.0, total / len(truth))
-
-
-SPECS: tuple[RewardSpec, ...] = (
-    RewardSpec(
-        name="format/think",
-        summary="One well-formed, non-empty think block before the answer.",
-        score=format_think,
-        formula="1 if exactly one <think>…</think>, first and not empty, else 0",
-        source=f"{PAPER}, format reward, its think part",
-    ),
-    RewardSpec(
-        name="format/answer",
-        summary="One well-formed, non-empty answer block at the end.",
-        score=format_answer,
-        formula="1 if exactly one <answer>…</answer>, last and not empty, else 0",
-        source=f"{PAPER}, format reward, its answer part",
-    ),
-    RewardSpec(
-        name="recall",
-        summary="Share of the true labels that are named (classification).",
-        score=recall,
-        formula="TP / (TP + FN)",
-        source=f"{PAPER}, R_Recall",
-    ),
-    RewardSpec(
-        name="detection",
-        summary="Mean over true boxes of the best IoU (detection).",
-        score=detection,
-        formula="(1/N) Σ_i max_j IoU(truth_i, predicted_j)",
-        source=f"{PAPER}, R_Detection",
-    ),
-    RewardSpec(
-        name="sbert",
-        summary="Cosine of sentence embeddings (captions).",
-        score=sbert,
-        batched=True,
-        formula="max(0, cos(e(answer), e(reference))), best reference",
-        source=f"{PAPER}, R_SBERT",
-    ),
-    RewardSpec(
-        name="levenshtein",
-        summary="Levenshtein ratio with the nearest reference (captions).",
-        score=levenshtein,
-        formula="max_r 1 - d(answer, r) / (|answer| + |r|), substitutions cost 2",
-        source=f"{PAPER}, Levenshtein similarity ratio",
-    ),
-    RewardSpec(
-        name="jaccard",
-        summary="Overlap of word sets (VQA).",
-        score=jaccard,
-        formula="|A ∩ B| / |A ∪ B|",
-        source=f"{PAPER}, Jaccard similarity",
-    ),
-    RewardSpec(
-        name="lmgr",
-        summary="Text and boxes of a grounded caption, half and half.",
-        score=lmgr,
-        formula="(R_LM + R_Detection) / 2",
-        source=f"{PAPER}, R_LMGR; R_LM is undefined there, ours is the Levenshtein ratio",
-    ),
-    RewardSpec(
-        name="hslr",
-        summary="Meaning and wording of a caption, half and half.",
-        score=hslr,
-        batched=True,
-        formula="(R_SBERT + R_LM) / 2",
-        source=f"{PAPER}, R_HSLR; R_LM is undefined there, ours is the Levenshtein ratio",
-    ),
-    RewardSpec(
-        name="label_f1",
-        summary="F1 of label sets, squared: over-listing and the usual labels do not pay.",
-        score=label_f1,
-        formula="(2 |A ∩ B| / (|A| + |B|))²",
-        source="geovlm",
-    ),
-    RewardSpec(
-        name="matched_iou",
-        summary="One-to-one matched IoU: extra and missing boxes cost.",
-        score=matched_iou,
-        formula="max over matchings of Σ IoU / max(N, M)",
-        source="geovlm; matching by scipy.optimize.linear_sum_assignment",
-    ),
-    RewardSpec(
-        name="exact",
-        summary="The one right answer and nothing else.",
-        score=exact,
-        formula="1 if normalised answer = gold, else 0",
-        source="geovlm",
-    ),
-    RewardSpec(
-        name="caption_f1",
-        summary="Facts stated, or content words shared: templates do not pay.",
-        score=caption_f1,
-        formula="(facts stated / facts)², else (content-word F1)², best reference",
-        source="geovlm",
-    ),
-    RewardSpec(
-        name="grounded_f1",
-        summary="Caption and boxes of a grounded caption: both or nothing.",
-        score=grounded_f1,
-        formula="√(caption_f1 · matched_iou)",
-        source="geovlm",
-    ),
-)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from geovlm import bootstrap, metrics
+from geovlm import bootstrap, builtin_metrics
+from geovlm.registry import resolve
 
 Sums = dict[str, np.ndarray]
 RUNS = 500
@@ -170,9 +171,10 @@ def test_built_in_metrics_are_the_same_of_sums_and_of_items(
         prediction(f"<think> x </think><answer> {text} </answer>", target=target)
         for text in completions
     ]
-    spec = next(spec for spec in metrics.SPECS if spec.name == name)
-    sums = bootstrap.of_sums([spec.counts(one) for one in predictions], spec.finish)
-    items = bootstrap.of_items(spec.compute, predictions)
+    spec = next(spec for spec in builtin_metrics.SPECS if spec.name == name)
+    counts = resolve(spec.counts)
+    sums = bootstrap.of_sums([counts(one) for one in predictions], resolve(spec.finish))
+    items = bootstrap.of_items(resolve(spec.compute), predictions)
     weights = np.array([[1.0, 1.0, 1.0], [2.0, 1.0, 0.0], [0.0, 0.0, 3.0]])
     by_sums, by_items = sums.at(weights), items.at(weights)
     for key, values in by_items.items():

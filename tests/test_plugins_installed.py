@@ -15,7 +15,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def names(installed: plugins_installed.Installed) -> list[str]:
-    return [entry.name for entry in installed.entries]
+    return [plugin.entry.name for plugin in installed.plugins]
 
 
 def test_a_distribution_seen_twice_on_the_path_counts_once(
@@ -43,5 +43,6 @@ def test_a_damaged_file_of_another_project_hides_nobody_and_is_named(folder: Pat
 def test_a_plugin_without_metadata_is_of_an_unknown_distribution(folder: Path) -> None:
     install(folder, "bare", REWARD.format(name="bare"))
     (folder / "geovlm_bare-0.1.0.dist-info" / "METADATA").unlink()
-    (entry,) = [e for e in plugins_installed.find(group="geovlm").entries if e.name == "bare"]
-    assert plugins_installed.read(entry) == ("unknown", "unknown", ())
+    installed = plugins_installed.find(group="geovlm").plugins
+    (plugin,) = [each for each in installed if each.entry.name == "bare"]
+    assert plugin.metadata == ("unknown", "unknown", ())

@@ -44,6 +44,7 @@ def geovlm_callbacks(stage: StageInfo) -> None: ...
 # command line
 geovlm run
 geovlm run --seed <int>
+geovlm run --set K=V
 """
 
 
@@ -169,6 +170,14 @@ def test_a_required_option_more_is_a_break() -> None:
 def test_a_new_command_may_require_options() -> None:
     new = "geovlm run\ngeovlm go\ngeovlm go --task <str> (required)\n"
     assert changed("geovlm run\n", new) == []
+
+
+def test_another_placeholder_for_the_value_is_no_break() -> None:
+    assert changed("geovlm run --set K=V\n", "geovlm run --set KEY=VALUE\n") == []
+
+
+def test_an_option_that_takes_a_value_no_more_is_a_break() -> None:
+    assert changed("geovlm run --set K=V\n", "geovlm run --set\n") == ["geovlm run --set K=V"]
 
 
 def test_an_option_that_is_gone_is_a_break() -> None:

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from geovlm import rewards
+from geovlm import builtin_rewards, rewards
 from geovlm.api import RewardContext
 from geovlm.errors import ConfigError
 from geovlm.profiles import QWEN2_5_VL
+from geovlm.registry import resolve
 
 LABELS = ["Arable land", "Beaches, dunes, sands", "Inland waters", "Pastures"]
 
@@ -194,7 +195,7 @@ EVERYTHING = context(
     answer="yes",
     captions=["two ships"],
 )
-LEXICAL = [spec for spec in rewards.SPECS if not spec.batched]
+LEXICAL = [spec for spec in builtin_rewards.SPECS if not spec.batched]
 PIECES = st.sampled_from(
     ["<think>", "</think>", "<answer>", "</answer>", "[", "]", "1e999", "nan", "-3", ",", "{<", "٣"]
 )
@@ -208,5 +209,5 @@ PIECES = st.sampled_from(
 )
 def test_mangled_completions_never_raise_and_stay_in_range(cut, junk, spec) -> None:
     completion = GOLD[:cut] + "".join(junk) + GOLD[cut:]
-    value = spec.score(completion, EVERYTHING)
+    value = resolve(spec.score)(completion, EVERYTHING)
     assert spec.low <= value <= spec.high

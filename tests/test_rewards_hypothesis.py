@@ -7,12 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 
-from geovlm import rewards
+from geovlm import builtin_rewards, rewards
 from geovlm.api import RewardContext
 from geovlm.profiles import QWEN2_5_VL
+from geovlm.registry import resolve
 
 GOLD = "<think> a pier </think><answer> two ships [10, 10, 60, 60] </answer>"
-LEXICAL = [spec for spec in rewards.SPECS if not spec.batched]
+LEXICAL = [spec for spec in builtin_rewards.SPECS if not spec.batched]
 PIECES = st.sampled_from(
     ["<think>", "</think>", "<answer>", "</answer>", "[", "]]", "1e999", "nan", "-3", ", ", "{<"]
 )
@@ -50,7 +51,7 @@ def test_mangled_completions_stay_in_range_of_every_reward(cut: int, junk: list[
     completion = GOLD[:cut] + "".join(junk) + GOLD[cut:]
     for spec in LEXICAL:  # a thousand examples, each for more than ten rewards
         for ctx in (FULL, BARE):
-            assert spec.low <= spec.score(completion, ctx) <= spec.high, spec.name
+            assert spec.low <= resolve(spec.score)(completion, ctx) <= spec.high, spec.name
 
 
 @settings(max_examples=200, deadline=None)
@@ -103,8 +104,9 @@ GOLD_OF = {
 def test_gold_earns_the_maximum(spec) -> None:
     answer, target = GOLD_OF[spec.name]
     completion = f"<think> because </think><answer> {answer} </answer>"
-    assert spec.score(completion, context(**target)) == pytest.approx(spec.high)
+    assert resolve(spec.score)(completion, context(**target)) == pytest.approx(spec.high)
 
 
 def test_every_reward_says_its_formula_and_source() -> None:
-    assert [spec.name for spec in rewards.SPECS if not (spec.formula and spec.source)] == []
+    specs = builtin_rewards.SPECS
+    assert [spec.name for spec in specs if not (spec.formula and spec.source)] == []

@@ -283,13 +283,19 @@ def _signature_breaks(old: griffe.Function, new: griffe.Function) -> Iterator[Br
 
 def _command_breaks(old: str, new: str) -> Iterator[Break]:
     before, after = old.split("\n"), new.split("\n")
+    kept = set(map(_typed, after))
     for line in before:
-        if line and line not in after:
+        if line and _typed(line) not in kept:
             yield Break(line.removesuffix(" (required)"), "gone or changed")
     for line in after:
         command = line.partition(" -")[0]
         if line.endswith(" (required)") and line not in before and command in before:
             yield Break(line.removesuffix(" (required)"), "added as required")
+
+
+def _typed(line: str) -> str:
+    """A line without the placeholder in capitals that stands for the value of an option."""
+    return re.sub(r"( --?[\w-]+) [A-Z][^<>()]*?(?= \(required\)$|$)", r"\1 VALUE", line)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import typer
 from geovlm import registry
 from geovlm.api import Split, TaskSpec
 from geovlm.cli import output
+from geovlm.cli.options import DataOption, JsonOption, LimitOption, SetOption, TasksArgument
 from geovlm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -23,33 +24,20 @@ _RECORDS = "sample.records=64"  # per split: enough for a verdict, written in se
 
 
 def audit(
-    tasks: Annotated[str, typer.Argument(help="Tasks or prefixes of tasks, with commas between.")],
+    tasks: TasksArgument,
     rewards: Annotated[
         str | None, typer.Option(help="Set of the rewards: paper or robust; default: both.")
     ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Folder of all data sets, or of one. Repeatable. Without it, data are generated.",
-            metavar="ROOT|NAME=DIR",
-        ),
-    ] = None,
+    data: DataOption = None,
     split: Annotated[str, typer.Option(help="The split audited: test, val or train.")] = "test",
     learn: Annotated[str, typer.Option(help="The split that policies learn from.")] = "train",
-    limit: Annotated[
-        int, typer.Option(min=1, help="At most so many samples of each, spread over the split.")
-    ] = 256,
+    limit: LimitOption = 256,
     max_gap: Annotated[
         float | None,
         typer.Option(min=0.0, help="Exit with 1 where a policy earns more than this of gold."),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Any key, such as reward_options.hbb=drop. Repeatable.", metavar="K=V"
-        ),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    set_: SetOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Print what policies earn that never look at an image, beside what gold earns.
 

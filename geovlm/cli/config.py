@@ -9,6 +9,7 @@ import typer
 
 from geovlm.cli import output
 from geovlm.cli.groups import subcommands
+from geovlm.cli.options import JsonOption
 from geovlm.errors import ConfigError
 
 app = subcommands("Show a preset, or the schema of the configuration.")
@@ -41,7 +42,7 @@ def schema() -> None:
 
 @app.command("presets")
 def presets(
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """List the presets with their first lines."""
     from geovlm import config_load

@@ -13,6 +13,14 @@ from geovlm.api import DatasetSpec, ModelProfile, Split
 from geovlm.cli import output
 from geovlm.cli.arguments import pair
 from geovlm.cli.groups import subcommands
+from geovlm.cli.options import (
+    DataOption,
+    DatasetArgument,
+    JsonOption,
+    LimitOption,
+    SetOption,
+    TasksArgument,
+)
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
 from geovlm.registry import resolve
 
@@ -22,26 +30,13 @@ if TYPE_CHECKING:
 
 app = subcommands("Write a miniature of a data set, validate a copy, see what tasks make of it.")
 
-_DATA = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Folder of all data sets, or of one. Repeatable. Without it, data are generated.",
-        metavar="ROOT|NAME=DIR",
-    ),
-]
-_SET = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", help="Any key of a run, such as tasks.xbd.weight=2. Repeatable.", metavar="K=V"
-    ),
-]
 MINIATURE_RECORDS = 16
 """Records per split of the miniature that stands in where no data is given."""
 
 
 @app.command()
 def sample(
-    dataset: Annotated[str, typer.Argument(help="Name of the data set.")],
+    dataset: DatasetArgument,
     out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")],
     n: Annotated[int, typer.Option("-n", min=1, help="Records per split.")] = MINIATURE_RECORDS,
     seed: Annotated[int, typer.Option(help="Same seed, same files.")] = 0,
@@ -62,7 +57,7 @@ def sample(
 
 @app.command()
 def check(
-    dataset: Annotated[str, typer.Argument(help="Name of the data set.")],
+    dataset: DatasetArgument,
     data: Annotated[Path, typer.Option(help="The data set's folder, or a folder of data sets.")],
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image, not only its header.")
@@ -71,7 +66,7 @@ def check(
         list[str] | None,
         typer.Option(help="An option of the data set, K=V. Repeatable.", metavar="K=V"),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Validate a copy of a data set; exit code 1 if it is not fit for training.
 
@@ -105,18 +100,16 @@ def check(
 
 @app.command()
 def stats(
-    tasks: Annotated[str, typer.Argument(help="Tasks or prefixes of tasks, with commas between.")],
-    data: _DATA = None,
+    tasks: TasksArgument,
+    data: DataOption = None,
     model: Annotated[
         str,
         typer.Option(help="nano, a model's folder, a name in the local hub cache, or a family."),
     ] = "nano",
     split: Annotated[Split, typer.Option(help="The split that is read.")] = "train",
-    limit: Annotated[
-        int, typer.Option(min=1, help="At most so many samples are read, spread over the split.")
-    ] = 2000,
-    set_: _SET = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    limit: LimitOption = 2000,
+    set_: SetOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Print samples, answers, tokens, and the tasks' shares of rows and compute.
 
@@ -173,12 +166,12 @@ def stats(
 
 @app.command()
 def leaks(
-    tasks: Annotated[str, typer.Argument(help="Tasks or prefixes of tasks, with commas between.")],
-    data: _DATA = None,
+    tasks: TasksArgument,
+    data: DataOption = None,
     fail: Annotated[
         bool, typer.Option("--fail", help="Exit with 1 where anything is shared.")
     ] = False,
-    set_: _SET = None,
+    set_: SetOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with every pair.")] = False,
 ) -> None:
     """Find images, events and scenes that training splits share with held-out ones.

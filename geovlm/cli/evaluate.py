@@ -9,6 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geovlm.cli import output, run
+from geovlm.cli.options import (
+    DataOption,
+    DryRunOption,
+    GpusOption,
+    JsonOption,
+    ModelOption,
+    OptionalLimitOption,
+    ProcessesOption,
+    ResumeOption,
+    SetOption,
+    TasksOption,
+)
 from geovlm.cli.results import print_against
 from geovlm.errors import ConfigError, RunFailedError
 
@@ -24,31 +36,18 @@ class Against(StrEnum):
 
 
 def evaluate(
-    model: Annotated[str, typer.Option(help="nano, a folder, or a name on the hub.")],
-    tasks: Annotated[str, typer.Option(help="Tasks or prefixes of tasks, with commas between.")],
+    model: ModelOption,
+    tasks: TasksOption,
     out: Annotated[Path, typer.Option("--output", help="Folder for answers and scores.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    limit: Annotated[
-        int | None, typer.Option(help="At most so many samples per task, spread over the split.")
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Folder of all data sets, or of one. Repeatable. Without it, data are generated.",
-            metavar="ROOT|NAME=DIR",
-        ),
-    ] = None,
+    limit: OptionalLimitOption = None,
+    data: DataOption = None,
     rewards: Annotated[
         str | None, typer.Option(help="Set of the rewards: paper or robust.")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Any key, such as eval.batch_size=8. Repeatable.", metavar="KEY=VALUE"
-        ),
-    ] = None,
-    processes: Annotated[int | None, typer.Option(help="Processes on the CPU.")] = None,
-    gpus: Annotated[int | None, typer.Option(help="GPUs, one process each.")] = None,
+    set_: SetOption = None,
+    processes: ProcessesOption = None,
+    gpus: GpusOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the sampled reward.")] = None,
     probes: Annotated[
         bool,
@@ -57,13 +56,9 @@ def evaluate(
     against: Annotated[
         Against | None, typer.Option(help="Print the published scores beside ours.")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an unfinished evaluation.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and the command line, and stop.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Score a model on some tasks, without training.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,8 @@ def say(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON document; NaN and infinity are errors."""
+    import json
+
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 

@@ -13,6 +13,7 @@ import typer
 from geovlm import __version__, registry
 from geovlm.cli import output
 from geovlm.cli.groups import subcommands
+from geovlm.cli.options import JsonOption, PluginArgument
 from geovlm.plugins import DISABLE_VARIABLE, PluginRecord
 
 app = subcommands("List installed plugins, explain or check one, or begin a new one.")
@@ -20,7 +21,7 @@ app = subcommands("List installed plugins, explain or check one, or begin a new 
 
 @app.command("list")
 def list_plugins(
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """List every installed plugin with its status."""
     found = registry.load().plugins
@@ -45,8 +46,8 @@ def list_plugins(
 
 @app.command()
 def doctor(
-    name: Annotated[str, typer.Argument(help="Name of the plugin, as its entry point has it.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    name: PluginArgument,
+    json: JsonOption = False,
 ) -> None:
     """Say what is wrong with a plugin: requirements, traceback, what to do."""
     loaded = registry.load()
@@ -90,8 +91,8 @@ def doctor(
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="Name of the plugin, as its entry point has it.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    name: PluginArgument,
+    json: JsonOption = False,
 ) -> None:
     """Run the conformance kit on a plugin; exit code 1 if a rule does not hold.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geovlm.cli import output, predict_options
+from geovlm.cli.options import ModelOption, ResumeOption, SetOption
 from geovlm.errors import ConfigError, GeoVLMError
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def predict(
             show_default=False,
         ),
     ],
-    model: Annotated[str, typer.Option(help="nano, a folder, or a name on the hub.")],
+    model: ModelOption,
     task: Annotated[str, typer.Option(help="What is asked; see 'geovlm tasks list'.")],
     out: Annotated[
         Path | None,
@@ -97,15 +96,8 @@ def predict(
         Crs | None,
         typer.Option(help="GeoJSON is always wgs84; default of a GeoPackage: source."),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Any key, such as eval.batch_size=8. Repeatable.", metavar="KEY=VALUE"
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted prediction.")
-    ] = False,
+    set_: SetOption = None,
+    resume: ResumeOption = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the files and begin anew.")
     ] = False,
@@ -204,6 +196,9 @@ def _folder(out: Path | None, *, resume: bool, overwrite: bool) -> Iterator[Job]
     Raises:
         ConfigError: there is one already, or none to resume.
     """
+    import shutil
+    import tempfile
+
     from geovlm.predict.job import Job
 
     if out is None:

@@ -16,6 +16,7 @@ from geovlm.api import ModelProfile, RewardContext, RewardSpec, Size
 from geovlm.cli import output
 from geovlm.cli.arguments import pair
 from geovlm.cli.groups import subcommands
+from geovlm.cli.options import JsonOption
 from geovlm.errors import ConfigError, RewardError, UnknownNameError
 from geovlm.registry import Registry, resolve
 
@@ -26,7 +27,7 @@ _SIZE = re.compile(r"([1-9][0-9]{0,5})[xX]([1-9][0-9]{0,5})")
 
 @app.command("list")
 def list_rewards(
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """List every reward with its formula and source."""
     rows = [
@@ -78,7 +79,7 @@ def try_reward(
         list[str] | None,
         typer.Option(help="An entry of [reward_options], K=V. Repeatable.", metavar="K=V"),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Score one completion against one target and show what the reward saw."""
     loaded = registry.load()

@@ -8,7 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geovlm.cli import arguments, output, together
+from geovlm.cli import output, together
+from geovlm.cli.options import (
+    DataOption,
+    DryRunOption,
+    GpusOption,
+    JsonOption,
+    LauncherOption,
+    MachineRankOption,
+    MachinesOption,
+    MainAddressOption,
+    OptionalModelOption,
+    OptionalTasksOption,
+    ParallelOption,
+    ProcessesOption,
+    ResumeOption,
+    SbatchOption,
+    SetOption,
+)
 from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,48 +45,31 @@ def run(
     config: Annotated[
         Path | None, typer.Argument(help="A TOML file; see 'geovlm config schema'.")
     ] = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="Tasks or prefixes of tasks, with commas between.")
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Folder of all data sets, or of one. Repeatable. Without it, data are generated.",
-            metavar="ROOT|NAME=DIR",
-        ),
-    ] = None,
+    tasks: OptionalTasksOption = None,
+    data: DataOption = None,
     preset: Annotated[
         str | None, typer.Option(help="nano (default) or geovlm-r1; below the file and options.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="nano, a folder, or a name on the Hugging Face hub.")
-    ] = None,
+    model: OptionalModelOption = None,
     rewards: Annotated[
         str | None, typer.Option(help="Which set trains: paper or robust; default: the preset's.")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Any key, such as stages.0.steps=5. Repeatable.", metavar="KEY=VALUE"
-        ),
-    ] = None,
-    processes: Annotated[int | None, typer.Option(help="Processes per stage on the CPU.")] = None,
-    gpus: Annotated[int | None, typer.Option(help="GPUs, one process each.")] = None,
-    machines: arguments.Machines = None,
-    machine_rank: arguments.MachineRank = None,
-    main_address: arguments.MainAddress = None,
-    parallel: arguments.Parallel = None,
-    launcher: arguments.Launcher = None,
-    sbatch: arguments.Sbatch = None,
+    set_: SetOption = None,
+    processes: ProcessesOption = None,
+    gpus: GpusOption = None,
+    machines: MachinesOption = None,
+    machine_rank: MachineRankOption = None,
+    main_address: MainAddressOption = None,
+    parallel: ParallelOption = None,
+    launcher: LauncherOption = None,
+    sbatch: SbatchOption = None,
     out: Annotated[
         Path | None, typer.Option("--output", help="Run directory; default runs/<tasks>.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of data order and sampling.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and the command lines, and stop.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
 ) -> None:
     """SFT, probe, GRPO, evaluation and report on some tasks.
 

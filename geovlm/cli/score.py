@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geovlm.cli import output
+from geovlm.cli.options import JsonOption
 from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def score(
     protocols: Annotated[
         bool, typer.Option("--protocols", help="List the protocols with their fields, and stop.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Score stored predictions by a published protocol and by a strict one beside it."""
     if protocols:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import dataclasses
-import inspect
-import itertools
 import os
-import textwrap
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -17,6 +12,7 @@ from geovlm import registry
 from geovlm.api import DatasetSpec, ModelProfile, Split, TaskSpec
 from geovlm.cli import output
 from geovlm.cli.groups import subcommands
+from geovlm.cli.options import JsonOption, TaskArgument
 from geovlm.errors import GeoVLMError
 from geovlm.registry import Registry
 
@@ -32,7 +28,7 @@ def list_tasks(
     data: Annotated[
         Path | None, typer.Option(help="Folder of data sets; default: $GEOVLM_DATA.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """List the tasks of all installed plugins."""
     loaded = registry.load()
@@ -61,8 +57,8 @@ def list_tasks(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Name of the task.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    name: TaskArgument,
+    json: JsonOption = False,
 ) -> None:
     """Show one task in full, with an example from generated data."""
     loaded = registry.load()
@@ -110,7 +106,7 @@ def show(
 
 @app.command()
 def preview(
-    name: Annotated[str, typer.Argument(help="Name of the task.")],
+    name: TaskArgument,
     out: Annotated[Path, typer.Option(help="Folder for the PNGs.")],
     n: Annotated[int, typer.Option("-n", min=1, help="How many samples.")] = 4,
     data: Annotated[
@@ -123,7 +119,7 @@ def preview(
         str | None,
         typer.Option(help="Whose resize: nano, a model folder, or a largest area in pixels."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Draw samples: gold boxes, question, answer, reasoning, and the pixels that the model sees."""
     from geovlm import preview as pictures
@@ -237,6 +233,12 @@ def _options(made: type | None) -> list[dict[str, Any]]:
     """Names, defaults and docstrings of an options class."""
     if made is None:
         return []
+    import ast
+    import dataclasses
+    import inspect
+    import itertools
+    import textwrap
+
     tree = ast.parse(textwrap.dedent(inspect.getsource(made))).body[0]
     body = tree.body if isinstance(tree, ast.ClassDef) else []
     documented = {

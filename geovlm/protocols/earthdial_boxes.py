@@ -19,11 +19,10 @@ from geovlm.protocols import shapes, words
 from geovlm.protocols.contract import Counts, Protocol, Scores, groups, share
 from geovlm.protocols.found import (
     Found,
-    pairs_of,
+    compare,
     read_grounding,
     read_refer,
     read_xbd,
-    strict_counts,
     strict_scores,
 )
 
@@ -34,17 +33,14 @@ _MOST_BOXES = 50
 
 
 def _tally_refer(cases: Sequence[Found]) -> Iterator[Counts]:
-    for case, published, strict in pairs_of(cases):
-        found = shapes.hits(published, threshold=0.5)
-        counts = strict_counts(case, strict)
-        near = counts["match50"]
-        all_right = len(case.truth) == len(case.predicted) == near
-        counts |= {
-            "digits_truth": len(case.published_truth),
-            "digits_match": near
-            if published is strict  # both readings are alike
-            else shapes.matches(published, threshold=0.5),
-        }
+    compared = compare(cases)
+    digits = shapes.matches([each.published for each in compared], threshold=0.5)
+    for each, digits_match in zip(compared, digits, strict=True):
+        case = each.case
+        found = shapes.hits(each.published, threshold=0.5)
+        all_right = len(case.truth) == len(case.predicted) == each.match50
+        counts = each.strict_counts()
+        counts |= {"digits_truth": len(case.published_truth), "digits_match": digits_match}
         for group in ("all", *case.groups):
             counts |= {
                 f"boxes:{group}": len(case.published),
@@ -95,12 +91,12 @@ def _published_bench(counts: Counts) -> Scores:
 
 
 def _tally_xbd(cases: Sequence[Found]) -> Iterator[Counts]:
-    for case, published, strict in pairs_of(cases):
+    for each in compare(cases):
         yield {
-            "boxes": len(case.published),
-            "hits50": shapes.hits(published, threshold=0.5),
-            "hits25": shapes.hits(published, threshold=0.25),
-            **strict_counts(case, strict),
+            "boxes": len(each.case.published),
+            "hits50": shapes.hits(each.published, threshold=0.5),
+            "hits25": shapes.hits(each.published, threshold=0.25),
+            **each.strict_counts(),
         }
 
 
@@ -112,7 +108,8 @@ def _published_xbd(counts: Counts) -> Scores:
 
 
 def _tally_grounding(cases: Sequence[Found]) -> Iterator[Counts]:
-    for case, published, strict in pairs_of(cases):
+    for each in compare(cases):
+        case = each.case
         rouge = words.rouge(case.reference, case.said)
         kept = len(case.published_truth) < _MOST_BOXES
         told = case.boxes_in_reference < _MOST_BOXES
@@ -124,9 +121,9 @@ def _tally_grounding(cases: Sequence[Found]) -> Iterator[Counts]:
             "rouge1_told": rouge.rouge1 * told,
             "rougeL_told": rouge.rougeL * told,
             "boxes": len(case.published) * kept,
-            "hits50": shapes.hits(published, threshold=0.5) * kept,
-            "hits25": shapes.hits(published, threshold=0.25) * kept,
-            **strict_counts(case, strict),
+            "hits50": shapes.hits(each.published, threshold=0.5) * kept,
+            "hits25": shapes.hits(each.published, threshold=0.25) * kept,
+            **each.strict_counts(),
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from geovlm import boxes, profiles
@@ -44,6 +44,24 @@ class Found(NamedTuple):
         return self.published_truth == self.truth and self.published == self.predicted
 
 
+class Compared(NamedTuple):
+    """A case, the overlaps of its published reading, and the matches of its full one."""
+
+    case: Found
+    published: shapes.Pairs
+    match50: int
+    match25: int
+
+    def strict_counts(self) -> dict[str, float]:
+        """Boxes and one-to-one matches."""
+        return {
+            "truth": len(self.case.truth),
+            "predicted": len(self.case.predicted),
+            "match50": self.match50,
+            "match25": self.match25,
+        }
+
+
 class _Sizes(NamedTuple):
     """What `boxes.parse` needs to know of a record of GeoVLM."""
 
@@ -75,13 +93,9 @@ def _own(record: Record) -> Found:
 
 
 def _theirs(record: Record, *, truth: str) -> Found:
-    gold, answer = text(record.fields, truth), text(record.fields, "answer")
-    return Found(
-        shapes.read_digits(gold),
-        shapes.read_digits(answer),
-        shapes.read_all(gold),
-        shapes.read_all(answer),
-    )
+    gold = shapes.read(text(record.fields, truth))
+    answer = shapes.read(text(record.fields, "answer"))
+    return Found(gold.digits, answer.digits, gold.all, answer.all)
 
 
 def read_refer(record: Record) -> Found:
@@ -126,13 +140,8 @@ def _without_boxes(description: str) -> str:
     return _BOX_TEXT.sub("", _MARKS.sub("", description))
 
 
-def pairs_of(
-    cases: Sequence[Found],
-) -> Iterator[tuple[Found, list[shapes.Pair], list[shapes.Pair]]]:
-    """Each case with the overlaps of its published reading and of its full one.
-
-    Both are the same list where both readings are.
-    """
+def compare(cases: Sequence[Found]) -> list[Compared]:
+    """Return each case with its overlaps and matches, in the same order."""
     strict = shapes.overlaps([case.truth for case in cases], [case.predicted for case in cases])
     # the two readings differ for few records: signs, fractions, groups of other lengths
     other = [i for i, case in enumerate(cases) if not case.is_read_alike()]
@@ -141,17 +150,9 @@ def pairs_of(
     )
     differing = dict(zip(other, read, strict=True))
     published = [differing.get(i, pairs) for i, pairs in enumerate(strict)]
-    return zip(cases, published, strict, strict=True)
-
-
-def strict_counts(case: Found, pairs: shapes.Pairs) -> dict[str, float]:
-    """Boxes and one-to-one matches of one case."""
-    return {
-        "truth": len(case.truth),
-        "predicted": len(case.predicted),
-        "match50": shapes.matches(pairs, threshold=0.5),
-        "match25": shapes.matches(pairs, threshold=0.25),
-    }
+    near = shapes.matches(strict, threshold=0.5)
+    far = shapes.matches(strict, threshold=0.25)
+    return list(map(Compared, cases, published, near, far))
 
 
 def strict_scores(counts: Counts, suffix: str = "") -> Scores:

@@ -1,15 +1,17 @@
 """Boxes as the published scorers read and compare them, a whole file at a time.
 
-Rotated boxes go through shapely. Boxes are compared in whatever frame they are given in: percent of
-the image for published files, pixels of the stored image for ours.
+Rotated boxes are compared as rotated ones, in whatever frame they are given in: percent of the
+image for published files, pixels of the stored image for ours.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from geovlm import rectangles_arrays
 from geovlm.boxes import Box
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ LEAST_IOU = 0.25
 
 _FAR = 1e9  # no box is that far out
 _DIGITS = re.compile(r"\[\s*([0-9]+(?:,\s*[0-9]+)*)\s*\]")
+_OTHER = re.compile(r"[-.]|\s,")
+"""What only `read_all` reads: signs, fractions, white space before a comma."""
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
 _NUMBERS = re.compile(rf"\[\s*({_NUMBER}(?:\s*,\s*{_NUMBER}){{3,4}})\s*\]")
 
@@ -36,6 +40,23 @@ class Pair(NamedTuple):
 
 
 Pairs: TypeAlias = list[Pair]
+
+
+class Boxes(NamedTuple):
+    """The boxes of one text, as the published scorer reads them and all of them."""
+
+    digits: list[Box | None]
+    all: list[Box]
+
+
+def read(text: str) -> Boxes:
+    """Return what `read_digits` and `read_all` read."""
+    if _OTHER.search(text):
+        return Boxes(read_digits(text), read_all(text))
+    groups = [list(map(float, found.split(","))) for found in _DIGITS.findall(text)]
+    boxes = [_counter_clockwise(group) if 4 <= len(group) <= 5 else None for group in groups]
+    digits = [box if len(group) == 5 else None for box, group in zip(boxes, groups, strict=True)]
+    return Boxes(digits, [box for box in boxes if box])
 
 
 def read_digits(text: str) -> list[Box | None]:
@@ -68,7 +89,6 @@ def overlaps(
         predicted: record -> its predicted boxes; as many records.
     """
     import numpy as np
-    import shapely
 
     first, second = _Flat(truths), _Flat(predicted)
     of_truth: list[np.ndarray] = []
@@ -88,19 +108,14 @@ def overlaps(
     i, j = np.concatenate(of_truth), np.concatenate(of_predicted)
     possible = _hull_bound(first, i, second, j) >= LEAST_IOU - TIE
     i, j = i[possible], j[possible]
-    shared = shapely.area(shapely.intersection(first.polygons[i], second.polygons[j]))
-    union = first.areas[i] + second.areas[j] - shared
-    values = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    for k in np.nonzero(values >= LEAST_IOU - TIE)[0].tolist():
-        truth, guess = int(i[k]), int(j[k])
-        record = int(first.records[truth])
-        pairs[record].append(
-            Pair(
-                truth - int(first.starts[record]),
-                guess - int(second.starts[record]),
-                min(1.0, float(values[k])),
-            )
-        )
+    shared = rectangles_arrays.shared_areas(first.rows[i], second.rows[j])
+    values = np.minimum(1.0, shared / (first.areas[i] + second.areas[j] - shared))
+    close = values >= LEAST_IOU - TIE
+    i, j = i[close], j[close]
+    records = first.records[i]
+    columns = (records, i - first.starts[records], j - second.starts[records], values[close])
+    for record, truth, guess, value in zip(*(each.tolist() for each in columns), strict=True):
+        pairs[record].append(Pair(truth, guess, value))
     return pairs
 
 
@@ -109,72 +124,69 @@ def hits(pairs: Pairs, *, threshold: float) -> int:
     return len({pair.predicted for pair in pairs if pair.iou >= threshold - TIE})
 
 
-def matches(pairs: Pairs, *, threshold: float) -> int:
-    """Largest number of one-to-one pairs whose IoU reaches the threshold; ties count."""
-    close = [pair for pair in pairs if pair.iou >= threshold - TIE]
-    rows = {pair.truth: i for i, pair in enumerate(close)}
-    columns = {pair.predicted: i for i, pair in enumerate(close)}
-    if len(rows) == len(close) or len(columns) == len(close):
-        return min(len(rows), len(columns))  # each box of one side has at most one partner
+def matches(pairs: Sequence[Pairs], *, threshold: float) -> list[int]:
+    """Record -> largest number of one-to-one pairs whose IoU reaches the threshold; ties count."""
+    found: list[int] = []
+    contested: list[tuple[int, int, int]] = []
+    for record, each in enumerate(pairs):
+        close = [pair for pair in each if pair.iou >= threshold - TIE]
+        rows, columns = {pair.truth for pair in close}, {pair.predicted for pair in close}
+        if len(rows) == len(close) or len(columns) == len(close):
+            found.append(min(len(rows), len(columns)))  # boxes of one side have one partner each
+        else:
+            found.append(0)
+            contested += ((record, pair.truth, pair.predicted) for pair in close)
+    for record, number in _matched(contested).items():
+        found[record] = number
+    return found
+
+
+def _matched(pairs: Sequence[tuple[int, int, int]]) -> Counter[int]:
+    """Record -> size of a largest matching, of pairs (record, row, column)."""
+    if not pairs:
+        return Counter()
     import numpy as np
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
-    at_row = {box: i for i, box in enumerate(rows)}
-    at_column = {box: i for i, box in enumerate(columns)}
-    table = csr_array(
-        (
-            np.ones(len(close), dtype=np.int8),
-            (
-                [at_row[pair.truth] for pair in close],
-                [at_column[pair.predicted] for pair in close],
-            ),
-        ),
-        shape=(len(rows), len(columns)),
+    table = np.array(pairs)
+    rows, row = np.unique(table[:, :2], axis=0, return_inverse=True)
+    columns, column = np.unique(table[:, ::2], axis=0, return_inverse=True)
+    # records share no row and no column, so that one matching over all of them is one of each
+    graph = csr_array(
+        (np.ones(len(table), dtype=np.int8), (row, column)), shape=(len(rows), len(columns))
     )
-    return int((maximum_bipartite_matching(table, perm_type="column") >= 0).sum())
+    partners = maximum_bipartite_matching(graph, perm_type="column")
+    return Counter(rows[partners >= 0, 0].tolist())
 
 
 class _Flat:
-    """The boxes of all records in one array each: polygons, areas, hulls; where a record starts."""
+    """The boxes of all records in one array each: rows, areas, hulls; where a record starts."""
 
     def __init__(self, boxes: Sequence[Sequence[Box | None]]) -> None:
         import numpy as np
-        import shapely
 
         sizes = [len(each) for each in boxes]
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
         self.records = np.repeat(np.arange(len(boxes)), sizes)
         nothing = Box(0.0, 0.0, 0.0, 0.0)
-        flat = [box or nothing for each in boxes for box in each]
-        numbers = np.array(flat, dtype=float).reshape(-1, 5)
-        numbers[~(np.abs(numbers) < _FAR).all(axis=1)] = 0.0  # hostile numbers: no area
-        turn = np.radians(numbers[:, 4])[:, None]
-        x = (numbers[:, 0] + numbers[:, 2])[:, None] / 2
-        y = (numbers[:, 1] + numbers[:, 3])[:, None] / 2
-        dx = (numbers[:, 2] - numbers[:, 0])[:, None] / 2 * np.array([-1, 1, 1, -1])
-        dy = (numbers[:, 3] - numbers[:, 1])[:, None] / 2 * np.array([-1, -1, 1, 1])
-        corners = np.stack(
-            [
-                x + dx * np.cos(turn) - dy * np.sin(turn),
-                y + dx * np.sin(turn) + dy * np.cos(turn),
-            ],
-            axis=-1,
-        )
-        self.polygons = shapely.polygons(corners)
-        self.areas = shapely.area(self.polygons)
-        flawed = ~shapely.is_valid(self.polygons) | (self.areas <= 0)
-        self.hulls = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-        self.hulls[flawed] = np.nan  # compares as false with everything
+        flat = [number for each in boxes for box in each for number in box or nothing]
+        self.rows = np.array(flat, dtype=float).reshape(-1, 5)
+        self.rows[~(np.abs(self.rows) < _FAR).all(axis=1)] = 0.0  # hostile numbers: no area
+        self.areas = rectangles_arrays.areas(self.rows)
+        self.hulls = rectangles_arrays.hulls(self.rows)
+        self.hulls[self.areas <= 0] = np.nan  # compares as false with everything
 
 
 def _hull_bound(first: _Flat, i: np.ndarray, second: _Flat, j: np.ndarray) -> np.ndarray:
-    """No less than the IoU: the overlap of the hulls over the larger of the two areas."""
+    """No less than the IoU, were all that the hulls share shared by the boxes."""
     import numpy as np
 
     a, b = first.hulls[i], second.hulls[j]
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-    return sides.prod(axis=1) / np.maximum(first.areas[i], second.areas[j])
+    smaller, larger = np.sort([first.areas[i], second.areas[j]], axis=0)
+    shared = np.minimum(sides.prod(axis=1), smaller)
+    return shared / (smaller + larger - shared)
 
 
 def _counter_clockwise(numbers: Sequence[float]) -> Box:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from geovlm import boxes
 from geovlm.boxes import Box
@@ -45,6 +47,15 @@ def test_angles_of_published_text_turn_counter_clockwise() -> None:
     assert shapes.read_digits("[[1, 2, 3, 4, 30]]") == [Box(1, 2, 3, 4, -30.0)]
 
 
+@given(
+    st.lists(
+        st.sampled_from(["[", "]", ",", ", ", " ,", "1", "20", "-3", "4.5", " ", "[1, 2, 3, 4, 5]"])
+    ).map("".join)
+)
+def test_one_reading_finds_what_both_readers_find(text: str) -> None:
+    assert shapes.read(text) == (shapes.read_digits(text), shapes.read_all(text))
+
+
 def test_overlap_by_hand() -> None:
     # 5 x 10 shared of 10 x 10 + 5 x 10 - 50
     (pairs,) = shapes.overlaps([[SQUARE]], [[Box(0, 0, 5, 10)]])
@@ -79,18 +90,26 @@ def test_hostile_numbers_match_nothing() -> None:
 def test_a_duplicate_is_a_second_hit_and_no_second_match() -> None:
     pairs = [Pair(0, 0, 0.9), Pair(0, 1, 0.9)]
     assert shapes.hits(pairs, threshold=0.5) == 2
-    assert shapes.matches(pairs, threshold=0.5) == 1
+    assert shapes.matches([pairs], threshold=0.5) == [1]
 
 
 def test_matching_gives_up_a_closer_pair_to_find_two() -> None:
     # taking (0, 0) first would leave truth 1 without a partner
     pairs = [Pair(0, 0, 0.9), Pair(0, 1, 0.6), Pair(1, 0, 0.6)]
-    assert shapes.matches(pairs, threshold=0.5) == 2
+    assert shapes.matches([pairs], threshold=0.5) == [2]
+
+
+def test_records_are_matched_one_by_one() -> None:
+    contested = [Pair(0, 0, 0.9), Pair(0, 1, 0.6), Pair(1, 0, 0.6)]
+    star = [Pair(0, 0, 0.9), Pair(0, 1, 0.9), Pair(1, 0, 0.4)]
+    pairs = [contested, [], star, contested]
+    assert shapes.matches(pairs, threshold=0.5) == [2, 0, 1, 2]
 
 
 def test_an_iou_of_a_half_up_to_rounding_counts() -> None:
     pairs = [Pair(0, 0, 0.5 - 1e-12)]
-    assert shapes.hits(pairs, threshold=0.5) == shapes.matches(pairs, threshold=0.5) == 1
+    assert shapes.hits(pairs, threshold=0.5) == 1
+    assert shapes.matches([pairs], threshold=0.5) == [1]
 
 
 def test_an_iou_below_a_half_does_not_count() -> None:

@@ -8,7 +8,7 @@ import pytest
 from geovlm_bigearthnet import tasks
 from geovlm_bigearthnet.classes import CLASSES_19
 
-from geovlm import answers, rewards
+from geovlm import answers, builtin_rewards, rewards
 from geovlm.api import Sample
 
 
@@ -57,5 +57,5 @@ def test_generated_turns_can_be_framed(miniature, read, prompt_ctx):
 
 def test_the_declared_rewards_and_metrics_exist():
     (spec,) = geovlm_bigearthnet.geovlm_tasks()
-    names = {reward.name for reward in rewards.SPECS}
+    names = {reward.name for reward in builtin_rewards.SPECS}
     assert {name for group in spec.rewards.values() for name in group} <= names

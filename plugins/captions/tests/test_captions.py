@@ -11,7 +11,7 @@ import geovlm_captions
 import pytest
 from geovlm_captions import CaptionOptions, data, sample, tasks
 
-from geovlm import answers, metrics, raster, rewards
+from geovlm import answers, builtin_metrics, builtin_rewards, metrics, raster, rewards
 from geovlm.api import LoadContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
 
@@ -115,7 +115,7 @@ def test_real_images_are_read(realdata, prompt_ctx, prediction):
         prediction(answers.frame(turn), target=each.target, answer=turn.answer)
         for turn, each in zip(turns, samples, strict=True)
     ]
-    (spec,) = [each for each in metrics.SPECS if each.name == "caption"]
+    (spec,) = [each for each in builtin_metrics.SPECS if each.name == "caption"]
     compute: Any = spec.compute
     if isinstance(compute, str):
         compute = getattr(metrics, compute.rpartition(":")[2])
@@ -129,8 +129,8 @@ def test_importing_the_plugin_imports_nothing_heavy():
 
 
 def test_the_declared_rewards_and_metrics_exist():
-    known = {each.name for each in rewards.SPECS}
-    measured = {each.name for each in metrics.SPECS}
+    known = {each.name for each in builtin_rewards.SPECS}
+    measured = {each.name for each in builtin_metrics.SPECS}
     for spec in geovlm_captions.geovlm_tasks():
         assert {name for group in spec.rewards.values() for name in group} <= known
         assert set(spec.metrics) <= measured

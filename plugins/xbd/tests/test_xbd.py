@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from geovlm_xbd import COUNTS, XbdOptions, data, geovlm_tasks, sample, tasks
 
-from geovlm import answers, rewards
+from geovlm import answers, builtin_rewards, rewards
 from geovlm.api import LoadContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
 
@@ -128,7 +128,7 @@ def test_generated_pairs_are_read_with_unique_ids(generated):
 def test_gold_earns_the_most_on_both_sets(spec, generated, prompt_ctx, reward_ctx):
     name = spec.name.partition("/")[2]
     size = {"image_sizes": ((256, 256),) * 2, "input_sizes": ((252, 252),) * 2}
-    known = {each.name: each for each in rewards.SPECS}
+    known = {each.name: each for each in builtin_rewards.SPECS}
     expand, ask = getattr(tasks, f"{name}_samples"), getattr(tasks, f"{name}_prompt")
     derived = [each for pair in read(generated)[0] for each in expand(pair)]
     assert derived
