@@ -55,6 +55,14 @@ def run(
         Path | None, typer.Option("--output", help="Run directory; default runs/<tasks>.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of data order and sampling.")] = None,
+    deduplicate: Annotated[
+        bool,
+        typer.Option(
+            "--deduplicate",
+            help="Leave out training samples whose images the evaluation has too; also those of "
+            "its events by --set deduplicate=events.",
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and the command lines, and stop.")
@@ -77,6 +85,7 @@ def run(
         "model": model,
         "rewards": rewards,
         "seed": seed,
+        "deduplicate": "images" if deduplicate else None,
         "output": out,
         "processes": processes,
         "gpus": gpus,
