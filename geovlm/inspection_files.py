@@ -48,7 +48,7 @@ def headers(
         image = images[name]
         size = raster.image_size(image)
         if isinstance(image, Raster):
-            for band in dict.fromkeys(image.bands):
+            for band in image.bands[1:]:
                 locate(image, band)
         if decode:
             raster.open_image(image)
@@ -95,8 +95,10 @@ def files(image: Path | Raster) -> tuple[Path, ...]:
         return (image,)
     from geovlm.raster_bands import needed
 
-    named = dict.fromkeys(image.files[band] for band in needed(image))
-    return (*named, *((image.file,) if image.file is not None else ()))
+    paths = [image.files[band] for band in needed(image)]
+    if image.file is not None:
+        paths.append(image.file)
+    return tuple({str(path): path for path in paths}.values())  # hashing paths takes longer
 
 
 def name_of(image: Path | Raster) -> str:

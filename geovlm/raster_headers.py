@@ -20,7 +20,7 @@ _COMPRESSIONS = frozenset({1, 5, 8, 32773, 32946})
 
 def single_band_size(path: Path) -> Size | None:
     """Width and height of a TIFF of one band that gives it no name; `None`: ask GDAL."""
-    if path.with_name(f"{path.name}.aux.xml").is_file():
+    if Path(f"{path}.aux.xml").is_file():  # GDAL's names of bands
         return None
     try:
         with path.open("rb") as file:

@@ -196,9 +196,7 @@ def _arranged(source: DatasetReader) -> tuple[str, tuple[int, ...]] | None:
     return mode, numbers
 
 
-def _hidden(
-    source: DatasetReader, colours: Sequence[np.ndarray], *, window: Window
-) -> np.ndarray:
+def _hidden(source: DatasetReader, colours: Sequence[np.ndarray], *, window: Window) -> np.ndarray:
     """Where a picture has no data: (H, W), bool. All its colours equal nodata, or the mask is 0."""
     from rasterio.enums import MaskFlags
     from rasterio.windows import Window as Part

@@ -66,9 +66,7 @@ def putter(
                 profile=profile, image_sizes=stored, input_sizes=seen, options=options
             )
         turn = prompt(sample, context)
-        return Shown(
-            sample=sample, turn=turn, image_sizes=stored, input_sizes=context.input_sizes
-        )
+        return Shown(sample=sample, turn=turn, image_sizes=stored, input_sizes=context.input_sizes)
 
     return put
 

@@ -24,8 +24,9 @@ def reference(
     """The image that a path means.
 
     8-bit files of one to four bands are pictures as they are. Others show `bands`, or else their
-    only or their three bands (red, green and blue where they are called so, in any order), from `value_range`, or else from percentiles of the whole scene. A
-    folder holds one file per band, whose name ends with the band's (`…_B04.tif`, `…_B04_10m.jp2`).
+    only or their three bands (red, green and blue where they are called so, in any order), from
+    `value_range`, or else from percentiles of the whole scene. A folder holds one file per band,
+    whose name ends with the band's (`…_B04.tif`, `…_B04_10m.jp2`).
 
     Args:
         path: a file or a folder.

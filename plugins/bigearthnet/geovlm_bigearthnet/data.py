@@ -269,9 +269,7 @@ def _by_hash(names: Iterable[str]) -> dict[Split, list[str]]:
 # -- both -----------------------------------------------------------------------------------------
 
 
-def _maker(
-    ctx: LoadContext, own: BigEarthNetOptions
-) -> Callable[[BandFiles, str], Sample | None]:
+def _maker(ctx: LoadContext, own: BigEarthNetOptions) -> Callable[[BandFiles, str], Sample | None]:
     """Return what makes the sample of a patch and its joined labels, or says why there is none."""
     shown = composites(own.views, bands=own.bands)
     needed, sizes = files_of(shown), sizes_of(shown)

@@ -49,7 +49,7 @@ def load_sydney(ctx: LoadContext) -> Iterator[Sample]:
 def official_rsicd(ctx: LoadContext) -> int:
     """Images of a split of dataset_rsicd.json: 10,921 in all.
 
-    As the data set arampacha/rsicd on the Hugging Face hub counts them: dataset_infos.json, 820466c.
+    As arampacha/rsicd on the Hugging Face hub counts them: dataset_infos.json, 820466c.
     """
     return {"train": 8_734, "val": 1_094, "test": 1_093}[ctx.split]
 
