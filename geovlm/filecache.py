@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,8 +21,10 @@ from geovlm.errors import DataError
 from geovlm.loading import cache_dir
 
 T = TypeVar("T")
+U = TypeVar("U")
 
-_AT_ONCE = 128  # items between two looks into the cache
+_AT_ONCE = 256  # items between two looks into the cache
+_PER_TASK = 8  # items that a thread takes at once: handing over one costs as much as a look at it
 _SECONDS = 1.0  # between two writes: what a kill loses
 _WORKERS = 16
 
@@ -31,7 +34,7 @@ def look(
     *,
     kind: Callable[[T], str],
     files: Callable[[T], Sequence[Path]],
-    work: Callable[[T], bytes],
+    work: Callable[[T, Sequence[Path]], bytes],
 ) -> Iterator[tuple[T, bytes | DataError]]:
     """Yield each item with what `work` makes of it, in order, several at a time.
 
@@ -41,18 +44,25 @@ def look(
         items: what to look at.
         kind: what is made of an item; another kind, or version of one, has other entries.
         files: the files of an item.
-        work: what is expensive; its `DataError` is yielded in place of a result.
+        work: what is expensive, of an item and its files; its `DataError` is yielded in place of a
+            result.
 
     Raises:
         DataError: the cache cannot be read or written; names it.
     """
     path = cache_dir() / "files.sqlite"
 
-    def safely(item: T) -> bytes | DataError:
-        try:
-            return work(item)
-        except DataError as error:
-            return error
+    def keyed(some: Sequence[T]) -> list[tuple[Sequence[Path], bytes | None]]:
+        return [(paths, _key(kind(item), paths)) for item in some for paths in (files(item),)]
+
+    def worked(some: Sequence[tuple[T, Sequence[Path]]]) -> list[bytes | DataError]:
+        made: list[bytes | DataError] = []
+        for item, paths in some:
+            try:
+                made.append(work(item, paths))
+            except DataError as error:
+                made.append(error)
+        return made
 
     pool = ThreadPoolExecutor(max_workers=min(_WORKERS, 4 * (os.cpu_count() or 1)))
     try:
@@ -62,10 +72,13 @@ def look(
             try:
                 for start in range(0, len(items), _AT_ONCE):
                     chunk = items[start : start + _AT_ONCE]
-                    keys = list(pool.map(lambda item: _key(kind(item), files(item)), chunk))
+                    looked = list(chain.from_iterable(pool.map(keyed, _batched(chunk))))
+                    keys = [key for _, key in looked]
                     known = _read(store, [key for key in keys if key is not None])
                     left = [i for i, key in enumerate(keys) if key is None or key not in known]
-                    made = dict(zip(left, pool.map(safely, [chunk[i] for i in left]), strict=True))
+                    todo = [(chunk[i], looked[i][0]) for i in left]
+                    results = chain.from_iterable(pool.map(worked, _batched(todo)))
+                    made = dict(zip(left, results, strict=True))
                     for i, result in made.items():
                         key = keys[i]
                         if key is not None and isinstance(result, bytes):
@@ -86,6 +99,11 @@ def look(
         pool.shutdown(cancel_futures=True)
 
 
+def _batched(items: Sequence[U]) -> list[Sequence[U]]:
+    """The items, `_PER_TASK` at a time."""
+    return [items[at : at + _PER_TASK] for at in range(0, len(items), _PER_TASK)]
+
+
 def _key(kind: str, files: Sequence[Path]) -> bytes | None:
     """The key of what is known of the files as they are; `None` if one is absent."""
     digest = hashlib.blake2b(kind.encode(), digest_size=16)
@@ -94,7 +112,7 @@ def _key(kind: str, files: Sequence[Path]) -> bytes | None:
             state = path.stat()
         except OSError:
             return None
-        name = os.fsencode(path.absolute())
+        name = os.fsencode(path if path.is_absolute() else path.absolute())
         digest.update(b"\0%d\0%d\0%s" % (state.st_size, state.st_mtime_ns, name))
     return digest.digest()
 

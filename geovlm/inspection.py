@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from geovlm import boxes
 from geovlm.api import DatasetSpec, LoadContext, Raster, Sample, Size, Split
@@ -58,18 +57,26 @@ def inspect(
             report.duplicates.add(record.id)
         seen.add(record.id)
     _count_labels((record for records in parts.values() for record in records), report)
-    images = {
-        name_of(image): image
-        for records in parts.values()
-        for record in records
-        for image in record.images
-    }
-    found = _look(images, report, decode=decode, progress=progress)
-    for records in parts.values():
+    images: dict[str, Path | Raster] = {}
+    named: dict[Split, list[Named]] = {}
+    for split, records in parts.items():
+        named[split] = []
         for record in records:
-            _measure(record, found, report)
-    _compare_splits(parts, images, found, report)
+            names = tuple(map(name_of, record.images))  # once: they are long, and many
+            images.update(zip(names, record.images, strict=True))
+            named[split].append(Named(record, names))
+    found = _look(images, report, decode=decode, progress=progress)
+    for each in (each for many in named.values() for each in many):
+        _measure(each, found, report)
+    _compare_splits(named, images, found, report)
     return report
+
+
+class Named(NamedTuple):
+    """A record, and what its images are called."""
+
+    record: Sample
+    names: tuple[str, ...]
 
 
 def _read(
@@ -148,16 +155,17 @@ def _look(
     return found
 
 
-def _measure(record: Sample, found: Mapping[str, Header], report: Report) -> None:
+def _measure(named: Named, found: Mapping[str, Header], report: Report) -> None:
     """Count boxes that have no area or leave their image, and sizes that are not as declared."""
-    for image, declared in zip(record.images, record.image_sizes, strict=False):
-        header = found.get(name_of(image))
+    record = named.record
+    for name, declared in zip(named.names, record.image_sizes, strict=False):
+        header = found.get(name)
         if header is not None and header.size != declared:
             report.resized.add(f"{record.id}: {list(header.size)}, declared {list(declared)}")
     listed = boxes.target_boxes(record.target)
     if not listed:
         return
-    newest = found.get(name_of(record.images[-1]))
+    newest = found.get(named.names[-1])
     size: Size | None = newest.size if newest is not None else None
     for box in listed:
         report.boxes += 1
@@ -173,17 +181,18 @@ def _measure(record: Sample, found: Mapping[str, Header], report: Report) -> Non
 
 
 def _compare_splits(
-    parts: Mapping[Split, list[Sample]],
+    named: Mapping[Split, list[Named]],
     images: Mapping[str, Path | Raster],
     found: Mapping[str, Header],
     report: Report,
 ) -> None:
     """Find images that several splits hold, under one name or under several."""
-    splits: dict[str, dict[Split, None]] = defaultdict(dict)
-    for split, records in parts.items():
-        for record in records:
-            for image in record.images:
-                splits[name_of(image)][split] = None
+    splits: dict[str, tuple[Split, ...]] = {}
+    for split, many in named.items():
+        for name in (name for each in many for name in each.names):
+            before = splits.get(name, ())
+            if split not in before:
+                splits[name] = (*before, split)
     for name, where in splits.items():
         if len(where) > 1:
             report.shared.add(f"{name} in {', '.join(where)}")

@@ -44,15 +44,15 @@ def headers(
     from geovlm import raster
     from geovlm.raster_bands import locate
 
-    def work(name: str) -> bytes:
+    def work(name: str, paths: Sequence[Path]) -> bytes:
         image = images[name]
         size = raster.image_size(image)
         if isinstance(image, Raster):
-            for band in image.bands:
+            for band in image.bands[1:]:
                 locate(image, band)
         if decode:
             raster.open_image(image)
-        return json.dumps([*size, digest(files(image))]).encode()
+        return json.dumps([*size, digest(paths)]).encode()
 
     found = filecache.look(
         list(images),
@@ -95,15 +95,20 @@ def files(image: Path | Raster) -> tuple[Path, ...]:
         return (image,)
     from geovlm.raster_bands import needed
 
-    named = dict.fromkeys(image.files[band] for band in needed(image))
-    return (*named, *((image.file,) if image.file is not None else ()))
+    paths = [image.files[band] for band in needed(image)]
+    if image.file is not None:
+        paths.append(image.file)
+    return tuple({str(path): path for path in paths}.values())  # hashing paths takes longer
 
 
 def name_of(image: Path | Raster) -> str:
     """Return a name for an image: the same for the same files and bands."""
     if not isinstance(image, Raster):
         return str(image)
-    first = next(iter(files(image)), Path())
+    from geovlm.raster_bands import needed
+
+    bands = needed(image)
+    first = image.files[bands[0]] if bands else image.file
     return f"{first} ({', '.join(image.bands)})"
 
 

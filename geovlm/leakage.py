@@ -225,11 +225,10 @@ def _thumbnails(
     def kind(name: str) -> str:
         image = images[name]
         shown = json.dumps(raster.encode(image)) if isinstance(image, Raster) else ""
-        return f"thumbnail-1 {shown}"
+        return f"thumbnail-2 {shown}"
 
-    def work(name: str) -> bytes:
-        image = images[name]
-        return digest(files(image)).encode() + fingerprints.thumbnail(image)
+    def work(name: str, paths: Sequence[Path]) -> bytes:
+        return digest(paths).encode() + fingerprints.thumbnail(images[name])
 
     looked = filecache.look(
         list(images),

@@ -44,7 +44,7 @@ class Plan:
     stages: tuple[StagePlan, ...]
     output: Path
     checksums: Mapping[str, Mapping[str, Any]]
-    """Data set -> split -> records and SHA-256 of their ids, targets and image names."""
+    """Data set -> split -> records and SHA-256, see `plan_data.checksum`."""
     deduplicated: LeftOut
     """Images and events that training leaves out because the evaluation has them too."""
 

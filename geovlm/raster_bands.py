@@ -232,6 +232,11 @@ def roles(ref: Raster) -> dict[str, str]:
     }
 
 
+def role_of(name: str) -> str | None:
+    """The part of the spectrum that a band of that name covers; `None`: the name does not say."""
+    return next((role for role, known in ROLES.items() if _key(name) in map(_key, known)), None)
+
+
 def _path(ref: Raster, name: str) -> Path:
     if name in ref.files:
         return ref.files[name]

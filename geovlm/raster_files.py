@@ -15,6 +15,7 @@ import numpy as np
 
 from geovlm.api import Size
 from geovlm.errors import DataError
+from geovlm.raster_headers import single_band_size
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -95,6 +96,9 @@ def remembered(file: State) -> Layout:
     Raises:
         DataError: As `opened`.
     """
+    size = single_band_size(file.path)
+    if size is not None:
+        return Layout(size, ("",))
     with opened(file.path) as source:
         return layout(source)
 

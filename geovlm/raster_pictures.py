@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -16,9 +16,11 @@ from PIL import Image, ImageFile
 
 from geovlm.api import Size
 from geovlm.errors import DataError
+from geovlm.raster_bands import role_of
 from geovlm.raster_files import (
     State,
     Window,
+    layout,
     opened,
     read,
     refuse_nothing,
@@ -28,12 +30,17 @@ from geovlm.raster_files import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from rasterio.io import DatasetReader
 
 USE_RASTER = "declare the image as geovlm.api.Raster with bands, low and high"
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 _OFFSETS = (273, 324)
 """TIFF tags of the places of strips and tiles."""
+_SAYS_MORE = (42112, 42113)
+"""TIFF tags of what GDAL says beside the pixels: names of bands, nodata."""
+_SIDECARS = (".msk", ".aux.xml")
+"""Endings of the files beside a TIFF in which GDAL says more."""
+_COLOURS = ("red", "green", "blue")
 _MODES = {
     ("gray",): "L",
     ("gray", "alpha"): "LA",
@@ -45,13 +52,15 @@ _MODES = {
 
 
 def open_picture(path: Path) -> Image.Image:
-    """The whole picture in mode RGB; what is transparent is black.
+    """The whole picture in mode RGB; what is transparent, masked or nodata is black.
 
     Raises:
         DataError: The file is absent, empty, cut off, no image, too large (over 178 megapixels), or
             has no agreed appearance; names it.
     """
     with _picture(path) as image:
+        if _says_more(image, path) and _in_windows(state(path)):
+            return open_part(path, (0, 0, *image.size), shape=image.size[::-1])
         offsets = [tag for tag in _OFFSETS if tag in getattr(image, "tag_v2", ())]
         if offsets and not image.tag_v2[offsets[0]][-1]:  # type: ignore[attr-defined]
             raise DataError(
@@ -102,18 +111,35 @@ def open_part(path: Path, window: Window, *, shape: tuple[int, int]) -> Image.Im
     with opened(path) as source:
         for index in source.indexes:
             refuse_unfinished(source, index)
-        if source.colorinterp[0].name == "palette":
-            indices = read(source, 1, window=window, shape=shape)
+        mode, numbers = _arranged(source) or ("P", (1,))
+        stored = [read(source, number, window=window, shape=shape) for number in numbers]
+        if mode == "P":
             table = np.zeros((256, 4), np.uint8)
             for number, colour in source.colormap(1).items():
                 table[number] = colour
-            return _on_black(Image.fromarray(table[indices]))
-        mode = _MODES[tuple(colour.name for colour in source.colorinterp)]
-        bands = [
-            Image.fromarray(read(source, index, window=window, shape=shape))
-            for index in range(1, len(Image.new(mode, (1, 1)).getbands()) + 1)
-        ]
-        return _on_black(Image.merge(mode, bands))
+            picture = Image.fromarray(table[stored[0]])
+        else:
+            picture = Image.merge(mode, [Image.fromarray(values) for values in stored])
+        shown = _on_black(picture)
+        hidden = _hidden(source, stored[:1] if len(stored) < 3 else stored[:3], window=window)
+        shown.paste((0, 0, 0), mask=Image.fromarray(hidden))
+        return shown
+
+
+def colour_bands(path: Path) -> tuple[int, ...]:
+    """The numbers of the bands that a TIFF of plain pixels shows: one (grey), or red, green, blue.
+
+    Raises:
+        DataError: it has a palette, or cannot be read.
+    """
+    with opened(path) as source:
+        found = _arranged(source)
+    if found is None:
+        raise DataError(
+            f"{path} has a palette or colours of its own, which cannot be resampled",
+            hint="gdal_translate -expand rgb makes a picture of it",
+        )
+    return found[1][:1] if len(found[1]) < 3 else found[1][:3]
 
 
 @lru_cache(maxsize=1)
@@ -128,16 +154,61 @@ def _in_windows(file: State) -> bool:
 
     try:
         with opened(file.path) as source:
-            colours = tuple(colour.name for colour in source.colorinterp)
+            palette = source.count == 1 and source.colorinterp[0].name == "palette"
             return (
                 source.driver == "GTiff"
                 and set(source.dtypes) == {"uint8"}
                 and not any("NBITS" in source.tags(i, ns="IMAGE_STRUCTURE") for i in source.indexes)
                 and source.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE") != "CMYK"
-                and (colours == ("palette",) or colours in _MODES)
+                and (palette or _arranged(source) is not None)
             )
     except (DataError, rasterio.errors.RasterioError):
         return False  # Pillow reads it, or says what is wrong with it
+
+
+def _says_more(image: ImageFile.ImageFile, path: Path) -> bool:
+    """Whether a file is a TIFF that may declare nodata, a mask or the order of its bands."""
+    if image.format != "TIFF":
+        return False
+    if any(tag in image.tag_v2 for tag in _SAYS_MORE):  # type: ignore[attr-defined]
+        return True
+    if any(path.with_name(path.name + ending).is_file() for ending in _SIDECARS):
+        return True
+    return bool(image.tag_v2.next)  # type: ignore[attr-defined]  # a mask is a second image
+
+
+def _arranged(source: DatasetReader) -> tuple[str, tuple[int, ...]] | None:
+    """Mode of the picture that the bands of a file make, and their numbers in its order.
+
+    The bands that the file calls red, green and blue, by these names or such as `B04`, are shown as
+    such in whatever order they lie. `None`: the file has a palette, or no agreed colours.
+    """
+    colours = tuple(colour.name for colour in source.colorinterp)
+    if set(colours[:3]) == set(_COLOURS):
+        colours = (*_COLOURS, *colours[3:])
+    mode = _MODES.get(colours)
+    if mode is None:
+        return None
+    numbers = tuple(range(1, len(Image.new(mode, (1, 1)).getbands()) + 1))
+    called = [role_of(name) for name in layout(source).names[:3]]
+    if set(called) == set(_COLOURS):
+        numbers = (*(called.index(colour) + 1 for colour in _COLOURS), *numbers[3:])
+    return mode, numbers
+
+
+def _hidden(source: DatasetReader, colours: Sequence[np.ndarray], *, window: Window) -> np.ndarray:
+    """Where a picture has no data: (H, W), bool. All its colours equal nodata, or the mask is 0."""
+    from rasterio.enums import MaskFlags
+    from rasterio.windows import Window as Part
+
+    nodata = source.nodatavals[0]
+    hidden = np.zeros(colours[0].shape, bool)
+    if nodata is not None:
+        hidden = np.logical_and.reduce([values == nodata for values in colours])
+    flags = source.mask_flag_enums[0]
+    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        hidden |= source.read_masks(1, window=Part(*window), out_shape=hidden.shape) == 0
+    return hidden
 
 
 def _on_black(image: Image.Image) -> Image.Image:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from geovlm import boxes
@@ -43,18 +42,33 @@ def put(task: TaskSpec, sample: Sample, *, profile: ModelProfile, options: Any =
     Raises:
         DataError: the size of an image cannot be read; names the file.
     """
-    stored = stored_sizes(sample)
-    seen = tuple([_seen(size, profile, task.min_pixels) for size in stored])
+    return putter(task, profile=profile, options=options)(sample)
+
+
+def putter(
+    task: TaskSpec, *, profile: ModelProfile, options: Any = None
+) -> Callable[[Sample], Shown]:
+    """Return `put` for many samples of a task: what depends on their sizes only is made once."""
     if options is None and task.options is not None:
         options = task.options()
-    context = PromptContext(profile=profile, image_sizes=stored, input_sizes=seen, options=options)
-    turn = resolve(task.prompt)(sample, context)
-    return Shown(sample=sample, turn=turn, image_sizes=stored, input_sizes=seen)
+    prompt = resolve(task.prompt)
+    contexts: dict[tuple[Size, ...], PromptContext] = {}
 
+    def put(sample: Sample) -> Shown:
+        stored = stored_sizes(sample)
+        context = contexts.get(stored)
+        if context is None:
+            seen = tuple(
+                boxes.input_size(size, profile=profile, min_pixels=task.min_pixels)
+                for size in stored
+            )
+            context = contexts[stored] = PromptContext(
+                profile=profile, image_sizes=stored, input_sizes=seen, options=options
+            )
+        turn = prompt(sample, context)
+        return Shown(sample=sample, turn=turn, image_sizes=stored, input_sizes=context.input_sizes)
 
-@lru_cache(maxsize=4096)  # most images of a data set are of one size
-def _seen(size: Size, profile: ModelProfile, min_pixels: int) -> Size:
-    return boxes.input_size(size, profile=profile, min_pixels=min_pixels)
+    return put
 
 
 def stored_sizes(sample: Sample) -> tuple[Size, ...]:

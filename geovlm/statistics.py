@@ -128,7 +128,7 @@ def of_task(
             hint="choose another with --split",
         )
     chosen = samples[split][:: max(1, -(-len(samples[split]) // limit))]
-    put = [shown.put(task, sample, profile=profile, options=options) for sample in chosen]
+    put = list(map(shown.putter(task, profile=profile, options=options), chosen))
     return TaskStatistics(
         task=task.name,
         dataset=spec.name,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def test_closed_answers_count_as_labels(tmp_path: Path) -> None:
 
 
 def look(paths: list[Path], seen: list[Path]) -> list[bytes | DataError]:
-    def work(path: Path) -> bytes:
+    def work(path: Path, files: Sequence[Path]) -> bytes:
         seen.append(path)
         if path.stat().st_size == 0:
             raise DataError("empty")
@@ -164,18 +164,18 @@ def test_a_look_that_was_broken_off_keeps_what_it_had(tmp_path: Path) -> None:
     for path in paths:
         path.write_bytes(b"x")
     found = filecache.look(
-        paths, kind=lambda path: "broken", files=lambda path: [path], work=lambda path: b"x"
+        paths, kind=lambda path: "broken", files=lambda path: [path], work=lambda path, files: b"x"
     )
     for _ in range(200):
         next(found)
     found.close()  # as Ctrl-C does
 
-    def work(path: Path) -> bytes:
+    def work(path: Path, files: Sequence[Path]) -> bytes:
         seen.append(path)
         return b"x"
 
     assert len(list(filecache.look(paths, kind=lambda p: "broken", files=lambda p: [p], work=work)))
-    assert len(seen) == 300 - 256  # two rounds of 128 were kept
+    assert len(seen) == 300 - 256  # a round of 256 was kept
 
 
 def test_a_cache_that_cannot_be_read_is_named(

@@ -155,11 +155,16 @@ def test_events_are_left_out_only_if_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_run_says_how_many_samples_it_leaves_out(toy: Path) -> None:
-    plan = dry_run(toy, "deduplicate=images")
+    plan = dry_run(toy, "--deduplicate")
     (name, find_) = plan["tasks"]
     assert (name["samples"]["train"], name["deduplicated"]) == (2, 1)
     assert (find_["samples"]["train"], find_["deduplicated"]) == (2, 1)
-    assert dry_run(toy, "deduplicate=off")["tasks"][0]["samples"]["train"] == 3
+    assert dry_run(toy)["tasks"][0]["samples"]["train"] == 3
+
+
+def test_set_wins_over_the_flag(toy: Path) -> None:
+    plan = dry_run(toy, "--deduplicate", "--set", "deduplicate=off")
+    assert plan["tasks"][0]["samples"]["train"] == 3
 
 
 def test_leaks_can_fail(toy: Path) -> None:
@@ -189,10 +194,10 @@ def test_stats_count_answers_tokens_and_shares(toy: Path) -> None:
     assert find_["compute_share"] == pytest.approx(wanted, abs=1e-3)
 
 
-def dry_run(folder: Path, setting: str) -> dict:
+def dry_run(folder: Path, *options: str) -> dict:
     done = geovlm(
         *["run", "--tasks", "toy", "--data", str(folder / "eo"), "--dry-run", "--json"],
-        *["--set", setting, "--output", str(folder / "run")],
+        *[*options, "--output", str(folder / "run")],
         folder=folder,
     )
     assert done.returncode == 0, done.stderr

@@ -178,7 +178,7 @@ def leaks(
 
     All data sets of the tasks are compared, train with val and test. Copies that were encoded
     again, resized or made brighter are found; cropped, turned or mirrored ones are not. A run
-    leaves out what it shares with its evaluation by --set deduplicate=images (or events).
+    leaves out what it shares with its evaluation by --deduplicate.
     """
     from geovlm import leakage, plan_leaks
 

@@ -67,6 +67,14 @@ def run(
         Path | None, typer.Option("--output", help="Run directory; default runs/<tasks>.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of data order and sampling.")] = None,
+    deduplicate: Annotated[
+        bool,
+        typer.Option(
+            "--deduplicate",
+            help="Leave out training samples whose images the evaluation has too; also those of "
+            "its events by --set deduplicate=events.",
+        ),
+    ] = False,
     resume: ResumeOption = False,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
@@ -95,6 +103,7 @@ def run(
         "model": model,
         "rewards": rewards,
         "seed": seed,
+        "deduplicate": "images" if deduplicate else None,
         "output": out,
         "processes": processes,
         "gpus": gpus,

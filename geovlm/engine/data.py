@@ -46,20 +46,27 @@ class Row:
         return f"{self.task}\t{self.sample_id}"
 
 
-def ask(sample: Sample, *, task: TaskSpec, profile: ModelProfile, options: Any = None) -> Shown:
-    """Return the sample with the task's question to this model family and its gold answer.
+def asker(
+    task: TaskSpec, *, profile: ModelProfile, options: Any = None
+) -> Callable[[Sample], Shown]:
+    """Return what puts a task's question, with its gold answer, to this model family.
 
-    Raises:
-        DataError: an image cannot be read, or the task wrote no reasoning or no answer.
+    What is returned raises `DataError` where an image cannot be read, or the task wrote no
+    reasoning or no answer.
     """
-    put = shown.put(task, sample, profile=profile, options=options)
-    if not put.turn.answer.strip() or not put.turn.reasoning.strip():
-        raise DataError(
-            f"task {task.name!r} wrote no {'reasoning' if put.turn.answer.strip() else 'answer'} "
-            f"for sample {sample.id!r}",
-            hint="its prompt function must return both",
-        )
-    return put
+    put = shown.putter(task, profile=profile, options=options)
+
+    def ask(sample: Sample) -> Shown:
+        made = put(sample)
+        if not made.turn.answer.strip() or not made.turn.reasoning.strip():
+            raise DataError(
+                f"task {task.name!r} wrote no "
+                f"{'reasoning' if made.turn.answer.strip() else 'answer'} for sample {sample.id!r}",
+                hint="its prompt function must return both",
+            )
+        return made
+
+    return ask
 
 
 def to_row(
@@ -73,9 +80,9 @@ def to_row(
     """Write the sample as the task's question to this model family.
 
     Raises:
-        DataError: as `ask`.
+        DataError: an image cannot be read, or the task wrote no reasoning or no answer.
     """
-    put = ask(sample, task=task, profile=profile, options=options)
+    put = asker(task, profile=profile, options=options)(sample)
     return Row(
         task=task.name,
         sample_id=sample.id,
@@ -117,9 +124,8 @@ class Rows(Sequence[Row]):
         return map(self._row, self.samples)
 
     def asked(self) -> Iterator[Shown]:
-        """Yield every sample with its question, without what else a row holds."""
-        for sample in self.samples:
-            yield ask(sample, task=self.task, profile=self.profile, options=self.options)
+        """Every sample with its question, without what else a row holds."""
+        return map(asker(self.task, profile=self.profile, options=self.options), self.samples)
 
     def _row(self, sample: Sample) -> Row:
         return to_row(

@@ -64,11 +64,12 @@ def audit_lengths(
         waiting.clear()
 
     for put in asked:
-        images = count_images(put)
-        key = hash((put.turn.question, put.turn.reasoning, put.turn.answer, images))
+        turn = put.turn
+        key = hash((turn.question, turn.reasoning, turn.answer, put.input_sizes))
         if key in known:
             continue
         known.add(key)
+        images = count_images(put)
         text = f"{put.turn.question.strip()} {instruction}{answers.frame(put.turn)}"
         if text.isascii() and images + len(text) + spare <= limit:
             continue

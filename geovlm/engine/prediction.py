@@ -220,7 +220,11 @@ def _check_length(plan: Plan, request: Request, loaded: model.Loaded, *, longest
     """
     tokenizer = loaded.processor.tokenizer  # type: ignore[attr-defined]  # a mixin's field
     factor = plan.profile.size_factor
-    width, height = input_size(windows(request, plan)[0], plan)
+    views = windows(request, plan)  # all of a grid are of one size, those around marked boxes not
+    sizes = [
+        input_size(views[i], plan) for i in range(len(views) if "boxes" in request.said else 1)
+    ]
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
     visual = len(request.images) * ((width // factor) * (height // factor) + 2)
     needed = visual + len(tokenizer(plan.question)["input_ids"]) + 12 + longest
     limit = model.max_positions(loaded.model, tokenizer)

@@ -75,7 +75,7 @@ def union(box: Sequence[float] | None, other: Sequence[float]) -> list[float]:
 def crosses(geometry: Mapping[str, Any]) -> bool:
     """Whether a polygon of longitudes and latitudes crosses the antimeridian."""
     west, _, east, _ = bounds(geometry)
-    return bool(east - west > 180)
+    return bool(east > 180 or east - west > 180)
 
 
 def footprint(window: Window) -> list[Point]:

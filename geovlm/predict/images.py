@@ -24,8 +24,9 @@ def reference(
     """The image that a path means.
 
     8-bit files of one to four bands are pictures as they are. Others show `bands`, or else their
-    only or their three bands, from `value_range`, or else from percentiles of the whole scene. A
-    folder holds one file per band, whose name ends with the band's (`…_B04.tif`, `…_B04_10m.jp2`).
+    only or their three bands (red, green and blue where they are called so, in any order), from
+    `value_range`, or else from percentiles of the whole scene. A folder holds one file per band,
+    whose name ends with the band's (`…_B04.tif`, `…_B04_10m.jp2`).
 
     Args:
         path: a file or a folder.
@@ -36,7 +37,8 @@ def reference(
         DataError: the file is missing or no raster; the folder lacks a band.
         ConfigError: a choice of bands is needed, or there are not three.
     """
-    from geovlm.raster_files import opened
+    from geovlm.raster_bands import role_of
+    from geovlm.raster_files import layout, opened
 
     chosen = _three(bands) if bands is not None else None
     if path.is_dir():
@@ -48,18 +50,24 @@ def reference(
         files = {name: _band_file(path, name) for name in dict.fromkeys(chosen)}
         return _scaled(Raster(files=files, bands=chosen), value_range=value_range, eight_bit=False)
     with opened(path) as source:
-        count, kinds, names = source.count, set(source.dtypes), source.descriptions
+        count, kinds, names = source.count, set(source.dtypes), layout(source).names
     eight_bit = kinds == {"uint8"}
     if chosen is None and eight_bit and count <= 4 and value_range is None:
         return path
     if chosen is None and count not in (1, 3):
-        listed = ", ".join(f"{i} {name or ''}".strip() for i, name in enumerate(names, start=1))
+        listed = ", ".join(f"{i} {name}".strip() for i, name in enumerate(names, start=1))
         raise ConfigError(
             f"{path} has {count} bands: which are to be shown as red, green and blue?",
             hint=f"--bands R,G,B by name or number; it has {listed}",
         )
-    if chosen is None:
-        chosen = ("1", "1", "1") if count == 1 else ("1", "2", "3")
+    if chosen is None and count == 1:
+        chosen = ("1", "1", "1")
+    elif chosen is None:
+        called = [role_of(name) for name in names]
+        known = set(called) == {"red", "green", "blue"}
+        order = [called.index(each) for each in ("red", "green", "blue")] if known else range(3)
+        first, second, third = (str(i + 1) for i in order)
+        chosen = (first, second, third)
     index = {name: int(name) for name in chosen if name.isdecimal()}
     made = Raster(file=path, bands=chosen, band_index=index)
     return _scaled(made, value_range=value_range, eight_bit=eight_bit)

@@ -90,6 +90,8 @@ def _georeference(image: Path | Raster) -> tuple[Georeference | None, str]:
     with opened(path) as source:
         placed = not source.transform.is_identity
         crs, transform = source.crs, tuple(source.transform)[:6]
+    if placed and crs is not None and not (crs.is_geographic or crs.is_projected):
+        return None, f"{path} has a local CRS, hence no place on the earth"
     if placed and crs is not None:
         a, b, c, d, e, f = map(float, transform)
         return Georeference(crs=crs.to_wkt(), transform=(a, b, c, d, e, f)), ""
@@ -137,7 +139,7 @@ def _covered(
 
 def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Path) -> Raster:
     """The image on another grid, as a reference to files that describe how to get there."""
-    from geovlm.raster_files import opened
+    from geovlm.raster_pictures import colour_bands
 
     if isinstance(image, Raster):
         paths = [*image.files.values(), *([image.file] if image.file is not None else [])]
@@ -148,16 +150,11 @@ def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Pat
         files = {band: new[path] for band, path in image.files.items()}
         file = new[image.file] if image.file is not None else None
         return dataclasses.replace(image, files=files, file=file)
-    with opened(image) as source:
-        colours, count = {c.name for c in source.colorinterp}, source.count
-    if "palette" in colours:
-        raise DataError(
-            f"{image} has a palette, which cannot be resampled",
-            hint="gdal_translate -expand rgb makes a picture of it",
-        )
+    numbers = colour_bands(image)
     path = _write_warp(image, grid=grid, size=size, to=folder / "warped-0.vrt")
-    bands = ("1", "1", "1") if count < 3 else ("1", "2", "3")
-    index = {band: int(band) for band in bands}
+    first, second, third = map(str, numbers * 3 if len(numbers) == 1 else numbers)
+    index = {str(number): number for number in numbers}
+    bands = (first, second, third)
     return Raster(file=path, bands=bands, band_index=index, low=0.0, high=255.0)
 
 

@@ -132,8 +132,10 @@ def references_resolve(subject: Subject) -> Iterator[Finding]:
     references = [
         *((f"data set {s.name!r}: load", s.load) for s in subject.datasets),
         *((f"data set {s.name!r}: make_sample", s.make_sample) for s in subject.datasets),
+        *((f"data set {s.name!r}: official", s.official) for s in subject.datasets if s.official),
         *((f"task {s.name!r}: prompt", s.prompt) for s in subject.tasks),
         *((f"task {s.name!r}: samples", s.samples) for s in subject.tasks if s.samples),
+        *((f"task {s.name!r}: blank", s.blank) for s in subject.tasks if s.blank),
         *((f"reward {s.name!r}: score", s.score) for s in subject.rewards),
         *((f"metric {s.name!r}: compute", s.compute) for s in subject.metrics),
     ]

@@ -15,6 +15,7 @@ from geovlm import profiles, raster
 from geovlm.api import Raster
 from geovlm.errors import ConfigError, DataError
 from geovlm.predict import features, images, merge, reading, scenes, tiles, writing
+from geovlm.predict.georeference import Georeference
 from geovlm.predict.job import Answer, Job
 from geovlm.predict.merge import Detection
 from geovlm.predict.tiles import Window
@@ -196,6 +197,15 @@ def test_deeper_values_are_shown_by_percentiles_or_a_range(tmp_path: Path) -> No
     assert (found.scaling, found.low, found.high) == ("range", 0.0, 2000.0)
 
 
+def test_three_deep_bands_are_shown_by_their_names(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "a.tif", (64, 64), dtype="uint16", value=900)
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = ("B02", "B03", "B04")
+    ref = images.reference(path)
+    assert isinstance(ref, Raster)
+    assert [ref.band_index[band] for band in ref.bands] == [3, 2, 1]
+
+
 def test_thirteen_bands_need_a_choice(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", (20, 20), bands=13, dtype="uint16")
     with pytest.raises(ConfigError, match=r"has 13 bands: .*--bands R,G,B"):
@@ -269,6 +279,27 @@ def test_a_transform_without_crs_is_no_place(tmp_path: Path) -> None:
 
 
 # -- files ----------------------------------------------------------------------------------------
+
+
+def test_a_local_crs_is_no_place(tmp_path: Path) -> None:
+    site = 'LOCAL_CS["site",UNIT["metre",1]]'
+    path = write_scene(tmp_path / "a.tif", (64, 64), crs=site)
+    scene = scenes.scene([path], folder=tmp_path)
+    assert scene.georeference is None
+    assert scene.notes == (f"{path} has a local CRS, hence no place on the earth",)
+
+
+def test_metres_in_a_geographic_crs_are_refused() -> None:
+    where = Georeference(crs="EPSG:4326", transform=(10, 0, 404400, 0, -10, 5342400))
+    with pytest.raises(DataError, match="is the CRS of the image right"):
+        where.lonlat([(0, 0)])
+
+
+def test_longitudes_from_0_to_360_become_those_of_geojson() -> None:
+    where = Georeference(crs="EPSG:4326", transform=(1, 0, 0, 0, -1, 90))
+    assert where.lonlat([(200, 40), (210, 40)]) == [(-160, 50), (-150, 50)]
+    across = features.polygon(where.lonlat([(179, 40), (181, 40), (181, 41)]), digits=9)
+    assert features.crosses(across)
 
 
 def test_a_ring_is_turned_counterclockwise_and_closed() -> None:

@@ -31,6 +31,7 @@ def geovlm_tasks():
         summary="Which of ten classes of land use does the tile show?",
         dataset="eurosat",
         prompt="geovlm_eurosat.data:prompt",
+        blank="geovlm_eurosat.data:blank",
         rewards={
             "paper": {"recall": 0.5, "eurosat/group": 0.5},
             "robust": {"exact": 1.0},

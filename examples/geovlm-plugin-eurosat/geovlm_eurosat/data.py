@@ -7,7 +7,7 @@ this split; `geovlm eurosat-split` prints it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from itertools import count, islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from geovlm.api import LoadContext, PromptContext, Sample, Turn
+from geovlm.api import Json, LoadContext, PromptContext, Sample, Turn
 from geovlm.errors import DatasetNotFoundError
 from geovlm_eurosat.classes import FOLDERS, GROUP, LABELS
 
@@ -57,6 +57,11 @@ def prompt(sample: Sample, ctx: PromptContext) -> Turn:
     label = str(sample.target["answer"])
     question = f"Which land use does the tile show? One of: {', '.join(_VOCABULARY)}."
     return Turn(question=question, answer=label, reasoning=f"The tile shows {GROUP[label]}.")
+
+
+def blank(said: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return a target of any class, from which `geovlm predict` writes the question."""
+    return {"answer": _VOCABULARY[0], "labels": [_VOCABULARY[0]], "vocabulary": list(_VOCABULARY)}
 
 
 def make_sample(root: Path, n: int, seed: int) -> None:

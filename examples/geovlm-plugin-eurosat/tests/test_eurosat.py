@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import geovlm_eurosat
 import pytest
@@ -46,6 +47,15 @@ def test_generated_tiles_fill_every_split(tmp_path, prompt_ctx):
     assert len(test) == 12
     assert test[0].target["answer"] == "annual crop"
     assert data.prompt(test[0], prompt_ctx()).reasoning == "The tile shows vegetation."
+
+
+def test_tiles_without_gold_are_asked_the_same(tmp_path, prompt_ctx):
+    data.make_sample(tmp_path, 1, 0)
+    (tile,) = data.load(LoadContext(root=tmp_path, split="test"))
+    target = data.blank({})
+    assert target["vocabulary"] == tile.target["vocabulary"]
+    asked = [data.prompt(s, prompt_ctx()).question for s in (tile, replace(tile, target=target))]
+    assert asked[0] == asked[1]
 
 
 def test_a_folder_without_classes_is_named(tmp_path):

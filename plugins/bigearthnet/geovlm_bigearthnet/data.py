@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -125,12 +125,12 @@ def _load_v2(ctx: LoadContext, own: BigEarthNetOptions) -> Iterator[Sample]:
     folder = ctx.root / "BigEarthNet-S2"
     if names and not folder.is_dir():
         raise DatasetNotFoundError("bigearthnet", folder, hint="unpack BigEarthNet-S2 beside it")
-    where = str(folder)
+    where, make = str(folder), _maker(ctx, own)
     for name, joined in zip(names, labels_of, strict=True):
         if not _PATCH.fullmatch(name):
             ctx.skip("not a name of a patch", name)
             continue
-        sample = _sample(ctx, own, BandFiles(where, name, True), joined)
+        sample = make(BandFiles(where, name, True), joined)
         if sample is not None:
             yield sample
 
@@ -181,6 +181,7 @@ def _load_v1(
         if own.drop_snow_cloud and path.is_file()
         for name in _first_column(path)
     }
+    make = _maker(ctx, own)
     for name in listed:
         if name in flagged:
             ctx.skip(flagged[name], name)
@@ -191,7 +192,7 @@ def _load_v1(
             labels = _labels_v1(Path(f"{files.stem}_labels_metadata.json"), ctx=ctx, own=own)
             if labels is None:
                 continue
-            sample = _sample(ctx, own, files, _JOIN.join(labels))
+            sample = make(files, _JOIN.join(labels))
             if sample is not None:
                 yield sample
 
@@ -268,37 +269,43 @@ def _by_hash(names: Iterable[str]) -> dict[Split, list[str]]:
 # -- both -----------------------------------------------------------------------------------------
 
 
-def _sample(
-    ctx: LoadContext, own: BigEarthNetOptions, files: BandFiles, joined: str
-) -> Sample | None:
-    """Return the sample of a patch, or say why there is none."""
-    name = files.patch
-    if not joined:
-        ctx.skip(f"none of the {own.classes} classes", name)
-        return None
-    try:
-        target = _target(joined, own.classes)
-    except KeyError as error:
-        raise DataError(
-            f"patch {name} in {ctx.root} has label {error}, not one of the {own.classes} classes"
-        ) from error
+def _maker(ctx: LoadContext, own: BigEarthNetOptions) -> Callable[[BandFiles, str], Sample | None]:
+    """Return what makes the sample of a patch and its joined labels, or says why there is none."""
     shown = composites(own.views, bands=own.bands)
-    if own.check_files and not all(files[band].is_file() for band in files_of(shown)):
-        ctx.skip("band file missing", name)
-        return None
-    images = tuple(
-        Raster(
-            files=files,
-            bands=each.bands,
-            low=own.low,
-            high=own.high,
-            band_index=_NO_NUMBERS,
-            ranges=each.ranges,
-            reflectance=10_000.0,
-        )
-        for each in shown
-    )
-    return Sample(id=name, images=images, target=target, meta=_META, image_sizes=sizes_of(shown))
+    needed, sizes = files_of(shown), sizes_of(shown)
+    low, high = own.low, own.high
+    looks = [(each.bands, each.ranges) for each in shown]
+
+    def make(files: BandFiles, joined: str) -> Sample | None:
+        name = files.patch
+        if not joined:
+            ctx.skip(f"none of the {own.classes} classes", name)
+            return None
+        try:
+            target = _target(joined, own.classes)
+        except KeyError as error:
+            raise DataError(
+                f"patch {name} in {ctx.root} has label {error}, not one of the {own.classes} "
+                "classes"
+            ) from error
+        if own.check_files and not all(files[band].is_file() for band in needed):
+            ctx.skip("band file missing", name)
+            return None
+        images = [
+            Raster(
+                files=files,
+                bands=bands,
+                low=low,
+                high=high,
+                band_index=_NO_NUMBERS,
+                ranges=ranges,
+                reflectance=10_000.0,
+            )
+            for bands, ranges in looks
+        ]
+        return Sample(id=name, images=tuple(images), target=target, meta=_META, image_sizes=sizes)
+
+    return make
 
 
 @cache

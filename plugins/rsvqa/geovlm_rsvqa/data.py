@@ -65,7 +65,10 @@ def load_lr(ctx: LoadContext) -> Iterator[Sample]:
 
 
 def official_lr(ctx: LoadContext) -> int | None:
-    """Questions of a split (77,232 in all); `None` where options leave some out."""
+    """Questions of a split (77,232 in all); `None` where options leave some out.
+
+    As google-research/big_vision counts them: big_vision/datasets/rsvqa_lr/rsvqa_lr.py, 5f95305.
+    """
     if ctx.options.per_image is not None or set(ctx.options.types) != set(LowResOptions().types):
         return None
     return {"train": 57_223, "val": 10_005, "test": 10_004}[ctx.split]
