@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
         "geovlm.cli.score:score", "Score stored predictions, as published and strictly."
     ),
     "report": Entry("geovlm.cli.report:report", "Write the HTML report of a run."),
+    "export": Entry("geovlm.cli.export:export", "Write a run's model as a folder for anybody."),
     "tasks": Entry("geovlm.cli.tasks:app", "List tasks, show one in full, draw its samples."),
     "data": Entry("geovlm.cli.data:app", "Write a miniature of a data set, or validate a copy."),
     "rewards": Entry("geovlm.cli.rewards:app", "List rewards, or try one on one completion."),

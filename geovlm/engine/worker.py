@@ -176,15 +176,8 @@ def _stage(stage: Stage, *, resume: bool) -> int:
         train = sft.train if kind == "sft" else grpo.train
         steps = train(stage, start=start, resume=resume)
     loaded = model.load(str(finished), config, registry=stage.registry)
-    evaluate.evaluate(stage, loaded, name=evaluation_name(config, index))
+    evaluate.evaluate(stage, loaded, name=config.evaluation_name(index))
     return steps
-
-
-def evaluation_name(config: RunConfig, index: int) -> str:
-    """Return under which name a stage's model is scored: `sft`, `grpo`, and then `sft-2`, …"""
-    kind = config.stages[index].kind
-    number = sum(stage.kind == kind for stage in config.stages[: index + 1])
-    return kind if number == 1 else f"{kind}-{number}"
 
 
 def _start(stage: Stage) -> str:
