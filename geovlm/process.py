@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import select
@@ -30,11 +31,16 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def execute(argv: Sequence[str], *, variables: dict[str, str], log: Path) -> Outcome:
+def execute(
+    argv: Sequence[str], *, variables: dict[str, str], log: Path, deadline_s: float | None = None
+) -> Outcome:
     """Run a command, passing its output on to standard error and to a file as it comes.
 
     What follows the worker's `error: ` line is accelerate's own traceback: it goes to the file
-    only. An interrupt ends the whole process tree.
+    only. An interrupt ends the whole process tree, and so does the deadline.
+
+    Raises:
+        TimeoutError: it took longer than the deadline.
     """
     started = time.monotonic()
     with log.open("ab") as file, _terminable():
@@ -49,7 +55,7 @@ def execute(argv: Sequence[str], *, variables: dict[str, str], log: Path) -> Out
         assert process.stdout is not None
         relay = _Relay(file)
         try:
-            _pump(process, relay)
+            _pump(process, relay, until=started + (deadline_s or math.inf))
             status = process.wait()
         except BaseException:
             end_tree(process)
@@ -135,11 +141,17 @@ def _show(data: bytes) -> None:
         sys.stderr.flush()
 
 
-def _pump(process: subprocess.Popen[bytes], relay: _Relay) -> None:
-    """Read until the output is closed, or the process is gone and its output is quiet."""
+def _pump(process: subprocess.Popen[bytes], relay: _Relay, *, until: float) -> None:
+    """Read until the output is closed, or the process is gone and its output is quiet.
+
+    Raises:
+        TimeoutError: `time.monotonic()` is past `until`.
+    """
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     while True:
+        if time.monotonic() > until:
+            raise TimeoutError
         ready, _, _ = select.select([descriptor], [], [], 0.2)
         if ready:
             data = os.read(descriptor, 65_536)

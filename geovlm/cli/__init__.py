@@ -41,6 +41,7 @@ COMMANDS: dict[str, Entry] = {
         "geovlm.cli.plugins:app",
         "List installed plugins, explain or check one, or begin a new one.",
     ),
+    "doctor": Entry("geovlm.cli.doctor:doctor", "Check whether this machine can do a run."),
     "config": Entry("geovlm.cli.config:app", "Show a preset, or the schema of the configuration."),
 }
 """Name -> where it lives and its line in `geovlm --help`, in the order of that page."""
