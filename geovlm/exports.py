@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from geovlm.errors import ConfigError, RunFailedError
 from geovlm.rundir import RunDir, read_json
@@ -34,7 +34,8 @@ MARGIN_BYTES = 64 << 20
 _SHOWN = 300
 
 
-class Chosen(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Chosen:
     """A finished stage."""
 
     index: int

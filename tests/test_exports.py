@@ -65,7 +65,7 @@ def test_an_earlier_stage_is_exported_by_its_name(tmp_path: Path) -> None:
 
 def test_an_unfinished_run_is_refused_with_both_ways_out(tmp_path: Path) -> None:
     run, config = a_run(tmp_path, *KINDS, done=2)
-    with pytest.raises(ConfigError, match="stage 2-grpo has no done.json") as refused:
+    with pytest.raises(ConfigError, match=r"stage 2-grpo has no done\.json") as refused:
         exports.choose(run, config, name=None)
     assert f"geovlm run --resume --output {tmp_path}" in refused.value.hint
     assert "--stage sft exports what is finished" in refused.value.hint
@@ -73,7 +73,7 @@ def test_an_unfinished_run_is_refused_with_both_ways_out(tmp_path: Path) -> None
 
 def test_where_nothing_is_finished_no_stage_is_offered(tmp_path: Path) -> None:
     run, config = a_run(tmp_path, *KINDS, done=0)
-    with pytest.raises(ConfigError, match="0-sft has no done.json") as refused:
+    with pytest.raises(ConfigError, match=r"0-sft has no done\.json") as refused:
         exports.choose(run, config, name="sft")
     assert "--stage" not in refused.value.hint
 
