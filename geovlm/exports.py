@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from geovlm.errors import ConfigError, RunFailedError
 from geovlm.rundir import RunDir, read_json
@@ -26,7 +26,6 @@ from geovlm.rundir import RunDir, read_json
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
 
-Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
 BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Of a weight."""
 MARGIN_BYTES = 64 << 20
