@@ -15,7 +15,7 @@ from geovlm.rundir import RunDir
 CPU = trial.Ranks(2, "cpu")
 NO_GPU = {"torch": "2.13.0+cpu", "cuda": None, "gpus": [], "bf16": False}
 JOINED = {"devices": NO_GPU, "joined": {"backend": "gloo"}}
-REDUCED = JOINED | {"reduced": {"seconds": 0.016}}
+REDUCED = JOINED | {"reduced": {"seconds": 0.016, "bytes": 16 << 20}}
 WHOLE = REDUCED | {"trained": {"loss": 2.5, "seconds": 1.0, "model": "nano"}}
 
 
@@ -51,7 +51,7 @@ def test_ranks_that_agree_are_fine(worker) -> None:
 
 
 def test_one_rank_has_nothing_to_reduce(worker) -> None:
-    worker(WHOLE | {"reduced": {"seconds": None}})
+    worker(WHOLE | {"reduced": {"seconds": None, "bytes": 16 << 20}})
     checks = trial.ranks(trial.Ranks(1, "cpu"), deadline_s=5)
     assert row(checks, "all-reduce").found == "one rank: nothing to do"
 
@@ -157,7 +157,7 @@ def test_one_failure_ends_with_1_and_a_table(call, worker) -> None:
 def test_gpus_that_are_not_there_fail_before_any_worker(call) -> None:
     status, out, _ = call("--gpus", "4")
     assert status == 1
-    assert "GPUs\tFAIL\t4 GPUs are asked for and none is visible\tuse --processes N" in out
+    assert "GPUs\tFAIL\t4 GPUs are asked for and none is visible\tsee nvidia-smi" in out
 
 
 def test_wrong_versions_are_mended_before_anything_is_tried(

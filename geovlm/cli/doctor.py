@@ -69,7 +69,8 @@ def _tried(
     try:
         device = launch.device(config, gpus=len(launch.visible_gpus()))
     except ConfigError as error:
-        return [Check("GPUs", "FAIL", str(error.args[0]), error.hint)]
+        fix = "see nvidia-smi and CUDA_VISIBLE_DEVICES; on the CPU: --processes N"
+        return [Check("GPUs", "FAIL", str(error.args[0]), fix)]
     wanted = trial.Ranks(gpus or processes or 1, device)
     output.say(f"one training step on {wanted.number} x {device}: this takes a minute")
     checks = trial.ranks(wanted, deadline_s=deadline)

@@ -85,7 +85,7 @@ def work(folder: Path, *, stage: str) -> None:
             notes.add("synced", vllm_sync.check(folder)._asdict())
         return
     with limited("all-reduce", deadline, rank=rank):
-        notes.add("reduced", {"seconds": all_reduce(state)})
+        notes.add("reduced", {"seconds": all_reduce(state), "bytes": REDUCED_BYTES})
     with limited("the training step", 5 * deadline, rank=rank):
         notes.add("trained", train(folder, state, on_cpu=on_cpu))
         state.wait_for_everyone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -104,6 +105,7 @@ def outside(folder: Path, asks: list[dict], scratch: Path) -> list[str]:
     (scratch / "asks.json").write_text(json.dumps(asks))
     done = subprocess.run(
         [sys.executable, "-I", "-c", OUTSIDE, str(folder), str(scratch / "asks.json")],
+        env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
         capture_output=True,
         text=True,
         timeout=400,
@@ -161,6 +163,7 @@ def test_the_snippet_of_the_card_answers(exported: Path, tmp_path: Path) -> None
     done = subprocess.run(
         [sys.executable, "run.py", "snippet.py", how],
         cwd=tmp_path,
+        env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
         capture_output=True,
         text=True,
         timeout=400,
