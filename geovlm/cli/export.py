@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 
 
 class Weights(StrEnum):
-    """Types of weights."""
+    """Types of weights. Not float16, in which Qwen-VL overflows (transformers#33294)."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
-    float16 = "float16"
 
 
 def export(
