@@ -335,3 +335,9 @@ class RunConfig(_Table):
     def stage_folders(self) -> list[str]:
         """Return the folder name of every stage, such as `0-sft`."""
         return [f"{index}-{stage.kind}" for index, stage in enumerate(self.stages)]
+
+    def evaluation_name(self, index: int) -> str:
+        """Return under which name a stage's model is scored: `sft`, `grpo`, and then `sft-2`, …"""
+        kind = self.stages[index].kind
+        number = sum(stage.kind == kind for stage in self.stages[: index + 1])
+        return kind if number == 1 else f"{kind}-{number}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from geovlm.registry import Registry
 
 NANO = "nano"
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +93,7 @@ def _folder(config: RunConfig) -> Path | None:
                 hint="give the folder that holds it, such as RUN/stages/2-grpo/model",
             )
         return path.absolute()
-    if not _HUB_NAME.fullmatch(config.model) or config.model.startswith("."):
+    if not HUB_NAME.fullmatch(config.model) or config.model.startswith("."):
         raise ConfigError(
             f"model {config.model!r} does not exist",
             hint="give a folder with config.json, a name on the Hugging Face hub, or 'nano'",

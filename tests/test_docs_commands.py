@@ -2,8 +2,8 @@
 
 - `run` and `eval` with `--dry-run`, eight generated records and the CPU: they would train or answer
   for minutes. Plan, data, options and model are resolved all the same.
-- Lines that need GPUs or the Hugging Face hub are held against the options of the command only;
-  `NEEDS` has the reasons.
+- Lines that need GPUs, the Hugging Face hub, a finished run or minutes are held against the options
+  of the command only; `NEEDS` has the reasons.
 - All others as they stand. What a line finds on the disk of its reader (`/data/…`, `sample/…`,
   `runs/first`, `….tif`) is made beforehand: generated data in the official layout, a run that has
   begun, grey scenes.
@@ -31,7 +31,12 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("plugins/*/README.md")), *ROOT.glob("docs/*.md")]
 LONG = {"run", "eval"}
 SHORT_CUTS = ("--dry-run", "--set", "sample.records=8", "--set", "device=cpu")
-NEEDS = {"--gpus": "GPUs", "geovlm-r1": "a model from the Hugging Face hub"}
+NEEDS = {
+    "--gpus": "GPUs",
+    "geovlm-r1": "a model from the Hugging Face hub",
+    "export": "a finished run: tests/engine/test_export.py",
+    "doctor": "minutes: tests/test_cli_doctor.py",
+}
 """Word of a line, or of the file it names -> what it needs that is not here."""
 PUBLISHED = (
     '{"question": "Where is <ref>1 van</ref>?", "answer": "[[7, 22, 14, 31, 0]]", '

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
         "geovlm.cli.score:score", "Score stored predictions, as published and strictly."
     ),
     "report": Entry("geovlm.cli.report:report", "Write the HTML report of a run."),
+    "export": Entry("geovlm.cli.export:export", "Write a run's model as a folder for anybody."),
     "tasks": Entry("geovlm.cli.tasks:app", "List tasks, show one in full, draw its samples."),
     "data": Entry("geovlm.cli.data:app", "Write a miniature of a data set, or validate a copy."),
     "rewards": Entry("geovlm.cli.rewards:app", "List rewards, or try one on one completion."),
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Entry] = {
         "geovlm.cli.plugins:app",
         "List installed plugins, explain or check one, or begin a new one.",
     ),
+    "doctor": Entry("geovlm.cli.doctor:doctor", "Check whether this machine can do a run."),
     "config": Entry("geovlm.cli.config:app", "Show a preset, or the schema of the configuration."),
 }
 """Name -> where it lives and its line in `geovlm --help`, in the order of that page."""

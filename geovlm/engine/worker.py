@@ -179,15 +179,8 @@ def _stage(stage: Stage, *, resume: bool) -> int:
         if sharded.is_sharded(stage):
             sharded.release()
     loaded = model.load(str(finished), config, registry=stage.registry)
-    evaluate.evaluate(stage, loaded, name=evaluation_name(config, index))
+    evaluate.evaluate(stage, loaded, name=config.evaluation_name(index))
     return steps
-
-
-def evaluation_name(config: RunConfig, index: int) -> str:
-    """Return under which name a stage's model is scored: `sft`, `grpo`, and then `sft-2`, …"""
-    kind = config.stages[index].kind
-    number = sum(stage.kind == kind for stage in config.stages[: index + 1])
-    return kind if number == 1 else f"{kind}-{number}"
 
 
 if __name__ == "__main__":

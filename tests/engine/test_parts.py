@@ -19,7 +19,6 @@ from geovlm.config import RunConfig
 from geovlm.engine import data, grpo, precheck, probe, rewards
 from geovlm.engine.callbacks import COMPLETE, JsonLines, last_checkpoint
 from geovlm.engine.images import ImageCache
-from geovlm.engine.worker import evaluation_name
 from geovlm.errors import DataError, RewardError, RunFailedError
 from geovlm.profiles import QWEN2_5_VL
 from geovlm.shown import Shown
@@ -257,7 +256,7 @@ def test_only_complete_checkpoints_count(tmp_path: Path) -> None:
 def test_a_second_stage_of_a_kind_is_scored_under_its_own_name() -> None:
     stages = [{"kind": kind, "steps": 1} for kind in ("sft", "grpo", "sft")]
     config = RunConfig.model_validate({"stages": stages})
-    assert [evaluation_name(config, i) for i in range(3)] == ["sft", "grpo", "sft-2"]
+    assert [config.evaluation_name(i) for i in range(3)] == ["sft", "grpo", "sft-2"]
 
 
 def test_a_cut_off_image_is_found_before_training(tmp_path: Path) -> None:

@@ -1,0 +1,211 @@
+"""`geovlm doctor`, with workers that hang, fail and lie in place of the real one."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from geovlm import cli, diagnosis, launch, trial
+from geovlm.process import Outcome
+from geovlm.rundir import RunDir
+
+CPU = trial.Ranks(2, "cpu")
+NO_GPU = {"torch": "2.13.0+cpu", "cuda": None, "gpus": [], "bf16": False}
+JOINED = {"devices": NO_GPU, "joined": {"backend": "gloo"}}
+REDUCED = JOINED | {"reduced": {"seconds": 0.016, "bytes": 16 << 20}}
+WHOLE = REDUCED | {"trained": {"loss": 2.5, "seconds": 1.0, "model": "nano"}}
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch):
+    """Let the ranks leave these notes, and the worker end in this way."""
+
+    def use(*notes: dict, status: int = 0, error: str = "", late: bool = False) -> None:
+        def execute(argv, *, variables, log: Path, check) -> Outcome:
+            for rank, each in enumerate(notes):
+                RunDir(log.parent).write_json(log.parent / f"rank-{rank}.json", each)
+            if late:
+                raise TimeoutError
+            return Outcome(status, error, 1.0)
+
+        monkeypatch.setattr(trial, "execute", execute)
+
+    return use
+
+
+def row(checks: list[diagnosis.Check], name: str) -> diagnosis.Check:
+    (found,) = [each for each in checks if each.check == name]
+    return found
+
+
+def test_ranks_that_agree_are_fine(worker) -> None:
+    worker(WHOLE, WHOLE)
+    checks = trial.ranks(CPU, deadline_s=5)
+    assert [each.state for each in checks] == ["ok", "ok", "ok"]
+    # 16 MiB in 16 ms
+    assert row(checks, "all-reduce").found == "2 ranks by gloo: 16 MB in 16.0 ms, 1.05 GB/s"
+    assert "the same weights on all ranks" in row(checks, "training step").found
+
+
+def test_one_rank_has_nothing_to_reduce(worker) -> None:
+    worker(WHOLE | {"reduced": {"seconds": None, "bytes": 16 << 20}})
+    checks = trial.ranks(trial.Ranks(1, "cpu"), deadline_s=5)
+    assert row(checks, "all-reduce").found == "one rank: nothing to do"
+
+
+def test_a_rank_that_never_joins_is_named_with_a_way_out(worker) -> None:
+    worker({"devices": NO_GPU}, {}, status=1, error="rank 0: joining did not end within 5 s")
+    found = row(trial.ranks(CPU, deadline_s=5), "all-reduce")
+    assert found.state == "FAIL"
+    assert "joining did not end within 5 s" in found.found
+    assert "not joined: rank 0, 1" in found.found
+    assert "GLOO_SOCKET_IFNAME" in found.fix
+
+
+def test_an_all_reduce_that_hangs_is_one_line(worker) -> None:
+    worker(JOINED, JOINED, status=1, error="rank 1: all-reduce did not end within 5 s")
+    checks = trial.ranks(CPU._replace(device="cuda"), deadline_s=5)
+    found = row(checks, "all-reduce")
+    assert (found.state, found.found) == (
+        "FAIL",
+        "2 ranks by nccl: rank 1: all-reduce did not end within 5 s",
+    )
+    assert "NCCL_DEBUG=INFO" in found.fix
+    assert row(checks, "GPUs").state == "FAIL"
+
+
+def test_a_worker_that_never_ends_is_one_line(worker) -> None:
+    worker(JOINED, JOINED, late=True)
+    assert "did not end within 640 s" in row(trial.ranks(CPU, deadline_s=5), "all-reduce").found
+
+
+def test_a_training_step_that_fails_says_why(worker) -> None:
+    worker(REDUCED, REDUCED, status=1, error="the loss of a training step is nan")
+    checks = trial.ranks(CPU, deadline_s=5)
+    assert row(checks, "all-reduce").state == "ok"
+    found = row(checks, "training step")
+    assert (found.state, found.found) == ("FAIL", "the loss of a training step is nan")
+
+
+def test_a_gpu_without_bfloat16_fails(worker) -> None:
+    old = {"name": "Tesla V100", "bytes": 16 << 30, "capability": "7.0"}
+    seen = WHOLE | {"devices": {"torch": "2.13.0", "cuda": "12.8", "gpus": [old], "bf16": False}}
+    worker(seen)
+    found = row(trial.ranks(trial.Ranks(1, "cuda"), deadline_s=5), "GPUs")
+    assert (found.state, found.found) == ("FAIL", "Tesla V100, 16 GiB, 7.0: no bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("version", "device", "state", "found"),
+    [
+        (None, "cuda", "ok", "not installed"),
+        ("0.33.0", "cuda", "FAIL", "0.33.0"),
+        ("0.31.0", "cpu", "warn", "0.31.0, not tried"),
+        ("0.31.0", "cuda", "ok", "within 0.010"),
+    ],
+)
+def test_vllm_is_tried_where_it_can_be(
+    worker, monkeypatch: pytest.MonkeyPatch, version, device, state, found
+) -> None:
+    def installed(name: str) -> str:
+        if version is None:
+            raise metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(trial.metadata, "version", installed)
+    monkeypatch.setattr(launch, "visible_gpus", lambda: ["0"])
+    worker({"synced": {"with_new": 0.01, "with_old": 3.0, "tokens": 16}})
+    check = trial.vllm(trial.Ranks(1, device), deadline_s=5)
+    assert check.state == state
+    assert found in check.found
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Call `geovlm doctor`; returns (exit status, stdout, stderr)."""
+    monkeypatch.setattr(diagnosis, "write_speed", lambda folder: 1e9)
+    monkeypatch.setattr(launch, "visible_gpus", list)
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            cli.main(["doctor", "--out", str(tmp_path), *argv])
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_a_sound_machine_ends_with_0(call, worker) -> None:
+    worker(WHOLE, WHOLE)
+    status, out, _ = call("--processes", "2", "--json")
+    found = json.loads(out)
+    assert (status, found["ok"]) == (0, True)
+    names = [each["check"] for each in found["checks"]]
+    assert {"python", "versions", "plugins", "disk", "GPUs", "all-reduce", "vLLM"} <= set(names)
+
+
+def test_one_failure_ends_with_1_and_a_table(call, worker) -> None:
+    worker(REDUCED, REDUCED, status=1, error="broken")
+    status, out, _ = call("--processes", "2")
+    assert status == 1
+    assert "training step\tFAIL\tbroken\t" in out
+
+
+def test_gpus_that_are_not_there_fail_before_any_worker(call) -> None:
+    status, out, _ = call("--gpus", "4")
+    assert status == 1
+    assert "GPUs\tFAIL\t4 GPUs are asked for and none is visible\tsee nvidia-smi" in out
+
+
+def test_wrong_versions_are_mended_before_anything_is_tried(
+    call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "_requires", lambda: ["torch>=99"])
+    status, out, _ = call()
+    assert status == 1
+    assert "torch\tFAIL\t" in out
+    assert "training step\twarn\tnot tried" in out
+
+
+def test_processes_and_gpus_together_are_refused(call) -> None:
+    status, _, err = call("--processes", "2", "--gpus", "2")
+    assert status == 2
+    assert err.startswith("error: --processes and --gpus are both given")
+
+
+@pytest.mark.slow
+def test_two_ranks_on_the_cpu_sum_and_train() -> None:
+    checks = trial.ranks(CPU, deadline_s=400)
+    assert [(each.check, each.state) for each in checks] == [
+        ("GPUs", "ok"),
+        ("all-reduce", "ok"),
+        ("training step", "ok"),
+    ]
+    assert row(checks, "all-reduce").found.startswith("2 ranks by gloo")
+
+
+@pytest.mark.slow
+def test_a_rank_that_hangs_ends_the_check_at_its_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hanging.py").write_text(
+        "import os, sys, time\n"
+        "if os.environ['RANK'] == '1': time.sleep(1000)\n"
+        "from geovlm.engine import doctor\n"
+        "sys.exit(doctor.main())\n"
+    )
+    before = launch.environment
+
+    def found_by_path(world_size: int, *, on_cpu: bool) -> dict[str, str]:
+        variables = before(world_size, on_cpu=on_cpu)
+        known = [str(tmp_path), variables.get("PYTHONPATH", "")]
+        return variables | {"PYTHONPATH": ":".join(filter(None, known))}
+
+    monkeypatch.setattr(launch, "environment", found_by_path)
+    found = row(trial.ranks(CPU, deadline_s=3, module="hanging"), "all-reduce")
+    assert found.state == "FAIL"
+    assert "rank 0: joining the other ranks did not end within 3 s" in found.found
+    assert "not joined: rank 0, 1" in found.found
