@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,7 +89,7 @@ def run(
     if dry_run:
         print_dry_run(plan, json=json)
         return
-    for line in plan_text.lines(plan):
+    for line in [*plan_text.lines(plan), *memory_lines(plan)]:
         output.say(line)
     directory = RunDir(folder)
     write(directory, plan)
@@ -136,6 +137,20 @@ def prepare(config: RunConfig, *, folder: Path) -> Plan:
     device = launch.device(config, gpus=len(launch.visible_gpus()))
     resolved = config.model_copy(update={"device": device, "output": folder})
     return plan.make(resolved, registry=registry.load(), output=folder)
+
+
+def memory_lines(plan: Plan) -> list[str]:
+    """Return the estimate of memory, for models and devices that it may matter for."""
+    from geovlm import modelshape, plan_memory
+
+    if plan.config.device == "cpu" and (plan.model.parameters or math.inf) <= plan_memory.SMALL:
+        return []
+    try:
+        shape = modelshape.inspect(plan.model, plan.config)
+    except ConfigError as error:  # the first stage fetches the model
+        return [f"memory  {error}"]
+    limit = plan_memory.limit_of(plan.config, gpu_gib=None)
+    return plan_memory.lines(plan_memory.of(plan, shape=shape, limit=limit))
 
 
 def print_dry_run(plan: Plan, *, json: bool) -> None:

@@ -63,6 +63,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         str(checkpoint) if checkpoint is not None and full else start,
         stage.config,
         registry=stage.registry,
+        to_train=True,
     )
     loaded.model.config._name_or_path = start  # TRL loads the reference model from here
     on_cpu = model.device(stage.config) == "cpu"
@@ -93,7 +94,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         ),
         train_dataset=data.dataset(rows.ordered, cache=stage.cache, with_completion=False),
         processing_class=loaded.processor,
-        peft_config=model.lora(stage.config, loaded.profile),
+        peft_config=model.lora(stage.config, loaded.profile, model=loaded.model),
         callbacks=[
             LogCallback(log, completions=completions),
             HealthCallback(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedMode
 from geovlm import nano
 from geovlm.api import ModelProfile
 from geovlm.config import RunConfig
+from geovlm.engine import quantize
 from geovlm.engine.processor import load_processor, save_processor
 from geovlm.errors import ConfigError
 from geovlm.registry import Registry
@@ -58,13 +60,14 @@ def load_profile(config: RunConfig, *, registry: Registry) -> ModelProfile:
     return registry.profile(model_config.model_type)
 
 
-def load(path: str, config: RunConfig, *, registry: Registry) -> Loaded:
+def load(path: str, config: RunConfig, *, registry: Registry, to_train: bool = False) -> Loaded:
     """Load model, processor and profile from a folder or hub name.
 
     Args:
         path: where the weights are: the run's model, a stage's `model/` or a checkpoint.
         config: the run; `min_pixels` and `max_pixels` override the checkpoint's own.
         registry: where the profile is looked up.
+        to_train: whether the weights are read as training wants them: in 4 bits with QLoRA.
     """
     profile = load_profile(config, registry=registry)
     processor = load_processor(
@@ -76,13 +79,16 @@ def load(path: str, config: RunConfig, *, registry: Registry) -> Loaded:
     limits = pixel_limits(processor)
     if limits is not None:
         profile = dataclasses.replace(profile, min_pixels=limits[0], max_pixels=limits[1])
-    model = AutoModelForImageTextToText.from_pretrained(
-        path,
-        dtype=torch.float32 if device(config) == "cpu" else torch.bfloat16,
-        revision=config.revision if path == config.model else None,
-        trust_remote_code=config.trust_remote_code,
-    )
-    model.to(torch.device(device(config)))  # type: ignore[arg-type]  # a decorated method
+    options: dict[str, Any] = {
+        "dtype": torch.float32 if device(config) == "cpu" else torch.bfloat16,
+        "revision": config.revision if path == config.model else None,
+        "trust_remote_code": config.trust_remote_code,
+    }
+    if to_train and config.lora is not None and config.lora.quantize != "none":
+        options |= quantize.options(path, profile, common=options, device=device(config))
+    model = AutoModelForImageTextToText.from_pretrained(path, **options)
+    if "quantization_config" not in options:
+        model.to(torch.device(device(config)))  # type: ignore[arg-type]  # a decorated method
     return Loaded(model=model, processor=processor, profile=profile)
 
 
@@ -107,15 +113,35 @@ def max_positions(model: PreTrainedModel, tokenizer: Any) -> int:
     return int(min(text.max_position_embeddings, tokenizer.model_max_length))
 
 
-def lora(config: RunConfig, profile: ModelProfile) -> LoraConfig | None:
-    """Return the adapter of the run, or `None` for full fine-tuning."""
+def vision_linears(model: PreTrainedModel, profile: ModelProfile) -> list[str]:
+    """Return the names of the linear layers below the profile's `vision_module`."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if name.startswith(f"{profile.vision_module}.") and isinstance(module, torch.nn.Linear)
+    ]
+
+
+def lora(config: RunConfig, profile: ModelProfile, *, model: PreTrainedModel) -> LoraConfig | None:
+    """Return the adapter of the run, or `None` for full fine-tuning.
+
+    Args:
+        config: the run.
+        profile: the model's, with the default targets.
+        model: what the adapter is for; names its vision tower's layers.
+    """
     if config.lora is None:
         return None
+    targets = config.lora.targets or profile.lora_targets
+    if config.lora.vision and targets != "all-linear":
+        # peft takes one expression over whole names, or a list of names
+        tower = "|".join(map(re.escape, vision_linears(model, profile)))
+        targets = f"{targets}|{tower}"
     return LoraConfig(
         r=config.lora.r,
         lora_alpha=config.lora.alpha,  # type: ignore[arg-type]  # a float will do
         lora_dropout=config.lora.dropout,
-        target_modules=config.lora.targets or profile.lora_targets,
+        target_modules=targets,
         task_type="CAUSAL_LM",
     )
 
@@ -124,7 +150,10 @@ def save(model: Any, processor: Any, folder: Path) -> None:
     """Write a complete model folder, LoRA merged, under a temporary name, then move it in place."""
     scratch = folder.with_name(f".{folder.name}-{os.getpid()}")
     shutil.rmtree(scratch, ignore_errors=True)
-    merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    if quantize.is_quantized(model):
+        merged = quantize.merged(model, scratch=scratch)
+    else:
+        merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
     merged.save_pretrained(scratch)
     save_processor(processor, scratch)
     shutil.rmtree(folder, ignore_errors=True)

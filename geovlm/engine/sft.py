@@ -46,6 +46,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         str(checkpoint) if checkpoint is not None and full else start,
         stage.config,
         registry=stage.registry,
+        to_train=True,
     )
     parts = {
         task.name: stage.written_late(
@@ -68,7 +69,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             data.Picked(parts, picks), cache=stage.cache, with_completion=True
         ),
         processing_class=loaded.processor,
-        peft_config=model.lora(stage.config, loaded.profile),
+        peft_config=model.lora(stage.config, loaded.profile, model=loaded.model),
         callbacks=[
             LogCallback(JsonLines(stage.folder / "log.jsonl")),
             CheckpointCallback(),
