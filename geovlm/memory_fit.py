@@ -20,7 +20,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from geovlm import memory
+from geovlm import memory_estimate
 from geovlm.memory import Adapter, ModelShape, Placement, Work
 
 RANK = 64
@@ -142,7 +142,7 @@ def _fitting(
     """Return the options with which a stage fits and what it takes then, or `None`."""
     path = f"stages.{stage.index}"
     for work, accumulation, changed in _local(stage, doublings):
-        found = memory.estimate(
+        found = memory_estimate.estimate(
             shape, work, stage.placement, adapter=adapter, freeze_vision=stage.freeze_vision
         )
         if found.total > stage.placement.memory:
@@ -192,6 +192,7 @@ def _local(stage: StageWork, doublings: int) -> Iterator[tuple[Work, int, bool]]
         changed = replace(
             work,
             batch=work.batch // 2**half,
+            accumulates=numerator > 1,
             checkpointing=checkpointing,
             optimizer=optimizer,
         )

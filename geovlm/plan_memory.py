@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geovlm import memory, memory_fit
+from geovlm import memory_estimate, memory_fit
 from geovlm.memory import GIB, Adapter, Estimate, ModelShape, Parallel, Placement, Work
 from geovlm.memory_fit import Fit, StageWork
 
@@ -71,7 +71,7 @@ def of(plan: Plan, *, shape: ModelShape, limit: float) -> MemoryPlan:
     adapter = adapter_of(config)
     stages = works(plan, shape=shape, limit=limit)
     estimates = {
-        each.name: memory.estimate(
+        each.name: memory_estimate.estimate(
             shape, each.work, each.placement, adapter=adapter, freeze_vision=each.freeze_vision
         )
         for each in stages
@@ -89,7 +89,7 @@ def of(plan: Plan, *, shape: ModelShape, limit: float) -> MemoryPlan:
             cell_pixels=profile.size_factor**2,
         )
     if adapter is not None:
-        trained = memory.adapter_parameters(shape, adapter)
+        trained = memory_estimate.adapter_parameters(shape, adapter)
     else:
         frozen = bool(stages) and all(each.freeze_vision for each in stages if each.trains)
         trained = shape.parameters - (shape.vision_parameters if frozen else 0)
@@ -157,6 +157,7 @@ def _stage(plan: Plan, index: int, *, shape: ModelShape, limit: float) -> StageW
         kind=stage.kind,
         batch=batch,
         generated=0 if trainer["use_vllm"] else generated,
+        accumulates=accumulation > 1,
         checkpointing=bool(trainer["gradient_checkpointing"]),
         optimizer=str(trainer["optim"]),
         reference=stage.kind == "grpo" and float(trainer["beta"]) != 0,

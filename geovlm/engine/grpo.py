@@ -110,6 +110,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             *stage.registry.callbacks(stage.info()),
         ],
     )
+    model.skip_frozen_vision(loaded.model, loaded.profile)
     trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     if stage.is_main:

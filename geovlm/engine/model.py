@@ -113,6 +113,17 @@ def max_positions(model: PreTrainedModel, tokenizer: Any) -> int:
     return int(min(text.max_position_embeddings, tokenizer.model_max_length))
 
 
+def skip_frozen_vision(model: PreTrainedModel, profile: ModelProfile) -> None:
+    """Let a vision tower of which nothing is trained record nothing for the backward pass.
+
+    Under gradient checkpointing TRL gives the inputs of a model with adapters gradients, those of
+    the tower too: the backward pass would go through all of it, for nothing.
+    """
+    tower = model.get_submodule(profile.vision_module)
+    if not any(parameter.requires_grad for parameter in tower.parameters()):
+        tower.forward = torch.no_grad()(tower.forward)
+
+
 def vision_linears(model: PreTrainedModel, profile: ModelProfile) -> list[str]:
     """Return the names of the linear layers below the profile's `vision_module`."""
     return [
