@@ -8,121 +8,17 @@ large: it counts layers, not every operation.
 from __future__ import annotations
 
 import dataclasses
-import gc
 
 import pytest
-import torch
 import transformers
 from peft import get_peft_model
 from trl import GRPOConfig, SFTConfig
-from trl.trainer.utils import add_fused_lm_head
 
-from geovlm import memory_estimate, modelfacts, modelshape, nano, plan_memory, profiles, registry
+from geovlm import modelfacts, modelshape, nano, plan_memory, profiles, registry
 from geovlm.config import RunConfig
 from geovlm.engine import model as engine_model
 from geovlm.engine import shape as shapes
-from geovlm.memory import Adapter, Placement, Work
-from tests.engine.peak import Peak
-
-PROFILE = profiles.QWEN2_5_VL
-
-
-def middle() -> transformers.Qwen2_5_VLConfig:
-    """A Qwen2.5-VL of about 50 M parameters."""
-    return configured(
-        text={
-            "hidden_size": 512,
-            "num_hidden_layers": 8,
-            "intermediate_size": 1408,
-            "num_attention_heads": 8,
-            "num_key_value_heads": 2,
-            "vocab_size": 32_000,
-        },
-        vision={"depth": 6, "hidden_size": 320, "intermediate_size": 864, "num_heads": 4},
-    )
-
-
-def configured(
-    *, text: dict[str, object], vision: dict[str, object]
-) -> transformers.Qwen2_5_VLConfig:
-    head = int(text["hidden_size"]) // int(text["num_attention_heads"])  # type: ignore[call-overload]
-    rope = {
-        "rope_type": "default",
-        "rope_theta": 1e6,
-        "mrope_section": [head // 8, 3 * head // 16, 3 * head // 16],
-    }
-    vision = {**vision, "out_hidden_size": text["hidden_size"], "fullatt_block_indexes": [1]}
-    return transformers.Qwen2_5_VLConfig(
-        text_config={**text, "rope_parameters": rope, "pad_token_id": None},
-        vision_config=vision,
-        image_token_id=400,
-        vision_start_token_id=401,
-        video_token_id=402,
-        tie_word_embeddings=True,
-    )
-
-
-def measured(
-    config: transformers.PretrainedConfig,
-    *,
-    rows: int,
-    text_tokens: int,
-    side: int,
-    checkpointing: bool,
-    adapters: bool,
-) -> tuple[float, float]:
-    """Bytes at the peak of a step: as allocated, and as estimated."""
-    gc.collect()
-    model = transformers.AutoModelForImageTextToText.from_config(config)
-    shape = shapes.of_model(model, PROFILE, targets=None)
-    add_fused_lm_head(model)
-    run = RunConfig.model_validate({"lora": {"r": 8} if adapters else None})
-    adapter = None
-    if run.lora is not None:
-        model = get_peft_model(model, engine_model.lora(run, PROFILE, model=model))
-        adapter = Adapter(rank=8)
-    if checkpointing:
-        model.gradient_checkpointing_enable()
-        if adapters:
-            model.enable_input_require_grads()
-    base = model.get_base_model() if adapters else model
-    engine_model.skip_frozen_vision(base, PROFILE)
-    model.train()
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
-    patches = side // 14
-    cells = (patches // 2) ** 2
-    ids = torch.randint(0, 300, (rows, cells + text_tokens))
-    ids[:, 1 : 1 + cells] = config.image_token_id
-    batch = {
-        "input_ids": ids,
-        "attention_mask": torch.ones_like(ids),
-        "pixel_values": torch.randn(rows * patches**2, 3 * 2 * 14 * 14),
-        "image_grid_thw": torch.tensor([[1, patches, patches]] * rows),
-        "mm_token_type_ids": (ids == config.image_token_id).long(),
-        "labels": ids.masked_fill(ids == config.image_token_id, -100),
-    }
-    counted = Peak()
-    for parameter in model.parameters():
-        counted.add(parameter)
-    with counted:
-        for _ in range(2):
-            counted.peak = counted.now
-            model(**batch, fused_lm_head=True).loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-    work = Work(
-        kind="sft",
-        batch=rows,
-        cells=cells,
-        prompt_tokens=cells + text_tokens,
-        answer_tokens=text_tokens,
-        checkpointing=checkpointing,
-        accumulates=False,
-    )
-    estimated = memory_estimate.estimate(shape, work, Placement(device="cpu"), adapter=adapter)
-    print(f"{counted.peak / 1e6:.1f} MB allocated, {estimated.total / 1e6:.1f} MB estimated")
-    return counted.peak, estimated.total
+from tests.engine.steps import measured, middle
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
