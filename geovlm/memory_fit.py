@@ -39,6 +39,8 @@ class StageWork:
     work: Work
     placement: Placement
     accumulation: int = 1
+    steps_per_generation: int | None = None
+    """As configured; else as the accumulation."""
     capped: bool = False
     """Whether the stage has a number of processes of its own."""
     freeze_vision: bool = False
@@ -96,7 +98,7 @@ def nearest(
             words += ["--gpus", str(processes * 2**more), *_set("parallel", "fsdp2")]
         most = 0.0
         for stage in stages:
-            fitting = _fitting(shape, _scaled(stage, area / pixels, more), own, more)
+            fitting = _fitting(shape, _scaled(shape, stage, area / pixels, more), own, more)
             if fitting is None:
                 break
             words += fitting[0]
@@ -117,23 +119,18 @@ def _adapters(adapter: Adapter | None) -> Iterator[tuple[Adapter | None, list[st
         yield quantized, [*rank, *_set("lora.quantize", "nf4")]
 
 
-def _scaled(stage: StageWork, share: float, doublings: int) -> StageWork:
+def _scaled(shape: ModelShape, stage: StageWork, share: float, doublings: int) -> StageWork:
     """Return a stage with smaller images, on more GPUs."""
     work, placement = stage.work, stage.placement
     if share < 1:
         cells = int(work.cells * share)
-        visual = work.prompt_tokens - _text(work)
-        prompt = int(visual * share) + _text(work)
+        prompt = work.prompt_tokens - (work.cells - cells) * shape.tokens_per_cell
         work = replace(work, cells=cells, prompt_tokens=prompt)
     if doublings:
         processes = placement.processes * 2**doublings
         placement = replace(placement, processes=processes, parallel="fsdp2")
         work = replace(work, generated=max(1, work.generated // 2**doublings))
     return replace(stage, work=work, placement=placement)
-
-
-def _text(work: Work) -> int:
-    return max(0, work.prompt_tokens - work.cells)
 
 
 def _fitting(
@@ -156,6 +153,9 @@ def _fitting(
                 words += _set(f"{trainer}.per_device_train_batch_size", work.batch)
             if accumulation != stage.accumulation:
                 words += _set(f"{trainer}.gradient_accumulation_steps", accumulation)
+            if stage.steps_per_generation and (work.batch != stage.work.batch or doublings):
+                steps = stage.steps_per_generation * stage.work.batch // work.batch
+                words += _set(f"{trainer}.steps_per_generation", max(1, steps // 2**doublings))
             if work.optimizer != stage.work.optimizer:
                 words += _set(f"{trainer}.optim", work.optimizer)
             if stage.capped and doublings:

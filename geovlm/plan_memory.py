@@ -171,6 +171,7 @@ def _stage(plan: Plan, index: int, *, shape: ModelShape, limit: float) -> StageW
         work=work,
         placement=placement,
         accumulation=accumulation,
+        steps_per_generation=trainer.get("steps_per_generation"),
         capped=stage.processes is not None,
         freeze_vision=bool(stage.model_dump().get("freeze_vision", False)),
     )

@@ -156,6 +156,25 @@ def test_half_the_batch_is_twice_the_accumulation() -> None:
     )
 
 
+def test_the_answers_of_a_generation_stay_as_many() -> None:
+    saving = replace(GRPO, checkpointing=True, reference=False, accumulates=False)
+    limit = of(saving).total - 1
+    assert nearest(stage(limit, saving, steps_per_generation=2)) == (
+        "--set stages.0.trainer.per_device_train_batch_size=4 "
+        "--set stages.0.trainer.gradient_accumulation_steps=2 "
+        "--set stages.0.trainer.steps_per_generation=4"
+    )
+
+
+def test_smaller_images_have_fewer_visual_tokens_and_as_many_words() -> None:
+    one = replace(SFT, batch=1, checkpointing=True, optimizer="sgd")
+    small = replace(one, cells=50, prompt_tokens=150)
+    limit = of(small, adapter=Adapter(rank=64, quantized=True)).total
+    assert nearest(stage(limit, one)) == (
+        "--set lora.r=64 --set lora.quantize=nf4 --set max_pixels=39200 --set min_pixels=39200"
+    )
+
+
 def test_adapters_come_when_the_weights_themselves_are_too_much() -> None:
     heavy = replace(SFT, batch=1, prompt_tokens=40, cells=1, answer_tokens=1, checkpointing=True)
     small = replace(heavy, optimizer="adamw_bnb_8bit")

@@ -47,9 +47,7 @@ def plan(
     gpus: Annotated[int | None, typer.Option(help="GPUs, which need not be here.")] = None,
     gpu_memory: Annotated[
         float | None,
-        typer.Option(
-            help="Of one GPU, GiB; default: that of the GPUs here, 80 without one.", min=1
-        ),
+        typer.Option(help="Of one GPU, GiB; default: that of the GPUs here, 80 without one."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--output", help="Run directory; default runs/<tasks>.")
@@ -98,11 +96,13 @@ def _device(config: RunConfig, *, gpu_memory: float | None) -> str:
     """Return what is planned for.
 
     Raises:
-        ConfigError: the memory of a GPU is given for a run on the CPU.
+        ConfigError: the memory of a GPU is given for a run on the CPU, or is not above 0.
     """
     from geovlm import launch
     from geovlm.modelfacts import NANO
 
+    if gpu_memory is not None and gpu_memory <= 0:
+        raise ConfigError(f"--gpu-memory {gpu_memory:g} is not above 0", hint="such as 80, in GiB")
     if config.device == "cpu" and gpu_memory is not None:
         raise ConfigError("--gpu-memory is given with device 'cpu'", hint="leave one of them out")
     if config.device != "auto":
