@@ -110,7 +110,9 @@ def test_four_bit_training_is_saved_whole_and_with_what_it_learned(tmp_path: Pat
     assert base.visual.blocks[0].mlp.up_proj.weight.dtype == torch.float32
     ids = torch.arange(20)[None]
     with torch.no_grad():
-        before = trainer.model(input_ids=ids).logits
+        before = trainer.model.eval()(input_ids=ids).logits
+        with trainer.model.disable_adapter():
+            untrained = trainer.model(input_ids=ids).logits
     engine_model.save(trainer.model, loaded.processor, tmp_path / "model")
     saved = load_file(tmp_path / "model" / "model.safetensors")
     assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
@@ -118,4 +120,5 @@ def test_four_bit_training_is_saved_whole_and_with_what_it_learned(tmp_path: Pat
     again = AutoModelForImageTextToText.from_pretrained(tmp_path / "model").eval()
     with torch.no_grad():
         after = again(input_ids=ids).logits
-    torch.testing.assert_close(after, before, atol=1e-3, rtol=1e-3)
+    # the adapters were in bfloat16, the merged weights are not
+    assert (after - before).abs().max() < 0.1 * (before - untrained).abs().max()

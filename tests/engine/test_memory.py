@@ -14,6 +14,7 @@ import transformers
 from peft import get_peft_model
 from trl import GRPOConfig, SFTConfig
 
+from benchmarks.gpu import configuration
 from geovlm import modelfacts, modelshape, nano, plan_memory, profiles, registry
 from geovlm.config import RunConfig
 from geovlm.engine import model as engine_model
@@ -51,6 +52,13 @@ def test_the_shape_of_nano_is_exact_and_read_in_another_process() -> None:
     assert found.adapter_weights == 4 * (4 * 256 + 3 * 640)
     assert found.quantizable == 4 * (4 * 128**2 + 3 * 128 * 512)
     assert (found.patches_per_cell, found.tokens_per_cell) == (4, 1)
+
+
+def test_the_model_of_the_gpu_benchmark_has_the_size_of_the_published_one() -> None:
+    found = shapes.of_model(shapes.empty(configuration("3b")), profiles.QWEN2_5_VL, targets=None)
+    # model.safetensors.index.json of Qwen/Qwen2.5-VL-3B-Instruct: 7,509,245,952 bytes in bfloat16
+    assert found.parameters == 7_509_245_952 // 2
+    assert found.vision_parameters == 668_684_288
 
 
 @pytest.mark.parametrize(
