@@ -37,6 +37,7 @@ from geovlm import memory_estimate, nano, profiles
 from geovlm.config import RunConfig
 from geovlm.engine import model as engine_model
 from geovlm.engine import shape as shapes
+from geovlm.engine.generate import image_tokens
 from geovlm.engine.processor import load_processor
 from geovlm.memory import GIB, Adapter, ModelShape, Placement, Work
 
@@ -175,6 +176,7 @@ def measure(case: str, args: argparse.Namespace) -> Result:
                     num_generations=args.k,
                     max_completion_length=args.answer_tokens,
                     temperature=0.9,
+                    generation_kwargs={"suppress_tokens": image_tokens(model)},
                     beta=0.04 if adapters == "lora" else 0.0,
                     **common,
                 ),

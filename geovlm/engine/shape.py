@@ -94,9 +94,12 @@ def _stack(tower: torch.nn.Module) -> Stack:
 
 def _adapter_weights(model: PreTrainedModel, targets: str | list[str]) -> int:
     """Return how many weights adapters of rank 1 have, and leave the model as it was."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     adapted = get_peft_model(model, LoraConfig(r=1, target_modules=targets))
     number = sum(p.numel() for name, p in adapted.named_parameters() if ".lora_" in name)
     adapted.unload()
+    for parameter in trained:
+        parameter.requires_grad_(True)
     return number
 
 

@@ -17,6 +17,7 @@ from geovlm import nano, registry
 from geovlm.config import RunConfig
 from geovlm.engine import model as engine_model
 from geovlm.engine import quantize
+from geovlm.engine.generate import image_tokens
 
 
 def config(**lora: object) -> RunConfig:
@@ -40,6 +41,8 @@ def trained(folder: Path, run: RunConfig) -> tuple[GRPOTrainer, engine_model.Loa
             beta=0.04,
             learning_rate=1e-2,
             gradient_checkpointing=True,
+            generation_kwargs={"suppress_tokens": image_tokens(loaded.model)},
+            logging_steps=1,
             use_cpu=True,
             bf16=False,
             report_to="none",
