@@ -190,7 +190,7 @@ def measure(case: str, args: argparse.Namespace) -> Result:
         trainer.train()
     peak = torch.cuda.max_memory_allocated() if on_gpu else _resident_bytes()
     cells = (side // PROFILE.size_factor) ** 2
-    text = _text_tokens(trainer, processor, kind=kind)
+    text = _text_tokens(processor, kind=kind)
     work = Work(
         kind="sft" if kind == "sft" else "grpo",
         batch=args.batch if kind == "sft" else args.k,
@@ -219,7 +219,7 @@ def measure(case: str, args: argparse.Namespace) -> Result:
     )
 
 
-def _text_tokens(trainer: Any, processor: Any, *, kind: str) -> int:
+def _text_tokens(processor: Any, *, kind: str) -> int:
     """Text tokens of a row, with the template."""
     row = rows(kind, side=28, n=1)[0]
     said = [*row["prompt"], *row.get("completion", [])]
