@@ -88,10 +88,13 @@ def of(plan: Plan, *, shape: ModelShape, limit: float) -> MemoryPlan:
             min_pixels=config.min_pixels or 0,
             cell_pixels=profile.size_factor**2,
         )
-    if adapter is not None:
+    training = [each for each in stages if each.trains]
+    if not training:
+        trained = 0
+    elif adapter is not None:
         trained = memory_estimate.adapter_parameters(shape, adapter)
     else:
-        frozen = bool(stages) and all(each.freeze_vision for each in stages if each.trains)
+        frozen = all(each.freeze_vision for each in training)
         trained = shape.parameters - (shape.vision_parameters if frozen else 0)
     return MemoryPlan(
         shape=shape,
