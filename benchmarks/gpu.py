@@ -29,7 +29,12 @@ import transformers
 import trl
 from datasets import Dataset
 from PIL import Image
-from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig, TrainerCallback
+from transformers import (
+    AutoModelForImageTextToText,
+    PrinterCallback,
+    Qwen2_5_VLConfig,
+    TrainerCallback,
+)
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.utils import get_peak_flops
 
@@ -185,6 +190,7 @@ def measure(case: str, args: argparse.Namespace) -> Result:
                 **parts,
             )
         engine_model.skip_frozen_vision(model, PROFILE)
+        trainer.remove_callback(PrinterCallback)  # standard output is the table
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
         trainer.train()
