@@ -95,6 +95,17 @@ class LoraConfig(_Table):
     """Share of the adapters' inputs that is dropped in training."""
     targets: str | None = None
     """Regular expression over module names; default: the model profile's."""
+    vision: bool = False
+    """Whether the linear layers of the vision tower have adapters too."""
+    quantize: Literal["none", "nf4"] = "none"
+    """Whether training reads the text decoder's linear layers in 4 bits (QLoRA); needs the extra
+    `qlora`."""
+
+    @model_validator(mode="after")
+    def _one_choice_of_targets(self) -> LoraConfig:
+        if self.vision and self.targets is not None:
+            raise ValueError("'vision' adds to the profile's targets; 'targets' names them all")
+        return self
 
 
 class _Training(_Table):

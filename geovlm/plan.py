@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geovlm import modelfacts, parallel, plan_leaks, vllm_server
+from geovlm import extras, modelfacts, parallel, plan_leaks, vllm_server
 from geovlm.config_load import near
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
 from geovlm.leakage import LeftOut
@@ -93,6 +93,7 @@ def make(config: RunConfig, *, registry: Registry, output: Path) -> Plan:
         for chosen in registry.select(list(config.tasks))
     }
     check_data_names(config, registry=registry)
+    extras.check(config)
     model = modelfacts.inspect(config, registry=registry)
     reader = Reader(config, registry, model, modelfacts.token_counter(model))
     if config.deduplicate != "off":

@@ -50,6 +50,13 @@ class TaskPlan:
     """Mean of the images checked; `None` if the model's family is not known yet."""
     text_tokens: int | None
     """Mean of question, instruction and gold answer, where the tokenizer is on this machine."""
+    most_visual_tokens: int | None
+    """Of one sample among those checked."""
+    most_text_tokens: int | None
+    answer_tokens: int
+    """Longest completion."""
+    most_pixels: int
+    """Largest area of one image as the model sees it; 0 if that is not known."""
     deduplicated: int
     """Training samples that are left out because the evaluation has their image or event."""
     prompt_sha256: str
@@ -128,7 +135,8 @@ class Reader:
             raster_checks.require_plausible([each.images[0] for each in chosen[:BANDS_CHECKED]])
             for sample in chosen:
                 _check_sizes(sample)
-        visual, text, digest = self._read_by_model(task, checked, options=options)
+        visual, text, most_pixels, digest = self._read_by_model(task, checked, options=options)
+        longest = self.config.max_new_tokens or task.max_answer_tokens
         n = len(samples[eval_split])
         return TaskPlan(
             name=task.name,
@@ -138,8 +146,12 @@ class Reader:
             samples={split: len(many) for split, many in samples.items()},
             evaluated=min(n, self.config.eval.limit or n),
             skipped=skipped,
-            visual_tokens=visual,
-            text_tokens=text,
+            visual_tokens=round(statistics.fmean(visual)) if visual else None,
+            text_tokens=round(statistics.fmean(text)) if text else None,
+            most_visual_tokens=max(visual, default=None),
+            most_text_tokens=max(text, default=None),
+            answer_tokens=min(task.max_answer_tokens, longest),
+            most_pixels=most_pixels,
             deduplicated=deduplicated,
             prompt_sha256=digest,
         )
@@ -195,23 +207,23 @@ class Reader:
 
     def _read_by_model(
         self, task: TaskSpec, samples: Sequence[Sample], *, options: Any
-    ) -> tuple[int | None, int | None, str]:
-        """Return mean visual tokens, mean text tokens and the hash of the first exchange."""
+    ) -> tuple[list[int], list[int], int, str]:
+        """Return visual and text tokens as far as known, most pixels, the hash of an exchange."""
         profile = self.model.profile
         if profile is None:
-            return None, None, ""
-        visual, text, digest = [], [], ""
+            return [], [], 0, ""
+        visual, text, digest, most = [], [], "", 0
         for sample in samples:
             put = shown.put(task, sample, profile=profile, options=options)
             visual.append(shown.visual_tokens(put, profile=profile))
+            most = max(most, *(width * height for width, height in put.input_sizes))
             turn = put.turn
             if self.count is not None and turn.reasoning.strip():
                 whole = f"{turn.question} {self.config.instruction}{answers.frame(turn)}"
                 text.append(self.count(whole))
             parts = json.dumps([turn.question, turn.reasoning, turn.answer])
             digest = digest or hashlib.sha256(parts.encode()).hexdigest()
-        mean = round(statistics.fmean(text)) if text else None
-        return round(statistics.fmean(visual)), mean, digest
+        return visual, text, most, digest
 
 
 def checksum(records: Sequence[Sample], *, root: Path) -> dict[str, Any]:

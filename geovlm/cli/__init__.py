@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, Entry] = {
     "run": Entry("geovlm.cli.run:run", "SFT, probe, GRPO, evaluation and report on some tasks."),
+    "plan": Entry(
+        "geovlm.cli.plan:plan", "Tokens, steps and memory per GPU of a run, before it is started."
+    ),
     "eval": Entry("geovlm.cli.evaluate:evaluate", "Score a model on some tasks, without training."),
     "predict": Entry(
         "geovlm.cli.predict:predict", "Ask a model about images of any size; features on a map."

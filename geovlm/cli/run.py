@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -134,7 +135,7 @@ def run(
             if slurm and not json:
                 print(together.script(plan, options=sbatch or []), end="")
             return
-        for line in plan_text.lines(plan):
+        for line in [*plan_text.lines(plan), *memory_lines(plan)]:
             output.say(line)
         directory = RunDir(folder)
         if slurm:
@@ -191,6 +192,20 @@ def prepare(config: RunConfig, *, folder: Path, elsewhere: bool = False) -> Plan
     device = launch.device(config, gpus=there)
     resolved = config.model_copy(update={"device": device, "output": folder})
     return plan.make(resolved, registry=registry.load(), output=folder)
+
+
+def memory_lines(plan: Plan) -> list[str]:
+    """Return the estimate of memory, for models and devices that it may matter for."""
+    from geovlm import modelshape, plan_memory
+
+    if plan.config.device == "cpu" and (plan.model.parameters or math.inf) <= plan_memory.SMALL:
+        return []
+    try:
+        shape = modelshape.inspect(plan.model, plan.config)
+    except ConfigError as error:  # the first stage fetches the model
+        return [f"memory  {error}"]
+    limit = plan_memory.limit_of(plan.config, gpu_gib=None)
+    return plan_memory.lines(plan_memory.of(plan, shape=shape, limit=limit))
 
 
 def print_dry_run(plan: Plan, *, json: bool, machine: Machine | None = None) -> None:

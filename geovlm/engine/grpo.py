@@ -68,6 +68,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         str(checkpoint) if checkpoint is not None and full else start,
         stage.config,
         registry=stage.registry,
+        to_train=True,
     )
     if stage.settings.freeze_vision:
         model.freeze_vision(loaded.model, loaded.profile)
@@ -109,7 +110,10 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         train_dataset=data.dataset(rows.ordered, cache=stage.cache, with_completion=False),
         processing_class=loaded.processor,
         peft_config=model.lora(
-            stage.config, loaded.profile, freeze_vision=stage.settings.freeze_vision
+            stage.config,
+            loaded.profile,
+            model=loaded.model,
+            freeze_vision=stage.settings.freeze_vision,
         ),
         callbacks=[
             LogCallback(log, completions=completions),
@@ -126,6 +130,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             *stage.registry.callbacks(stage.info()),
         ],
     )
+    model.skip_frozen_vision(loaded.model, loaded.profile)
     trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     if sharded.is_sharded(stage):

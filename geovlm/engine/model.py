@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedMode
 from geovlm import nano
 from geovlm.api import ModelProfile
 from geovlm.config import RunConfig
-from geovlm.engine import distinct_images
+from geovlm.engine import distinct_images, quantize
 from geovlm.engine.processor import load_processor, save_processor
 from geovlm.errors import ConfigError
 from geovlm.registry import Registry
@@ -60,7 +60,14 @@ def load_profile(config: RunConfig, *, registry: Registry) -> ModelProfile:
     return registry.profile(model_config.model_type)
 
 
-def load(path: str, config: RunConfig, *, registry: Registry, place: str | None = None) -> Loaded:
+def load(
+    path: str,
+    config: RunConfig,
+    *,
+    registry: Registry,
+    place: str | None = None,
+    to_train: bool = False,
+) -> Loaded:
     """Load model, processor and profile from a folder or hub name.
 
     Args:
@@ -68,6 +75,7 @@ def load(path: str, config: RunConfig, *, registry: Registry, place: str | None 
         config: the run; `min_pixels` and `max_pixels` override the checkpoint's own.
         registry: where the profile is looked up.
         place: `cpu` or `cuda`; default: where the run works.
+        to_train: whether the weights are read as training wants them: in 4 bits with QLoRA.
     """
     profile = load_profile(config, registry=registry)
     processor = load_processor(
@@ -79,13 +87,17 @@ def load(path: str, config: RunConfig, *, registry: Registry, place: str | None 
     limits = pixel_limits(processor)
     if limits is not None:
         profile = dataclasses.replace(profile, min_pixels=limits[0], max_pixels=limits[1])
-    model = AutoModelForImageTextToText.from_pretrained(
-        path,
-        dtype=torch.float32 if device(config) == "cpu" else torch.bfloat16,
-        revision=config.revision if path == config.model else None,
-        trust_remote_code=config.trust_remote_code,
-    )
-    model.to(torch.device(place or device(config)))  # type: ignore[arg-type]  # a decorated method
+    options: dict[str, Any] = {
+        "dtype": torch.float32 if device(config) == "cpu" else torch.bfloat16,
+        "revision": config.revision if path == config.model else None,
+        "trust_remote_code": config.trust_remote_code,
+    }
+    if to_train and config.lora is not None and config.lora.quantize != "none":
+        options |= quantize.options(path, profile, common=options, device=device(config))
+    model = AutoModelForImageTextToText.from_pretrained(path, **options)
+    if "quantization_config" not in options:
+        # a decorated method
+        model.to(torch.device(place or device(config)))  # type: ignore[arg-type]
     if config.share_images:
         distinct_images.share(model)
     return Loaded(model=model, processor=processor, profile=profile)
@@ -117,27 +129,56 @@ def freeze_vision(model: PreTrainedModel, profile: ModelProfile) -> None:
     model.get_submodule(profile.vision_module).requires_grad_(False)
 
 
+def skip_frozen_vision(model: PreTrainedModel, profile: ModelProfile) -> None:
+    """Let a vision tower of which nothing is trained record nothing for the backward pass.
+
+    Under gradient checkpointing TRL gives the inputs of a model with adapters gradients, those of
+    the tower too: the backward pass would go through all of it, for nothing.
+    """
+    tower = model.get_submodule(profile.vision_module)
+    if not any(parameter.requires_grad for parameter in tower.parameters()):
+        tower.forward = torch.no_grad()(tower.forward)
+
+
+def vision_linears(model: PreTrainedModel, profile: ModelProfile) -> list[str]:
+    """Return the names of the linear layers below the profile's `vision_module`."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if name.startswith(f"{profile.vision_module}.") and isinstance(module, torch.nn.Linear)
+    ]
+
+
 def lora(
-    config: RunConfig, profile: ModelProfile, *, freeze_vision: bool = False
+    config: RunConfig,
+    profile: ModelProfile,
+    *,
+    model: PreTrainedModel,
+    freeze_vision: bool = False,
 ) -> LoraConfig | None:
     """Return the adapter of the run, or `None` for full fine-tuning.
 
     Args:
         config: the run.
         profile: the model's, with the default targets.
+        model: what the adapter is for; names its vision tower's layers.
         freeze_vision: leave out targets within the vision tower.
     """
     if config.lora is None:
         return None
+    targets = config.lora.targets or profile.lora_targets
+    # the profile's own targets are in the text decoder: nothing to leave out
+    left_out = freeze_vision and config.lora.targets is not None
+    if config.lora.vision and not freeze_vision and targets != "all-linear":
+        # peft takes one expression over whole names, or a list of names
+        tower = "|".join(map(re.escape, vision_linears(model, profile)))
+        targets = f"{targets}|{tower}"
     return LoraConfig(
         r=config.lora.r,
         lora_alpha=config.lora.alpha,  # type: ignore[arg-type]  # a float will do
         lora_dropout=config.lora.dropout,
-        target_modules=config.lora.targets or profile.lora_targets,
-        # the profile's own targets are in the text decoder: nothing to leave out
-        exclude_modules=rf"{re.escape(profile.vision_module)}\..*"
-        if freeze_vision and config.lora.targets
-        else None,
+        target_modules=targets,
+        exclude_modules=rf"{re.escape(profile.vision_module)}\..*" if left_out else None,
         task_type="CAUSAL_LM",
     )
 
@@ -146,7 +187,10 @@ def save(model: Any, processor: Any, folder: Path) -> None:
     """Write a complete model folder, LoRA merged, under a temporary name, then move it in place."""
     scratch = folder.with_name(f".{folder.name}-{os.getpid()}")
     shutil.rmtree(scratch, ignore_errors=True)
-    merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    if quantize.is_quantized(model):
+        merged = quantize.merged(model, scratch=scratch)
+    else:
+        merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
     merged.save_pretrained(scratch)
     save_processor(processor, scratch)
     shutil.rmtree(folder, ignore_errors=True)

@@ -46,6 +46,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         str(checkpoint) if checkpoint is not None and full else start,
         stage.config,
         registry=stage.registry,
+        to_train=True,
     )
     if stage.settings.freeze_vision:
         model.freeze_vision(loaded.model, loaded.profile)
@@ -71,7 +72,10 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         ),
         processing_class=loaded.processor,
         peft_config=model.lora(
-            stage.config, loaded.profile, freeze_vision=stage.settings.freeze_vision
+            stage.config,
+            loaded.profile,
+            model=loaded.model,
+            freeze_vision=stage.settings.freeze_vision,
         ),
         callbacks=[
             LogCallback(JsonLines(stage.folder / "log.jsonl")),
@@ -80,6 +84,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             *stage.registry.callbacks(stage.info()),
         ],
     )
+    model.skip_frozen_vision(loaded.model, loaded.profile)
     trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     if sharded.is_sharded(stage):

@@ -1,0 +1,112 @@
+"""`geovlm plan`: what a run would do, and whether its GPUs would hold it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from geovlm.cli import output
+from geovlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from geovlm.config import RunConfig
+
+
+def plan(
+    config: Annotated[
+        Path | None, typer.Argument(help="A TOML file; see 'geovlm config schema'.")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Tasks or prefixes of tasks, with commas between.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder of all data sets, or of one. Repeatable. Without it, data are generated.",
+            metavar="ROOT|NAME=DIR",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="nano (default) or geovlm-r1; below the file and options.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="nano, a folder, or a name on the Hugging Face hub.")
+    ] = None,
+    rewards: Annotated[
+        str | None, typer.Option(help="Which set trains: paper or robust; default: the preset's.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Any key, such as stages.0.steps=5. Repeatable.", metavar="KEY=VALUE"
+        ),
+    ] = None,
+    processes: Annotated[int | None, typer.Option(help="Processes per stage on the CPU.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs, which need not be here.")] = None,
+    gpu_memory: Annotated[
+        float | None,
+        typer.Option(help="Of one GPU, GiB; default: that of the GPUs here, 80 without one."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--output", help="Run directory; default runs/<tasks>.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of data order and sampling.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Steps, tokens per task, parameters and memory per GPU of a run, without starting it.
+
+    The same options as 'run'. Where a stage would not fit, the nearest configuration that does is
+    printed as options to add. The run is planned for GPUs, here or not; for the CPU with --set
+    device=cpu, --processes, or the built-in model on a machine without GPU.
+    """
+    from geovlm import config_load, modelshape, plan_memory, plan_text, registry, rundir
+    from geovlm import plan as planning
+    from geovlm.cli.run import split_data, split_names
+
+    data_root, roots = split_data(data or [])
+    given: dict[str, Any] = {
+        "tasks": split_names(tasks),
+        "data_root": data_root,
+        "data": roots or None,
+        "model": model,
+        "rewards": rewards,
+        "seed": seed,
+        "output": out,
+        "processes": processes,
+        "gpus": gpus,
+    }
+    loaded = config_load.load(config, preset=preset, overrides=set_ or [], **given)
+    folder = loaded.output or rundir.default_output(list(loaded.tasks)).absolute()
+    resolved = loaded.model_copy(
+        update={"device": _device(loaded, gpu_memory=gpu_memory), "output": folder}
+    )
+    made = planning.make(resolved, registry=registry.load(), output=folder)
+    shape = modelshape.inspect(made.model, resolved)
+    limit = plan_memory.limit_of(resolved, gpu_gib=gpu_memory)
+    found = plan_memory.of(made, shape=shape, limit=limit)
+    if json:
+        output.print_json(plan_text.table(made) | {"memory": plan_memory.table(found)})
+        return
+    print("\n".join([*plan_text.lines(made), *plan_memory.lines(found)]))
+
+
+def _device(config: RunConfig, *, gpu_memory: float | None) -> str:
+    """Return what is planned for.
+
+    Raises:
+        ConfigError: the memory of a GPU is given for a run on the CPU, or is not above 0.
+    """
+    from geovlm import launch
+    from geovlm.modelfacts import NANO
+
+    if gpu_memory is not None and gpu_memory <= 0:
+        raise ConfigError(f"--gpu-memory {gpu_memory:g} is not above 0", hint="such as 80, in GiB")
+    if config.device == "cpu" and gpu_memory is not None:
+        raise ConfigError("--gpu-memory is given with device 'cpu'", hint="leave one of them out")
+    if config.device != "auto":
+        return config.device
+    small = config.model == NANO or config.processes > 1
+    asked = config.gpus is not None or gpu_memory is not None
+    return "cpu" if small and not asked and not launch.visible_gpus() else "cuda"

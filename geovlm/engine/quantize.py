@@ -1,0 +1,101 @@
+"""QLoRA: the text decoder in 4 bits while it is trained, in full again when it is saved.
+
+Dettmers et al. 2023 (arXiv 2305.14314): 4-bit NormalFloat, the scales quantised too, arithmetic in
+bfloat16. The vision tower, the projector and the head stay as they are. On a GPU untested.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
+
+from geovlm.api import ModelProfile
+
+
+def options(
+    path: str, profile: ModelProfile, *, common: Mapping[str, Any], device: str
+) -> dict[str, Any]:
+    """Return the arguments of `from_pretrained` that read the decoder in 4 bits.
+
+    Args:
+        path: folder or hub name.
+        profile: whose `lora_targets` are quantised.
+        common: the other arguments of `from_pretrained`.
+        device: `cuda` or `cpu`.
+    """
+    config = AutoConfig.from_pretrained(
+        path, revision=common["revision"], trust_remote_code=common["trust_remote_code"]
+    )
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    where = device if device == "cpu" else f"cuda:{torch.cuda.current_device()}"
+    return {
+        "quantization_config": BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=common["dtype"],
+            llm_int8_skip_modules=kept_whole(model, profile),
+        ),
+        "device_map": {"": where},
+    }
+
+
+def kept_whole(model: PreTrainedModel, profile: ModelProfile) -> list[str]:
+    """Return the modules that are not quantised: the vision tower, and linear layers elsewhere.
+
+    Quantised are those that match the profile's `lora_targets`.
+    """
+    tower = f"{profile.vision_module}."
+    others = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and not name.startswith(tower)
+        and not is_decoder(name, profile)
+    ]
+    return [profile.vision_module, *others]
+
+
+def is_decoder(name: str, profile: ModelProfile) -> bool:
+    """Whether a linear layer outside the vision tower is one that adapters are put on."""
+    if profile.lora_targets == "all-linear":  # peft's word; it leaves out the head, as we do
+        return name != "lm_head"
+    return re.fullmatch(profile.lora_targets, name) is not None
+
+
+def is_quantized(model: Any) -> bool:
+    """Whether a model, or the one below its adapters, is 4-bit."""
+    return bool(getattr(model, "is_loaded_in_4bit", False))
+
+
+def merged(model: PeftModel, *, scratch: Path) -> PreTrainedModel:
+    """Return the trained model in full precision: 4-bit weights made whole, adapters added.
+
+    These are the weights that the adapters were trained on. Merged into 4 bits again, as peft does
+    in place, they would be rounded once more; merged into the weights from before, they would
+    correct errors that are not there.
+
+    Args:
+        model: 4-bit, with adapters; not to be used afterwards.
+        scratch: an empty folder, or none yet, that the adapters may be written to.
+    """
+    adapter = scratch / "adapter"
+    model.save_pretrained(str(adapter))
+    whole = model.unload().dequantize()
+    result = PeftModel.from_pretrained(whole, str(adapter)).merge_and_unload()
+    for file in adapter.iterdir():
+        file.unlink()
+    adapter.rmdir()
+    return result
