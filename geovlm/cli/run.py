@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geovlm.cli import output
-from geovlm.errors import ConfigError, RunFailedError
+from geovlm.errors import ConfigError, RunFailedError, StoppedError
 
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
     from geovlm.plan import Plan
     from geovlm.rundir import RunDir
 
-_MAY_CHANGE = {"processes", "gpus", "device", "output", "preset", "health"}
+_MAY_CHANGE = {"processes", "gpus", "device", "output", "preset", "health", "timeout_s"}
 """Fields that a resumed run may have other values of."""
 
 
@@ -66,8 +66,7 @@ def run(
     Without --data the data are generated, without --model the built-in model is used: the whole job
     runs on a laptop without a network.
     """
-    from geovlm import launch, plan_text
-    from geovlm.rundir import RunDir
+    from geovlm import launch, plan_text, rundir
 
     data_root, roots = split_data(data or [])
     given: dict[str, Any] = {
@@ -82,6 +81,8 @@ def run(
         "gpus": gpus,
     }
     loaded, folder = _configure(config, given, preset=preset, overrides=set_ or [], resume=resume)
+    if not dry_run:
+        rundir.check_writable(folder)
     plan = prepare(loaded, folder=folder)
     if not plan.stages:
         raise ConfigError("the configuration has no stages", hint="use 'geovlm eval' to score only")
@@ -90,14 +91,15 @@ def run(
         return
     for line in plan_text.lines(plan):
         output.say(line)
-    directory = RunDir(folder)
-    write(directory, plan)
-    try:
-        launch.run_stages(directory, config=plan.config, resume=resume)
-    except (KeyboardInterrupt, RunFailedError):
-        output.say(f"to go on: geovlm run --resume --output {folder}")
-        raise
-    finish(directory, json=json)
+    directory = rundir.RunDir(folder)
+    with directory.locked():
+        write(directory, plan)
+        try:
+            launch.run_stages(directory, config=plan.config, resume=resume)
+        except (KeyboardInterrupt, RunFailedError, StoppedError):
+            output.say(f"to go on: geovlm run --resume --output {folder}")
+            raise
+        finish(directory, json=json)
 
 
 def split_names(text: str | None) -> list[str] | None:
@@ -153,15 +155,20 @@ def print_dry_run(plan: Plan, *, json: bool) -> None:
 
 
 def write(directory: RunDir, plan: Plan) -> None:
-    """Write `resolved.json` and `environment.json`."""
-    from geovlm import environment, launch, registry
+    """Write `resolved.json` and `environment.json`.
 
+    Raises:
+        DataError: a run goes on whose data have changed.
+    """
+    from geovlm import environment, launch, registry, resuming
+
+    resolved = resuming.take_over(directory, plan.resolved())
     gpus = len(launch.visible_gpus())
     described = environment.describe(plan, registry=registry.load(), gpus=gpus)
     directory.write_json(directory.environment, described)
     if plan.config.deduplicate != "off":
         directory.write_text(directory.deduplicated, plan.deduplicated.as_json())
-    directory.write_json(directory.resolved, plan.resolved())
+    directory.write_json(directory.resolved, resolved)
 
 
 def finish(directory: RunDir, *, json: bool) -> None:
@@ -186,7 +193,7 @@ def refuse_taken(folder: Path) -> None:
     Raises:
         ConfigError: it does.
     """
-    from geovlm.rundir import RunDir
+    from geovlm.rundir import LOCK, RunDir
 
     run = RunDir(folder)
     if run.is_run and not run.has_progress:
@@ -196,7 +203,7 @@ def refuse_taken(folder: Path) -> None:
             f"{folder} holds a run already",
             hint="--resume goes on with it; or give another --output",
         )
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if folder.is_file() or (folder.is_dir() and any(p.name != LOCK for p in folder.iterdir())):
         raise ConfigError(f"{folder} is not an empty folder", hint="give another --output")
 
 
