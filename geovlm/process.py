@@ -10,10 +10,11 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import psutil
@@ -48,7 +49,7 @@ class Outcome(NamedTuple):
 class StopRequest:
     """SIGTERM or a first Ctrl-C, noted and passed on to the workers; a second Ctrl-C ends all.
 
-    As a context it takes both signals; it must be entered in the main thread.
+    As a context it takes both signals, which only the main thread can.
     """
 
     def __init__(self, *, worker: str) -> None:
@@ -59,7 +60,10 @@ class StopRequest:
         self._passed_on = -_AGAIN_S
 
     def __enter__(self) -> StopRequest:
-        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGTERM, signal.SIGINT)}
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:

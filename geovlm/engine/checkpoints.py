@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import xxhash
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, set_seed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from geovlm.rundir import CHECKPOINT_MANIFEST, write_text
@@ -45,9 +45,29 @@ class CheckpointCallback(TrainerCallback):
     The trainer itself must not delete: it does so before the new checkpoint is known to be whole.
     """
 
-    def __init__(self, *, keep: int | None) -> None:
-        """Keep the newest `keep` checkpoints; all, if that is `None` or not positive."""
+    def __init__(self, *, keep: int | None, resumed: Path | None) -> None:
+        """Keep the newest `keep` checkpoints; all, if that is `None` or not positive.
+
+        Args:
+            keep: how many.
+            resumed: the checkpoint from which the training goes on.
+        """
         self._keep = keep
+        self._resumed = resumed
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Draw new random numbers in the first step on a rank whose state was not saved.
+
+        The trainer names the states by rank, and that of a single process without.
+        """
+        if self._resumed is None:
+            return
+        rank = f"_{args.process_index}" if args.world_size > 1 else ""
+        if not (self._resumed / f"rng_state{rank}.pth").is_file():
+            set_seed(args.seed + state.global_step, device_specific=True)
+        self._resumed = None
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

@@ -125,7 +125,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
                 checkpoints=stage.folder / "checkpoints",
                 start=start,
             ),
-            CheckpointCallback(keep=keep),
+            CheckpointCallback(keep=keep, resumed=checkpoint),
             stop,
             ProgressCallback("grpo"),
             *stage.registry.callbacks(stage.info()),

@@ -78,7 +78,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         peft_config=model.lora(stage.config, loaded.profile),
         callbacks=[
             LogCallback(JsonLines(stage.folder / "log.jsonl")),
-            CheckpointCallback(keep=keep),
+            CheckpointCallback(keep=keep, resumed=checkpoint),
             stop,
             ProgressCallback("sft"),
             *stage.registry.callbacks(stage.info()),

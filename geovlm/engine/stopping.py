@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import reduce, set_seed
+from accelerate.utils import reduce
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from geovlm.api import RewardContext
@@ -54,16 +54,6 @@ class StopCallback(TrainerCallback):
         self._stop = stop
         self._every = every
         self.stopped = False
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Draw other random numbers than at the start, on a rank whose own state was not saved.
-
-        Ranks with a saved state read it after this.
-        """
-        if state.global_step:
-            set_seed(args.seed + state.global_step, device_specific=True)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
