@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
 import re
@@ -14,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import psutil
@@ -119,7 +120,7 @@ def execute(
     started = time.monotonic()
     # with `stop`, what lies between us and the workers must not end on a SIGTERM to all
     taken = contextlib.nullcontext() if stop is not None else _terminable()
-    with log.open("ab") as file, taken:
+    with log.open("ab", buffering=0) as file, taken:
         process = subprocess.Popen(
             argv,
             env=variables | {LIFELINE_VARIABLE: "1", "PET_SIGNALS_TO_HANDLE": _TORCHRUN_TAKES},
@@ -140,7 +141,7 @@ def execute(
             raise
         finally:
             process.stdin.close()
-    if status and not relay.error:
+    if status and not relay.error and not relay.stopped:
         relay.release()
     found = [int(a or b) for a, b in _STATUS.findall(relay.tail)]
     found += [-int(number) for number in _SIGNAL.findall(relay.tail)]
@@ -181,12 +182,12 @@ def end_tree(process: subprocess.Popen[bytes], *, patience_s: float = _PATIENCE_
 
 
 class _Relay:
-    """Passes lines on, up to the worker's `error: ` line; later ones go to the file only."""
+    """Passes lines on, up to one of `error: ` or `stopped: `; later ones go to the file only."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: io.FileIO) -> None:
         self.error = ""
         self.stopped = ""
-        self._file: IO[bytes] | None = file
+        self._file: io.FileIO | None = file
         self._line = b""
         self._shown = 0
         self._tail = b""
@@ -206,7 +207,8 @@ class _Relay:
 
     def idle(self) -> None:
         """Show an unfinished line, such as a progress bar."""
-        if not self.error and not self._line.startswith((b"error", b"stopped")):
+        over = self.error or self.stopped
+        if not over and not self._line.startswith((b"error", b"stopped")):
             _show(self._line[self._shown :])
             self._shown = len(self._line)
 
@@ -221,13 +223,12 @@ class _Relay:
             return
         try:
             self._file.write(data)
-            self._file.flush()
         except OSError as error:
             name, self._file = self._file.name, None
             print(f"warning: no more output is kept in {name}: {error.strerror}", file=sys.stderr)
 
     def _finish(self) -> None:
-        if not self.error:
+        if not self.error and not self.stopped:
             if self._line.startswith(b"error: "):
                 self.error = self._line[7:].decode(errors="replace").strip()
             elif self._line.startswith(b"stopped: "):

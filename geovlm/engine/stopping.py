@@ -37,6 +37,10 @@ class Stop:
 
         signal.signal(signal.SIGTERM, note)
 
+    def close(self) -> None:
+        """Ignore SIGTERM from now on: the launcher repeats it, and Python lets go of it at exit."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
     def agreed(self) -> bool:
         """Return whether any rank was asked; all must call this, and get the same answer."""
         state = PartialState()

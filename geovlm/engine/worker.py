@@ -76,6 +76,8 @@ def main(argv: list[str] | None = None) -> int:
         elif args.stage != "eval" and PartialState().is_main_process:
             checkpoints.remove_unfinished(run.stage(int(args.stage)) / "checkpoints")
         return RunFailedError.exit_code
+    finally:
+        stop.close()
     return 0
 
 
