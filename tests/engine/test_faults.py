@@ -11,7 +11,9 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,13 @@ def in_grpo(whole: Path, copy: Path) -> Path:
     return copy
 
 
+def sft_alone(process: subprocess.Popen[str], output: Path) -> tuple[int, str]:
+    """Stop a run when its first stage is done; returns its exit status and what it said."""
+    wait_until(lambda: (output / "stages/0-sft/done.json").exists(), process)
+    process.send_signal(signal.SIGTERM)
+    return finish(process, output)
+
+
 PHASES = {
     "sft": "stages/0-sft/log.jsonl",
     "evaluation": "eval/*/answers/*.jsonl",
@@ -67,14 +76,14 @@ PHASES = {
 }
 
 
-def test_ten_kills_at_random_moments_change_nothing(
-    faulty: Faulty, undisturbed: Path, tmp_path: Path
-) -> None:
-    """Every other one kills the launcher alone: its workers must not live on."""
-    output = tmp_path / "killed"
-    rng = random.Random(2024)
-    phases = ["sft"] * 3 + ["evaluation"] + ["probe"] * 2 + ["grpo"] * 3 + ["evaluation"]
-    process = faulty.begin(output)
+def kill_again_and_again(
+    faulty: Faulty, output: Path, process: subprocess.Popen[str], phases: list[str]
+) -> str:
+    """Kill a run in each phase at a random moment, resume it each time, and let it end.
+
+    Every other time only the launcher is killed: its workers must not live on.
+    """
+    rng = random.Random(len(phases[0]))
     for number, phase in enumerate(phases):
         started = time.time()
         wait_until(lambda p=phase, t=started: newer(output, PHASES[p], than=t), process)
@@ -91,7 +100,29 @@ def test_ten_kills_at_random_moments_change_nothing(
         process = faulty.start(output, "--resume")
     status, said = finish(process, output)
     assert status == 0, said
-    assert scores(output) == scores(undisturbed)
+    return said
+
+
+def test_ten_kills_at_random_moments_change_nothing(
+    faulty: Faulty, undisturbed: Path, tmp_path: Path
+) -> None:
+    """Two runs at a time, as each takes one core."""
+    early, late = tmp_path / "early", in_grpo(undisturbed, tmp_path / "late")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(
+            kill_again_and_again,
+            *(faulty, early, faulty.begin(early)),
+            ["sft", "sft", "evaluation", "probe", "probe"],
+        )
+        second = pool.submit(
+            kill_again_and_again,
+            *(faulty, late, faulty.start(late, "--resume")),
+            ["grpo", "grpo", "grpo", "evaluation", "evaluation"],
+        )
+    assert first.result()
+    assert second.result()
+    assert scores(early) == scores(undisturbed)
+    assert scores(late) == scores(undisturbed)
 
 
 def test_sigterm_and_ctrl_c_save_and_the_run_goes_on_where_it_was(
@@ -141,11 +172,13 @@ def test_a_truncated_checkpoint_is_named_and_the_one_before_is_used(
 ) -> None:
     output = in_sft(undisturbed, tmp_path / "truncated")
     os.truncate(output / "stages/0-sft/checkpoints/checkpoint-4/optimizer.pt", 1000)
-    status, said = faulty.go_on(output)
+    status, said = sft_alone(faulty.start(output, "--resume"), output)
     assert status == 0, said
     assert "checkpoint-4 is damaged (optimizer.pt has 1000 of" in said
     assert "going on from checkpoint-2" in said
-    assert scores(output) == scores(undisturbed)
+    assert losses(output) == losses(undisturbed)
+    sft = scores(output)["faulty"]["stages"]["sft"]
+    assert sft == scores(undisturbed)["faulty"]["stages"]["sft"]
 
 
 def test_a_full_disk_is_one_clear_line_and_loses_nothing(
@@ -217,10 +250,7 @@ def test_a_killed_rank_is_named_and_one_process_goes_on_where_two_were(
     assert status == 1
     assert "error: rank 1 of stage 0-sft was killed by SIGKILL" in said
 
-    process = faulty.start(output, "--resume", "--processes", "1")
-    wait_until(lambda: (output / "stages/0-sft/done.json").exists(), process)
-    process.send_signal(signal.SIGTERM)
-    status, said = finish(process, output)
+    status, said = sft_alone(faulty.start(output, "--resume", "--processes", "1"), output)
     assert status == 0, said
     # steps 1 and 2 are of two processes, 3 and 4 of one; `undisturbed` had one all along
     assert losses(output) == pytest.approx(losses(undisturbed), rel=1e-3)
@@ -231,10 +261,7 @@ def test_two_processes_go_on_where_one_was(
 ) -> None:
     output = in_sft(undisturbed, tmp_path / "more")
     shutil.rmtree(output / "stages/0-sft/checkpoints/checkpoint-4")
-    process = faulty.start(output, "--resume", "--processes", "2")
-    wait_until(lambda: (output / "stages/0-sft/done.json").exists(), process)
-    process.send_signal(signal.SIGTERM)
-    status, said = finish(process, output)
+    status, said = sft_alone(faulty.start(output, "--resume", "--processes", "2"), output)
     assert status == 0, said
     assert json.loads((output / "stages/0-sft/done.json").read_text())["world_size"] == 2
     assert losses(output) == pytest.approx(losses(undisturbed), rel=1e-3)
