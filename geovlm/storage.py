@@ -10,7 +10,7 @@ REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """Numbers of errors that only a write can meet: no space, quota, largest file size, read-only."""
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 """How safetensors, which is Rust, reports an `OSError`."""
-_TORCH = re.compile(r"PytorchStreamWriter failed|iostream error|unexpected pos \d+ vs \d+|file write failed")
+_TORCH = re.compile(r"iostream error|PytorchStreamWriter failed|unexpected pos|file write failed")
 """How `torch.save` reports it; it does not say why."""
 
 
