@@ -42,6 +42,7 @@ _OWNED = {
     "save_strategy": "resuming needs the checkpoints; 'save_steps' says how often",
     "resume_from_checkpoint": "it is the command line's: --resume",
     "use_cpu": "it is the run's: 'device'",
+    "ddp_timeout": "it is the run's: 'timeout_s'",
     "eval_strategy": "the run evaluates after every stage: [eval]",
     **OWNED,
 }
@@ -283,6 +284,9 @@ class RunConfig(_Table):
     GPUs only), or the path of an accelerate configuration."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: GPUs if there are any, else the CPU."""
+    timeout_s: PositiveInt = 1800
+    """Seconds after which a reward that does not return, or a rank that others wait for, ends the
+    run."""
     max_new_tokens: PositiveInt | None = None
     """Longest completion anywhere; default: the tasks' own `max_answer_tokens`."""
     log_completions: bool = True

@@ -59,3 +59,11 @@ class RunFailedError(GeoVLMError):
     """A stage that was started and did not finish; names the stage and its log."""
 
     exit_code = 1
+
+
+class StoppedError(GeoVLMError):
+    """The work was asked to stop and did, where it can go on: no failure, hence exit code 0."""
+
+    def __init__(self, message: str, *, hint: str = "", exit_code: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code

@@ -7,6 +7,7 @@ stage resumes alone. `accelerate launch --cpu --num_processes 2` silently starts
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -19,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from geovlm import parallel, vllm_stage
-from geovlm.errors import ConfigError, GeoVLMError, RunFailedError
+from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.machines import Machine, without_launcher
 from geovlm.parallel import Layout
-from geovlm.process import Outcome, execute
+from geovlm.process import Outcome, StopRequest, execute
 
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
@@ -123,7 +124,13 @@ def environment(local: int, *, on_cpu: bool) -> dict[str, str]:
 
 
 def run_stage(
-    run: RunDir, *, config: RunConfig, index: int, resume: bool, meeting: Meeting | None = None
+    run: RunDir,
+    *,
+    config: RunConfig,
+    index: int,
+    resume: bool,
+    stop: StopRequest | None = None,
+    meeting: Meeting | None = None,
 ) -> float:
     """Run this machine's part of one stage to its end and return its wall seconds.
 
@@ -132,9 +139,11 @@ def run_stage(
         config: the run; its device is resolved.
         index: the stage's position; -1 for an evaluation without training.
         resume: go on from its last checkpoint.
+        stop: how it is asked to stop; by default of this stage alone.
         meeting: the other machines; `None` where there are none.
 
     Raises:
+        StoppedError: it was asked to stop, and can go on.
         GeoVLMError: the worker found the request impossible.
         RunFailedError: it failed, or another machine was lost; names the stage and its log.
     """
@@ -142,9 +151,13 @@ def run_stage(
     ranks = parallel.layout(config, index, machine=machine)
     folder = run.stage(index)
     folder.mkdir(parents=True, exist_ok=True)
-    with vllm_stage.serve(
-        run, config=config, index=index, meeting=meeting, visible=visible_gpus
-    ) as server:
+    taken = contextlib.nullcontext(stop) if stop is not None else StopRequest(worker=WORKER)
+    with (
+        taken as asked,
+        vllm_stage.serve(
+            run, config=config, index=index, meeting=meeting, visible=visible_gpus
+        ) as server,
+    ):
 
         def check() -> None:
             server.check()
@@ -167,10 +180,11 @@ def run_stage(
             variables=environment(ranks.local, on_cpu=on_cpu) | server.variables,
             log=log,
             check=check,
+            stop=asked,
         )
     if outcome.status and not outcome.error and meeting is not None:
         meeting.explain()
-    raise_for(outcome, name=folder.name, log=log)
+    raise_for(outcome, name=folder.name, log=log, by=asked.signal)
     return outcome.seconds
 
 
@@ -187,24 +201,59 @@ def stage_name(index: int) -> str:
 def run_stages(
     run: RunDir, *, config: RunConfig, resume: bool, meeting: Meeting | None = None
 ) -> None:
-    """Run every stage that is not done yet, in order, and note their wall seconds."""
+    """Run every stage that is not done yet, in order, and note their wall seconds.
+
+    Raises:
+        StoppedError: SIGTERM or Ctrl-C came; a stage was stopped where it can go on, or not begun.
+        GeoVLMError: as `run_stage`.
+    """
+    with StopRequest(worker=WORKER) as stop:
+        _run_stages(run, config=config, resume=resume, stop=stop, meeting=meeting)
+
+
+def _run_stages(
+    run: RunDir, *, config: RunConfig, resume: bool, stop: StopRequest, meeting: Meeting | None
+) -> None:
     leads = meeting is None or meeting.machine.leads
     for index, stage in enumerate(config.stages):
         name = run.stage(index).name
         if run.is_done(index):
             print(f"stage {name}: done before, skipped", file=sys.stderr, flush=True)
             continue
+        if stop.signal is not None:
+            raise StoppedError(f"stage {name} was not begun", exit_code=_exit_code(stop.signal))
         print(f"stage {name}", file=sys.stderr, flush=True)
         started = time.monotonic()
         try:
-            run_stage(run, config=config, index=index, resume=resume, meeting=meeting)
-        finally:
-            if leads and run.has_progress:
-                run.add_seconds(stage.kind, time.monotonic() - started)
+            run_stage(run, config=config, index=index, resume=resume, stop=stop, meeting=meeting)
+        except BaseException:
+            with contextlib.suppress(OSError):  # a full disk; why the stage failed says more
+                _add_seconds(run, stage.kind, started, leads=leads)
+            raise
+        _add_seconds(run, stage.kind, started, leads=leads)
 
 
-def raise_for(outcome: Outcome, *, name: str, log: Path) -> None:
-    """Raise what the status of a stage stands for; nothing for 0."""
+def _add_seconds(run: RunDir, kind: str, started: float, *, leads: bool) -> None:
+    if leads and run.has_progress:
+        run.add_seconds(kind, time.monotonic() - started)
+
+
+def _exit_code(by: int | None) -> int:
+    """Return the exit code of a stopped run: 0, so that it is requeued; as usual after Ctrl-C."""
+    return 128 + signal.SIGINT if by == signal.SIGINT else 0
+
+
+def raise_for(outcome: Outcome, *, name: str, log: Path, by: int | None = None) -> None:
+    """Raise what the end of a stage stands for; nothing if it is done.
+
+    Args:
+        outcome: how it ended.
+        name: the stage.
+        log: where its output is.
+        by: the signal with which it was asked to stop.
+    """
+    if outcome.stopped:
+        raise StoppedError(f"stage {name}: {outcome.stopped}", exit_code=_exit_code(by))
     if outcome.status == 0:
         return
     if outcome.error and outcome.status in (1, 2):
@@ -212,9 +261,12 @@ def raise_for(outcome: Outcome, *, name: str, log: Path) -> None:
         raise kind(outcome.error)
     if outcome.status < 0:
         number = -outcome.status
+        who = (
+            f"rank {outcome.rank} of stage {name}" if outcome.rank is not None else f"stage {name}"
+        )
         why = f"was killed by {signal.Signals(number).name}"
         hint = "out of memory? a smaller per_device_train_batch_size needs less"
-        raise RunFailedError(f"stage {name} {why}", hint=f"{hint}; its output is in {log}")
+        raise RunFailedError(f"{who} {why}", hint=f"{hint}; its output is in {log}")
     raise RunFailedError(
         f"stage {name} failed with exit status {outcome.status}; its traceback is above",
         hint=f"its whole output is in {log}",

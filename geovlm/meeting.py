@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from geovlm.errors import GeoVLMError, RunFailedError
+from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
 from geovlm.machines import Machine
 from geovlm.rundir import RunDir
 
@@ -79,6 +79,8 @@ class Meeting:
         self._thread.join()
         if error is None:
             self.tell(state="done")
+        elif isinstance(error, StoppedError):  # the ranks agreed: every machine stops by itself
+            self.tell(state="stopped")
         else:
             text = str(error) if isinstance(error, GeoVLMError) else ""
             self.tell(state="failed", error=text or kind.__name__ if kind else "")

@@ -64,6 +64,7 @@ class Plan:
             "world_sizes": {
                 "eval" if index == -1 else str(index): config.world_size(index) for index in indexes
             },
+            "samples": {task.name: dict(task.samples) for task in self.tasks},
             "data_roots": {task.dataset: str(task.root) for task in self.tasks},
             "generated": sorted({task.dataset for task in self.tasks if task.generated}),
             "left_out": dict(self.left_out),

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import itertools
 import os
 import re
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+if TYPE_CHECKING:
+    import psutil
+
+LIFELINE_VARIABLE = "GEOVLM_LIFELINE"
+"""Set where standard input is held open by the launcher, and by nothing else, while it lives."""
 _STATUS = re.compile(r"non-zero exit status (\d+)|exitcode\s*:\s*(-?\d+)")
 _SIGNAL = re.compile(r"died with <Signals\.\w+: (\d+)>")
+_RANK = re.compile(r"Root Cause .*?rank\s*: (\d+)", re.DOTALL)
+_TORCHRUN_TAKES = "SIGINT,SIGHUP,SIGQUIT"
+"""Without SIGTERM, for which torchrun would kill the workers after 30 seconds."""
 _PATIENCE_S = 20.0
 """From SIGTERM to SIGKILL."""
+_AGAIN_S = 2.0
+"""Between two requests to stop: a process that is still importing does not hear the first."""
 
 
 class Outcome(NamedTuple):
@@ -28,6 +41,62 @@ class Outcome(NamedTuple):
     error: str
     """What followed `error: ` on the worker's last line, or nothing."""
     seconds: float
+    stopped: str = ""
+    """What followed `stopped: ` on the worker's last line: it was asked to, and can go on."""
+    rank: int | None = None
+    """Which rank failed first, of several."""
+
+
+class StopRequest:
+    """SIGTERM or a first Ctrl-C, noted and passed on to the workers; a second Ctrl-C ends all.
+
+    As a context it takes both signals, which only the main thread can.
+    """
+
+    def __init__(self, *, worker: str) -> None:
+        """Pass requests on to processes that were started as `python -m <worker>`."""
+        self.signal: int | None = None
+        """The first one that came."""
+        self._worker = worker
+        self._passed_on = -_AGAIN_S
+
+    def __enter__(self) -> StopRequest:
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def pass_on(self, process: subprocess.Popen[bytes]) -> None:
+        """Send SIGTERM to the workers below a process, if a stop was asked for."""
+        import psutil  # a dependency of accelerate
+
+        if self.signal is None or time.monotonic() - self._passed_on < _AGAIN_S:
+            return
+        self._passed_on = time.monotonic()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for each in psutil.Process(process.pid).children(recursive=True):
+                # what a worker forks to load data has its command line
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if self._is_worker(each) and not self._is_worker(each.parent()):
+                        each.terminate()
+
+    def _is_worker(self, process: psutil.Process | None) -> bool:
+        argv = process.cmdline() if process is not None else []
+        return ("-m", self._worker) in itertools.pairwise(argv)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.signal is None:
+            again = "; Ctrl-C again ends it now" if number == signal.SIGINT else ""
+            line = f"stopping after this step or batch{again}\n"
+            os.write(2, line.encode())  # print may be at work already, and is not reentrant
+            self.signal = number
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
 
 
 def execute(
@@ -36,41 +105,62 @@ def execute(
     variables: dict[str, str],
     log: Path,
     check: Callable[[], None] = lambda: None,
+    stop: StopRequest | None = None,
 ) -> Outcome:
     """Run a command, passing its output on to standard error and to a file as it comes.
 
     What follows the worker's `error: ` line is accelerate's own traceback: it goes to the file
-    only. An interrupt ends the whole process tree, and so does an exception of `check`, which is
-    called at least every 0.2 s.
+    only. An interrupt ends the whole process tree; so does SIGTERM without `stop`, and so does an
+    exception of `check`.
+
+    Args:
+        argv: the command.
+        variables: its environment.
+        log: where its output goes.
+        check: called at least every 0.2 s.
+        stop: taken here; how the command is asked to stop.
     """
     started = time.monotonic()
-    with log.open("ab") as file, _terminable():
+    # with `stop`, what lies between us and the workers must not end on a SIGTERM to all
+    taken = contextlib.nullcontext() if stop is not None else _terminable()
+    with log.open("ab", buffering=0) as file, taken:
         process = subprocess.Popen(
             argv,
-            env=variables,
-            stdin=subprocess.DEVNULL,
+            env=variables | {LIFELINE_VARIABLE: "1", "PET_SIGNALS_TO_HANDLE": _TORCHRUN_TAKES},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_ignore_sigterm if stop is not None else None,
         )
         assert process.stdout is not None
+        assert process.stdin is not None
         relay = _Relay(file)
         try:
-            _pump(process, relay, check)
+            _pump(process, relay, check=check, stop=stop)
             status = process.wait()
         except BaseException:
-            end_tree(process)
+            end_tree(process, patience_s=_PATIENCE_S if stop is None else 0.0)
             raise
-    if status and not relay.error:
+        finally:
+            process.stdin.close()
+    if status and not relay.error and not relay.stopped:
         relay.release()
     found = [int(a or b) for a, b in _STATUS.findall(relay.tail)]
     found += [-int(number) for number in _SIGNAL.findall(relay.tail)]
     if status and found:
         status = found[-1] if 2 not in found else 2
-    return Outcome(status, relay.error if status else "", time.monotonic() - started)
+    rank = _RANK.search(relay.tail)
+    return Outcome(
+        status,
+        relay.error if status else "",
+        time.monotonic() - started,
+        stopped=relay.stopped,
+        rank=int(rank[1]) if rank and status else None,
+    )
 
 
-def end_tree(process: subprocess.Popen[bytes]) -> None:
+def end_tree(process: subprocess.Popen[bytes], *, patience_s: float = _PATIENCE_S) -> None:
     """End a process and all below it: politely, then by force.
 
     torchrun puts each of its workers into a session of its own, so the group is not enough.
@@ -82,10 +172,12 @@ def end_tree(process: subprocess.Popen[bytes]) -> None:
         tree = [top, *top.children(recursive=True)]
     except psutil.NoSuchProcess:
         return
-    for each in tree:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            each.terminate()
-    _, alive = psutil.wait_procs(tree, timeout=_PATIENCE_S)
+    alive = tree
+    if patience_s:
+        for each in tree:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.terminate()
+        _, alive = psutil.wait_procs(tree, timeout=patience_s)
     for each in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
@@ -93,11 +185,12 @@ def end_tree(process: subprocess.Popen[bytes]) -> None:
 
 
 class _Relay:
-    """Passes lines on, up to the worker's `error: ` line; later ones go to the file only."""
+    """Passes lines on, up to one of `error: ` or `stopped: `; later ones go to the file only."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: io.FileIO) -> None:
         self.error = ""
-        self._file = file
+        self.stopped = ""
+        self._file: io.FileIO | None = file
         self._line = b""
         self._shown = 0
         self._tail = b""
@@ -108,8 +201,7 @@ class _Relay:
         return self._tail.decode(errors="replace")
 
     def feed(self, data: bytes) -> None:
-        self._file.write(data)
-        self._file.flush()
+        self._keep(data)
         self._tail = (self._tail + data)[-20_000:]
         for piece in data.splitlines(keepends=True):
             self._line += piece
@@ -118,7 +210,8 @@ class _Relay:
 
     def idle(self) -> None:
         """Show an unfinished line, such as a progress bar."""
-        if not self.error and not self._line.startswith(b"error"):
+        over = self.error or self.stopped
+        if not over and not self._line.startswith((b"error", b"stopped")):
             _show(self._line[self._shown :])
             self._shown = len(self._line)
 
@@ -127,10 +220,22 @@ class _Relay:
         _show(self._line[self._shown :])
         self._line, self._shown = b"", 0
 
+    def _keep(self, data: bytes) -> None:
+        """Write to the file; a disk that is full ends the file, not the training."""
+        if self._file is None:
+            return
+        try:
+            self._file.write(data)
+        except OSError as error:
+            name, self._file = self._file.name, None
+            print(f"warning: no more output is kept in {name}: {error.strerror}", file=sys.stderr)
+
     def _finish(self) -> None:
-        if not self.error:
+        if not self.error and not self.stopped:
             if self._line.startswith(b"error: "):
                 self.error = self._line[7:].decode(errors="replace").strip()
+            elif self._line.startswith(b"stopped: "):
+                self.stopped = self._line[9:].decode(errors="replace").strip()
             else:
                 _show(self._line[self._shown :])
         self._line, self._shown = b"", 0
@@ -142,12 +247,24 @@ def _show(data: bytes) -> None:
         sys.stderr.flush()
 
 
-def _pump(process: subprocess.Popen[bytes], relay: _Relay, check: Callable[[], None]) -> None:
+def _ignore_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _pump(
+    process: subprocess.Popen[bytes],
+    relay: _Relay,
+    *,
+    check: Callable[[], None],
+    stop: StopRequest | None,
+) -> None:
     """Read until the output is closed, or the process is gone and its output is quiet."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     while True:
         check()
+        if stop is not None:
+            stop.pass_on(process)
         ready, _, _ = select.select([descriptor], [], [], 0.2)
         if ready:
             data = os.read(descriptor, 65_536)

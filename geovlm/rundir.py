@@ -16,12 +16,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geovlm.errors import ConfigError, DataError
+
+LOCK = ".lock"
+"""Name of the file that the process which is at work in a run's folder holds locked."""
+CHECKPOINT_MANIFEST = "manifest.json"
+"""Name of the file that makes a checkpoint count; written into it last."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,35 @@ class RunDir:
     @property
     def has_progress(self) -> bool:
         """Whether anything would be lost with the folder: a log, a checkpoint, a model, a score."""
-        kept = ("*/log.jsonl", "*/checkpoints/*/complete", "*/model", "*/done.json")
+        checkpoint = f"*/checkpoints/*/{CHECKPOINT_MANIFEST}"
+        kept = ("*/log.jsonl", checkpoint, "*/model", "*/done.json", "*/answers/*.jsonl")
         found = any(any((self.path / "stages").glob(pattern)) for pattern in kept)
         answered = any((self.path / "eval").glob("*/answers/*.jsonl"))
         return found or answered or self.metrics.is_file()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the folder until the context or this process ends.
+
+        Raises:
+            ConfigError: another process is at work here.
+        """
+        import fcntl  # not on Windows
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK).open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise ConfigError(
+                    f"process {file.read().strip()} is at work in {self.path}",
+                    hint="wait for it or stop it, or give another --output",
+                ) from error
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
 
     def stage(self, index: int) -> Path:
         """Return the folder of a stage by its position; `stages/eval` for -1."""
@@ -156,16 +187,21 @@ class RunDir:
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a text file so that it is whole or as it was before; makes its folder."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with scratch.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
+        write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is whole or as it was before; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -179,6 +215,27 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="was it edited by hand?") from error
     return value
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written, before anything expensive.
+
+    Raises:
+        ConfigError: says what the system answered.
+    """
+    import tempfile
+
+    above = folder
+    while not above.exists():
+        above = above.parent
+    try:
+        with tempfile.TemporaryFile(dir=above) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written: {error.strerror}",
+            hint="give an --output on a disk with room, in a folder that you may write to",
+        ) from error
 
 
 def default_output(task_names: Sequence[str], *, parent: Path = Path("runs")) -> Path:

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from geovlm.api import RewardContext, RewardSpec
 from geovlm.errors import GeoVLMError, RewardError
 from geovlm.registry import resolve
 
-_BUGS = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+_BUGS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a reward may raise; a service that it asks raises an `OSError`."""
 
 
 def score(
-    reward: RewardSpec, completions: Sequence[str], contexts: Sequence[RewardContext]
+    reward: RewardSpec,
+    completions: Sequence[str],
+    contexts: Sequence[RewardContext],
+    *,
+    began: Callable[[RewardContext], None] = lambda context: None,
 ) -> list[float | None]:
     """Return the reward of each completion.
+
+    Args:
+        reward: what is asked.
+        completions: texts of the model.
+        contexts: of the completions, in their order.
+        began: called before each call of the reward; with the first context of a batch.
 
     Raises:
         RewardError: the reward raised, or returned a value that is not finite or not in its range;
@@ -23,6 +44,7 @@ def score(
     """
     function = resolve(reward.score)
     if reward.batched:
+        began(contexts[0])
         try:
             values = list(function(completions, contexts))
         except _BUGS as error:
@@ -32,6 +54,7 @@ def score(
     else:
         values = []
         for completion, context in zip(completions, contexts, strict=True):
+            began(context)
             try:
                 values.append(function(completion, context))
             except _BUGS as error:

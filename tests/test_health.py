@@ -10,7 +10,8 @@ import pytest
 
 from geovlm import health
 from geovlm.config import HealthConfig, RunConfig
-from geovlm.engine.callbacks import COMPLETE, HealthCallback, JsonLines
+from geovlm.engine.callbacks import HealthCallback, JsonLines
+from geovlm.engine.checkpoints import write_manifest
 from geovlm.errors import RunFailedError
 
 REWARDS = {"t/a": {"paper": {"recall": 1.0, "both": 1.0}, "robust": {"exact": 1.0, "both": 1.0}}}
@@ -167,7 +168,7 @@ def test_a_rule_set_to_stop_ends_the_run_and_names_the_last_good_checkpoint(
         record["kl"] = 7.5
     for step in (15, 20, 25):
         (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / COMPLETE).write_text(f"{step}\n")
+        write_manifest(tmp_path / f"checkpoint-{step}", step=step, rows=step, processes=1)
     with pytest.raises(RunFailedError, match=r"last good checkpoint is .*checkpoint-15 ") as caught:
         train(tmp_path, records, kl_blowup="stop")
     # at step 25 five of ten values are 7.5: the median is in the middle; the window begins at 16

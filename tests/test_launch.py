@@ -187,7 +187,7 @@ def test_stages_that_are_done_are_skipped(tmp_path, monkeypatch):
     run.write_json(run.stage(0) / "done.json", {})
     called = []
 
-    def fake(run, *, config, index, resume, meeting):
+    def fake(run, *, config, index, resume, stop, meeting):
         called.append((index, resume))
         return 2.0
 

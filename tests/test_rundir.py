@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from geovlm.errors import ConfigError, DataError
-from geovlm.rundir import RunDir, default_output, latest_output
+from geovlm.rundir import RunDir, check_writable, default_output, latest_output
 
 
 def begun(folder: Path) -> RunDir:
@@ -82,3 +83,19 @@ def test_the_default_output_takes_the_next_free_number(tmp_path):
     (tmp_path / "xbd_rsvqa-lr-2").mkdir()
     assert default_output(names, parent=tmp_path) == tmp_path / "xbd_rsvqa-lr-3"
     assert latest_output(names, parent=tmp_path) == tmp_path / "xbd_rsvqa-lr-2"
+
+
+def test_one_process_is_at_work_in_a_folder(tmp_path):
+    with RunDir(tmp_path).locked():  # noqa: SIM117  # the first is to hold
+        with pytest.raises(ConfigError, match=rf"process {os.getpid()} is at work in "):
+            RunDir(tmp_path).locked().__enter__()
+    with RunDir(tmp_path).locked():
+        assert (tmp_path / ".lock").is_file()
+
+
+def test_a_folder_below_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"file/run cannot be written: Not a directory"):
+        check_writable(tmp_path / "file" / "run")
+    check_writable(tmp_path / "new" / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

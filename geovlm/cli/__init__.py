@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geovlm import __version__
+from geovlm import __version__, storage
 from geovlm.cli.groups import Entry, LazyGroup
-from geovlm.errors import GeoVLMError
+from geovlm.errors import GeoVLMError, StoppedError
 from geovlm.plugins import DEBUG_VARIABLE, DISABLE_VARIABLE
 
 if TYPE_CHECKING:
@@ -110,6 +110,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             args=arguments, prog_name="geovlm", standalone_mode=False
         )
         sys.stdout.flush()
+    except StoppedError as stopped:
+        sys.stdout.flush()
+        print(f"stopped: {stopped}", file=sys.stderr)
+        raise SystemExit(stopped.exit_code) from None
     except GeoVLMError as error:
         _fail(str(error), code=error.exit_code)
     except typer.TyperException as error:
@@ -119,6 +123,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of a pipe went away: nothing to say, nobody to say it to
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except OSError as error:
+        refused = storage.refusal(error)
+        if refused is None:
+            raise
+        _fail(f"cannot write: {refused} (nothing that was saved before is lost)", code=1)
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

@@ -22,7 +22,7 @@ from geovlm.cli.options import (
     TasksOption,
 )
 from geovlm.cli.results import print_against
-from geovlm.errors import ConfigError, RunFailedError
+from geovlm.errors import ConfigError, RunFailedError, StoppedError
 
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
@@ -65,7 +65,7 @@ def evaluate(
     Blind baselines (majority answer, text only, shuffled images) are scored on the same samples.
     """
     from geovlm import config_load, launch, plan_text
-    from geovlm.rundir import RunDir
+    from geovlm.rundir import RunDir, check_writable
 
     data_root, roots = run.split_data(data or [])
     given: dict[str, Any] = {
@@ -87,6 +87,8 @@ def evaluate(
         _refuse_another(RunDir(folder), config)
     else:
         run.refuse_taken(folder)
+    if not dry_run:
+        check_writable(folder)
     plan = run.prepare(config, folder=folder)
     if dry_run:
         run.print_dry_run(plan, json=json)
@@ -94,17 +96,18 @@ def evaluate(
     for line in plan_text.lines(plan):
         output.say(line)
     directory = RunDir(folder)
-    run.write(directory, plan)
-    try:
-        seconds = launch.run_stage(directory, config=plan.config, index=-1, resume=resume)
-    except (KeyboardInterrupt, RunFailedError):
-        output.say("to go on: the same command with --resume")
-        raise
-    directory.add_seconds("eval", seconds)
-    if against is None:
-        run.finish(directory, json=json)
-        return
-    _finish_against(directory, json=json)
+    with directory.locked():
+        run.write(directory, plan)
+        try:
+            seconds = launch.run_stage(directory, config=plan.config, index=-1, resume=resume)
+        except (KeyboardInterrupt, RunFailedError, StoppedError):
+            output.say("to go on: the same command with --resume")
+            raise
+        directory.add_seconds("eval", seconds)
+        if against is None:
+            run.finish(directory, json=json)
+            return
+        _finish_against(directory, json=json)
 
 
 def _refuse_another(directory: RunDir, config: RunConfig) -> None:

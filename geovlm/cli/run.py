@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _MAY_CHANGE = {
     *("processes", "gpus", "machines", "machine_timeout_s", "parallel", "device"),
-    *("output", "preset", "health"),
+    *("output", "preset", "health", "timeout_s"),
 }
 """Fields that a resumed run may have other values of."""
 
@@ -86,8 +86,7 @@ def run(
     runs on a laptop without a network.
     """
     from geovlm import machines as known_machines
-    from geovlm import plan_text, vllm_server
-    from geovlm.rundir import RunDir
+    from geovlm import plan_text, rundir, vllm_server
 
     slurm = together.by_slurm(
         launcher, sbatch, machine_rank=machine_rank, main_address=main_address
@@ -119,6 +118,8 @@ def run(
         resume=resume,
         leads=machine.leads or dry_run,
     )
+    if not dry_run:
+        rundir.check_writable(folder)
     if not slurm:
         loaded = together.on_machine(loaded, machine)
     if not (machine.leads or dry_run):
@@ -137,16 +138,17 @@ def run(
             return
         for line in [*plan_text.lines(plan), *memory_lines(plan)]:
             output.say(line)
-        directory = RunDir(folder)
+        directory = rundir.RunDir(folder)
         if slurm:
             text = together.script(plan, options=sbatch or [])
             write(directory, plan)
             together.submit(directory, text)
             return
         vllm_server.check_urls(plan.config)
-        write(directory, plan)
-        together.run_stages(plan, folder, resume=resume, others=others)
-        finish(directory, json=json)
+        with directory.locked():
+            write(directory, plan)
+            together.run_stages(plan, folder, resume=resume, others=others)
+            finish(directory, json=json)
 
 
 def split_names(text: str | None) -> list[str] | None:
@@ -223,15 +225,20 @@ def print_dry_run(plan: Plan, *, json: bool, machine: Machine | None = None) -> 
 
 
 def write(directory: RunDir, plan: Plan) -> None:
-    """Write `resolved.json` and `environment.json`."""
-    from geovlm import environment, launch, registry
+    """Write `resolved.json` and `environment.json`.
 
+    Raises:
+        DataError: a run goes on whose data have changed.
+    """
+    from geovlm import environment, launch, registry, resuming
+
+    resolved = resuming.take_over(directory, plan.resolved())
     gpus = len(launch.visible_gpus())
     described = environment.describe(plan, registry=registry.load(), gpus=gpus)
     directory.write_json(directory.environment, described)
     if plan.config.deduplicate != "off":
         directory.write_text(directory.deduplicated, plan.deduplicated.as_json())
-    directory.write_json(directory.resolved, plan.resolved())
+    directory.write_json(directory.resolved, resolved)
 
 
 def finish(directory: RunDir, *, json: bool) -> None:
@@ -257,7 +264,7 @@ def refuse_taken(folder: Path) -> None:
         ConfigError: it does.
     """
     from geovlm import meeting
-    from geovlm.rundir import RunDir
+    from geovlm.rundir import LOCK, RunDir
 
     run = RunDir(folder)
     if run.is_run and not run.has_progress:
@@ -267,7 +274,8 @@ def refuse_taken(folder: Path) -> None:
             f"{folder} holds a run already",
             hint="--resume goes on with it; or give another --output",
         )
-    strange = folder.is_dir() and any(each.name != meeting.FOLDER for each in folder.iterdir())
+    known = (LOCK, meeting.FOLDER)
+    strange = folder.is_dir() and any(each.name not in known for each in folder.iterdir())
     if folder.is_file() or strange:
         raise ConfigError(f"{folder} is not an empty folder", hint="give another --output")
 

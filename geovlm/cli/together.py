@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geovlm.cli import output
-from geovlm.errors import ConfigError, RunFailedError
+from geovlm.errors import ConfigError, RunFailedError, StoppedError
 
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
@@ -148,7 +148,7 @@ def run_stages(plan: Plan, folder: Path, *, resume: bool, others: Meeting | None
             others.tell(planned=True)
             others.wait_for_all()
         launch.run_stages(RunDir(folder), config=plan.config, resume=resume, meeting=others)
-    except (KeyboardInterrupt, RunFailedError):
+    except (KeyboardInterrupt, RunFailedError, StoppedError):
         everywhere = "" if others is None else ", with the same --machines … on each"
         output.say(f"to go on: geovlm run --resume --output {folder}{everywhere}")
         raise

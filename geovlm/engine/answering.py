@@ -41,6 +41,7 @@ def answer(
     rank: int = 0,
     world_size: int = 1,
     advance: Callable[[int], None] = lambda n: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, list[str]]:
     """Return this process's share of the answers, those of an earlier start included.
 
@@ -53,6 +54,7 @@ def answer(
         rank: number of this process.
         world_size: processes that share the batches.
         advance: called with the number of texts that are done.
+        stop: asked before each batch; the rest is then left out.
     """
     known: dict[str, list[str]] = {}
     for path in sorted(folder.glob(f"{ask.name}.*.jsonl")):
@@ -63,6 +65,8 @@ def answer(
     for number, batch in enumerate(batches(ask.rows, size=batch_size)):
         if number % world_size != rank:
             continue
+        if stop():
+            break
         if not all(row.key in known for row in batch):
             texts = [respond(batch, each, seed + number) for each in ask.temperatures]
             answered = {

@@ -1,4 +1,4 @@
-"""What a trainer tells the world: a log, a progress bar, and checkpoints that count."""
+"""What a trainer tells the world: a log, a progress bar, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from geovlm import health
 from geovlm.config import HealthConfig
+from geovlm.engine import checkpoints
 from geovlm.errors import RunFailedError
-
-COMPLETE = "complete"
-"""Name of the file that is written into a checkpoint last."""
+from geovlm.rundir import write_text
 
 
 class JsonLines:
@@ -40,7 +39,7 @@ class JsonLines:
                 break  # the last line of a killed process
             if record["step"] <= after_step:
                 kept.append(line)
-        self._path.write_text("".join(f"{line}\n" for line in kept))
+        write_text(self._path, "".join(f"{line}\n" for line in kept))
 
     def read(self) -> list[dict[str, Any]]:
         """Return the records, without a torn last line; none if there is no file."""
@@ -162,7 +161,7 @@ class HealthCallback(TrainerCallback):
                 if not stops:
                     print(f"warning: health: {finding}", file=sys.stderr, flush=True)
             if stops:
-                good = last_checkpoint(self._checkpoints, before_step=finding.since)
+                good = checkpoints.find(self._checkpoints, before_step=finding.since).last
                 kept = f"the last good checkpoint is {good}"
                 if good is None:
                     kept = f"no checkpoint is older than that, the stage began with {self._start}"
@@ -170,28 +169,6 @@ class HealthCallback(TrainerCallback):
                     f"health: {finding.rule} at step {finding.step}: {finding.figures}; {kept}",
                     hint=f"{finding.advice}; health.{finding.rule}='warn' only warns",
                 )
-
-
-class CheckpointCallback(TrainerCallback):
-    """Marks a checkpoint as complete, after everything else has been written."""
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Write the mark."""
-        if state.is_world_process_zero:
-            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            (folder / COMPLETE).write_text(f"{state.global_step}\n")
-
-
-def last_checkpoint(folder: Path, *, before_step: int | None = None) -> Path | None:
-    """Return the newest checkpoint (before a step) that was written to its end, or `None`."""
-    found = {
-        int(path.parent.name.rpartition("-")[2]): path.parent
-        for path in folder.glob(f"checkpoint-*/{COMPLETE}")
-    }
-    steps = [step for step in found if before_step is None or step < before_step]
-    return found[max(steps)] if steps else None
 
 
 class ProgressCallback(TrainerCallback):

@@ -19,6 +19,7 @@ from geovlm.engine import answering, controls, data, generate, rewards, scores
 from geovlm.engine.answering import Ask
 from geovlm.engine.model import Loaded
 from geovlm.engine.stage import Stage
+from geovlm.errors import StoppedError
 
 PUBLISHED_RESAMPLES = 200
 """Of the intervals of published scores, which are finished one resample at a time."""
@@ -35,6 +36,9 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
         stage: the running stage.
         loaded: model, processor and profile.
         name: `base`, `sft` or `grpo`, or with a number: `sft-2`.
+
+    Raises:
+        StoppedError: it was asked to stop; the answers so far are on the disk.
     """
     tasks = [stage.task(task) for task in stage.task_names]
     missing = [task for task in tasks if not stage.run.has_metrics(task.name, name)]
@@ -115,7 +119,10 @@ def _answer(
             rank=stage.rank,
             world_size=stage.world_size,
             advance=bar.advance if bar is not None else lambda n: None,
+            stop=lambda: stage.stop.asked,
         )
+        if stage.stop.agreed():
+            raise StoppedError(f"{title}: the answers so far are kept")
         found[ask.name] = dict(gather_object(list(mine.items())))
     if bar is not None:
         bar.close()
@@ -140,8 +147,8 @@ def _write_task(
         data.reward_context(row, profile=loaded.profile, options=config.reward_options)
         for row in rows
     ]
-    greedy_totals = rewards.totals(cols, greedy, contexts)
-    sampled_totals = rewards.totals(cols, sampled, contexts)
+    greedy_totals = rewards.totals(cols, greedy, contexts, watch=stage.watch)
+    sampled_totals = rewards.totals(cols, sampled, contexts, watch=stage.watch)
     judge = scores.Judge(
         task=task,
         profile=loaded.profile,

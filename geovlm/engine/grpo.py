@@ -12,16 +12,17 @@ from trl import GRPOConfig
 from geovlm import health
 from geovlm.engine import data, generation, model, probe, rewards, sharded
 from geovlm.engine.callbacks import (
-    CheckpointCallback,
     HealthCallback,
     JsonLines,
     LogCallback,
     ProgressCallback,
-    last_checkpoint,
 )
+from geovlm.engine.checkpoints import CheckpointCallback, to_resume
 from geovlm.engine.generate import image_tokens
 from geovlm.engine.grpo_trainer import GroupTrainer
 from geovlm.engine.stage import Stage
+from geovlm.engine.stopping import StopCallback
+from geovlm.errors import StoppedError
 
 
 def arguments(
@@ -32,7 +33,11 @@ def arguments(
     reward_weights: list[float] | None = None,
     suppress: list[int] | None = None,
 ) -> GRPOConfig:
-    """Return the trainer's arguments: the engine's, under those of the configuration."""
+    """Return the trainer's arguments: the engine's, under those of the configuration.
+
+    Raises:
+        ValueError: checkpoints would fall between a generation and its last step.
+    """
     own = dict(stage.settings.trainer)
     save_steps = own.get("save_steps", max(1, max_steps // 4))
     chosen = generation.arguments(stage.settings, suppress=suppress or [])
@@ -54,15 +59,27 @@ def arguments(
             **(own.get("generation_kwargs") or {}),
         },
     }
-    return GRPOConfig(**merged)
+    args = GRPOConfig(**stage.spread(merged))
+    every = generation_steps(args)
+    if "save_steps" not in own:
+        args.save_steps = every * math.ceil(args.save_steps / every)
+    elif args.save_steps >= 1 and args.save_steps % every:
+        raise ValueError(
+            f"save_steps {args.save_steps:g} would save while generated completions wait to be "
+            f"trained on; use a multiple of {every}"
+        )
+    return args
 
 
 def train(stage: Stage, *, start: str, resume: bool) -> int:
     """Train from the weights at `start` and write `model/`; return the number of steps.
 
     `start` is also the reference of the KL term, after a resume too.
+
+    Raises:
+        StoppedError: it was asked to stop, and has written a checkpoint.
     """
-    checkpoint = last_checkpoint(stage.folder / "checkpoints") if resume else None
+    checkpoint = to_resume(stage.folder / "checkpoints") if resume else None
     full = stage.config.lora is None
     loaded = model.load(
         str(checkpoint) if checkpoint is not None and full else start,
@@ -89,6 +106,15 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         if stage.is_main and stage.config.log_completions:
             completions.write(records)
 
+    args = arguments(
+        stage,
+        max_steps=_n_steps(stage, rows=len(rows.kept), on_cpu=on_cpu),
+        on_cpu=on_cpu,
+        reward_weights=[column.weight for column in cols],
+        suppress=image_tokens(loaded.model),
+    )
+    keep, args.save_total_limit = args.save_total_limit, None  # `CheckpointCallback` deletes
+    stop = StopCallback(stage.stop, every=generation_steps(args))
     trainer = GroupTrainer(
         share_prompt=stage.settings.share_prompt,
         rows_per_generation=stage.settings.batch_size,
@@ -99,14 +125,9 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             profile=loaded.profile,
             options=stage.config.reward_options,
             log=rewards.CompletionLog(cols, write=write),
+            watch=stage.watch,
         ),
-        args=arguments(
-            stage,
-            max_steps=_n_steps(stage, rows=len(rows.kept), on_cpu=on_cpu),
-            on_cpu=on_cpu,
-            reward_weights=[column.weight for column in cols],
-            suppress=image_tokens(loaded.model),
-        ),
+        args=args,
         train_dataset=data.dataset(rows.ordered, cache=stage.cache, with_completion=False),
         processing_class=loaded.processor,
         peft_config=model.lora(
@@ -125,7 +146,8 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
                 checkpoints=stage.folder / "checkpoints",
                 start=start,
             ),
-            CheckpointCallback(),
+            CheckpointCallback(keep=keep, resumed=checkpoint),
+            stop,
             ProgressCallback("grpo"),
             *stage.registry.callbacks(stage.info()),
         ],
@@ -133,6 +155,10 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     model.skip_frozen_vision(loaded.model, loaded.profile)
     trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if stop.stopped:
+        raise StoppedError(
+            f"saved at step {trainer.state.global_step} of {trainer.state.max_steps}"
+        )
     if sharded.is_sharded(stage):
         sharded.save(trainer, stage, start=start, processor=loaded.processor)
     elif stage.is_main:
@@ -143,6 +169,15 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         )
     trainer.accelerator.wait_for_everyone()
     return int(trainer.state.max_steps)
+
+
+def generation_steps(args: GRPOConfig) -> int:
+    """Return after how many optimiser steps nothing generated is left to be trained on.
+
+    A checkpoint in between would lose the rest.
+    """
+    batches = (args.steps_per_generation or 1) * args.num_iterations
+    return math.lcm(batches, args.gradient_accumulation_steps) // args.gradient_accumulation_steps
 
 
 def _prompts_per_step(stage: Stage, *, on_cpu: bool) -> float:

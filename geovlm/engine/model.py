@@ -185,13 +185,17 @@ def lora(
 
 def save(model: Any, processor: Any, folder: Path) -> None:
     """Write a complete model folder, LoRA merged, under a temporary name, then move it in place."""
+    for left in folder.parent.glob(f".{folder.name}-*"):  # by a killed process
+        shutil.rmtree(left)
     scratch = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    if quantize.is_quantized(model):
-        merged = quantize.merged(model, scratch=scratch)
-    else:
-        merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-    merged.save_pretrained(scratch)
-    save_processor(processor, scratch)
-    shutil.rmtree(folder, ignore_errors=True)
-    scratch.rename(folder)
+    try:
+        if quantize.is_quantized(model):
+            merged = quantize.merged(model, scratch=scratch)
+        else:
+            merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+        merged.save_pretrained(scratch)
+        save_processor(processor, scratch)
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)  # a full disk needs its space back

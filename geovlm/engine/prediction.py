@@ -26,6 +26,7 @@ from geovlm.engine import data, generate, model
 from geovlm.engine.callbacks import Bar
 from geovlm.engine.images import ImageCache, windowed
 from geovlm.engine.stage import parse_options
+from geovlm.engine.stopping import end_with_launcher
 from geovlm.errors import ConfigError, GeoVLMError
 from geovlm.predict import asking, reading, tiles
 from geovlm.predict.job import Answer, Job, Plan, Request, input_size, said_of, windows
@@ -45,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="geovlm.engine.prediction")
     parser.add_argument("--job", type=Path, required=True)
     args = parser.parse_args(argv)
+    end_with_launcher()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

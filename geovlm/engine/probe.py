@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import sys
 from collections.abc import Sequence
@@ -10,10 +11,15 @@ from typing import Any
 
 from accelerate.utils import gather_object
 
-from geovlm.engine import data, generate, model, rewards
+from geovlm.engine import answering, data, generate, model, rewards
+from geovlm.engine.model import Loaded
 from geovlm.engine.stage import Stage
-from geovlm.errors import RunFailedError
+from geovlm.errors import RunFailedError, StoppedError
 
+ANSWERS = "answers"
+"""Folder of the completions while the probe runs; gone afterwards."""
+SEEDS_APART = 1_000_003
+"""Between the seeds of two generations: more than a probe has batches."""
 FLAT = 1e-6
 """Rewards of one prompt that differ by less are equal: the group teaches nothing."""
 
@@ -21,11 +27,15 @@ FLAT = 1e-6
 def run(stage: Stage, *, start: str) -> int:
     """Roll out k completions per prompt, judge them, and write `probe.json` and `kept.jsonl`.
 
+    Each batch is on the disk before the next begins, and is not asked for again on resume. What is
+    answered does not depend on the number of processes.
+
     Returns:
         The number of prompts kept.
 
     Raises:
         RunFailedError: a task fails the gate, and the stage is configured to stop.
+        StoppedError: it was asked to stop; the completions so far are kept.
     """
     settings = stage.settings
     loaded = model.load(start, stage.config, registry=stage.registry)
@@ -36,33 +46,26 @@ def run(stage: Stage, *, start: str) -> int:
     sizes = {name: len(rows) for name, rows in parts.items()}
     picks = sorted(set(stage.plan(sizes, n=min(settings.prompts, sum(sizes.values())))))
     rows = [parts[name][i] for name, i in picks]
+    place = {row.key: number for number, row in enumerate(rows)}
     mine = [
-        row for row in rows[stage.rank :: stage.world_size] for _ in range(settings.generations)
+        (place[row.key], generation, row, text)
+        for generation, texts in enumerate(_rollouts(stage, loaded, rows))
+        for row in rows
+        if row.key in texts
+        for text in texts[row.key]
     ]
-    bar = stage.bar("probe", total=len(mine))
-    texts = generate.complete(
-        loaded.model,
-        loaded.processor,
-        mine,
-        cache=stage.cache,
-        max_new_tokens=stage.max_new_tokens(stage.tasks),
-        batch_size=settings.batch_size,
-        temperature=settings.temperature,
-        seed=stage.config.seed + stage.rank,
-        advance=bar.advance if bar is not None else lambda n: None,
-    )
-    if bar is not None:
-        bar.close()
+    texts = [text for *_, text in mine]
     cols = rewards.columns(stage.tasks, registry=stage.registry, active=stage.config.rewards)
     contexts = [
         data.reward_context(row, profile=loaded.profile, options=stage.config.reward_options)
-        for row in mine
+        for _, _, row, _ in mine
     ]
-    scored = rewards.totals(cols, texts, contexts)
-    lengths = [len(ids) for ids in loaded.processor.tokenizer(texts)["input_ids"]]
-    found = gather_object(
+    scored = rewards.totals(cols, texts, contexts, watch=stage.watch)
+    lengths = [len(ids) for ids in loaded.processor.tokenizer(texts)["input_ids"]] if texts else []
+    gathered = gather_object(
         [
             {
+                "order": (number, generation),
                 "task": row.task,
                 "key": row.key,
                 "completion": text,
@@ -70,9 +73,12 @@ def run(stage: Stage, *, start: str) -> int:
                 "rewards": parts_,
                 "tokens": length,
             }
-            for row, text, (total, parts_), length in zip(mine, texts, scored, lengths, strict=True)
+            for (number, generation, row, text), (total, parts_), length in zip(
+                mine, scored, lengths, strict=True
+            )
         ]
     )
+    found = sorted(gathered, key=lambda record: record["order"])
     if not stage.is_main:
         return 0
     report = {
@@ -85,6 +91,7 @@ def run(stage: Stage, *, start: str) -> int:
     )
     lines = "".join(json.dumps({"key": k, "reward": v}) + "\n" for k, v in kept.items())
     stage.run.write_text(stage.folder / "kept.jsonl", lines)
+    shutil.rmtree(stage.folder / ANSWERS, ignore_errors=True)
     complaint = gate(report, min_format_rate=settings.min_format_rate)
     if complaint:
         example = next((r["completion"] for r in found if r["task"] == complaint[0]), "")
@@ -95,6 +102,49 @@ def run(stage: Stage, *, start: str) -> int:
             )
         print(f"warning: {message}", file=sys.stderr, flush=True)
     return len(kept)
+
+
+def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[data.Row]) -> list[dict[str, list[str]]]:
+    """Return this process's share of the completions: one row key -> [text] per generation."""
+    settings = stage.settings
+
+    def respond(batch: Sequence[data.Row], temperature: float, seed: int) -> list[str]:
+        return generate.complete(
+            loaded.model,
+            loaded.processor,
+            batch,
+            cache=stage.cache,
+            max_new_tokens=stage.max_new_tokens(stage.tasks),
+            batch_size=len(batch),
+            temperature=temperature,
+            seed=seed,
+        )
+
+    total = -(-len(rows) * settings.generations // stage.world_size)
+    bar = stage.bar("probe", total=total)
+    found = []
+    for number in range(settings.generations):
+        ask = answering.Ask(
+            name=f"generation-{number}", rows=rows, temperatures=(settings.temperature,)
+        )
+        found.append(
+            answering.answer(
+                ask,
+                respond,
+                folder=stage.folder / ANSWERS,
+                batch_size=settings.batch_size,
+                seed=stage.config.seed + number * SEEDS_APART,
+                rank=stage.rank,
+                world_size=stage.world_size,
+                advance=bar.advance if bar is not None else lambda n: None,
+                stop=lambda: stage.stop.asked,
+            )
+        )
+        if stage.stop.agreed():
+            raise StoppedError("probe: the completions so far are kept")
+    if bar is not None:
+        bar.close()
+    return found
 
 
 def summarise(found: Sequence[dict[str, Any]]) -> dict[str, Any]:

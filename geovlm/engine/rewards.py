@@ -13,6 +13,7 @@ from typing import Any
 from geovlm import health
 from geovlm.api import ModelProfile, RewardContext, RewardSpec, TaskSpec
 from geovlm.engine import data
+from geovlm.engine.stopping import RewardWatch
 from geovlm.registry import Registry
 from geovlm.scoring import score
 
@@ -55,7 +56,11 @@ def columns(tasks: Sequence[TaskSpec], *, registry: Registry, active: str) -> li
 
 
 def totals(
-    cols: Sequence[Column], completions: Sequence[str], contexts: Sequence[RewardContext]
+    cols: Sequence[Column],
+    completions: Sequence[str],
+    contexts: Sequence[RewardContext],
+    *,
+    watch: RewardWatch | None = None,
 ) -> list[tuple[float, dict[str, float | None]]]:
     """Return, for each completion, its weighted total and the value of every reward of its task."""
     parts: list[dict[str, float | None]] = [{} for _ in completions]
@@ -64,7 +69,12 @@ def totals(
         mine = [i for i, context in enumerate(contexts) if context.task == column.task]
         if not mine:
             continue
-        values = score(column.reward, [completions[i] for i in mine], [contexts[i] for i in mine])
+        values = _score(
+            column.reward,
+            [completions[i] for i in mine],
+            [contexts[i] for i in mine],
+            watch=watch,
+        )
         for i, value in zip(mine, values, strict=True):
             parts[i][column.reward.name] = value
             sums[i] += column.weight * (value or 0.0)
@@ -121,6 +131,7 @@ def trl_functions(
     profile: ModelProfile,
     options: Mapping[str, Any],
     log: CompletionLog,
+    watch: RewardWatch | None = None,
 ) -> list[Callable[..., list[float | None]]]:
     """Return the columns as TRL takes them: named functions of a batch.
 
@@ -149,7 +160,7 @@ def trl_functions(
                     )
                     for i in mine
                 ]
-                scored = score(column.reward, [texts[i] for i in mine], contexts)
+                scored = _score(column.reward, [texts[i] for i in mine], contexts, watch=watch)
                 for i, value in zip(mine, scored, strict=True):
                     values[i] = value
             if column is cols[0]:
@@ -161,3 +172,16 @@ def trl_functions(
         return function
 
     return [make(column) for column in cols]
+
+
+def _score(
+    reward: RewardSpec,
+    completions: Sequence[str],
+    contexts: Sequence[RewardContext],
+    *,
+    watch: RewardWatch | None,
+) -> list[float | None]:
+    if watch is None:
+        return score(reward, completions, contexts)
+    with watch.watching(reward.name) as began:
+        return score(reward, completions, contexts, began=began)

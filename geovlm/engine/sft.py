@@ -9,13 +9,14 @@ from trl import SFTConfig, SFTTrainer
 
 from geovlm.engine import data, model, sharded
 from geovlm.engine.callbacks import (
-    CheckpointCallback,
     JsonLines,
     LogCallback,
     ProgressCallback,
-    last_checkpoint,
 )
+from geovlm.engine.checkpoints import CheckpointCallback, to_resume
 from geovlm.engine.stage import Stage, steps
+from geovlm.engine.stopping import StopCallback
+from geovlm.errors import StoppedError
 
 
 def arguments(stage: Stage, *, max_steps: int, on_cpu: bool) -> SFTConfig:
@@ -30,17 +31,20 @@ def arguments(stage: Stage, *, max_steps: int, on_cpu: bool) -> SFTConfig:
         "bf16": not on_cpu,
         **stage.settings.trainer,
     }
-    return SFTConfig(**merged)
+    return SFTConfig(**stage.spread(merged))
 
 
 def train(stage: Stage, *, start: str, resume: bool) -> int:
     """Train from the weights at `start` and write `model/`; return the number of steps.
 
+    Raises:
+        StoppedError: it was asked to stop, and has written a checkpoint.
+
     With `resume` it goes on from the last complete checkpoint. The model is then built from the
     checkpoint's folder: the trainer's own loader does not match the saved names of Qwen2.5-VL and
     would go on from the initial weights.
     """
-    checkpoint = last_checkpoint(stage.folder / "checkpoints") if resume else None
+    checkpoint = to_resume(stage.folder / "checkpoints") if resume else None
     full = stage.config.lora is None
     loaded = model.load(
         str(checkpoint) if checkpoint is not None and full else start,
@@ -64,9 +68,12 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     total = sum(len(rows) for rows in parts.values())
     n_steps = steps(stage.settings, rows=total, per_step=per_step)
     picks = stage.plan({name: len(rows) for name, rows in parts.items()}, n=n_steps * per_step)
+    args = arguments(stage, max_steps=n_steps, on_cpu=on_cpu)
+    keep, args.save_total_limit = args.save_total_limit, None  # `CheckpointCallback` deletes
+    stop = StopCallback(stage.stop)
     trainer = SFTTrainer(
         model=loaded.model,
-        args=arguments(stage, max_steps=n_steps, on_cpu=on_cpu),
+        args=args,
         train_dataset=data.dataset(
             data.Picked(parts, picks), cache=stage.cache, with_completion=True
         ),
@@ -79,7 +86,8 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         ),
         callbacks=[
             LogCallback(JsonLines(stage.folder / "log.jsonl")),
-            CheckpointCallback(),
+            CheckpointCallback(keep=keep, resumed=checkpoint),
+            stop,
             ProgressCallback("sft"),
             *stage.registry.callbacks(stage.info()),
         ],
@@ -87,6 +95,8 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     model.skip_frozen_vision(loaded.model, loaded.profile)
     trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if stop.stopped:
+        raise StoppedError(f"saved at step {trainer.state.global_step} of {n_steps}")
     if sharded.is_sharded(stage):
         sharded.save(trainer, stage, start=start, processor=loaded.processor)
     elif stage.is_main:

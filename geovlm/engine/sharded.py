@@ -57,7 +57,12 @@ def save(trainer: Any, stage: Stage, *, start: str, processor: Any) -> None:
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if stage.is_main:
         whole = model.load(start, stage.config, registry=stage.registry, place="cpu")
-        adapter = model.lora(stage.config, whole.profile)
+        adapter = model.lora(
+            stage.config,
+            whole.profile,
+            model=whole.model,
+            freeze_vision=stage.settings.freeze_vision,
+        )
         target = whole.model if adapter is None else get_peft_model(whole.model, adapter)
         fill(target, state)
         model.save(target, processor, stage.folder / "model")

@@ -13,13 +13,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from geovlm import loading, mixture
+from geovlm import loading, mixture, resuming
 from geovlm.api import ModelProfile, Sample, Split, StageInfo, TaskSpec
 from geovlm.config import RunConfig
 from geovlm.config_tasks import configured, weights_of
-from geovlm.engine import data
+from geovlm.engine import batches, data
 from geovlm.engine.callbacks import Bar
 from geovlm.engine.images import ImageCache
+from geovlm.engine.stopping import RewardWatch, Stop
 from geovlm.errors import DataError
 from geovlm.leakage import LeftOut
 from geovlm.registry import Registry
@@ -42,6 +43,12 @@ class Stage:
     cache: ImageCache
     rank: int
     world_size: int
+    started_with: int | None = None
+    """Processes of this stage when the run was started; `None` if as many as today."""
+    stop: Stop = field(default_factory=Stop, repr=False)
+    """Whether the run was asked to stop."""
+    watch: RewardWatch | None = field(default=None, repr=False)
+    """Ends a reward that does not return; `None` waits for ever."""
     records: dict[tuple[str, Split], list[Sample]] = field(default_factory=dict, repr=False)
     """Data set and split -> records, read once for all tasks on them."""
 
@@ -118,6 +125,7 @@ class Stage:
         if split == "train" and self.config.deduplicate != "off":
             records = LeftOut.read(self.run.deduplicated).keep(records)
         samples = loading.task_samples(task, records)
+        resuming.check_samples(task.name, split, len(samples), before=self.run.read_resolved())
         if not samples:
             raise DataError(
                 f"task {task.name!r} has no samples in split {split!r} of "
@@ -163,6 +171,19 @@ class Stage:
             "dataloader_pin_memory": not on_cpu,
             "save_strategy": "steps",
         }
+
+    def spread(self, trainer: dict[str, Any]) -> dict[str, Any]:
+        """Return the trainer's arguments with the batch that the run was started with.
+
+        Raises:
+            ConfigError: today's processes cannot share it evenly.
+        """
+        return batches.spread(
+            trainer,
+            before=self.started_with or self.world_size,
+            processes=self.world_size,
+            where=f"stage {self.folder.name}",
+        )
 
     def bar(self, title: str, total: int) -> Bar | None:
         """Return a progress bar on the main process, `None` elsewhere."""

@@ -1,32 +1,57 @@
 """The process of one stage: `python -m geovlm.engine.worker --run DIR --stage N [--resume]`.
 
-Exit status 0: done. 2: the request was impossible, 1: the work failed; both end with one line
-`error: …` on standard error. Anything else is a bug, with its traceback.
+Exit status 0: done, or stopped as asked, with one line `stopped: …` on standard error. 2: the
+request was impossible, 1: the work failed; both end with one line `error: …`. Anything else is a
+bug, with its traceback.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
+import re
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from geovlm import encoder, registry, rewards, vllm_stage
+from geovlm import encoder, registry, rewards, storage, vllm_stage
 from geovlm.api import Split
 from geovlm.config import RunConfig
-from geovlm.engine import arguments, evaluate, grpo, model, precheck, probe, sft, sharded
+from geovlm.engine import (
+    arguments,
+    checkpoints,
+    evaluate,
+    grpo,
+    model,
+    precheck,
+    probe,
+    sft,
+    sharded,
+)
 from geovlm.engine.images import ImageCache
 from geovlm.engine.stage import Stage
-from geovlm.errors import ConfigError, GeoVLMError, RunFailedError
+from geovlm.engine.stopping import RewardWatch, Stop, end_with_launcher
+from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.rundir import RunDir
 from geovlm.shown import Shown
+
+_LOST = re.compile(
+    r"closed by peer|reset by peer|[Bb]roken pipe|Connection refused|remote process exited"
+)
+"""What gloo and NCCL say when another rank is gone."""
+_WAITED = re.compile(r"[Tt]imed out|[Tt]imeout")
+_LISTENING_S = 5.0
+"""A rank that lost another one waits, so that the launcher sees the lost one's end first."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,28 +61,83 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--stage", required=True, help="a number, or eval")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args(argv)
+    stop = Stop()
+    stop.listen()
+    end_with_launcher()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    run = RunDir(args.run)
     try:
-        work(RunDir(args.run), stage=args.stage, resume=args.resume)
+        work(run, stage=args.stage, resume=args.resume, stop=stop)
+    except StoppedError as stopped:
+        if PartialState().is_local_main_process:
+            _say(f"stopped: {stopped}")
     except GeoVLMError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        _say(f"error: {_rank()}{error}")
         return error.exit_code
+    except (OSError, RuntimeError, SafetensorError) as error:
+        message = _explained(error, run)
+        if message is None:
+            raise
+        _say(message)
+        if not message.startswith("error: "):
+            time.sleep(_LISTENING_S)
+        elif args.stage != "eval" and PartialState().is_main_process:
+            checkpoints.remove_unfinished(run.stage(int(args.stage)) / "checkpoints")
+        return RunFailedError.exit_code
+    finally:
+        stop.close()
     return 0
 
 
-def work(run: RunDir, *, stage: str, resume: bool) -> None:
+def _explained(error: Exception, run: RunDir) -> str | None:
+    """Return a line on what went wrong outside of this process, or `None` for a bug."""
+    refused = storage.refusal(error)
+    if refused is not None:
+        return (
+            f"error: {_rank()}{run.path} cannot be written: {refused} (nothing that was saved is "
+            "lost; make room, then go on with --resume)"
+        )
+    if PartialState().num_processes == 1:
+        return None
+    if _WAITED.search(str(error)):
+        return (
+            f"error: {_rank()}another rank did not answer within timeout_s; it hangs, or has much "
+            f"more to do: {str(error).splitlines()[0]}"
+        )
+    if _LOST.search(str(error)):
+        return f"{_rank()}another rank is gone"
+    return None
+
+
+def _rank() -> str:
+    """Return `rank 1 of 2: `, or nothing for a single process."""
+    state = PartialState()
+    several = state.num_processes > 1
+    return f"rank {state.process_index} of {state.num_processes}: " if several else ""
+
+
+def _say(line: str) -> None:
+    """Write a line at once, so that those of two ranks do not mix."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> None:
     """Do what the stage's kind asks for, and write `done.json` last.
 
     Raises:
+        StoppedError: `stop` was asked for, and the stage can go on from what it has written.
         RunFailedError: another number of processes was started than the run asks for.
         GeoVLMError: whatever the stage finds impossible.
     """
     started = time.monotonic()
     resolved = run.read_resolved()
     config = RunConfig.model_validate(resolved["config"])
-    state = PartialState(cpu=model.device(config) == "cpu")
+    state = PartialState(
+        cpu=model.device(config) == "cpu", timeout=timedelta(seconds=config.timeout_s)
+    )
     index = -1 if stage == "eval" else int(stage)
     expected = resolved["world_sizes"][stage]
     if state.num_processes != expected:
@@ -77,14 +157,18 @@ def work(run: RunDir, *, stage: str, resume: bool) -> None:
         cache=ImageCache(),
         rank=state.process_index,
         world_size=state.num_processes,
+        started_with=_started_with(resolved)[stage],
+        stop=stop or Stop(),
+        watch=RewardWatch(limit_s=config.timeout_s, rank=_rank()),
     )
     if index == -1:
         loaded = model.load(model.source(config.model), config, registry=current.registry)
         evaluate.evaluate(current, loaded, name="base")
         return
-    first = index == 0
-    if first:
+    if index == 0:
         check(current)
+    else:
+        check_arguments(current)
     steps = _stage(current, resume=resume)
     if current.is_main:
         run.write_json(
@@ -112,26 +196,12 @@ def check(stage: Stage) -> None:
     """
     config = stage.config
     tasks = [stage.task(name) for name in stage.task_names]
-    on_cpu = model.device(config) == "cpu"
     rewards.validate_options(config.reward_options)
     named = {reward for task in tasks for each in task.rewards.values() for reward in each}
     if named & rewards.NEED_ENCODER:
         chosen = config.reward_options.get("encoder")
         encoder.find(str(chosen) if chosen is not None else None)
-    for index, settings in enumerate(config.stages):
-        if settings.kind == "probe":
-            continue
-        arguments.check(settings.kind, settings.trainer, path=f"stages.{index}.trainer")
-        build = sft.arguments if settings.kind == "sft" else grpo.arguments
-        each = Stage(**{**vars(stage), "index": index})
-        sharded.refuse_rows_without_images(each)
-        try:
-            build(each, max_steps=max(1, settings.steps or 1), on_cpu=on_cpu)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f"stages.{index}.trainer: {str(error).splitlines()[0]}",
-                hint=f"it takes the arguments of trl.{settings.kind.upper()}Config",
-            ) from error
+    check_arguments(stage)
     source = model.source(config.model)
     loaded = model.load(source, config, registry=stage.registry)
     tokenizer = loaded.processor.tokenizer
@@ -157,6 +227,43 @@ def check(stage: Stage) -> None:
                 limit=limit,
             )
             precheck.audit_images(rows, cache=stage.cache)
+
+
+def check_arguments(stage: Stage) -> None:
+    """Build the trainer's arguments of this stage and of all later ones.
+
+    Raises:
+        ConfigError: TRL refuses a `trainer` table, or a resumed run has processes that cannot share
+            its batches; names the stage.
+    """
+    config = stage.config
+    on_cpu = model.device(config) == "cpu"
+    started_with = _started_with(stage.run.read_resolved())
+    for index, settings in enumerate(config.stages):
+        if settings.kind == "probe" or index < stage.index:
+            continue
+        arguments.check(settings.kind, settings.trainer, path=f"stages.{index}.trainer")
+        build = sft.arguments if settings.kind == "sft" else grpo.arguments
+        each = dataclasses.replace(
+            stage,
+            index=index,
+            world_size=config.world_size(index),
+            started_with=started_with[str(index)],
+        )
+        sharded.refuse_rows_without_images(each)
+        try:
+            build(each, max_steps=max(1, settings.steps or 1), on_cpu=on_cpu)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"stages.{index}.trainer: {str(error).splitlines()[0]}",
+                hint=f"it takes the arguments of trl.{settings.kind.upper()}Config",
+            ) from error
+
+
+def _started_with(resolved: Mapping[str, Any]) -> dict[str, int]:
+    """Return the processes of every stage when the run was started."""
+    found: dict[str, int] = resolved.get("started_with", resolved["world_sizes"])
+    return found
 
 
 def _stage(stage: Stage, *, resume: bool) -> int:

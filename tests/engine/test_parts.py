@@ -17,7 +17,7 @@ from geovlm import raster, registry
 from geovlm.api import RewardSpec, Sample, TaskSpec, Turn
 from geovlm.config import RunConfig
 from geovlm.engine import data, grpo, precheck, probe, rewards
-from geovlm.engine.callbacks import COMPLETE, JsonLines, last_checkpoint
+from geovlm.engine.callbacks import JsonLines
 from geovlm.engine.images import ImageCache
 from geovlm.errors import DataError, RewardError, RunFailedError
 from geovlm.profiles import QWEN2_5_VL
@@ -244,13 +244,6 @@ def test_logs_are_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
         file.write('{"step": 3, "lo')  # a killed process
     lines.cut(after_step=1)
     assert (tmp_path / "log.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n'
-
-
-def test_only_complete_checkpoints_count(tmp_path: Path) -> None:
-    for step in (5, 10):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-    (tmp_path / "checkpoint-5" / COMPLETE).write_text("5\n")
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
 
 
 def test_a_second_stage_of_a_kind_is_scored_under_its_own_name() -> None:

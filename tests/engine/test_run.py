@@ -122,7 +122,7 @@ def test_a_killed_run_resumes_to_the_same_metrics(
     )
     checkpoints = output / "stages" / stage / "checkpoints"
     deadline = time.monotonic() + 400
-    while not list(checkpoints.glob("checkpoint-*/complete")):
+    while not list(checkpoints.glob("checkpoint-*/manifest.json")):
         assert process.poll() is None, "ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)

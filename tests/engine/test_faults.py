@@ -1,0 +1,267 @@
+"""The fault matrix: whatever ends a run, it says why, loses nothing, and ends as if undisturbed.
+
+Scores of one process are compared bit by bit. Two processes add gradients in another order: losses
+of their steps agree to a thousandth.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests import fake_plugins
+from tests.engine import faults
+from tests.engine.faults import Faulty, finish, losses, newer, scores, wait_until, workers
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Faulty:
+    folder = tmp_path_factory.mktemp("site")
+    fake_plugins.install(folder, "faulty", faults.PLUGIN)
+    return Faulty(folder, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(faulty: Faulty, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("runs") / "whole"
+    status, said = finish(faulty.begin(output), output)
+    assert status == 0, said
+    return output
+
+
+def in_sft(whole: Path, copy: Path) -> Path:
+    """Return a copy of a run as it was before the SFT stage had written its model."""
+    shutil.copytree(whole, copy)
+    for gone in ("eval", "stages/0-sft/model", "stages/1-probe", "stages/2-grpo"):
+        shutil.rmtree(copy / gone)
+    (copy / "stages/0-sft/done.json").unlink()
+    (copy / "metrics.json").unlink()
+    return copy
+
+
+def in_grpo(whole: Path, copy: Path) -> Path:
+    """Return a copy of a run as it was when the probe had ended."""
+    shutil.copytree(whole, copy)
+    shutil.rmtree(copy / "eval" / "grpo")
+    shutil.rmtree(copy / "stages" / "2-grpo")
+    metrics = json.loads((copy / "metrics.json").read_text())
+    del metrics["tasks"]["faulty"]["stages"]["grpo"]
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    return copy
+
+
+def sft_alone(process: subprocess.Popen[str], output: Path) -> tuple[int, str]:
+    """Stop a run when its first stage is done; returns its exit status and what it said."""
+    wait_until(lambda: (output / "stages/0-sft/done.json").exists(), process)
+    process.send_signal(signal.SIGTERM)
+    return finish(process, output)
+
+
+PHASES = {
+    "sft": "stages/0-sft/log.jsonl",
+    "evaluation": "eval/*/answers/*.jsonl",
+    "probe": "stages/1-probe/answers/*.jsonl",
+    "grpo": "stages/2-grpo/*.jsonl",
+}
+
+
+def kill_again_and_again(
+    faulty: Faulty, output: Path, process: subprocess.Popen[str], phases: list[str]
+) -> str:
+    """Kill a run in each phase at a random moment, resume it each time, and let it end.
+
+    Every other time only the launcher is killed: its workers must not live on.
+    """
+    rng = random.Random(len(phases[0]))
+    for number, phase in enumerate(phases):
+        started = time.time()
+        wait_until(lambda p=phase, t=started: newer(output, PHASES[p], than=t), process)
+        time.sleep(rng.uniform(0.0, 0.2))
+        if number % 2:
+            process.kill()
+        else:
+            faults.kill_tree(process.pid)
+        process.wait()
+        gone_by = time.monotonic() + 10
+        while workers(output):
+            assert time.monotonic() < gone_by, "a worker outlived its launcher"
+            time.sleep(0.05)
+        process = faulty.start(output, "--resume")
+    status, said = finish(process, output)
+    assert status == 0, said
+    return said
+
+
+def test_ten_kills_at_random_moments_change_nothing(
+    faulty: Faulty, undisturbed: Path, tmp_path: Path
+) -> None:
+    """Two runs at a time, as each takes one core."""
+    early, late = tmp_path / "early", in_grpo(undisturbed, tmp_path / "late")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(
+            kill_again_and_again,
+            *(faulty, early, faulty.begin(early)),
+            ["sft", "sft", "evaluation", "probe", "probe"],
+        )
+        second = pool.submit(
+            kill_again_and_again,
+            *(faulty, late, faulty.start(late, "--resume")),
+            ["grpo", "grpo", "grpo", "evaluation", "evaluation"],
+        )
+    assert first.result()
+    assert second.result()
+    assert scores(early) == scores(undisturbed)
+    assert scores(late) == scores(undisturbed)
+
+
+def test_sigterm_and_ctrl_c_save_and_the_run_goes_on_where_it_was(
+    faulty: Faulty, undisturbed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "stopped"
+    process = faulty.begin(output, "--set", "stages.0.trainer.save_steps=100")
+    wait_until(lambda: newer(output, "stages/0-sft/log.jsonl", than=0), process)
+    process.send_signal(signal.SIGTERM)
+    status, said = finish(process, output)
+    assert status == 0
+    assert "stopped: stage 0-sft: saved at step" in said
+    assert f"to go on: geovlm run --resume --output {output}" in said
+    assert "Traceback" not in said
+    assert len(list(output.glob("stages/0-sft/checkpoints/checkpoint-*/manifest.json"))) == 1
+
+    process = faulty.start(output, "--resume")
+    wait_until(lambda: newer(output, PHASES["grpo"], than=0), process)
+    process.send_signal(signal.SIGINT)
+    status, said = finish(process, output)
+    assert status == 130
+    assert "Ctrl-C again ends it now" in said
+    assert "stopped: stage 2-grpo: saved at step" in said
+
+    status, said = faulty.go_on(output)
+    assert status == 0, said
+    assert scores(output) == scores(undisturbed)
+
+
+def test_a_second_ctrl_c_ends_all_at_once(
+    faulty: Faulty, undisturbed: Path, tmp_path: Path
+) -> None:
+    output = in_sft(undisturbed, tmp_path / "twice")
+    process = faulty.start(output, "--resume")
+    wait_until(lambda: workers(output), process)
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: "Ctrl-C again" in output.with_suffix(".txt").read_text(), process)
+    process.send_signal(signal.SIGINT)
+    status, said = finish(process, output, within_s=30)
+    assert status == 130
+    assert "error: interrupted" in said
+    assert not workers(output)
+
+
+def test_a_truncated_checkpoint_is_named_and_the_one_before_is_used(
+    faulty: Faulty, undisturbed: Path, tmp_path: Path
+) -> None:
+    output = in_sft(undisturbed, tmp_path / "truncated")
+    os.truncate(output / "stages/0-sft/checkpoints/checkpoint-4/optimizer.pt", 1000)
+    status, said = sft_alone(faulty.start(output, "--resume"), output)
+    assert status == 0, said
+    assert "checkpoint-4 is damaged (optimizer.pt has 1000 of" in said
+    assert "going on from checkpoint-2" in said
+    assert losses(output) == losses(undisturbed)
+    sft = scores(output)["faulty"]["stages"]["sft"]
+    assert sft == scores(undisturbed)["faulty"]["stages"]["sft"]
+
+
+def test_a_full_disk_is_one_clear_line_and_loses_nothing(
+    faulty: Faulty, undisturbed: Path, tmp_path: Path
+) -> None:
+    """`/dev/full` refuses every byte, for root too, as a disk without room does."""
+    output = in_grpo(undisturbed, tmp_path / "full")
+    status, said = faulty.go_on(output, fault="grpo 1 0 full")
+    assert status == 1
+    errors = [line for line in said.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert f"{output} cannot be written" in errors[0]
+    assert "go on with --resume" in errors[0]
+    assert "Traceback" not in said
+    kept = [path.name for path in output.glob("stages/2-grpo/checkpoints/checkpoint-*")]
+    assert kept == ["checkpoint-1"]
+
+    status, said = faulty.go_on(output)
+    assert status == 0, said
+    assert scores(output) == scores(undisturbed)
+
+
+def test_a_reward_that_raises_or_hangs_is_named_and_a_lost_image_too(
+    faulty: Faulty, undisturbed: Path, tmp_path: Path
+) -> None:
+    output = in_grpo(undisturbed, tmp_path / "ill")
+    status, said = faulty.go_on(output, fault="grpo 1 0 raise")
+    assert status == 1
+    assert "error: reward 'faulty/judge' raised ConnectionError('the judge is down')" in said
+    assert "on task 'faulty', sample 'train" in said
+
+    status, said = finish(
+        faulty.start(
+            output,
+            *(str(faulty.config), "--resume", "--set", "timeout_s=3"),
+            fault="grpo 2 0 hang",
+        ),
+        output,
+    )
+    assert status == 1
+    assert "error: reward 'faulty/judge' has not returned for 3 s on task 'faulty'" in said
+
+    image = next(faulty.cache.rglob("train00.png"))
+    hidden = image.with_suffix(".hidden")
+    process = faulty.start(output, "--resume")
+    wait_until(lambda: workers(output), process)  # planned; its worker has not read the data yet
+    image.rename(hidden)
+    try:
+        status, said = finish(process, output)
+    finally:
+        hidden.rename(image)
+    assert status == 2
+    assert (
+        "error: task 'faulty' has 11 samples in split 'train', the run was started with 12" in said
+    )
+
+    status, said = faulty.go_on(output)
+    assert status == 0, said
+    assert scores(output) == scores(undisturbed)
+
+
+def test_a_killed_rank_is_named_and_one_process_goes_on_where_two_were(
+    faulty: Faulty, undisturbed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "ranks"
+    two = ("--processes", "2", "--set", "stages.0.trainer.per_device_train_batch_size=2")
+    process = faulty.begin(output, *two, fault="sft 3 1 kill")
+    status, said = finish(process, output)
+    assert status == 1
+    assert "error: rank 1 of stage 0-sft was killed by SIGKILL" in said
+
+    status, said = sft_alone(faulty.start(output, "--resume", "--processes", "1"), output)
+    assert status == 0, said
+    # steps 1 and 2 are of two processes, 3 and 4 of one; `undisturbed` had one all along
+    assert losses(output) == pytest.approx(losses(undisturbed), rel=1e-3)
+
+
+def test_two_processes_go_on_where_one_was(
+    faulty: Faulty, undisturbed: Path, tmp_path: Path
+) -> None:
+    output = in_sft(undisturbed, tmp_path / "more")
+    shutil.rmtree(output / "stages/0-sft/checkpoints/checkpoint-4")
+    status, said = sft_alone(faulty.start(output, "--resume", "--processes", "2"), output)
+    assert status == 0, said
+    assert json.loads((output / "stages/0-sft/done.json").read_text())["world_size"] == 2
+    assert losses(output) == pytest.approx(losses(undisturbed), rel=1e-3)

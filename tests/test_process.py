@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from geovlm.process import execute
+
+STOPPER = """
+import os, signal, sys, time
+from pathlib import Path
+
+def stop(number, frame):
+    print("stopped: saved at step 3", file=sys.stderr, flush=True)
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, stop)
+Path("pids").write_text(f"{os.getppid()} {os.getpid()} ")
+time.sleep(100)
+"""
+LAUNCHER = """
+import os, subprocess, sys
+from pathlib import Path
+from geovlm.process import StopRequest, execute
+
+between = "import subprocess, sys; subprocess.run([sys.executable, '-m', 'stopper'])"
+with StopRequest(worker="stopper") as stop:
+    done = execute([sys.executable, "-c", between], variables=dict(os.environ),
+        log=Path("log"), stop=stop)
+print(done.status, done.stopped, stop.signal)
+"""
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> subprocess.Popen[str]:
+    (tmp_path / "stopper.py").write_text(STOPPER)
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    yield process
+    process.kill()
+
+
+def pids(folder: Path) -> list[int]:
+    """Return the process between launcher and worker, and the worker, once that listens."""
+    deadline = time.monotonic() + 60
+    while not ((folder / "pids").is_file() and (folder / "pids").read_text().endswith(" ")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return [int(each) for each in (folder / "pids").read_text().split()]
+
+
+def test_sigterm_to_all_processes_stops_the_worker_alone(launcher, tmp_path):
+    for pid in (launcher.pid, pids(tmp_path)[0]):  # as Slurm does
+        os.kill(pid, signal.SIGTERM)
+    said, talk = launcher.communicate(timeout=60)
+    assert said == f"0 saved at step 3 {signal.SIGTERM.value}\n"
+    assert talk == "stopping after this step or batch\n"
+
+
+def test_ctrl_c_asks_once_and_then_kills(launcher, tmp_path):
+    worker = pids(tmp_path)[1]
+    os.kill(worker, signal.SIGSTOP)  # a worker in a step without end
+    launcher.send_signal(signal.SIGINT)
+    assert "Ctrl-C again ends it now" in launcher.stderr.readline()
+    launcher.send_signal(signal.SIGINT)
+    launcher.communicate(timeout=10)
+    assert launcher.returncode == -signal.SIGINT
+    assert not Path(f"/proc/{worker}").exists() or _is_zombie(worker)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+def test_a_full_disk_under_the_log_does_not_end_the_work(tmp_path, capsys):
+    code = "import time; print('one', flush=True); time.sleep(0.5); print('two')"
+    log = tmp_path / "log"
+    log.symlink_to("/dev/full")
+    assert execute([sys.executable, "-c", code], variables=dict(os.environ), log=log).status == 0
+    talk = capsys.readouterr().err
+    assert talk.count("no more output is kept in") == 1
+    assert "one\ntwo\n" in talk.replace(talk.splitlines()[0] + "\n", "")
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended, and nobody has asked for its status yet."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
