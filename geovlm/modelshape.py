@@ -49,5 +49,5 @@ def inspect(facts: ModelFacts, config: RunConfig) -> ModelShape:
     if done.returncode:
         raise RuntimeError(f"{MODULE} failed: {done.stderr}")
     found = json.loads(done.stdout.splitlines()[-1])
-    stacks = {name: Stack(**found.pop(name)) for name in ("text", "vision")}
-    return ModelShape(**found, **stacks)
+    text, vision = (Stack(**found.pop(name)) for name in ("text", "vision"))
+    return ModelShape(text=text, vision=vision, **found)
