@@ -78,14 +78,15 @@ def versions(
             continue
         failed.add(name)
     same, other = 0, []
-    for name, version in tested().items():
-        own = here.get(canonicalize_name(name))
-        if own is None or canonicalize_name(name) in failed:
+    for package, version in tested().items():
+        own = here.get(canonicalize_name(package))
+        if own is None or canonicalize_name(package) in failed:
             continue
         if Version(own).public == version:
             same += 1
         else:
-            other.append(Check(name, "warn", f"{own}, tested with {version}", _pin(name, version)))
+            fix = _pin(package, version)
+            other.append(Check(package, "warn", f"{own}, tested with {version}", fix))
     found.append(Check("versions", "ok", f"{same} packages are as tested, {len(other)} are not"))
     return found + other
 

@@ -61,7 +61,7 @@ def base_licence(config: RunConfig) -> dict[str, str]:
     return {"license": "other", "license_name": "that-of-the-base-model", **link}
 
 
-def _metadata(facts: CardFacts, *, base: str | None, licence: Mapping[str, str]) -> str:
+def _metadata(facts: CardFacts, *, base: str | None, licence: Mapping[str, Any]) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     specs = [facts.registry.task(name) for name in facts.task_names]

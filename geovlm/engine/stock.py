@@ -32,7 +32,7 @@ def main(folder: str, asks: Path, answers: Path) -> None:
     """Answer every question of `asks` and write answers, prompts and the names of the classes."""
     transformers.logging.disable_progress_bar()
     encode, decode, classes = load_processor(folder)
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto")
+    model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     said, prompts = [], []
     for ask in json.loads(asks.read_text(encoding="utf-8"))["asks"]:
@@ -69,7 +69,7 @@ def load_processor(folder: str) -> tuple[Encode, Callable[..., str], list[str]]:
 
 
 def _parts(folder: str) -> tuple[Encode, Callable[..., str], list[str]]:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     pixels = AutoImageProcessor.from_pretrained(folder)
     token_id = transformers.AutoConfig.from_pretrained(folder).image_token_id
     token = tokenizer.convert_ids_to_tokens(token_id)
