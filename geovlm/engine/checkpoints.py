@@ -132,7 +132,7 @@ def damage(folder: Path) -> str | None:
 
 def find(folder: Path, *, before_step: int | None = None) -> Found:
     """Return the newest whole checkpoint (before a step), and the newer ones that are damaged."""
-    damaged = []
+    damaged: list[Damaged] = []
     for path in _by_step(folder):
         if before_step is not None and _step(path) >= before_step:
             continue
