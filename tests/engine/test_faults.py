@@ -163,7 +163,7 @@ def test_a_second_ctrl_c_ends_all_at_once(
     process.send_signal(signal.SIGINT)
     status, said = finish(process, output, within_s=30)
     assert status == 130
-    assert "error: interrupted" in said
+    assert f"to go on: geovlm run --resume --output {output}" in said
     assert not workers(output)
 
 
