@@ -112,7 +112,7 @@ def stages(monkeypatch):
     """Replace the processes of stages by a note of what would have been started."""
     started: list[tuple[int, bool, int]] = []
 
-    def fake(run, *, config, index, resume, stop, meeting=None):
+    def fake(run, *, config, index, resume, stop=None, meeting=None):
         started.append((index, resume, config.world_size(index)))
         run.write_json(run.stage(index) / "done.json", {})
         entry = {"n": 8, "metrics": {"accuracy": 0.5}, "ci95": {"accuracy": [0.25, 0.75]}}
