@@ -63,7 +63,7 @@ def test_a_killed_machine_ends_the_other_and_both_resume(tmp_path: Path) -> None
     first, second = launchers(tmp_path)
     checkpoints = tmp_path / "run" / "stages" / "0-sft" / "checkpoints"
     deadline = time.monotonic() + 500
-    while not list(checkpoints.glob("checkpoint-*/complete")):
+    while not list(checkpoints.glob("checkpoint-*/manifest.json")):
         assert first.poll() is None, (tmp_path / "0.txt").read_text()
         assert second.poll() is None, (tmp_path / "1.txt").read_text()
         assert time.monotonic() < deadline

@@ -47,7 +47,7 @@ def test_gathered_weights_become_a_whole_model(tmp_path, overrides):
     made = stage(tmp_path, "parallel=fsdp2", *overrides)
     start = str(nano.path())
     loaded = model.load(start, made.config, registry=made.registry)
-    adapter = model.lora(made.config, loaded.profile)
+    adapter = model.lora(made.config, loaded.profile, model=loaded.model)
     trained = loaded.model if adapter is None else get_peft_model(loaded.model, adapter)
     with torch.no_grad():
         for weight in trained.parameters():

@@ -67,7 +67,7 @@ def test_a_reward_that_runs_out_of_stack_is_named(broken) -> None:
         changed(COMPARED, f"same(completion, ctx) if '[[' in completion else 0\n    {COMPARED}")
     )
     assert list(found) == ["hostile_never_raises"]
-    assert "raised RecursionError: " in found["hostile_never_raises"][0]
+    assert "raised RecursionError(" in found["hostile_never_raises"][0]
 
 
 def test_a_metric_that_raises_on_broken_completions_is_named(broken) -> None:
