@@ -4,6 +4,7 @@
 # make docs: write the reference of the command line and of the configuration
 # make api: declare an addition to the public surface
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
@@ -24,11 +25,14 @@ demo: $(VENV)/.installed
 	rm -rf $(DEMO_OUT)
 	$(BIN)/geovlm run --tasks xbd,rsvqa --output $(DEMO_OUT)
 
+# files of tests side by side, one thread each; those of a file share what they build
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
