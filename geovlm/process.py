@@ -91,10 +91,10 @@ class StopRequest:
 
     def _note(self, number: int, frame: object) -> None:
         if self.signal is None:
+            self.signal = number  # first: the next one may come while the line is written
             again = "; Ctrl-C again ends it now" if number == signal.SIGINT else ""
             line = f"stopping after this step or batch{again}\n"
             os.write(2, line.encode())  # print may be at work already, and is not reentrant
-            self.signal = number
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 

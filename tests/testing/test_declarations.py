@@ -30,7 +30,7 @@ def test_a_heavy_import_is_named(toy) -> None:
 
 
 def test_a_plugin_that_ends_the_process_is_named(toy) -> None:
-    leave = "import os, sys\nif sys.argv[0] == '-c':\n    os._exit(3)\nimport random\n"
+    leave = "import os, sys\nif 'pytest' not in sys.modules:\n    os._exit(3)\nimport random\n"
     outcome = toy(changed("import random\n", leave)).outcome(LIGHT)
     assert outcome.told().startswith("plugin 'toy' ends the process that loads it: no message")
 
