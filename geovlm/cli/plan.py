@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geovlm.cli import output
+from geovlm.cli.options import (
+    DataOption,
+    JsonOption,
+    OptionalModelOption,
+    OptionalTasksOption,
+    ProcessesOption,
+    SetOption,
+)
 from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,32 +26,17 @@ def plan(
     config: Annotated[
         Path | None, typer.Argument(help="A TOML file; see 'geovlm config schema'.")
     ] = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="Tasks or prefixes of tasks, with commas between.")
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Folder of all data sets, or of one. Repeatable. Without it, data are generated.",
-            metavar="ROOT|NAME=DIR",
-        ),
-    ] = None,
+    tasks: OptionalTasksOption = None,
+    data: DataOption = None,
     preset: Annotated[
         str | None, typer.Option(help="nano (default) or geovlm-r1; below the file and options.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="nano, a folder, or a name on the Hugging Face hub.")
-    ] = None,
+    model: OptionalModelOption = None,
     rewards: Annotated[
         str | None, typer.Option(help="Which set trains: paper or robust; default: the preset's.")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Any key, such as stages.0.steps=5. Repeatable.", metavar="KEY=VALUE"
-        ),
-    ] = None,
-    processes: Annotated[int | None, typer.Option(help="Processes per stage on the CPU.")] = None,
+    set_: SetOption = None,
+    processes: ProcessesOption = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs, which need not be here.")] = None,
     gpu_memory: Annotated[
         float | None,
@@ -53,7 +46,7 @@ def plan(
         Path | None, typer.Option("--output", help="Run directory; default runs/<tasks>.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of data order and sampling.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Steps, tokens per task, parameters and memory per GPU of a run, without starting it.
 
