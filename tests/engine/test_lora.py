@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
+from peft import get_peft_model
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
@@ -125,3 +126,17 @@ def test_four_bit_training_is_saved_whole_and_with_what_it_learned(tmp_path: Pat
         after = again(input_ids=ids).logits
     # the adapters were in bfloat16, the merged weights are not
     assert (after - before).abs().max() < 0.1 * (before - untrained).abs().max()
+
+
+@pytest.mark.parametrize("chosen", [{"vision": True}, {"targets": r".*\.(qkv|q_proj)"}])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_freeze_vision_leaves_the_tower_without_adapters(
+    chosen: dict[str, object], frozen: bool
+) -> None:
+    run = config(**chosen)
+    loaded = engine_model.load(str(nano.path()), run, registry=registry.load())
+    adapter = engine_model.lora(run, loaded.profile, model=loaded.model, freeze_vision=frozen)
+    adapted = get_peft_model(loaded.model, adapter)
+    names = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
+    assert any("language_model" in name for name in names)
+    assert any("visual" in name for name in names) != frozen
