@@ -5,10 +5,18 @@
 
 The model has the shape of Qwen2.5-VL-3B and random weights; processor and tokenizer are those of
 nano. Images are 448 x 448, K = 8 answers per prompt, which random weights hardly ever end early.
-Each case is TRL's trainer as the engine sets it up, gradient checkpointing on. Printed: the
-median step after the first two, tokens per second (all that are trained on, visual ones included),
-peak memory as torch allocates it, what `geovlm plan` says of it, and the share of the GPU's peak
-arithmetic that the step's useful work makes up (MFU; checkpointing's second pass does not count).
+The rows of an SFT batch ask about one image, as in RSVQA. Each case is TRL's trainer as the engine
+sets it up, gradient checkpointing on, and runs
+
+- `trl`: as TRL does it,
+- `windows`: the vision tower's windows of equal size attend at once,
+- `images`: in addition, an image passes the vision tower once, not once per row,
+- `prompts`: in addition, a prompt is computed once for all its answers (GRPO only).
+
+Printed: the median step after the first two, its forward and backward passes of the policy,
+tokens per second (all that are trained on, visual ones included), peak memory as torch allocates
+it, what `geovlm plan` says of it, and the share of the GPU's peak arithmetic that the step's useful
+work makes up (MFU; checkpointing's second pass does not count, nor what is not computed twice).
 """
 
 from __future__ import annotations
@@ -21,6 +29,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,18 +44,22 @@ from transformers import (
     Qwen2_5_VLConfig,
     TrainerCallback,
 )
-from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+from trl import GRPOConfig, SFTConfig, SFTTrainer
 from trl.trainer.utils import get_peak_flops
 
 from geovlm import memory_estimate, nano, profiles
 from geovlm.config import RunConfig
+from geovlm.engine import distinct_images, vision_attention
 from geovlm.engine import model as engine_model
 from geovlm.engine import shape as shapes
 from geovlm.engine.generate import image_tokens
+from geovlm.engine.grpo_trainer import GroupTrainer
 from geovlm.engine.processor import load_processor
 from geovlm.memory import GIB, Adapter, ModelShape, Placement, Work
 
 CASES = ("sft-full", "sft-lora", "grpo-full", "grpo-lora")
+MEANS = {"sft": ("trl", "windows", "images"), "grpo": ("trl", "windows", "images", "prompts")}
+"""What makes a step shorter; each with those before it."""
 PROFILE = profiles.QWEN2_5_VL
 SKIPPED_STEPS = 2
 TEXT = {  # config.json of Qwen/Qwen2.5-VL-3B-Instruct
@@ -78,8 +91,11 @@ class Result(NamedTuple):
     """One case."""
 
     case: str
+    means: str
     seconds: float
     """Of the median step."""
+    passes: float
+    """Of its forward and backward passes, the reference's and generation left out."""
     tokens_per_s: float
     peak_gib: float
     estimated_gib: float
@@ -87,17 +103,35 @@ class Result(NamedTuple):
 
 
 class Clock(TrainerCallback):
-    """Wall seconds of every step, work on the GPU finished."""
+    """Wall seconds of every step and of its passes, work on the GPU finished."""
 
     def __init__(self, on_gpu: bool) -> None:
         self.on_gpu = on_gpu
         self.seconds: list[float] = []
+        self.passes: list[float] = []
+        self._spent = 0.0
+
+    def watch(self, trainer: Any) -> None:
+        """Time the trainer's passes: `training_step` without what prepares its batch."""
+        trainer.training_step = self._timed(trainer.training_step, sign=1)
+        trainer._prepare_inputs = self._timed(trainer._prepare_inputs, sign=-1)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.started = self._now()
+        self._spent = 0.0
+        self._started = self._now()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.seconds.append(self._now() - self.started)
+        self.seconds.append(self._now() - self._started)
+        self.passes.append(self._spent)
+
+    def _timed(self, function: Callable[..., Any], *, sign: int) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            started = self._now()
+            result = function(*args, **kwargs)
+            self._spent += sign * (self._now() - started)
+            return result
+
+        return timed
 
     def _now(self) -> float:
         if self.on_gpu:
@@ -121,19 +155,20 @@ def configuration(size: str) -> Qwen2_5_VLConfig:
 
 
 def rows(kind: str, *, side: int, n: int) -> Dataset:
-    """Images of noise, one question, and for SFT an answer of some 40 words."""
+    """Images of noise, one question, and for SFT one image and an answer of some 40 words."""
     question = [{"role": "user", "content": "What is in this image, and where is it?"}]
     answer = [{"role": "assistant", "content": "Three ships lie in the harbour. " * 7}]
     made = []
     for seed in range(n):
-        noise = torch.randint(0, 256, (side, side, 3), generator=torch.manual_seed(seed))
+        generator = torch.Generator().manual_seed(0 if kind == "sft" else seed)
+        noise = torch.randint(0, 256, (side, side, 3), generator=generator)
         image = Image.fromarray(noise.to(torch.uint8).numpy())
         row = {"prompt": question, "images": [image]}
         made.append(row | ({"completion": answer} if kind == "sft" else {}))
     return Dataset.from_list(made)
 
 
-def measure(case: str, args: argparse.Namespace) -> Result:
+def measure(case: str, means: str, args: argparse.Namespace) -> Result:
     """Train some steps of one case."""
     kind, adapters = case.split("-")
     on_gpu = torch.cuda.is_available()
@@ -146,6 +181,10 @@ def measure(case: str, args: argparse.Namespace) -> Result:
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
     model.generation_config.eos_token_id = config.text_config.eos_token_id
     model.generation_config.pad_token_id = config.text_config.pad_token_id
+    if means != "trl":
+        vision_attention.batch(model.get_submodule(PROFILE.vision_module))
+    if means not in ("trl", "windows"):
+        distinct_images.share(model)
     processor = load_processor(str(nano.path()), min_pixels=side**2, max_pixels=side**2)
     steps = SKIPPED_STEPS + args.steps
     clock = Clock(on_gpu)
@@ -176,7 +215,8 @@ def measure(case: str, args: argparse.Namespace) -> Result:
                 **parts,
             )
         else:
-            trainer = GRPOTrainer(
+            trainer = GroupTrainer(
+                share_prompt=means == "prompts",
                 args=GRPOConfig(
                     num_generations=args.k,
                     max_completion_length=args.answer_tokens,
@@ -191,6 +231,7 @@ def measure(case: str, args: argparse.Namespace) -> Result:
             )
         engine_model.skip_frozen_vision(model, PROFILE)
         trainer.remove_callback(PrinterCallback)  # standard output is the table
+        clock.watch(trainer)
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
         trainer.train()
@@ -214,10 +255,12 @@ def measure(case: str, args: argparse.Namespace) -> Result:
     seconds = statistics.median(clock.seconds[SKIPPED_STEPS:])
     name = torch.cuda.get_device_name() if on_gpu else ""
     most = args.peak_tflops * 1e12 if args.peak_tflops else get_peak_flops(name, "bfloat16")
-    useful = _flops(shape, work, adapters=adapter is not None)
+    useful = _flops(shape, work, adapters=adapter is not None, means=means)
     return Result(
         case=case,
+        means=means,
         seconds=seconds,
+        passes=statistics.median(clock.passes[SKIPPED_STEPS:]),
         tokens_per_s=tokens / seconds,
         peak_gib=peak / GIB,
         estimated_gib=estimated / GIB,
@@ -232,21 +275,25 @@ def _text_tokens(processor: Any, *, kind: str) -> int:
     return len(processor.tokenizer.apply_chat_template(said, return_dict=True)["input_ids"])
 
 
-def _flops(shape: ModelShape, work: Work, *, adapters: bool) -> float:
+def _flops(shape: ModelShape, work: Work, *, adapters: bool, means: str) -> float:
     """Useful operations of a step: 2 per weight and token forward, 4 backward; 2 with adapters.
 
     Attention adds 4 x width x tokens per token and layer. GRPO generates (one forward pass per
     token) and, with adapters, asks the reference (another one). Frozen towers go forward only.
+    All rows show one image, and in GRPO share one prompt.
     """
     answer = work.answer_tokens if work.kind == "grpo" else 0
     length = work.prompt_tokens + answer
     text_weights = shape.parameters - shape.vision_parameters
     per_token = 2 * text_weights + 4 * shape.text.layers * shape.text.width * length
-    tower = work.batch * work.cells * shape.patches_per_cell * 2 * shape.vision_parameters
-    forward = work.batch * length * per_token
+    images = work.batch if means in ("trl", "windows") else 1
+    tower = images * work.cells * shape.patches_per_cell * 2 * shape.vision_parameters
+    generation = work.batch * length * per_token + tower if answer else 0.0
+    prompts = 1 if means == "prompts" else work.batch
+    forward = (prompts * work.prompt_tokens + work.batch * answer) * per_token
     backward = (1 if adapters else 2) * forward + (0 if adapters else 2 * tower)
-    passes = 1 + (1 if answer else 0) + (1 if answer and adapters else 0)
-    return passes * (forward + tower) + backward
+    passes = 2 if answer and adapters else 1
+    return generation + passes * (forward + tower) + backward
 
 
 def _resident_bytes() -> float:
@@ -259,11 +306,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=("3b", "nano"), default="3b")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--means", nargs="+", choices=MEANS["grpo"], help="default: all of them")
     parser.add_argument("--steps", type=int, default=8, help="measured ones, after two others")
     parser.add_argument("--side", type=int, default=448, help="of the images, pixels")
     parser.add_argument("--batch", type=int, default=4, help="rows per SFT step")
     parser.add_argument("--k", type=int, default=8, help="answers per prompt")
-    parser.add_argument("--answer-tokens", type=int, default=128, help="longest GRPO answer")
+    parser.add_argument("--answer-tokens", type=int, default=200, help="longest GRPO answer")
     parser.add_argument("--peak-tflops", type=float, help="of the GPU in bfloat16, if unknown")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     args = parser.parse_args()
@@ -275,14 +323,17 @@ def main() -> int:
         f"torch {torch.__version__}, transformers {transformers.__version__}, trl {trl.__version__}"
     )
     print(f"{args.size} on {device}; {versions}; {args.side} px, K = {args.k}")
-    print("| case | s/step | tokens/s | peak GiB | estimated GiB | MFU |")
-    print("|---|---|---|---|---|---|")
+    print("| case | with | s/step | passes, s | tokens/s | peak GiB | estimated GiB | MFU |")
+    print("|---|---|---|---|---|---|---|---|")
     found = []
-    for case in args.cases:
+    wanted = [(case, each) for case in args.cases for each in MEANS[case.split("-")[0]]]
+    for case, means in wanted:
+        if args.means and means not in args.means:
+            continue
         try:
-            result = measure(case, args)
+            result = measure(case, means, args)
         except torch.OutOfMemoryError:
-            print(f"| {case} | out of memory | | | | |", flush=True)
+            print(f"| {case} | {means} | out of memory | | | | | |", flush=True)
             result = None
         gc.collect()
         if torch.cuda.is_available():
@@ -291,8 +342,9 @@ def main() -> int:
             found.append(result._asdict())
             mfu = "" if result.mfu is None else f"{result.mfu:.1%}"
             print(
-                f"| {case} | {result.seconds:.2f} | {result.tokens_per_s:,.0f} "
-                f"| {result.peak_gib:.1f} | {result.estimated_gib:.1f} | {mfu} |",
+                f"| {case} | {means} | {result.seconds:.2f} | {result.passes:.3f} "
+                f"| {result.tokens_per_s:,.0f} | {result.peak_gib:.1f} "
+                f"| {result.estimated_gib:.1f} | {mfu} |",
                 flush=True,
             )
     if args.out is not None:

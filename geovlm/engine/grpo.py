@@ -152,6 +152,12 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             *stage.registry.callbacks(stage.info()),
         ],
     )
+    if trainer.ref_model is not None:
+        model.quicken(
+            trainer.accelerator.unwrap_model(trainer.ref_model),
+            loaded.profile,
+            share_images=stage.config.share_images,
+        )
     model.skip_frozen_vision(loaded.model, loaded.profile)
     trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)

@@ -1,6 +1,6 @@
 """Models in parts on several processes (FSDP2, ZeRO-3): what else would hang or be saved in parts.
 
-No GPU has run this: it is untested there. On the CPU accelerate does not shard. Ranks whose answers
+One GPU has run this, several have not. On the CPU accelerate does not shard. Ranks whose answers
 differ in length generate in step: transformers sees parts by itself and sets `synced_gpus`.
 """
 
@@ -55,6 +55,7 @@ def save(trainer: Any, stage: Stage, *, start: str, processor: Any) -> None:
     `start`, with the run's adapter if it has one, so that adapters are merged as usual.
     """
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    release()
     if stage.is_main:
         whole = model.load(start, stage.config, registry=stage.registry, place="cpu")
         adapter = model.lora(

@@ -99,7 +99,7 @@ def measured(trainer: GRPOTrainer, cls: type, batch: dict[str, Any]) -> dict[str
     logps, entropies, _ = cls._get_per_token_logps_and_entropies(
         trainer, trainer.model, **batch, compute_entropy=True
     )
-    weights = torch.linspace(-1, 1, logps.numel()).view_as(logps)
+    weights = torch.linspace(-1, 1, logps.numel(), device=logps.device).view_as(logps)
     (logps * weights).sum().backward()
     gradient = torch.cat(
         [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]

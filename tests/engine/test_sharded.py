@@ -13,6 +13,11 @@ import pytest
 import torch
 from accelerate import Accelerator
 from peft import get_peft_model
+from transformers.integrations import (
+    is_deepspeed_zero3_enabled,
+    set_hf_deepspeed_config,
+    unset_hf_deepspeed_config,
+)
 
 from geovlm import loading, nano
 from geovlm.engine import model, sharded
@@ -64,6 +69,32 @@ def test_gathered_weights_become_a_whole_model(tmp_path, overrides):
     assert worst < 1e-6
     before = model.load(start, made.config, registry=made.registry).model.state_dict()
     assert max((before[name] - each).abs().max() for name, each in expected.items()) > 1e-3
+
+
+class Zero3:
+    def is_zero3(self) -> bool:
+        return True
+
+
+def test_the_whole_model_is_loaded_as_if_there_were_no_zero3(tmp_path):
+    """Under it `from_pretrained` makes weights of size 0, which gathered ones do not fit."""
+    made = stage(tmp_path, "parallel=fsdp2")
+    start = str(nano.path())
+    loaded = model.load(start, made.config, registry=made.registry)
+    trainer = SimpleNamespace(accelerator=Accelerator(cpu=True), model_wrapped=loaded.model)
+    made.folder.mkdir(parents=True)
+    zero3 = Zero3()  # transformers keeps it weakly
+    set_hf_deepspeed_config(zero3)
+    try:
+        sharded.save(trainer, made, start=start, processor=loaded.processor)
+        assert not is_deepspeed_zero3_enabled()
+    finally:
+        unset_hf_deepspeed_config()
+    again = model.load(str(made.folder / "model"), made.config, registry=made.registry).model
+    assert all(
+        torch.equal(each, loaded.model.state_dict()[name])
+        for name, each in again.state_dict().items()
+    )
 
 
 def test_weights_that_do_not_fit_are_never_left_out(tmp_path):

@@ -9,8 +9,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
+from datasets import Dataset
 from safetensors import safe_open
+from transformers import AutoModelForImageTextToText
+from trl import GRPOConfig, GRPOTrainer
 
+from geovlm import nano
+from geovlm.engine import distinct_images
+from geovlm.engine.grpo_trainer import GroupTrainer
+from geovlm.engine.processor import load_processor
+from tests.engine import test_grpo_trainer as shared
 from tests.engine.steps import measured, middle
 from tests.engine.test_run import TINY
 
@@ -56,6 +65,74 @@ def test_four_bit_training_ends_with_whole_weights(tmp_path: Path) -> None:
     assert dtypes(tmp_path / "run") == {"BF16"}
 
 
+@pytest.mark.parametrize(
+    "parallel",
+    [
+        "fsdp2",
+        *(
+            pytest.param(
+                each,
+                marks=pytest.mark.skipif(
+                    find_spec("deepspeed") is None, reason="the extra deepspeed is not installed"
+                ),
+            )
+            for each in ("zero2", "zero3")
+        ),
+    ],
+)
+@pytest.mark.parametrize("changes", [[], ["lora.r=4"]], ids=["full", "lora"])
+def test_a_model_in_parts_is_trained_evaluated_and_saved_whole(
+    tmp_path: Path, parallel: str, changes: list[str]
+) -> None:
+    run(tmp_path / "run", f"parallel={parallel}", *changes)
+    assert dtypes(tmp_path / "run") == {"BF16"}
+
+
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+def test_shared_prompts_give_the_gradients_of_trl(
+    tmp_path: Path, dtype: torch.dtype, apart: float
+) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(nano.path(), dtype=dtype).to("cuda")
+    trainer = GroupTrainer(
+        model=model,
+        reward_funcs=[lambda completions, **_: [0.0] * len(completions)],
+        args=GRPOConfig(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=8,
+            num_generations=8,
+            bf16=dtype == torch.bfloat16,
+            report_to=[],
+            temperature=0.9,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": "?"}]),
+        processing_class=load_processor(str(nano.path())),
+    )
+    batch = {
+        name: value.to("cuda") if isinstance(value, torch.Tensor) else value
+        for name, value in shared.a_batch(trainer, [0, 0, 1, 1, 1, 2, 2, 2]).items()
+    }
+    batch["pixel_values"] = batch["pixel_values"].to(dtype)
+    plain = shared.measured(trainer, GRPOTrainer, batch)
+    distinct_images.share(model)
+    packed = shared.measured(trainer, GroupTrainer, batch)
+    for name, value in plain.items():
+        error = (packed[name].float() - value.float()).norm() / value.float().norm()
+        print(f"{name}: {error:.1e}")
+        assert error < apart, name
+
+
+def test_doctor_finds_nothing_to_mend() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "geovlm.cli", "doctor", "--gpus", "1"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+
+
 @needs_bitsandbytes
 def test_eight_bit_optimisers_train(tmp_path: Path) -> None:
     run(tmp_path / "run", "stages.0.trainer.optim=adamw_bnb_8bit")
@@ -81,11 +158,19 @@ def test_the_benchmark_measures_every_case(tmp_path: Path) -> None:
     subprocess.run(
         [
             *(sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--size", "nano"),
-            *("--side", "84", "--steps", "1", "--out", str(figures)),
+            *("--side", "84", "--steps", "1", "--answer-tokens", "24", "--out", str(figures)),
         ],
         check=True,
         timeout=500,
     )
     cases = json.loads(figures.read_text())["cases"]
-    assert [case["case"] for case in cases] == ["sft-full", "sft-lora", "grpo-full", "grpo-lora"]
+    assert {(case["case"], case["means"]) for case in cases} == {
+        (f"{kind}-{weights}", means)
+        for kind, every in (
+            ("sft", ("trl", "windows", "images")),
+            ("grpo", ("trl", "windows", "images", "prompts")),
+        )
+        for weights in ("full", "lora")
+        for means in every
+    }
     assert all(case["tokens_per_s"] > 0 for case in cases)
