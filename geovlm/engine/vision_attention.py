@@ -103,7 +103,7 @@ def _attend(
     """
     found = query.new_empty(query.shape)
     for places in groups:
-        parts = (each[0][:, places].transpose(0, 1) for each in (query, key, value))
-        attended = scaled_dot_product_attention(*parts, dropout_p=dropout, scale=scaling)
+        q, k, v = (each[0][:, places].transpose(0, 1) for each in (query, key, value))
+        attended = scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling)
         found[0, :, places] = attended.transpose(0, 1)
     return found.transpose(1, 2).contiguous(), None
