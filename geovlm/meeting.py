@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
 from geovlm.machines import Machine
+from geovlm.process import StopRequest
 from geovlm.rundir import RunDir
 
 FOLDER = "machines"
@@ -52,6 +53,7 @@ class Meeting:
         self._beat_s = min(5.0, timeout_s / 10)
         self._seen: dict[int, _Seen] = {}
         self._checked = 0.0
+        self._stop_heard = False
         self._record: dict[str, Any] = {
             "attempt": uuid.uuid4().hex,
             "beat": 0,
@@ -109,10 +111,14 @@ class Meeting:
 
         Raises:
             RunFailedError: a machine failed or was lost, or the time is over.
+            StoppedError: a machine was stopped, so that it will never be so.
         """
         started = time.monotonic()
         while not condition():
             self.check()
+            for rank in self._others():
+                if self.heard(rank, "state") == "stopped":
+                    raise StoppedError(f"{_name(rank, self._seen[rank].record)} was stopped")
             if timeout is not None and time.monotonic() - started > self._timeout_s:
                 raise RunFailedError(timeout, hint=_HINT)
             time.sleep(min(0.5, self._beat_s))
@@ -148,6 +154,7 @@ class Meeting:
                 if rank == 0:
                     raise RunFailedError("machine 0 began the run anew", hint=_HINT)
                 continue
+            self._stop_heard |= bool(record.get("stop"))
             if record["state"] == "failed":
                 raise RunFailedError(f"{_name(rank, record)} failed: {record['error']}")
             if record["state"] == "running" and now - at > self._timeout_s:
@@ -155,6 +162,13 @@ class Meeting:
                     f"{_name(rank, record)} has given no sign of life for {self._timeout_s:g} s",
                     hint=_HINT,
                 )
+
+    def share(self, stop: StopRequest) -> None:
+        """Let a stop that is asked for on one machine be asked for on all; cheap, as `check`."""
+        if stop.signal is not None and not self._record.get("stop"):
+            self.tell(stop=True)
+        elif stop.signal is None and self._stop_heard:
+            stop.ask()
 
     def explain(self) -> None:
         """After a stage failed here: wait until it is known whether that was another machine's.
