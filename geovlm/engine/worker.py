@@ -50,6 +50,8 @@ _LOST = re.compile(
 )
 """What gloo and NCCL say when another rank is gone."""
 _WAITED = re.compile(r"[Tt]imed out|[Tt]imeout")
+_BRACKET = re.compile(r"^\[[^]]*\] *")
+"""Place in the source of torch before its messages."""
 _LISTENING_S = 5.0
 """A rank that lost another one waits, so that the launcher sees the lost one's end first."""
 
@@ -71,19 +73,19 @@ def main(argv: list[str] | None = None) -> int:
     try:
         work(run, stage=args.stage, resume=args.resume, stop=stop)
     except StoppedError as stopped:
-        if PartialState().is_local_main_process:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
             _say(f"stopped: {stopped}")
     except GeoVLMError as error:
         _say(f"error: {_rank()}{error}")
         return error.exit_code
     except (OSError, RuntimeError, SafetensorError) as error:
-        message = _explained(error, run)
+        message = _explained(error, run, stage=args.stage)
         if message is None:
             raise
         _say(message)
         if not message.startswith("error: "):
             time.sleep(_LISTENING_S)
-        elif args.stage != "eval" and PartialState().is_main_process:
+        elif args.stage != "eval" and _place()[0] == 0:
             checkpoints.remove_unfinished(run.stage(int(args.stage)) / "checkpoints")
         return RunFailedError.exit_code
     finally:
@@ -91,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _explained(error: Exception, run: RunDir) -> str | None:
+def _explained(error: Exception, run: RunDir, *, stage: str) -> str | None:
     """Return a line on what went wrong outside of this process, or `None` for a bug."""
     refused = storage.refusal(error)
     if refused is not None:
@@ -99,23 +101,31 @@ def _explained(error: Exception, run: RunDir) -> str | None:
             f"error: {_rank()}{run.path} cannot be written: {refused} (nothing that was saved is "
             "lost; make room, then go on with --resume)"
         )
-    if PartialState().num_processes == 1:
+    if _place()[1] == 1:
         return None
     if _WAITED.search(str(error)):
+        name = stage if stage == "eval" else run.stage(int(stage)).name
+        seconds = run.read_resolved()["config"]["timeout_s"]
+        reason = _BRACKET.sub("", str(error).splitlines()[0])
         return (
-            f"error: {_rank()}another rank did not answer within timeout_s; it hangs, or has much "
-            f"more to do: {str(error).splitlines()[0]}"
+            f"error: {_rank()}another rank of stage {name} did not answer within {seconds} s: "
+            f"{reason} (where one hangs, go on with --resume; where one has more to do, set a "
+            "longer timeout_s)"
         )
     if _LOST.search(str(error)):
         return f"{_rank()}another rank is gone"
     return None
 
 
+def _place() -> tuple[int, int]:
+    """Return this rank and how many there are, as the launcher says: the ranks may not have met."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def _rank() -> str:
     """Return `rank 1 of 2: `, or nothing for a single process."""
-    state = PartialState()
-    several = state.num_processes > 1
-    return f"rank {state.process_index} of {state.num_processes}: " if several else ""
+    rank, world_size = _place()
+    return f"rank {rank} of {world_size}: " if world_size > 1 else ""
 
 
 def _say(line: str) -> None:
