@@ -172,6 +172,14 @@ def check(config: RunConfig) -> None:
                 f"stages.{index}: parallel {parallel!r} needs DeepSpeed, which is not installed",
                 hint="pip install 'geovlm[deepspeed]'; fsdp2 needs nothing",
             )
+        if config.lora is not None and config.lora.quantize != "none" and shards(parallel):
+            # accelerate 1.15 leaves 4-bit weights whole on every rank of FSDP2
+            # (fsdp2_prepare_model), and no whole model can be gathered from them: engine.sharded
+            raise ConfigError(
+                f"stages.{index}: parallel {parallel!r} keeps weights in parts, and those of "
+                f"lora.quantize {config.lora.quantize!r} cannot be",
+                hint=f"set stages.{index}.parallel=ddp, or lora.quantize=none",
+            )
         fsdp = settings.get("fsdp_config") or {}
         if kind == "FSDP" and fsdp.get("fsdp_cpu_ram_efficient_loading", True):
             raise ConfigError(

@@ -129,6 +129,17 @@ def test_zero_names_the_extra_that_it_needs(monkeypatch):
     parallel.check(on_gpus("parallel=fsdp2"))
 
 
+@pytest.mark.parametrize("scheme", ["fsdp2", "zero3"])
+def test_four_bits_in_parts_are_refused(scheme: str, monkeypatch):
+    monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: object())
+    run = on_gpus("lora.quantize=nf4", f"stages.2.parallel={scheme}")
+    message = rf"stages\.2: parallel '{scheme}' keeps .*lora\.quantize 'nf4'.*parallel=ddp"
+    with pytest.raises(ConfigError, match=message):
+        parallel.check(run)
+    parallel.check(on_gpus("lora.quantize=nf4", "parallel=zero2"))
+    parallel.check(on_gpus("lora.r=4", f"parallel={scheme}"))
+
+
 @pytest.mark.parametrize(
     ("fsdp", "message"),
     [
