@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from geovlm.rundir import RunDir
 
 WORKER = "geovlm.engine.worker"
+_HINTS: dict[int, str] = {
+    signal.SIGKILL: "out of memory? a smaller per_device_train_batch_size needs less; ",
+    signal.SIGABRT: "so NCCL ends a rank that waited longer than timeout_s for another: go on with "
+    "--resume, or set a longer timeout_s; ",
+}
+"""What a signal that ended a rank may mean."""
 
 
 def visible_gpus() -> list[str]:
@@ -156,7 +162,8 @@ def run_stage(
     ) as server:
 
         def check() -> None:
-            server.check()
+            if stop.signal is None:  # a SIGTERM to all processes of a job ends the server first
+                server.check()
             if meeting is not None:
                 meeting.check()
                 meeting.share(stop)
@@ -270,8 +277,8 @@ def raise_for(outcome: Outcome, *, name: str, log: Path, by: int | None = None) 
             f"rank {outcome.rank} of stage {name}" if outcome.rank is not None else f"stage {name}"
         )
         why = f"was killed by {signal.Signals(number).name}"
-        hint = "out of memory? a smaller per_device_train_batch_size needs less"
-        raise RunFailedError(f"{who} {why}", hint=f"{hint}; its output is in {log}")
+        hint = _HINTS.get(number, "")
+        raise RunFailedError(f"{who} {why}", hint=f"{hint}its output is in {log}")
     raise RunFailedError(
         f"stage {name} failed with exit status {outcome.status}; its traceback is above",
         hint=f"its whole output is in {log}",

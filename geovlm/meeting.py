@@ -182,7 +182,7 @@ class Meeting:
             self._checked = 0.0
             self.check()
             # two signs of life after the failure: a machine that fails with us says so in the first
-            if all(self._beats(rank) >= count + 2 for rank, count in before.items()):
+            if all(self._is_over(r) or self._beats(r) >= n + 2 for r, n in before.items()):
                 return
             time.sleep(self._beat_s / 2)
 
@@ -194,6 +194,9 @@ class Meeting:
     def _beats(self, rank: int) -> int:
         self._look(rank)
         return int(self._seen[rank].record["beat"]) if rank in self._seen else 0
+
+    def _is_over(self, rank: int) -> bool:
+        return rank in self._seen and self._seen[rank].record["state"] != "running"
 
     def _find_leader(self) -> None:
         """Wait for a living machine 0: what is there may be left from an earlier attempt."""
