@@ -6,6 +6,7 @@ counts on in it: a count that stands still is a machine that was lost. Clocks ar
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -85,7 +86,8 @@ class Meeting:
             self.tell(state="stopped")
         else:
             text = str(error) if isinstance(error, GeoVLMError) else ""
-            self.tell(state="failed", error=text or kind.__name__ if kind else "")
+            with contextlib.suppress(OSError):  # a full disk; why it failed says more
+                self.tell(state="failed", error=text or kind.__name__ if kind else "")
 
     def tell(self, **facts: Any) -> None:
         """Put facts beside the sign of life, at once."""
@@ -233,7 +235,8 @@ class Meeting:
         while not self._over.wait(self._beat_s):
             with self._lock:
                 self._record["beat"] += 1
-            self._write()
+            with contextlib.suppress(OSError):  # the next one may get through
+                self._write()
 
     def _write(self) -> None:
         with self._lock:

@@ -159,6 +159,21 @@ def test_whoever_waits_for_a_machine_that_was_stopped_is_stopped_too(tmp_path, w
     assert "was stopped" in str(ended[0])
 
 
+def test_a_sign_of_life_that_cannot_be_written_is_not_the_last_one(tmp_path, monkeypatch):
+    with at(tmp_path, 0, timeout_s=2.0) as only:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_text", _full)
+            time.sleep(0.7)
+        before = written(tmp_path, 0)["beat"]
+        time.sleep(0.7)
+        assert written(tmp_path, 0)["beat"] > before
+        assert only.heard(0, "state") == "running"
+
+
+def _full(self: Path, text: str, **_: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
 def test_a_process_that_only_waits_writes_nothing(tmp_path):
     machine = Machine(rank=0, count=1, waits=True, local_processes=2)
     with at(tmp_path, 0, count=1) as first:
