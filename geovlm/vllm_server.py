@@ -135,7 +135,9 @@ def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -
         gpus: on how many GPUs; the model is split over them.
     """
     argv = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model]
-    argv += ["--host", "0.0.0.0", "--port", str(settings.port)]
+    # whoever reaches it may replace the weights
+    host = "127.0.0.1" if config.machines == 1 else "0.0.0.0"
+    argv += ["--host", host, "--port", str(settings.port)]
     argv += ["--tensor-parallel-size", str(gpus)]
     argv += ["--gpu-memory-utilization", str(settings.memory or 0.9)]
     if settings.max_model_len is not None:

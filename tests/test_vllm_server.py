@@ -97,13 +97,20 @@ def test_the_command_is_the_one_of_trl(monkeypatch):
     theirs = vllm_serve.build_command(
         vllm_serve.ScriptArguments(model="m", port=8123, tensor_parallel_size=4, max_model_len=99)
     )
-    run = served("stages.2.processes=4", "stages.2.vllm.port=8123")
+    run = served("stages.2.processes=4", "stages.2.vllm.port=8123", machines=2)
     settings = run.stages[2].vllm.model_copy(update={"max_model_len": 99})
     ours = vllm_server.command("m", run, settings, gpus=4)
     assert set(ours) <= set(theirs)
     assert ours[:5] == theirs[:5]
     assert ours[-6:] == theirs[-6:]
     assert "--enable-scale-out" in ours
+
+
+def test_a_server_beside_the_trainer_is_not_reached_from_other_machines():
+    one, two = served("stages.2.processes=4"), served("stages.2.processes=4", machines=2)
+    for run, host in ((one, "127.0.0.1"), (two, "0.0.0.0")):
+        argv = vllm_server.command("m", run, run.stages[2].vllm, gpus=4)
+        assert argv[argv.index("--host") + 1] == host
 
 
 def test_the_command_has_the_pixel_limits_of_the_run():
