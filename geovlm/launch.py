@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from geovlm.rundir import RunDir
 
 WORKER = "geovlm.engine.worker"
+_HINTS: dict[int, str] = {
+    signal.SIGKILL: "out of memory? a smaller per_device_train_batch_size needs less; ",
+    signal.SIGABRT: "so NCCL ends a rank that waited longer than timeout_s for another: go on with "
+    "--resume, or set a longer timeout_s; ",
+}
+"""What a signal that ended a rank may mean."""
 
 
 def visible_gpus() -> list[str]:
@@ -129,7 +135,7 @@ def run_stage(
     config: RunConfig,
     index: int,
     resume: bool,
-    stop: StopRequest | None = None,
+    stop: StopRequest,
     meeting: Meeting | None = None,
 ) -> float:
     """Run this machine's part of one stage to its end and return its wall seconds.
@@ -139,7 +145,7 @@ def run_stage(
         config: the run; its device is resolved.
         index: the stage's position; -1 for an evaluation without training.
         resume: go on from its last checkpoint.
-        stop: how it is asked to stop; by default of this stage alone.
+        stop: how it is asked to stop.
         meeting: the other machines; `None` where there are none.
 
     Raises:
@@ -151,23 +157,25 @@ def run_stage(
     ranks = parallel.layout(config, index, machine=machine)
     folder = run.stage(index)
     folder.mkdir(parents=True, exist_ok=True)
-    taken = contextlib.nullcontext(stop) if stop is not None else StopRequest(worker=WORKER)
-    with (
-        taken as asked,
-        vllm_stage.serve(
-            run, config=config, index=index, meeting=meeting, visible=visible_gpus
-        ) as server,
-    ):
+    with vllm_stage.serve(
+        run, config=config, index=index, meeting=meeting, visible=visible_gpus
+    ) as server:
 
         def check() -> None:
-            server.check()
+            if stop.signal is None:  # a SIGTERM to all processes of a job ends the server first
+                server.check()
             if meeting is not None:
                 meeting.check()
+                meeting.share(stop)
+
+        def done() -> bool:
+            check()
+            return run.is_done(index)
 
         if not ranks.local:
             assert meeting is not None  # the first machine has ranks
             started = time.monotonic()
-            meeting.wait(lambda: server.check() or run.is_done(index))  # type: ignore[func-returns-value]
+            meeting.wait(done)
             return time.monotonic() - started
         on_cpu = config.device == "cpu"
         port = machine.port + max(index, 0) if machine.port else free_port()
@@ -180,11 +188,11 @@ def run_stage(
             variables=environment(ranks.local, on_cpu=on_cpu) | server.variables,
             log=log,
             check=check,
-            stop=asked,
+            stop=stop,
         )
     if outcome.status and not outcome.error and meeting is not None:
         meeting.explain()
-    raise_for(outcome, name=folder.name, log=log, by=asked.signal)
+    raise_for(outcome, name=folder.name, log=log, by=stop.signal)
     return outcome.seconds
 
 
@@ -203,6 +211,8 @@ def run_stages(
 ) -> None:
     """Run every stage that is not done yet, in order, and note their wall seconds.
 
+    A run without stages is an evaluation.
+
     Raises:
         StoppedError: SIGTERM or Ctrl-C came; a stage was stopped where it can go on, or not begun.
         GeoVLMError: as `run_stage`.
@@ -215,12 +225,14 @@ def _run_stages(
     run: RunDir, *, config: RunConfig, resume: bool, stop: StopRequest, meeting: Meeting | None
 ) -> None:
     leads = meeting is None or meeting.machine.leads
-    for index, stage in enumerate(config.stages):
+    for index in range(len(config.stages)) or [-1]:
         name = run.stage(index).name
+        kind = config.stages[index].kind if index >= 0 else "eval"
         if run.is_done(index):
             print(f"stage {name}: done before, skipped", file=sys.stderr, flush=True)
             continue
-        if stop.signal is not None:
+        # beside other machines the ranks of the stage agree on it: one alone would be waited for
+        if stop.signal is not None and (meeting is None or meeting.machine.count == 1):
             raise StoppedError(f"stage {name} was not begun", exit_code=_exit_code(stop.signal))
         print(f"stage {name}", file=sys.stderr, flush=True)
         started = time.monotonic()
@@ -228,9 +240,9 @@ def _run_stages(
             run_stage(run, config=config, index=index, resume=resume, stop=stop, meeting=meeting)
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk; why the stage failed says more
-                _add_seconds(run, stage.kind, started, leads=leads)
+                _add_seconds(run, kind, started, leads=leads)
             raise
-        _add_seconds(run, stage.kind, started, leads=leads)
+        _add_seconds(run, kind, started, leads=leads)
 
 
 def _add_seconds(run: RunDir, kind: str, started: float, *, leads: bool) -> None:
@@ -265,8 +277,8 @@ def raise_for(outcome: Outcome, *, name: str, log: Path, by: int | None = None) 
             f"rank {outcome.rank} of stage {name}" if outcome.rank is not None else f"stage {name}"
         )
         why = f"was killed by {signal.Signals(number).name}"
-        hint = "out of memory? a smaller per_device_train_batch_size needs less"
-        raise RunFailedError(f"{who} {why}", hint=f"{hint}; its output is in {log}")
+        hint = _HINTS.get(number, "")
+        raise RunFailedError(f"{who} {why}", hint=f"{hint}its output is in {log}")
     raise RunFailedError(
         f"stage {name} failed with exit status {outcome.status}; its traceback is above",
         hint=f"its whole output is in {log}",

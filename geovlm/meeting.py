@@ -6,6 +6,7 @@ counts on in it: a count that stands still is a machine that was lost. Clocks ar
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
 from geovlm.machines import Machine
+from geovlm.process import StopRequest
 from geovlm.rundir import RunDir
 
 FOLDER = "machines"
@@ -52,6 +54,7 @@ class Meeting:
         self._beat_s = min(5.0, timeout_s / 10)
         self._seen: dict[int, _Seen] = {}
         self._checked = 0.0
+        self._stop_heard = False
         self._record: dict[str, Any] = {
             "attempt": uuid.uuid4().hex,
             "beat": 0,
@@ -83,7 +86,8 @@ class Meeting:
             self.tell(state="stopped")
         else:
             text = str(error) if isinstance(error, GeoVLMError) else ""
-            self.tell(state="failed", error=text or kind.__name__ if kind else "")
+            with contextlib.suppress(OSError):  # a full disk; why it failed says more
+                self.tell(state="failed", error=text or kind.__name__ if kind else "")
 
     def tell(self, **facts: Any) -> None:
         """Put facts beside the sign of life, at once."""
@@ -109,10 +113,14 @@ class Meeting:
 
         Raises:
             RunFailedError: a machine failed or was lost, or the time is over.
+            StoppedError: a machine was stopped, so that it will never be so.
         """
         started = time.monotonic()
         while not condition():
             self.check()
+            for rank in self._others():
+                if self.heard(rank, "state") == "stopped":
+                    raise StoppedError(f"{_name(rank, self._seen[rank].record)} was stopped")
             if timeout is not None and time.monotonic() - started > self._timeout_s:
                 raise RunFailedError(timeout, hint=_HINT)
             time.sleep(min(0.5, self._beat_s))
@@ -148,6 +156,7 @@ class Meeting:
                 if rank == 0:
                     raise RunFailedError("machine 0 began the run anew", hint=_HINT)
                 continue
+            self._stop_heard |= bool(record.get("stop"))
             if record["state"] == "failed":
                 raise RunFailedError(f"{_name(rank, record)} failed: {record['error']}")
             if record["state"] == "running" and now - at > self._timeout_s:
@@ -155,6 +164,13 @@ class Meeting:
                     f"{_name(rank, record)} has given no sign of life for {self._timeout_s:g} s",
                     hint=_HINT,
                 )
+
+    def share(self, stop: StopRequest) -> None:
+        """Let a stop that is asked for on one machine be asked for on all; cheap, as `check`."""
+        if stop.signal is not None and not self._record.get("stop"):
+            self.tell(stop=True)
+        elif stop.signal is None and self._stop_heard:
+            stop.ask()
 
     def explain(self) -> None:
         """After a stage failed here: wait until it is known whether that was another machine's.
@@ -168,7 +184,7 @@ class Meeting:
             self._checked = 0.0
             self.check()
             # two signs of life after the failure: a machine that fails with us says so in the first
-            if all(self._beats(rank) >= count + 2 for rank, count in before.items()):
+            if all(self._is_over(r) or self._beats(r) >= n + 2 for r, n in before.items()):
                 return
             time.sleep(self._beat_s / 2)
 
@@ -180,6 +196,9 @@ class Meeting:
     def _beats(self, rank: int) -> int:
         self._look(rank)
         return int(self._seen[rank].record["beat"]) if rank in self._seen else 0
+
+    def _is_over(self, rank: int) -> bool:
+        return rank in self._seen and self._seen[rank].record["state"] != "running"
 
     def _find_leader(self) -> None:
         """Wait for a living machine 0: what is there may be left from an earlier attempt."""
@@ -216,7 +235,8 @@ class Meeting:
         while not self._over.wait(self._beat_s):
             with self._lock:
                 self._record["beat"] += 1
-            self._write()
+            with contextlib.suppress(OSError):  # the next one may get through
+                self._write()
 
     def _write(self) -> None:
         with self._lock:

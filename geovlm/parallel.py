@@ -6,7 +6,7 @@ On one GPU all four have been run; on several, none.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,27 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "deepspeed_config": {**_DEEPSPEED, "zero_stage": 3, "zero3_save_16bit_model": True},
     },
 }
+
+
+_NEEDED: Mapping[tuple[str, bool], Sequence[tuple[str, bool | str, str]]] = {
+    ("FSDP", True): (
+        (
+            "fsdp_cpu_ram_efficient_loading",
+            False,
+            "the weights of all ranks but one are empty when the stage is evaluated",
+        ),
+        (
+            "fsdp_state_dict_type",
+            "FULL_STATE_DICT",
+            "checkpoints hold no weights that a resumed stage could read",
+        ),
+    ),
+    ("DEEPSPEED", True): (
+        ("zero3_init_flag", False, "the model is in parts before the trainer exists"),
+        ("zero3_save_16bit_model", True, "the trained weights cannot be gathered at the end"),
+    ),
+}
+"""(Distributed type, whether it shards) -> what a file must say, and what happens otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,13 +193,23 @@ def check(config: RunConfig) -> None:
                 f"stages.{index}: parallel {parallel!r} needs DeepSpeed, which is not installed",
                 hint="pip install 'geovlm[deepspeed]'; fsdp2 needs nothing",
             )
-        fsdp = settings.get("fsdp_config") or {}
-        if kind == "FSDP" and fsdp.get("fsdp_cpu_ram_efficient_loading", True):
+        if config.lora is not None and config.lora.quantize != "none" and shards(parallel):
+            # accelerate 1.15 leaves 4-bit weights whole on every rank of FSDP2
+            # (fsdp2_prepare_model), and no whole model can be gathered from them: engine.sharded
             raise ConfigError(
-                f"{parallel}: fsdp_cpu_ram_efficient_loading must be false: it would leave the "
-                "weights of all ranks but one empty when the stage is evaluated",
-                hint="write 'fsdp_cpu_ram_efficient_loading: false'",
+                f"stages.{index}: parallel {parallel!r} keeps weights in parts, and those of "
+                f"lora.quantize {config.lora.quantize!r} cannot be",
+                hint=f"set stages.{index}.parallel=ddp, or lora.quantize=none",
             )
+        for key, needed, otherwise in _NEEDED.get((kind, shards(parallel)), ()):
+            table = settings.get(f"{kind.lower()}_config") or {}
+            if table.get(key) != needed and "deepspeed_config_file" not in table:
+                written = str(needed).lower() if isinstance(needed, bool) else needed
+                raise ConfigError(
+                    f"{parallel}: {key} must be {written}: otherwise {otherwise}",
+                    hint=f"write '{key}: {written}' into its {kind.lower()}_config",
+                )
+        fsdp = settings.get("fsdp_config") or {}
         recomputes = stage.kind != "probe" and stage.trainer.get("gradient_checkpointing", True)
         if fsdp.get("fsdp_activation_checkpointing") and recomputes:
             raise ConfigError(

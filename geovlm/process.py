@@ -71,6 +71,11 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def ask(self) -> None:
+        """Ask as SIGTERM does; for one that came to another machine."""
+        self.signal = signal.SIGTERM
+        _show(b"stopping after this step or batch, as another machine does\n")
+
     def pass_on(self, process: subprocess.Popen[bytes]) -> None:
         """Send SIGTERM to the workers below a process, if a stop was asked for."""
         import psutil  # a dependency of accelerate

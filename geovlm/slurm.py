@@ -23,18 +23,28 @@ SCRIPT = "job.sbatch"
 """Name of the script in the run directory."""
 _CORES = 8
 """Per process, where no `cpus-per-task` is given: Slurm's own default is one for all of them."""
+_BEFORE_S = 120
+"""Seconds before the end of the time when the run is stopped."""
 _OPTION = re.compile(r"[a-z][a-z0-9-]*(=.+)?", re.DOTALL)
 _OWN = ("nodes", "ntasks", "ntasks-per-node", "output", "open-mode", "requeue", "no-requeue")
 _BODY = """
 set -uo pipefail
 cd {folder} || exit
 
-# A requeued job goes on in its next start; what it has reached lies in the run directory.
+# A requeued job goes on in its next start; what it has reached lies in the run directory. A requeue
+# alone would leave the launchers KillWait seconds to save.
 # shellcheck disable=SC2329  # the trap calls it
 requeue() {{
-  echo "the time is nearly up: requeue" >&2
+  echo "the time is nearly up: save and requeue" >&2
+  scancel --signal=TERM "$SLURM_JOB_ID"  # to the launchers, not to this script
+  for ((waited = 0; waited < {patience}; waited++)); do
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 1
+  done
   scontrol requeue "$SLURM_JOB_ID"
+  interrupted=1
 }}
+interrupted=
 trap requeue USR1
 
 main=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
@@ -48,7 +58,8 @@ srun --nodes={machines} --ntasks={machines} --ntasks-per-node=1 --kill-on-bad-ex
 pid=$!
 wait "$pid"
 status=$?
-while kill -0 "$pid" 2>/dev/null; do  # a signal had ended the wait
+while [[ -n $interrupted ]]; do  # a signal had ended the wait
+  interrupted=
   wait "$pid"
   status=$?
 done
@@ -81,7 +92,7 @@ def script(plan: Plan, *, options: Sequence[str] = (), folder: Path | None = Non
         f'--output="{plan.output}/slurm-%j.txt"',
         "--open-mode=append",
         "--requeue",
-        "--signal=B:USR1@120",
+        f"--signal=B:USR1@{_BEFORE_S}",
     ]
     given = [f"--{_checked(option)}" for option in options]
     names = {option.partition("=")[0] for option in given}
@@ -93,6 +104,7 @@ def script(plan: Plan, *, options: Sequence[str] = (), folder: Path | None = Non
     command = f'exec {shlex.join(inner)} --machine-rank "$SLURM_PROCID" --main-address "$1"'
     body = _BODY.format(
         folder=shlex.quote(str(folder or Path.cwd())),
+        patience=_BEFORE_S - 20,
         machines=config.machines,
         inner=shlex.quote(command),
         name=shlex.quote(name),

@@ -65,6 +65,13 @@ def check(config: RunConfig) -> None:
                 f"stages.{index}.generation {stage.generation!r} needs vLLM, which is not here",
                 hint="pip install 'geovlm[vllm]', or generation='transformers'",
             )
+        if config.lora is not None and config.lora.quantize != "none":
+            # TRL 1.16 hands on `param.data` (VLLMGeneration._iter_named_params): packed bytes
+            raise ConfigError(
+                f"stages.{index}.generation {stage.generation!r} and lora.quantize "
+                f"{config.lora.quantize!r}: TRL would hand vLLM 4-bit weights as they are packed",
+                hint="use generation='transformers', or leave out lora.quantize",
+            )
         if stage.generation == "vllm-server":
             placement(config, index)
 
@@ -128,7 +135,9 @@ def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -
         gpus: on how many GPUs; the model is split over them.
     """
     argv = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model]
-    argv += ["--host", "0.0.0.0", "--port", str(settings.port)]
+    # whoever reaches it may replace the weights
+    host = "127.0.0.1" if config.machines == 1 else "0.0.0.0"
+    argv += ["--host", host, "--port", str(settings.port)]
     argv += ["--tensor-parallel-size", str(gpus)]
     argv += ["--gpu-memory-utilization", str(settings.memory or 0.9)]
     if settings.max_model_len is not None:
@@ -242,10 +251,13 @@ def refuse_unfit(url: str) -> None:
         ) as answer:
             told = json.load(answer)
         mode = told["vllm_config"]["model_config"]["logprobs_mode"]
+        transfer = told["vllm_config"]["weight_transfer_config"]
     except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"the vLLM server at {url} does not tell its settings: {error!r}", hint=hint
         ) from error
+    if transfer is None:
+        raise ConfigError(f"the vLLM server at {url} takes no new weights", hint=hint)
     if mode != _LOGPROBS:
         raise ConfigError(
             f"the vLLM server at {url} has --logprobs-mode {mode}: the importance ratios of GRPO "

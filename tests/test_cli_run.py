@@ -176,6 +176,25 @@ def test_an_evaluation_is_a_run_without_stages(call, tmp_path, stages):
     assert (config["stages"], config["eval"]["limit"]) == ([], None)
 
 
+EVAL = ("eval", "--model", "nano", "--tasks", "xbd/count", "--output", "e", *FAST)
+
+
+def test_an_evaluation_on_two_machines_has_the_ranks_of_both(call, tmp_path):
+    where = ("--machines", "2", "--machine-rank", "0", "--main-address", "node01:29500")
+    status, out, _ = call(*EVAL, *where, "--processes", "2", "--dry-run")
+    assert status == 0
+    assert "# eval, machine 0: ranks 0 to 1 of 4, ddp, rendezvous node01:29500" in out
+    assert "# eval, machine 1: ranks 2 to 3 of 4, ddp, rendezvous node01:29500" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_evaluation_for_machines_that_are_not_there_is_refused(call, stages):
+    status, _, err = call(*EVAL, "--set", "machines=2")
+    assert status == 2
+    assert "the run is for 2 machines, and this is the only one" in err
+    assert stages == []
+
+
 def test_folders_of_data_are_told_from_names(tmp_path):
     folder = tmp_path / "a=b"
     folder.mkdir()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from geovlm import config_load, launch
-from geovlm.errors import ConfigError, GeoVLMError, RunFailedError
+from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.machines import Machine
 from geovlm.parallel import Layout
-from geovlm.process import Outcome, execute
+from geovlm.process import Outcome, StopRequest, execute
 from geovlm.rundir import RunDir
+from geovlm.vllm_stage import Server
 
 WORKER = """
 import argparse, json, os, sys
@@ -108,6 +110,8 @@ def test_statuses_become_the_errors_of_the_command_line(tmp_path):
         launch.raise_for(Outcome(1, "flat", 1.0), name="0-sft", log=log)
     with pytest.raises(RunFailedError, match="0-sft was killed by SIGKILL"):
         launch.raise_for(Outcome(-9, "", 1.0), name="0-sft", log=log)
+    with pytest.raises(RunFailedError, match=r"rank 3 of .* SIGABRT \(so NCCL .* timeout_s"):
+        launch.raise_for(Outcome(-6, "", 1.0, rank=3), name="0-sft", log=log)
     with pytest.raises(RunFailedError, match="0-sft failed with exit status 1"):
         launch.raise_for(Outcome(1, "", 1.0), name="0-sft", log=log)
 
@@ -178,6 +182,33 @@ def test_the_device_is_a_gpu_only_where_there_are_enough():
         launch.device(config_load.load(None, gpus=4), gpus=2)
     with pytest.raises(ConfigError, match="none is visible"):
         launch.device(config_load.load(None, gpus=1), gpus=0)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_vllm_server_may_end_with_a_run_that_is_stopped(tmp_path, monkeypatch, stopped):
+    """Slurm sends SIGTERM to every process of a job; the ranks still have to save."""
+    run = RunDir(tmp_path)
+    config = config_load.load(None, overrides=["device=cpu"])
+    run.write_json(run.resolved, {"stage_folders": config.stage_folders()})
+
+    def gone() -> None:
+        raise RunFailedError("the vLLM server ended")
+
+    @contextlib.contextmanager
+    def serve(*_, **__):
+        yield Server({}, gone)
+
+    def executed(*_, check, **__) -> Outcome:
+        check()
+        return Outcome(0, "", 1.0, stopped="saved at step 3 of 9")
+
+    monkeypatch.setattr(launch.vllm_stage, "serve", serve)
+    monkeypatch.setattr(launch, "execute", executed)
+    stop = StopRequest(worker="w")
+    stop.signal = signal.SIGTERM if stopped else None
+    expected = StoppedError if stopped else RunFailedError
+    with pytest.raises(expected):
+        launch.run_stage(run, config=config, index=2, resume=False, stop=stop)
 
 
 def test_stages_that_are_done_are_skipped(tmp_path, monkeypatch):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from geovlm.errors import ConfigError, RunFailedError
+from geovlm.errors import ConfigError, RunFailedError, StoppedError
 from geovlm.machines import Machine
 from geovlm.meeting import Meeting
+from geovlm.process import StopRequest
 from geovlm.rundir import RunDir
 
 
@@ -111,6 +113,65 @@ def test_facts_of_another_attempt_are_not_heard(tmp_path):
     with at(tmp_path, 0) as first:
         assert first.heard(1, "vllm") is None
         assert first.heard(0, "state") == "running"
+
+
+def test_a_stop_that_one_machine_is_asked_for_is_asked_for_on_the_other(tmp_path):
+    asked, heard = StopRequest(worker="w"), StopRequest(worker="w")
+    asked.signal = signal.SIGINT
+
+    def shared(meeting: Meeting) -> bool:
+        meeting.share(heard)
+        return heard.signal is not None
+
+    thread, ended = beside(tmp_path, lambda m: m.wait(lambda: shared(m)))
+    with at(tmp_path, 0) as first:
+        first.wait_for_all()
+        first.share(asked)
+        thread.join(timeout=30)
+    assert ended == [None]
+    assert heard.signal == signal.SIGTERM
+    assert asked.signal == signal.SIGINT
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["no ranks", "torchrun's second"])
+def test_whoever_waits_for_a_machine_that_was_stopped_is_stopped_too(tmp_path, waits):
+    ended: list[StoppedError] = []
+    other = Machine(rank=0 if waits else 1, count=2, host="h", port=1, waits=waits)
+
+    def wait() -> None:
+        try:
+            with Meeting(RunDir(tmp_path), other, timeout_s=20.0) as meeting:
+                meeting.wait(lambda: False)
+        except StoppedError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    with pytest.raises(StoppedError, match="saved"), at(tmp_path, 0) as first:
+        if waits:
+            time.sleep(2.5)  # it writes nothing, so that nobody can see when it has come
+        else:
+            first.wait_for_all()
+        raise StoppedError("stage 0-sft: saved at step 2 of 6")
+    thread.join(timeout=30)
+    assert [error.exit_code for error in ended] == [0]
+    assert "machine 0 (" in str(ended[0])
+    assert "was stopped" in str(ended[0])
+
+
+def test_a_sign_of_life_that_cannot_be_written_is_not_the_last_one(tmp_path, monkeypatch):
+    with at(tmp_path, 0, timeout_s=2.0) as only:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_text", _full)
+            time.sleep(0.7)
+        before = written(tmp_path, 0)["beat"]
+        time.sleep(0.7)
+        assert written(tmp_path, 0)["beat"] > before
+        assert only.heard(0, "state") == "running"
+
+
+def _full(self: Path, text: str, **_: object) -> int:
+    raise OSError(28, "No space left on device")
 
 
 def test_a_process_that_only_waits_writes_nothing(tmp_path):

@@ -129,14 +129,29 @@ def test_zero_names_the_extra_that_it_needs(monkeypatch):
     parallel.check(on_gpus("parallel=fsdp2"))
 
 
+@pytest.mark.parametrize("scheme", ["fsdp2", "zero3"])
+def test_four_bits_in_parts_are_refused(scheme: str, monkeypatch):
+    monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: object())
+    run = on_gpus("lora.quantize=nf4", f"stages.2.parallel={scheme}")
+    message = rf"stages\.2: parallel '{scheme}' keeps .*lora\.quantize 'nf4'.*parallel=ddp"
+    with pytest.raises(ConfigError, match=message):
+        parallel.check(run)
+    parallel.check(on_gpus("lora.quantize=nf4", "parallel=zero2"))
+    parallel.check(on_gpus("lora.r=4", f"parallel={scheme}"))
+
+
+FULL = {"fsdp_cpu_ram_efficient_loading": False, "fsdp_state_dict_type": "FULL_STATE_DICT"}
+
+
 @pytest.mark.parametrize(
     ("fsdp", "message"),
     [
         ({}, "fsdp_cpu_ram_efficient_loading must be false"),
         (
-            {"fsdp_cpu_ram_efficient_loading": False, "fsdp_activation_checkpointing": True},
-            "gradient_checkpointing=false",
+            {**FULL, "fsdp_state_dict_type": "SHARDED_STATE_DICT"},
+            "fsdp_state_dict_type must be FULL_STATE_DICT: .* no weights",
         ),
+        ({**FULL, "fsdp_activation_checkpointing": True}, "gradient_checkpointing=false"),
     ],
 )
 def test_settings_of_fsdp_that_would_go_wrong_are_refused(fsdp: dict, message: str, tmp_path: Path):
@@ -145,6 +160,30 @@ def test_settings_of_fsdp_that_would_go_wrong_are_refused(fsdp: dict, message: s
     run = on_gpus("stages.0.trainer.gradient_checkpointing=true", f"parallel={file}")
     with pytest.raises(ConfigError, match=message):
         parallel.check(run)
+
+
+@pytest.mark.parametrize(
+    ("zero", "message"),
+    [
+        (
+            {"zero3_save_16bit_model": True, "zero3_init_flag": True},
+            "zero3_init_flag must be false",
+        ),
+        ({"zero3_init_flag": False}, "zero3_save_16bit_model must be true: .* cannot be gathered"),
+    ],
+)
+def test_settings_of_zero_that_would_go_wrong_are_refused(
+    zero: dict, message: str, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: object())
+    file = tmp_path / "own.yaml"
+    settings = {"distributed_type": "DEEPSPEED", "deepspeed_config": {**zero, "zero_stage": 3}}
+    file.write_text(yaml.safe_dump(settings))
+    with pytest.raises(ConfigError, match=message):
+        parallel.check(on_gpus(f"parallel={file}"))
+    settings["deepspeed_config"]["zero_stage"] = 2
+    file.write_text(yaml.safe_dump(settings))
+    parallel.check(on_gpus(f"parallel={file}"))
 
 
 def test_an_unknown_scheme_is_refused():

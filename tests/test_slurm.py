@@ -27,11 +27,21 @@ exit $worst
 SCONTROL = """#!/bin/bash
 if [[ $1 == show ]]; then echo node01; echo node02; else echo "$@" >> "$SAID"; fi
 """
+SCANCEL = """#!/bin/bash
+echo "$@" >> "$SAID"
+touch "$SAID.stop"
+"""
 LAUNCHER = """#!/bin/bash
 echo "$@" >> "$SAID"
-sleep "${HOLD:-0}"
+for ((i = 0; i < 10 * ${HOLD:-0}; i++)); do
+  [[ -e "$SAID.stop" ]] && echo saved >> "$SAID" && exit 0
+  sleep 0.1
+done
 exit "${STATUS:-0}"
 """
+
+
+_COMMANDS = {"srun": SRUN, "scontrol": SCONTROL, "scancel": SCANCEL, "launcher": LAUNCHER}
 
 
 @pytest.fixture
@@ -39,7 +49,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run a script as Slurm would; returns (status or process, what the launchers were told)."""
     commands = tmp_path / "bin"
     commands.mkdir()
-    for name, text in {"srun": SRUN, "scontrol": SCONTROL, "launcher": LAUNCHER}.items():
+    for name, text in _COMMANDS.items():
         (commands / name).write_text(text)
         (commands / name).chmod(0o755)
     said = tmp_path / "said"
@@ -105,17 +115,22 @@ def test_the_script_ends_with_the_status_of_its_launchers(tmp_path, capsys, slur
     assert start(script, STATUS="2").wait(timeout=60) == 2
 
 
-def test_a_job_whose_time_is_nearly_up_is_requeued_once_and_goes_on(tmp_path, capsys, slurm):
+def test_a_job_whose_time_is_nearly_up_saves_and_is_requeued_once(tmp_path, capsys, slurm):
     start, said = slurm
     script = write(tmp_path, "--machines", "2", "--processes", "1", capsys=capsys)
-    job = start(script, HOLD="3")
+    job = start(script, HOLD="30")
     deadline = time.monotonic() + 30
     while not (said.exists() and len(said.read_text().splitlines()) == 2):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     job.send_signal(10)  # SIGUSR1, as --signal=B:USR1@120 sends it
-    assert job.wait(timeout=60) == 0  # it waits for its launchers
-    assert said.read_text().splitlines().count("requeue 45678") == 1
+    assert job.wait(timeout=25) == 0
+    assert said.read_text().splitlines()[2:] == [
+        "--signal=TERM 45678",
+        "saved",
+        "saved",
+        "requeue 45678",
+    ]
 
 
 def test_a_dry_run_prints_the_script_and_writes_nothing(tmp_path, capsys):

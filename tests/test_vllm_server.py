@@ -72,6 +72,13 @@ def test_vllm_that_is_not_installed_is_one_line_with_the_extra(monkeypatch):
     vllm_server.check(config_load.load(None, overrides=["device=cpu"]))
 
 
+def test_four_bits_are_not_handed_to_vllm(monkeypatch):
+    monkeypatch.setattr(vllm_server.importlib.util, "find_spec", lambda name: object())
+    vllm_server.check(served("stages.2.processes=4", "lora.r=4"))
+    with pytest.raises(ConfigError, match=r"'vllm-server' and lora\.quantize 'nf4'"):
+        vllm_server.check(served("stages.2.processes=4", "lora.quantize=nf4"))
+
+
 def test_continuous_batching_says_why_it_cannot_be():
     with pytest.raises(
         ConfigError, match="continuous batching is refused by TRL for models that see"
@@ -90,13 +97,20 @@ def test_the_command_is_the_one_of_trl(monkeypatch):
     theirs = vllm_serve.build_command(
         vllm_serve.ScriptArguments(model="m", port=8123, tensor_parallel_size=4, max_model_len=99)
     )
-    run = served("stages.2.processes=4", "stages.2.vllm.port=8123")
+    run = served("stages.2.processes=4", "stages.2.vllm.port=8123", machines=2)
     settings = run.stages[2].vllm.model_copy(update={"max_model_len": 99})
     ours = vllm_server.command("m", run, settings, gpus=4)
     assert set(ours) <= set(theirs)
     assert ours[:5] == theirs[:5]
     assert ours[-6:] == theirs[-6:]
     assert "--enable-scale-out" in ours
+
+
+def test_a_server_beside_the_trainer_is_not_reached_from_other_machines():
+    one, two = served("stages.2.processes=4"), served("stages.2.processes=4", machines=2)
+    for run, host in ((one, "127.0.0.1"), (two, "0.0.0.0")):
+        argv = vllm_server.command("m", run, run.stages[2].vllm, gpus=4)
+        assert argv[argv.index("--host") + 1] == host
 
 
 def test_the_command_has_the_pixel_limits_of_the_run():
@@ -171,7 +185,11 @@ def test_a_server_that_does_not_answer_in_time_is_ended(tmp_path):
 @pytest.fixture
 def fake():
     """A server that tells its settings: (url, settings)."""
-    told: dict = {"vllm_config": {"model_config": {"logprobs_mode": "processed_logprobs"}}}
+    settings = {
+        "model_config": {"logprobs_mode": "processed_logprobs"},
+        "weight_transfer_config": {"backend": "nccl"},
+    }
+    told: dict = {"vllm_config": settings}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -195,6 +213,9 @@ def test_a_server_of_the_user_must_be_fit_for_training(fake):
     vllm_server.check_urls(run)
     told["vllm_config"]["model_config"]["logprobs_mode"] = "raw_logprobs"
     with pytest.raises(ConfigError, match="has --logprobs-mode raw_logprobs"):
+        vllm_server.check_urls(run)
+    told["vllm_config"]["weight_transfer_config"] = None
+    with pytest.raises(ConfigError, match=r"takes no new weights .*--weight-transfer-config"):
         vllm_server.check_urls(run)
     told["hidden"] = True
     with pytest.raises(ConfigError, match="does not tell its settings"):

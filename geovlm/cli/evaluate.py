@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geovlm.cli import output, run
+from geovlm.cli import output, run, together
 from geovlm.cli.options import (
     DataOption,
     DryRunOption,
     GpusOption,
     JsonOption,
+    MachineRankOption,
+    MachinesOption,
+    MainAddressOption,
     ModelOption,
     OptionalLimitOption,
     ProcessesOption,
@@ -22,7 +25,7 @@ from geovlm.cli.options import (
     TasksOption,
 )
 from geovlm.cli.results import print_against
-from geovlm.errors import ConfigError, RunFailedError, StoppedError
+from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
@@ -48,6 +51,9 @@ def evaluate(
     set_: SetOption = None,
     processes: ProcessesOption = None,
     gpus: GpusOption = None,
+    machines: MachinesOption = None,
+    machine_rank: MachineRankOption = None,
+    main_address: MainAddressOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the sampled reward.")] = None,
     probes: Annotated[
         bool,
@@ -64,9 +70,13 @@ def evaluate(
 
     Blind baselines (majority answer, text only, shuffled images) are scored on the same samples.
     """
-    from geovlm import config_load, launch, plan_text
+    from geovlm import config_load, plan_text
+    from geovlm import machines as known_machines
     from geovlm.rundir import RunDir, check_writable
 
+    machine = known_machines.find(
+        machines=machines, machine_rank=machine_rank, main_address=main_address
+    )
     data_root, roots = run.split_data(data or [])
     given: dict[str, Any] = {
         "tasks": run.split_names(tasks),
@@ -78,36 +88,38 @@ def evaluate(
         "output": out,
         "processes": processes,
         "gpus": gpus,
+        "machines": machines if machine.count == 1 else machine.count,
         "stages": [],
         "eval": {"split": split, "limit": limit, "probes": probes, "control_limit": None},
     }
-    config = config_load.load(None, overrides=set_ or [], **given)
+    config = together.on_machine(config_load.load(None, overrides=set_ or [], **given), machine)
     folder = out.absolute()
-    if resume:
-        _refuse_another(RunDir(folder), config)
-    else:
+    directory = RunDir(folder)
+    leads = machine.leads or dry_run
+    if leads and resume:
+        _refuse_another(directory, config)
+    elif leads:
         run.refuse_taken(folder)
     if not dry_run:
         check_writable(folder)
-    plan = run.prepare(config, folder=folder)
-    if dry_run:
-        run.print_dry_run(plan, json=json)
+    if not leads:
+        together.follow(config, folder, machine, resume=resume)
         return
-    for line in plan_text.lines(plan):
-        output.say(line)
-    directory = RunDir(folder)
-    with directory.locked():
-        run.write(directory, plan)
-        try:
-            seconds = launch.run_stage(directory, config=plan.config, index=-1, resume=resume)
-        except (KeyboardInterrupt, RunFailedError, StoppedError):
-            output.say("to go on: the same command with --resume")
-            raise
-        directory.add_seconds("eval", seconds)
-        if against is None:
-            run.finish(directory, json=json)
+    with together.meeting(config, folder, machine, alone=dry_run) as others:
+        plan = run.prepare(config, folder=folder)
+        if dry_run:
+            run.print_dry_run(plan, json=json, machine=machine)
             return
-        _finish_against(directory, json=json)
+        for line in plan_text.lines(plan):
+            output.say(line)
+        with directory.locked():
+            run.write(directory, plan)
+            again = "the same command with --resume"
+            together.run_stages(plan, folder, resume=resume, others=others, again=again)
+            if against is None:
+                run.finish(directory, json=json)
+            else:
+                _finish_against(directory, json=json)
 
 
 def _refuse_another(directory: RunDir, config: RunConfig) -> None:

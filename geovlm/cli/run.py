@@ -147,7 +147,8 @@ def run(
         vllm_server.check_urls(plan.config)
         with directory.locked():
             write(directory, plan)
-            together.run_stages(plan, folder, resume=resume, others=others)
+            again = f"geovlm run --resume --output {folder}"
+            together.run_stages(plan, folder, resume=resume, others=others, again=again)
             finish(directory, json=json)
 
 

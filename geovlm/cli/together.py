@@ -1,4 +1,4 @@
-"""`geovlm run` where several processes of it have a part: machines beside the first, Slurm."""
+"""`geovlm run` and `eval` where several processes have a part: machines beside the first, Slurm."""
 
 from __future__ import annotations
 
@@ -134,8 +134,17 @@ def follow(config: RunConfig, folder: Path, machine: Machine, *, resume: bool) -
         others.wait(lambda: others.heard(0, "state") == "done")
 
 
-def run_stages(plan: Plan, folder: Path, *, resume: bool, others: Meeting | None) -> None:
+def run_stages(
+    plan: Plan, folder: Path, *, resume: bool, others: Meeting | None, again: str
+) -> None:
     """Run the stages as the process that planned them.
+
+    Args:
+        plan: the run.
+        folder: its directory.
+        resume: go on with what is there.
+        others: the other machines; `None` where there are none.
+        again: the command with which a stopped run goes on.
 
     Raises:
         RunFailedError: one failed, or a machine was lost; how to go on has been said then.
@@ -150,7 +159,7 @@ def run_stages(plan: Plan, folder: Path, *, resume: bool, others: Meeting | None
         launch.run_stages(RunDir(folder), config=plan.config, resume=resume, meeting=others)
     except (KeyboardInterrupt, RunFailedError, StoppedError):
         everywhere = "" if others is None else ", with the same --machines … on each"
-        output.say(f"to go on: geovlm run --resume --output {folder}{everywhere}")
+        output.say(f"to go on: {again}{everywhere}")
         raise
 
 

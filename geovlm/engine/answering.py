@@ -62,9 +62,7 @@ def answer(
     own = folder / f"{ask.name}.{rank}.jsonl"
     _drop_torn_end(own)
     found: dict[str, list[str]] = {}
-    for number, batch in enumerate(batches(ask.rows, size=batch_size)):
-        if number % world_size != rank:
-            continue
+    for number, batch in _share(ask, batch_size=batch_size, rank=rank, world_size=world_size):
         if stop():
             break
         if not all(row.key in known for row in batch):
@@ -79,10 +77,23 @@ def answer(
     return found
 
 
+def n_texts(ask: Ask, *, batch_size: int, rank: int, world_size: int) -> int:
+    """Return how many texts are a process's share of the answers."""
+    mine = _share(ask, batch_size=batch_size, rank=rank, world_size=world_size)
+    return sum(len(batch) for _, batch in mine) * len(ask.temperatures)
+
+
 def batches(rows: Sequence[data.Row], *, size: int) -> list[list[data.Row]]:
     """Return the rows in batches of similar length, so that little is padded; longest first."""
     ordered = sorted(rows, key=lambda row: (len(row.images), len(row.question)), reverse=True)
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def _share(
+    ask: Ask, *, batch_size: int, rank: int, world_size: int
+) -> list[tuple[int, list[data.Row]]]:
+    """Return a process's batches with their numbers: every `world_size`-th one."""
+    return list(enumerate(batches(ask.rows, size=batch_size)))[rank::world_size]
 
 
 def _append(path: Path, answered: Mapping[str, list[str]]) -> None:

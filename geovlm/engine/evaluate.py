@@ -106,18 +106,19 @@ def _answer(
             seed=seed,
         )
 
-    total = sum(len(ask.rows) * len(ask.temperatures) for ask in asks)
-    bar = stage.bar(title, total=-(-total // stage.world_size))
+    place = {"rank": stage.rank, "world_size": stage.world_size}
+    size = stage.config.eval.batch_size
+    total = sum(answering.n_texts(ask, batch_size=size, **place) for ask in asks)
+    bar = stage.bar(title, total=total)
     found: dict[str, answering.Texts] = {}
     for ask in asks:
         mine = answering.answer(
             ask,
             respond,
             folder=folder,
-            batch_size=stage.config.eval.batch_size,
+            batch_size=size,
             seed=stage.config.seed,
-            rank=stage.rank,
-            world_size=stage.world_size,
+            **place,
             advance=bar.advance if bar is not None else lambda n: None,
             stop=lambda: stage.stop.asked,
         )

@@ -15,9 +15,9 @@ from huggingface_hub import snapshot_download
 
 from geovlm.api import ModelProfile
 from geovlm.config import GrpoStage, RunConfig
-from geovlm.engine import data
 from geovlm.engine.processor import save_processor
 from geovlm.errors import ConfigError
+from geovlm.shown import Shown
 from geovlm.vllm_server import URL_VARIABLE
 
 COLOCATED_TOKENS = 4096
@@ -59,21 +59,37 @@ def arguments(settings: GrpoStage, *, suppress: Sequence[int]) -> dict[str, Any]
     }
 
 
-def refuse_large_images(rows: Iterable[data.Row], *, profile: ModelProfile) -> None:
+def refuse_large_images(asked: Iterable[Shown], *, task: str, profile: ModelProfile) -> None:
     """Refuse images that vLLM beside the trainer cannot take.
+
+    Args:
+        asked: the samples of a task.
+        task: its name.
+        profile: with the pixel limits of the run.
 
     Raises:
         ConfigError: names the sample and its tokens.
     """
-    for row in rows:
-        for width, height in row.input_sizes:
+    for put in asked:
+        for width, height in put.input_sizes:
             tokens = (width // profile.size_factor) * (height // profile.size_factor)
             if tokens > COLOCATED_TOKENS:
                 raise ConfigError(
-                    f"sample {row.sample_id!r} of task {row.task!r} has an image of {tokens} "
+                    f"sample {put.sample.id!r} of task {task!r} has an image of {tokens} "
                     f"tokens, vLLM beside the trainer takes {COLOCATED_TOKENS}",
                     hint="lower max_pixels, or use generation='vllm-server'",
                 )
+
+
+def pinned(start: str, config: RunConfig) -> str:
+    """Return where TRL finds the weights at `start`: it loads by name, without the revision.
+
+    Returns:
+        A folder where the run asks for a revision on the hub, else `start`.
+    """
+    if start != config.model or config.revision is None or Path(start).is_dir():
+        return start
+    return snapshot_download(start, revision=config.revision)
 
 
 def served(start: str, config: RunConfig, *, processor: Any, folder: Path) -> str:
@@ -89,7 +105,7 @@ def served(start: str, config: RunConfig, *, processor: Any, folder: Path) -> st
         folder: where links may lie.
     """
     if start != config.model or not (config.min_pixels or config.max_pixels):
-        return start
+        return pinned(start, config)
     state = PartialState()
     if state.is_main_process:
         path = Path(start)

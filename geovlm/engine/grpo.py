@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from accelerate.utils import gather_object
 from transformers import PrinterCallback
 from trl import GRPOConfig
 
@@ -91,9 +92,8 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         model.freeze_vision(loaded.model, loaded.profile)
     on_cpu = model.device(stage.config) == "cpu"
     rows = _curriculum(stage, profile=loaded.profile, on_cpu=on_cpu)
-    base = start
+    base = generation.pinned(start, stage.config)
     if stage.settings.generation == "vllm-colocate":
-        generation.refuse_large_images(rows.ordered, profile=loaded.profile)
         base = generation.served(
             start, stage.config, processor=loaded.processor, folder=stage.folder / "served"
         )
@@ -103,8 +103,10 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     log = JsonLines(stage.folder / "log.jsonl")
 
     def write(records: list[dict[str, Any]]) -> None:
-        if stage.is_main and stage.config.log_completions:
-            completions.write(records)
+        if stage.config.log_completions:
+            of_all_ranks = gather_object(records)
+            if stage.is_main:
+                completions.write(of_all_ranks)
 
     args = arguments(
         stage,

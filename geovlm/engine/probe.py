@@ -120,22 +120,24 @@ def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[data.Row]) -> list[di
             seed=seed,
         )
 
-    total = -(-len(rows) * settings.generations // stage.world_size)
+    asks = [
+        answering.Ask(name=f"generation-{number}", rows=rows, temperatures=(settings.temperature,))
+        for number in range(settings.generations)
+    ]
+    place = {"rank": stage.rank, "world_size": stage.world_size}
+    size = settings.batch_size
+    total = sum(answering.n_texts(ask, batch_size=size, **place) for ask in asks)
     bar = stage.bar("probe", total=total)
     found = []
-    for number in range(settings.generations):
-        ask = answering.Ask(
-            name=f"generation-{number}", rows=rows, temperatures=(settings.temperature,)
-        )
+    for number, ask in enumerate(asks):
         found.append(
             answering.answer(
                 ask,
                 respond,
                 folder=stage.folder / ANSWERS,
-                batch_size=settings.batch_size,
+                batch_size=size,
                 seed=stage.config.seed + number * SEEDS_APART,
-                rank=stage.rank,
-                world_size=stage.world_size,
+                **place,
                 advance=bar.advance if bar is not None else lambda n: None,
                 stop=lambda: stage.stop.asked,
             )

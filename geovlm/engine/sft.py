@@ -92,6 +92,10 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             *stage.registry.callbacks(stage.info()),
         ],
     )
+    # TRL divides the loss by the tokens of all ranks and accumulated batches if it is told their
+    # number; models of images say that their own forward takes none, and each batch would have the
+    # same weight, however many tokens it has
+    trainer.model_accepts_loss_kwargs = True
     model.skip_frozen_vision(loaded.model, loaded.profile)
     trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)

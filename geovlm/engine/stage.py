@@ -170,6 +170,8 @@ class Stage:
             "use_cpu": on_cpu,
             "dataloader_pin_memory": not on_cpu,
             "save_strategy": "steps",
+            # GRPO loads its reference by name
+            "trust_remote_code": self.config.trust_remote_code,
         }
 
     def spread(self, trainer: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import re
 import sys
 import time
 import warnings
@@ -24,13 +23,15 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from geovlm import encoder, registry, rewards, storage, vllm_stage
+from geovlm import encoder, registry, rewards, vllm_stage
 from geovlm.api import Split
 from geovlm.config import RunConfig
 from geovlm.engine import (
     arguments,
     checkpoints,
     evaluate,
+    failures,
+    generation,
     grpo,
     model,
     precheck,
@@ -45,11 +46,6 @@ from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.rundir import RunDir
 from geovlm.shown import Shown
 
-_LOST = re.compile(
-    r"closed by peer|reset by peer|[Bb]roken pipe|Connection refused|remote process exited"
-)
-"""What gloo and NCCL say when another rank is gone."""
-_WAITED = re.compile(r"[Tt]imed out|[Tt]imeout")
 _LISTENING_S = 5.0
 """A rank that lost another one waits, so that the launcher sees the lost one's end first."""
 
@@ -71,51 +67,24 @@ def main(argv: list[str] | None = None) -> int:
     try:
         work(run, stage=args.stage, resume=args.resume, stop=stop)
     except StoppedError as stopped:
-        if PartialState().is_local_main_process:
+        if failures.place().local_rank == 0:
             _say(f"stopped: {stopped}")
     except GeoVLMError as error:
-        _say(f"error: {_rank()}{error}")
+        _say(f"error: {failures.who()}{error}")
         return error.exit_code
     except (OSError, RuntimeError, SafetensorError) as error:
-        message = _explained(error, run)
+        message = failures.explain(error, run, stage=args.stage)
         if message is None:
             raise
         _say(message)
         if not message.startswith("error: "):
             time.sleep(_LISTENING_S)
-        elif args.stage != "eval" and PartialState().is_main_process:
+        elif args.stage != "eval" and failures.place().rank == 0:
             checkpoints.remove_unfinished(run.stage(int(args.stage)) / "checkpoints")
         return RunFailedError.exit_code
     finally:
         stop.close()
     return 0
-
-
-def _explained(error: Exception, run: RunDir) -> str | None:
-    """Return a line on what went wrong outside of this process, or `None` for a bug."""
-    refused = storage.refusal(error)
-    if refused is not None:
-        return (
-            f"error: {_rank()}{run.path} cannot be written: {refused} (nothing that was saved is "
-            "lost; make room, then go on with --resume)"
-        )
-    if PartialState().num_processes == 1:
-        return None
-    if _WAITED.search(str(error)):
-        return (
-            f"error: {_rank()}another rank did not answer within timeout_s; it hangs, or has much "
-            f"more to do: {str(error).splitlines()[0]}"
-        )
-    if _LOST.search(str(error)):
-        return f"{_rank()}another rank is gone"
-    return None
-
-
-def _rank() -> str:
-    """Return `rank 1 of 2: `, or nothing for a single process."""
-    state = PartialState()
-    several = state.num_processes > 1
-    return f"rank {state.process_index} of {state.num_processes}: " if several else ""
 
 
 def _say(line: str) -> None:
@@ -159,7 +128,7 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
         world_size=state.num_processes,
         started_with=_started_with(resolved)[stage],
         stop=stop or Stop(),
-        watch=RewardWatch(limit_s=config.timeout_s, rank=_rank()),
+        watch=RewardWatch(limit_s=config.timeout_s, rank=failures.who()),
     )
     if index == -1:
         loaded = model.load(model.source(config.model), config, registry=current.registry)
@@ -192,7 +161,8 @@ def check(stage: Stage) -> None:
 
     Raises:
         ConfigError: TRL refuses the `trainer` table of a stage; names the stage.
-        DataError: a prompt does not fit into the model, or an image cannot be decoded.
+        DataError: a prompt does not fit into the model or an image into vLLM, or an image cannot be
+            decoded.
     """
     config = stage.config
     tasks = [stage.task(name) for name in stage.task_names]
@@ -214,6 +184,12 @@ def check(stage: Stage) -> None:
         return [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
 
     limit = model.max_positions(loaded.model, tokenizer)
+    beside_vllm = {
+        task.name
+        for index, settings in enumerate(config.stages)
+        if settings.kind == "grpo" and settings.generation == "vllm-colocate"
+        for task in dataclasses.replace(stage, index=index).tasks
+    }
     for task in tasks:
         splits: tuple[Split, ...] = ("train", stage.eval_split(task))
         for split in dict.fromkeys(splits):
@@ -227,6 +203,8 @@ def check(stage: Stage) -> None:
                 limit=limit,
             )
             precheck.audit_images(rows, cache=stage.cache)
+            if split == "train" and task.name in beside_vllm:
+                generation.refuse_large_images(rows.asked(), task=task.name, profile=loaded.profile)
 
 
 def check_arguments(stage: Stage) -> None:

@@ -100,6 +100,8 @@ def geovlm_callbacks(stage):
                 return
             if what == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if what == "freeze":
+                os.kill(os.getpid(), signal.SIGSTOP)
             if what == "full":  # the optimiser of the next checkpoint goes to a disk without room
                 folder = Path(args.output_dir) / f"checkpoint-{state.global_step + 1}"
                 folder.mkdir()

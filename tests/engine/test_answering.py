@@ -87,3 +87,16 @@ def test_what_two_ranks_answered_is_kept_when_one_goes_on(tmp_path: Path) -> Non
     second = Model()
     answer(second, tmp_path)
     assert second.asked == ["4", "3", "4", "3", "0", "0"]
+
+
+@pytest.mark.parametrize(("rank", "world_size", "texts"), [(0, 1, 10), (0, 2, 6), (1, 2, 4)])
+def test_progress_counts_up_to_the_share_of_the_process(
+    tmp_path: Path, rank: int, world_size: int, texts: int
+) -> None:
+    done: list[int] = []
+    place = {"rank": rank, "world_size": world_size}
+    answering.answer(
+        ASK, Model(), folder=tmp_path, batch_size=2, seed=7, advance=done.append, **place
+    )
+    assert sum(done) == texts
+    assert answering.n_texts(ASK, batch_size=2, **place) == texts

@@ -9,6 +9,7 @@ import pytest
 from trl import GRPOConfig
 
 from geovlm import config_load, nano, registry
+from geovlm.api import Sample, Turn
 from geovlm.engine import generation, grpo, model
 from geovlm.engine.images import ImageCache
 from geovlm.engine.processor import load_processor
@@ -16,7 +17,7 @@ from geovlm.engine.stage import Stage
 from geovlm.errors import ConfigError
 from geovlm.profiles import QWEN2_5_VL
 from geovlm.rundir import RunDir
-from tests.engine.test_parts import a_row
+from geovlm.shown import Shown
 
 
 def stage(folder: Path, *overrides: str) -> Stage:
@@ -75,10 +76,31 @@ def test_own_generation_arguments_come_on_top(tmp_path):
 
 
 def test_images_that_vllm_beside_the_trainer_cannot_take_are_refused():
-    small, large = a_row(), dataclasses.replace(a_row(), input_sizes=((2048, 2048),))
-    generation.refuse_large_images([small], profile=QWEN2_5_VL)
-    with pytest.raises(ConfigError, match=r"image of 5329 tokens, .* takes 4096"):
-        generation.refuse_large_images([small, large], profile=QWEN2_5_VL)
+    sample, turn = Sample(id="7", images=(), target={}), Turn(question="", answer="", reasoning="")
+    small = Shown(sample=sample, turn=turn, image_sizes=(), input_sizes=((84, 84),))
+    large = dataclasses.replace(small, input_sizes=((2048, 2048),))
+    generation.refuse_large_images([small], task="t/a", profile=QWEN2_5_VL)
+    with pytest.raises(ConfigError, match=r"'7' of task 't/a' .* 5329 tokens, .* takes 4096"):
+        generation.refuse_large_images([small, large], task="t/a", profile=QWEN2_5_VL)
+
+
+def test_trl_finds_the_revision_of_the_run(tmp_path, monkeypatch):
+    asked = []
+
+    def download(name, *, revision):
+        asked.append((name, revision))
+        return "/snapshots/abc"
+
+    monkeypatch.setattr(generation, "snapshot_download", download)
+    chosen = stage(tmp_path, "model=Qwen/Some", "revision=abc").config
+    assert generation.pinned("Qwen/Some", chosen) == "/snapshots/abc"
+    assert generation.served("Qwen/Some", chosen, processor=None, folder=tmp_path) == (
+        "/snapshots/abc"
+    )
+    assert asked == [("Qwen/Some", "abc")] * 2
+    assert generation.pinned("stages/0-sft/model", chosen) == "stages/0-sft/model"
+    free = stage(tmp_path, "model=Qwen/Some").config
+    assert generation.pinned("Qwen/Some", free) == "Qwen/Some"
 
 
 def test_vllm_loads_weights_with_the_pixel_limits_of_the_run(tmp_path):

@@ -1,18 +1,20 @@
-"""A run on two 'machines' of loopback: two launchers, one process each; one of them is killed."""
+"""Runs on two 'machines' of loopback: two launchers, one process each; one is killed or stopped."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from geovlm.launch import free_port
 from tests.engine.test_run import _tree
 
 CONFIG = """
@@ -44,17 +46,35 @@ blind = "off"
 def launchers(folder: Path, *extra: str) -> list[subprocess.Popen[str]]:
     """Both launchers of a run in `folder`; what they say is in `<rank>.txt`."""
     (folder / "run.toml").write_text(CONFIG)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    address = f"127.0.0.1:{free_port()}"
     started = []
     for rank in (0, 1):
         argv = [sys.executable, "-m", "geovlm.cli", "run", str(folder / "run.toml")]
         argv += ["--output", str(folder / "run"), "--machines", "2", "--machine-rank", str(rank)]
-        argv += ["--main-address", f"127.0.0.1:{port}", *extra]
-        with (folder / f"{rank}.txt").open("w") as said:
-            started.append(subprocess.Popen(argv, stdout=said, stderr=said, text=True))
+        started.append(start([*argv, "--main-address", address, *extra], folder, rank))
     return started
+
+
+def start(argv: list[str], folder: Path, rank: int) -> subprocess.Popen[str]:
+    """Start a command; what it says is in `<rank>.txt`."""
+    with (folder / f"{rank}.txt").open("w") as said:
+        return subprocess.Popen(argv, stdout=said, stderr=said, text=True)
+
+
+def wait_for(happened: Callable[[], Any], both: list[subprocess.Popen[str]], folder: Path) -> None:
+    """Wait for a moment of a run of both launchers."""
+    deadline = time.monotonic() + 500
+    while not happened():
+        for rank, each in enumerate(both):
+            assert each.poll() is None, (folder / f"{rank}.txt").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def logged_steps(run: Path) -> list[int]:
+    """The steps of SFT whose loss is in the log."""
+    lines = (run / "stages" / "0-sft" / "log.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines if "loss" in json.loads(line)]
 
 
 @pytest.mark.slow
@@ -62,12 +82,9 @@ def launchers(folder: Path, *extra: str) -> list[subprocess.Popen[str]]:
 def test_a_killed_machine_ends_the_other_and_both_resume(tmp_path: Path) -> None:
     first, second = launchers(tmp_path)
     checkpoints = tmp_path / "run" / "stages" / "0-sft" / "checkpoints"
-    deadline = time.monotonic() + 500
-    while not list(checkpoints.glob("checkpoint-*/manifest.json")):
-        assert first.poll() is None, (tmp_path / "0.txt").read_text()
-        assert second.poll() is None, (tmp_path / "1.txt").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(
+        lambda: list(checkpoints.glob("checkpoint-*/manifest.json")), [first, second], tmp_path
+    )
     for pid in _tree(second.pid):
         os.kill(pid, signal.SIGKILL)
     second.wait()
@@ -83,8 +100,62 @@ def test_a_killed_machine_ends_the_other_and_both_resume(tmp_path: Path) -> None
     assert [each.wait(timeout=600) for each in both] == [0, 0], (tmp_path / "0.txt").read_text()
     done = json.loads((tmp_path / "run" / "stages" / "0-sft" / "done.json").read_text())
     assert (done["world_size"], done["steps"]) == (2, 6)
-    log = (tmp_path / "run" / "stages" / "0-sft" / "log.jsonl").read_text().splitlines()
-    steps = [json.loads(line)["step"] for line in log if "loss" in json.loads(line)]
-    assert steps == [1, 2, 3, 4, 5, 6]
+    assert logged_steps(tmp_path / "run") == [1, 2, 3, 4, 5, 6]
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())["tasks"]
     assert scores["xbd/count"]["stages"]["sft"]["n"] == 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize(("rank", "number"), [(1, signal.SIGTERM), (0, signal.SIGINT)])
+def test_a_stop_of_one_machine_saves_on_both_and_both_resume(
+    tmp_path: Path, rank: int, number: signal.Signals
+) -> None:
+    both = launchers(tmp_path, "--set", "stages.0.trainer.save_steps=100")
+    run = tmp_path / "run"
+    wait_for(lambda: (run / "stages" / "0-sft" / "log.jsonl").exists(), both, tmp_path)
+    both[rank].send_signal(number)
+    statuses = [each.wait(timeout=300) for each in both]
+    # Ctrl-C is answered as by any command; SIGTERM, and a stop of another machine, by 0: requeue me
+    expected = [0, 0]
+    expected[rank] = 130 if number == signal.SIGINT else 0
+    said = [(tmp_path / f"{each}.txt").read_text() for each in (0, 1)]
+    assert statuses == expected, said
+    assert "stopping after this step or batch, as another machine does" in said[1 - rank]
+    assert all("stopped: stage 0-sft: saved at step" in each for each in said), said
+    states = [json.loads((run / "machines" / f"{each}.json").read_text()) for each in (0, 1)]
+    assert [each["state"] for each in states] == ["stopped", "stopped"]
+    assert len(list(run.glob("stages/0-sft/checkpoints/checkpoint-*/manifest.json"))) == 1
+
+    both = launchers(tmp_path, "--resume", "--set", "stages.0.trainer.save_steps=100")
+    assert [each.wait(timeout=600) for each in both] == [0, 0], (tmp_path / "0.txt").read_text()
+    assert logged_steps(run) == [1, 2, 3, 4, 5, 6]
+    done = json.loads((run / "stages" / "0-sft" / "done.json").read_text())
+    assert (done["world_size"], done["steps"]) == (2, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_two_machines_evaluate_as_one_does(tmp_path: Path) -> None:
+    chosen = ["--model", "nano", "--tasks", "xbd/count,xbd/affected", "--limit", "6"]
+    sets = ["eval.resamples=10", "eval.batch_size=2", "sample.records=8", "max_new_tokens=12"]
+    argv = [sys.executable, "-m", "geovlm.cli", "eval", *chosen]
+    argv += [part for one in [*sets, "device=cpu"] for part in ("--set", one)]
+    alone = tmp_path / "alone"
+    subprocess.run([*argv, "--output", str(alone)], check=True, timeout=500)
+
+    address = f"127.0.0.1:{free_port()}"
+    shared = [*argv, "--output", str(tmp_path / "run"), "--machines", "2"]
+    both = [
+        start([*shared, "--machine-rank", str(rank), "--main-address", address], tmp_path, rank)
+        for rank in (0, 1)
+    ]
+    assert [each.wait(timeout=500) for each in both] == [0, 0], (tmp_path / "0.txt").read_text()
+    resolved = json.loads((tmp_path / "run" / "resolved.json").read_text())
+    assert resolved["world_sizes"] == {"eval": 2}
+    tasks = [
+        json.loads((each / "metrics.json").read_text())["tasks"]
+        for each in (alone, tmp_path / "run")
+    ]
+    assert tasks[0] == tasks[1]
+    assert set(tasks[0]) == {"xbd/count", "xbd/affected"}

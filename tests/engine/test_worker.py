@@ -1,0 +1,81 @@
+"""What the first stage finds before anything trains, for all stages; and how errors are said."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from geovlm.engine import failures, generation, worker
+from geovlm.engine.stage import Stage
+from geovlm.errors import ConfigError, DataError
+from geovlm.rundir import RunDir
+from tests.engine.test_sharded import with_records
+
+
+def first_stage(folder: Path, *overrides: str, images: bool = True) -> Stage:
+    """The first of three stages, as the worker has it; see `with_records`."""
+    made = with_records(folder, *overrides, images=images)
+    sizes = {str(index): 1 for index in range(3)}
+    folders = {"stage_folders": made.config.stage_folders()}
+    made.run.write_json(made.run.resolved, folders | {"world_sizes": sizes})
+    return dataclasses.replace(made, index=0)
+
+
+def test_a_row_without_images_is_named_before_the_first_stage(tmp_path: Path) -> None:
+    """Only GRPO, the third stage, has the model in parts."""
+    made = first_stage(tmp_path, "stages.2.parallel=fsdp2", images=False)
+    name = made.records["xbd", "train"][1].id + "/count"
+    with pytest.raises(DataError, match=rf"sample '{name}' of task 'xbd/count' .* stage 2 keeps"):
+        worker.check_arguments(made)
+    worker.check_arguments(first_stage(tmp_path / "with", "stages.2.parallel=fsdp2"))
+
+
+def test_an_image_too_large_for_vllm_is_named_before_the_first_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = first_stage(tmp_path, "stages.2.generation=vllm-colocate")
+    worker.check(made)
+    monkeypatch.setattr(generation, "COLOCATED_TOKENS", 3)
+    name = made.records["xbd", "train"][0].id + "/count"
+    with pytest.raises(ConfigError, match=rf"sample '{name}' of task 'xbd/count' has an image of"):
+        worker.check(made)
+
+
+TIMED_OUT = "[/src/gloo/unbound_buffer.cc:129] Timed out waiting 20000ms for recv operation"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path)
+    run.write_json(run.resolved, {"stage_folders": ["0-sft"], "config": {"timeout_s": 20}})
+    return run
+
+
+def test_a_rank_says_for_which_stage_it_waited_and_what_to_do(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    said = failures.explain(RuntimeError(f"{TIMED_OUT}\nmore"), run, stage="0")
+    assert said == (
+        "error: rank 1 of 4: another rank of stage 0-sft did not answer within 20 s: Timed out "
+        "waiting 20000ms for recv operation (where one hangs, go on with --resume; where one has "
+        "more to do, set a longer timeout_s)"
+    )
+    said = failures.explain(RuntimeError("Connection closed by peer"), run, stage="0")
+    assert said == "rank 1 of 4: another rank is gone"
+    assert failures.explain(RuntimeError("shapes differ"), run, stage="0") is None
+
+
+def test_a_single_process_has_no_rank_and_waits_for_nobody(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert failures.who() == ""
+    assert failures.explain(RuntimeError(TIMED_OUT), run, stage="0") is None
+    full = failures.explain(OSError(28, "No space left on device"), run, stage="0")
+    assert full is not None
+    assert full.startswith(f"error: {run.path} cannot be written: ")
