@@ -278,6 +278,4 @@ def _report(found: Results, counts: Counts) -> None:
             f"{first['tile']}: {str(first['answer'])!r:.120}"
         )
     if counts.antimeridian:
-        output.say(
-            f"warning: {counts.antimeridian} features cross the antimeridian and are not cut there"
-        )
+        output.say(f"{counts.antimeridian} features cross the antimeridian and are cut there")

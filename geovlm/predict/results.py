@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 from geovlm import __version__
 from geovlm.api import Json, TaskSpec
 from geovlm.predict import asking, features, job, looks, merge, reading
+from geovlm.predict.antimeridian import Point
 from geovlm.predict.detections import Detection, Views
-from geovlm.predict.georeference import Georeference, Point
+from geovlm.predict.georeference import Georeference
 from geovlm.predict.job import Job, Plan, Request
 from geovlm.predict.tiles import Window
 from geovlm.rectangles import Box, corners
@@ -39,6 +40,7 @@ class Counts:
     said: Counter[str] = field(default_factory=Counter)
     """Label or answer -> features; of several labels per window, windows."""
     antimeridian: int = 0
+    """Features that were cut there."""
 
 
 @dataclass(frozen=True, kw_only=True)

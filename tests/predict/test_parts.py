@@ -16,7 +16,6 @@ from geovlm.api import Raster
 from geovlm.errors import ConfigError, DataError
 from geovlm.predict import features, images, looks, merge, reading, scenes, tiles, writing
 from geovlm.predict.detections import Detection, Views, around, sides
-from geovlm.predict.georeference import Georeference
 from geovlm.predict.job import Answer, Job
 from geovlm.predict.tiles import Window
 from geovlm.rectangles import Box
@@ -356,27 +355,9 @@ def test_a_local_crs_is_no_place(tmp_path: Path) -> None:
     assert scene.notes == (f"{path} has a local CRS, hence no place on the earth",)
 
 
-def test_metres_in_a_geographic_crs_are_refused() -> None:
-    where = Georeference(crs="EPSG:4326", transform=(10, 0, 404400, 0, -10, 5342400))
-    with pytest.raises(DataError, match="is the CRS of the image right"):
-        where.lonlat([(0, 0)])
-
-
-def test_longitudes_from_0_to_360_become_those_of_geojson() -> None:
-    where = Georeference(crs="EPSG:4326", transform=(1, 0, 0, 0, -1, 90))
-    assert where.lonlat([(200, 40), (210, 40)]) == [(-160, 50), (-150, 50)]
-    across = features.polygon(where.lonlat([(179, 40), (181, 40), (181, 41)]), digits=9)
-    assert features.crosses(across)
-
-
 def test_a_ring_is_turned_counterclockwise_and_closed() -> None:
     made = features.polygon([(0, 0), (0, 2), (3, 2), (3, 0)], digits=4)
     assert made["coordinates"] == [[[3, 0], [3, 2], [0, 2], [0, 0], [3, 0]]]
-
-
-def test_what_crosses_the_antimeridian_is_noticed() -> None:
-    made = features.polygon([(179.9, 0), (-179.9, 0), (-179.9, 1), (179.9, 1)], digits=4)
-    assert features.crosses(made)
 
 
 def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
