@@ -24,6 +24,7 @@ from geovlm.raster_files import (
     opened,
     read,
     refuse_nothing,
+    refuse_out_of_reach,
     refuse_unfinished,
     remembered,
     state,
@@ -232,6 +233,7 @@ def _picture(path: Path) -> Iterator[ImageFile.ImageFile]:
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: {error}", hint="cut the image into tiles") from error
     except _BROKEN as error:
+        refuse_out_of_reach(path)
         raise _unreadable(path) from error
     with image:
         if image.mode in ("I", "F") or "16" in image.mode or "16" in _raw_mode(image):
