@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import warnings
 import zlib
@@ -29,6 +30,7 @@ from geovlm.raster_files import (
     remembered,
     state,
 )
+from geovlm.raster_headers import plain_picture_size
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -83,6 +85,9 @@ def picture_size(file: State) -> Size:
     Raises:
         DataError: As `open_picture`, except for damage behind the header.
     """
+    size = plain_picture_size(file.path)
+    if size is not None and size[0] * size[1] <= (Image.MAX_IMAGE_PIXELS or math.inf):
+        return size
     with _picture(file.path) as image:
         return image.size
 
