@@ -90,7 +90,8 @@ def test_ogr_opens_what_is_written_in_both_formats(tmp_path: Path, pair, answere
     found = pyogrio.read_info(tmp_path / "a.geojson")
     assert (found["features"], found["crs"], found["geometry_type"]) == (3, "EPSG:4326", "Polygon")
     found = pyogrio.read_info(tmp_path / "a.gpkg")
-    assert (found["features"], found["crs"], found["geometry_type"]) == (3, "EPSG:32633", "MultiPolygon")
+    assert (found["features"], found["crs"]) == (3, "EPSG:32633")
+    assert found["geometry_type"] == "MultiPolygon"
     # 20..40 px across and 20..44 px down at 10 m, from 404400, 5342400
     bounds = pyogrio.read_bounds(tmp_path / "a.gpkg")[1][:, 0]
     assert bounds == pytest.approx([404600, 5341960, 404800, 5342200])
