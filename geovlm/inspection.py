@@ -12,6 +12,7 @@ from geovlm.errors import DataError, GeoVLMError
 from geovlm.inspection_files import Header, Progress, files, headers, name_of, same
 from geovlm.inspection_report import NAMED, Finding, Report
 from geovlm.loading import load_records
+from geovlm.raster_files import is_absent
 from geovlm.registry import resolve
 
 SHORT_PX = 28
@@ -140,7 +141,7 @@ def _look(
     found: dict[str, Header] = {}
     for name, result in headers(images, decode=decode, progress=progress):
         if isinstance(result, DataError):
-            absent = [str(path) for path in files(images[name]) if not path.is_file()]
+            absent = [str(path) for path in files(images[name]) if is_absent(path)]
             for path in absent:
                 report.missing.add(path)
             if not absent:

@@ -14,6 +14,7 @@ from typing import Any
 from geovlm import filecache
 from geovlm.api import Raster, Size
 from geovlm.errors import DataError
+from geovlm.raster_files import out_of_reach
 
 Progress = Callable[..., Iterator[Any]]
 
@@ -113,17 +114,24 @@ def name_of(image: Path | Raster) -> str:
 
 
 def digest(paths: Sequence[Path]) -> str:
-    """Return `DIGEST` characters made of lengths, beginnings and ends of files."""
+    """Return `DIGEST` characters made of lengths, beginnings and ends of files.
+
+    Raises:
+        DataError: a file cannot be read; names it.
+    """
     made = hashlib.blake2b(digest_size=DIGEST // 2)
     for path in paths:
-        with path.open("rb") as file:
-            length = file.seek(0, 2)
-            file.seek(0)
-            made.update(b"%d\0" % length)
-            made.update(file.read(_ENDS))
-            if length > _ENDS:
-                file.seek(max(_ENDS, length - _ENDS))
+        try:
+            with path.open("rb") as file:
+                length = file.seek(0, 2)
+                file.seek(0)
+                made.update(b"%d\0" % length)
                 made.update(file.read(_ENDS))
+                if length > _ENDS:
+                    file.seek(max(_ENDS, length - _ENDS))
+                    made.update(file.read(_ENDS))
+        except OSError as error:
+            raise out_of_reach(path, error) from error
     return made.hexdigest()
 
 

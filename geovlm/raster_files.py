@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,6 +26,7 @@ Window: TypeAlias = tuple[int, int, int, int]
 CACHE_BYTES = 64 << 20
 """What GDAL may keep of a file's blocks; its default is a twentieth of the machine's memory."""
 
+_ABSENT = (FileNotFoundError, NotADirectoryError, ValueError)  # the last: a name with a zero byte
 _COLOURS = frozenset({"red", "green", "blue", "nir"})
 
 
@@ -54,17 +55,50 @@ def state(path: Path) -> State:
     """The file's length and time beside its path, a key for what is remembered of it.
 
     Raises:
-        DataError: The file is absent or empty.
+        DataError: The file is absent or empty, or out of reach.
     """
     try:
         found = path.stat()
-    except (OSError, ValueError):
+    except _ABSENT:
         found = None
-    if found is None or not S_ISREG(found.st_mode):
+    except OSError as error:
+        raise out_of_reach(path, error) from error
+    if found is None:
         raise DataError(f"{path}: no such image file", hint="check the copy of the data set")
+    if not S_ISREG(found.st_mode):
+        kind = "a folder" if S_ISDIR(found.st_mode) else "something else"
+        raise DataError(f"{path}: {kind}, not an image file", hint="name the file")
     if not found.st_size:
         raise DataError(f"{path}: the image file is empty (0 bytes)", hint="copy the file again")
     return State(path, found.st_size, found.st_mtime_ns)
+
+
+def is_absent(path: Path) -> bool:
+    """Whether there is nothing at a path, as far as one may look."""
+    try:
+        path.stat()
+    except _ABSENT:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def refuse_out_of_reach(path: Path) -> None:
+    """Raise `DataError` if the file is there and the system gives none of its bytes."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise out_of_reach(path, error) from error
+
+
+def out_of_reach(path: Path, error: OSError) -> DataError:
+    """What to tell about a file that the system does not give."""
+    return DataError(
+        f"{path}: the image file cannot be read: {error.strerror or error}",
+        hint="check its permissions and those of its folders, and the disk",
+    )
 
 
 @contextmanager
@@ -72,7 +106,7 @@ def opened(path: Path) -> Iterator[DatasetReader]:
     """The file, opened by its header.
 
     Raises:
-        DataError: It is absent, empty or no raster.
+        DataError: It is absent, empty, out of reach or no raster.
     """
     import rasterio
 
@@ -82,6 +116,7 @@ def opened(path: Path) -> Iterator[DatasetReader]:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             source = rasterio.open(path)
     except rasterio.errors.RasterioError as error:
+        refuse_out_of_reach(path)
         raise DataError(
             f"{path}: no readable raster: {error}", hint="copy the file again"
         ) from error

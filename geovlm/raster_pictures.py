@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import warnings
 import zlib
@@ -24,10 +25,12 @@ from geovlm.raster_files import (
     opened,
     read,
     refuse_nothing,
+    refuse_out_of_reach,
     refuse_unfinished,
     remembered,
     state,
 )
+from geovlm.raster_headers import plain_picture_size
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -82,6 +85,9 @@ def picture_size(file: State) -> Size:
     Raises:
         DataError: As `open_picture`, except for damage behind the header.
     """
+    size = plain_picture_size(file.path)
+    if size is not None and size[0] * size[1] <= (Image.MAX_IMAGE_PIXELS or math.inf):
+        return size
     with _picture(file.path) as image:
         return image.size
 
@@ -232,6 +238,7 @@ def _picture(path: Path) -> Iterator[ImageFile.ImageFile]:
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: {error}", hint="cut the image into tiles") from error
     except _BROKEN as error:
+        refuse_out_of_reach(path)
         raise _unreadable(path) from error
     with image:
         if image.mode in ("I", "F") or "16" in image.mode or "16" in _raw_mode(image):

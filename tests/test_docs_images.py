@@ -38,3 +38,13 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Raster)])
 def test_every_field_is_explained(field: str) -> None:
     assert re.search(rf"`{field}[`=]", PAGE)
+
+
+def test_every_awkward_input_of_the_table_has_its_test() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("|") and "`test_" in line]
+    named = [name for row in rows for name in re.findall(r"`(test_\w+)`", row)]
+    tests = "".join(
+        path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("*.py")
+    )
+    assert len(rows) == 9
+    assert [name for name in named if f"def {name}(" not in tests] == []

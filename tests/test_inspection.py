@@ -94,6 +94,16 @@ def test_files_that_differ_in_the_middle_only_are_not_equal(tmp_path: Path) -> N
     assert report.shared.count == 0
 
 
+def test_what_is_absent_is_missing_and_what_cannot_be_reached_unreadable(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.png"
+    loop.symlink_to(loop)
+    paths = [tmp_path / "absent.png", loop]
+    report = check(tmp_path, lambda ctx: iter([one(path, ctx.split) for path in paths]))
+    assert report.missing.first == [str(tmp_path / "absent.png")]
+    assert report.unreadable.count == 1
+    assert "loop.png: the image file cannot be read: Too many levels" in report.unreadable.first[0]
+
+
 def test_odd_shapes_are_found(tmp_path: Path) -> None:
     files = [
         write(tmp_path / "thin.png", (402, 2)),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -142,6 +143,37 @@ def test_an_empty_file_is_named(tmp_path: Path) -> None:
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.png: no such image file"):
         raster.image_size(tmp_path / "a.png")
+
+
+def test_a_file_that_the_system_does_not_give_is_not_called_absent(tmp_path: Path) -> None:
+    loop = tmp_path / "a.png"  # a link to itself: an error for root too, unlike permissions
+    loop.symlink_to(loop)
+    for look in (raster.image_size, raster.open_image, raster.scene_size):
+        with pytest.raises(DataError, match=r"a\.png: the image file cannot be read: Too many"):
+            look(loop)
+    with pytest.raises(DataError, match=r"a folder, not an image file"):
+        raster.image_size(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("closed", ["file", "folder"])
+def test_a_file_without_permission_is_not_called_damaged(
+    tmp_path: Path, name: str, closed: str
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    path = folder / name
+    Image.new("L", (8, 8), 3).save(path)
+    denied = path if closed == "file" else folder
+    denied.chmod(0)
+    try:
+        for image in (path, Raster(file=path, bands=("1", "1", "1"), band_index={"1": 1})):
+            with pytest.raises(DataError, match=r"cannot be read: Permission denied") as caught:
+                raster.open_image(image)
+            assert "permissions" in str(caught.value)
+    finally:
+        denied.chmod(0o755)
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:

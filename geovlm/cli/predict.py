@@ -12,7 +12,7 @@ import typer
 
 from geovlm.cli import output, predict_options
 from geovlm.cli.options import ModelOption, ResumeOption, SetOption
-from geovlm.errors import ConfigError, GeoVLMError
+from geovlm.errors import ConfigError, DataError, GeoVLMError
 
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
@@ -121,7 +121,7 @@ def predict(
     config = config_load.load(None, overrides=set_ or [], tasks=[task], model=model, stages=[])
     source = None if crs is None else crs is Crs.source
     in_source = predict_options.check_files(
-        out, overlay, source=source, json=json, overwrite=overwrite
+        out, overlay, images=images, source=source, json=json, overwrite=overwrite
     )
     chosen = bands.split(",") if bands is not None else None
     limits = predict_options.value_range(value_range)
@@ -155,7 +155,15 @@ def predict(
         )
         named = [str(path) for path in images]
         system = "source" if in_source else "wgs84"
-        counts = _write(found, scene, out=out, overlay=overlay, crs=system, images=named)
+        try:
+            counts = _write(found, scene, out=out, overlay=overlay, crs=system, images=named)
+        except BrokenPipeError:  # of standard output; `main` knows what to do
+            raise
+        except OSError as error:
+            raise DataError(
+                f"{error.filename or out or 'standard output'} cannot be written: "
+                f"{error.strerror or error}"
+            ) from error
     _report(found, counts)
     if json:
         files = {"out": str(out), "overlay": str(overlay) if overlay is not None else None}
@@ -278,6 +286,4 @@ def _report(found: Results, counts: Counts) -> None:
             f"{first['tile']}: {str(first['answer'])!r:.120}"
         )
     if counts.antimeridian:
-        output.say(
-            f"warning: {counts.antimeridian} features cross the antimeridian and are not cut there"
-        )
+        output.say(f"{counts.antimeridian} features cross the antimeridian and are cut there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,19 +14,27 @@ PACKAGE, PICTURE = ".gpkg", ".png"
 
 
 def check_files(
-    out: Path | None, overlay: Path | None, *, source: bool | None, json: bool, overwrite: bool
+    out: Path | None,
+    overlay: Path | None,
+    *,
+    images: Sequence[Path],
+    source: bool | None,
+    json: bool,
+    overwrite: bool,
 ) -> bool:
     """Refuse files that cannot or must not be written; whether features keep the source CRS.
 
     Args:
         out: the file of features.
         overlay: the picture.
+        images: what is looked at.
         source: whether the source CRS is asked for; `None`: as is usual for the file.
         json: whether a summary is to be printed.
         overwrite: whether files may be replaced.
 
     Raises:
-        ConfigError: an unknown ending, a file that exists, no such folder, options at odds.
+        ConfigError: an unknown ending, a file that exists or is an image, a folder that is not
+            there or takes no file, options at odds.
     """
     from geovlm.predict import writing
 
@@ -39,10 +48,8 @@ def check_files(
     if out is not None and overlay is not None and out.suffix.lower() == PICTURE:
         raise ConfigError("--out is a picture already", hint="leave out --overlay")
     for path in (out, overlay):
-        if path is not None and path.exists() and not overwrite:
-            raise ConfigError(f"{path} exists", hint="--overwrite replaces it")
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ConfigError(f"{path.parent} is no folder", hint="make it first")
+        if path is not None:
+            _check_place(path, images, overwrite=overwrite)
     package = out is not None and out.suffix.lower() == PACKAGE
     if package:
         writing.require_geopackage()
@@ -52,6 +59,26 @@ def check_files(
             hint="give --out F.gpkg for the CRS of the image",
         )
     return package if source is None else source
+
+
+def _check_place(path: Path, images: Sequence[Path], *, overwrite: bool) -> None:
+    folder = path.absolute().parent
+    try:
+        if not folder.is_dir():
+            raise ConfigError(f"{path.parent} is no folder", hint="make it first")
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder", hint="name a file")
+        if path.exists() and any(each.exists() and path.samefile(each) for each in images):
+            raise ConfigError(f"{path} is an image that is looked at", hint="name another file")
+        if path.exists() and not overwrite:
+            raise ConfigError(f"{path} exists", hint="--overwrite replaces it")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="name a file in a folder of your own",
+        ) from error
 
 
 def numbers(text: str, *, option: str, count: tuple[int, ...]) -> tuple[float, ...]:

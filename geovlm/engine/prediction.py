@@ -30,6 +30,7 @@ from geovlm.engine.stopping import end_with_launcher
 from geovlm.errors import ConfigError, GeoVLMError
 from geovlm.predict import asking, reading, tiles
 from geovlm.predict.job import Answer, Job, Plan, Request, input_size, said_of, windows
+from geovlm.predict.results import Results
 from geovlm.predict.tiles import Window
 from geovlm.raster import decode
 from geovlm.registry import Registry, resolve
@@ -112,8 +113,8 @@ def answer(
 ) -> None:
     """Answer the windows that are not answered yet, each batch on disk before the next begins.
 
-    A window in which an image is black all over (outside of a scene's footprint) is not asked
-    about.
+    First those of the grid; then those of a second look, which follow from the answers. A window
+    in which an image is black all over (outside of a scene's footprint) is not asked about.
 
     Args:
         job: where request and answers lie.
@@ -127,25 +128,15 @@ def answer(
     """
     request = job.read_request()
     job.write_plan(plan)
-    config = RunConfig.model_validate(request.config)
     task = registry.task(request.task)
-    views = windows(request, plan)
-    cache = ImageCache(max_bytes=CACHE_BYTES)
     done = job.drop_torn_end()
-    bar = Bar(f"{request.task}, windows", total=len(views), done=done)
-    rows = (
-        row(request, index, views[index], task=task, plan=plan, config=config)
-        for index in range(done, len(views))
-    )
-    for batch in batches(rows, most=config.eval.batch_size, pixels=batch_pixels):
-        asked = [each for each in batch if not _is_empty(each, cache)]
-        said = respond(asked, cache) if asked else []
-        texts = {each.sample_id: text for each, text in zip(asked, said, strict=True)}
-        job.append(
-            [Answer(tile=int(each.sample_id), text=texts.get(each.sample_id)) for each in batch]
-        )
-        bar.advance(len(batch))
-    bar.close()
+    _answer(job, request, plan, respond, task=task, done=done, batch_pixels=batch_pixels)
+    grid = len(windows(request, plan))
+    found = Results(job=job, task=task, request=request, plan=plan, where=None, model="")
+    plan = dataclasses.replace(plan, again=tuple(found.again()))
+    job.write_plan(plan)
+    done = max(done, grid)
+    _answer(job, request, plan, respond, task=task, done=done, batch_pixels=batch_pixels)
 
 
 def row(
@@ -208,6 +199,38 @@ def batches(
         held += own
     if batch:
         yield batch
+
+
+def _answer(
+    job: Job,
+    request: Request,
+    plan: Plan,
+    respond: Respond,
+    *,
+    task: TaskSpec,
+    done: int,
+    batch_pixels: int,
+) -> None:
+    """Answer the windows from a number on."""
+    views = windows(request, plan)
+    if done >= len(views):
+        return
+    config = RunConfig.model_validate(request.config)
+    cache = ImageCache(max_bytes=CACHE_BYTES)
+    bar = Bar(f"{request.task}, windows", total=len(views), done=done)
+    rows = (
+        row(request, index, views[index], task=task, plan=plan, config=config)
+        for index in range(done, len(views))
+    )
+    for batch in batches(rows, most=config.eval.batch_size, pixels=batch_pixels):
+        asked = [each for each in batch if not _is_empty(each, cache)]
+        said = respond(asked, cache) if asked else []
+        texts = {each.sample_id: text for each, text in zip(asked, said, strict=True)}
+        job.append(
+            [Answer(tile=int(each.sample_id), text=texts.get(each.sample_id)) for each in batch]
+        )
+        bar.advance(len(batch))
+    bar.close()
 
 
 def _is_empty(each: data.Row, cache: ImageCache) -> bool:

@@ -1,6 +1,6 @@
 """GeoJSON features by RFC 7946: closed rings, exterior ones counterclockwise, a `bbox` each.
 
-A geometry that crosses the antimeridian is not cut as section 3.1.9 asks; `crosses` finds it.
+What crosses the antimeridian is cut there, and its `bbox` has west larger than east.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from geovlm.api import Json
-from geovlm.predict.georeference import Georeference, Point
+from geovlm.predict import antimeridian
+from geovlm.predict.antimeridian import Point
+from geovlm.predict.georeference import Georeference
 from geovlm.predict.tiles import Window
 
 DEGREES_DIGITS = 9
@@ -21,7 +23,7 @@ UNITS_DIGITS = 4
 def place(
     ring: Sequence[Point], where: Georeference | None, *, crs: str = "wgs84"
 ) -> dict[str, Any]:
-    """A polygon of pixels in the coordinates of a file.
+    """A polygon of pixels in the coordinates of a file; several where 180 degrees cut it.
 
     Args:
         ring: corners, pixels of the scene.
@@ -35,7 +37,11 @@ def place(
         return polygon(ring, digits=UNITS_DIGITS)
     if crs == "source":
         return polygon(where.source(ring), digits=DEGREES_DIGITS)
-    return polygon(where.lonlat(ring), digits=DEGREES_DIGITS)
+    parts = antimeridian.cut(where.lonlat(ring))
+    made = [polygon(part, digits=DEGREES_DIGITS) for part in parts]
+    if len(made) == 1:
+        return made[0]
+    return {"type": "MultiPolygon", "coordinates": [each["coordinates"] for each in made]}
 
 
 def polygon(ring: Sequence[Point], *, digits: int) -> dict[str, Any]:
@@ -57,31 +63,40 @@ def feature(number: int, geometry: Mapping[str, Any], properties: Mapping[str, J
     }
 
 
+def crosses(geometry: Mapping[str, Any]) -> bool:
+    """Whether a geometry was cut at the antimeridian."""
+    return bool(geometry["type"] == "MultiPolygon")
+
+
 def bounds(geometry: Mapping[str, Any]) -> list[float]:
-    """West, south, east, north of a polygon, or smallest and largest x and y."""
-    ring = geometry["coordinates"][0]
-    across, up = [x for x, _ in ring], [y for _, y in ring]
-    return [min(across), min(up), max(across), max(up)]
+    """West, south, east, north of a polygon or its parts, or smallest and largest x and y."""
+    if not crosses(geometry):
+        return _hull(geometry["coordinates"][0])
+    box, *others = (_hull(part[0]) for part in geometry["coordinates"])
+    for other in others:
+        box = antimeridian.union(box, other)
+    return box
 
 
 def union(box: Sequence[float] | None, other: Sequence[float]) -> list[float]:
     """The bounding box of two; `None` is empty."""
     if box is None:
         return list(other)
+    if box[0] > box[2] or other[0] > other[2]:
+        return antimeridian.union(box, other)
     low = [min(a, b) for a, b in zip(box[:2], other[:2], strict=True)]
     return low + [max(a, b) for a, b in zip(box[2:], other[2:], strict=True)]
-
-
-def crosses(geometry: Mapping[str, Any]) -> bool:
-    """Whether a polygon of longitudes and latitudes crosses the antimeridian."""
-    west, _, east, _ = bounds(geometry)
-    return bool(east > 180 or east - west > 180)
 
 
 def footprint(window: Window) -> list[Point]:
     """The corners of a window."""
     right, bottom = window.x + window.width, window.y + window.height
     return [(window.x, window.y), (right, window.y), (right, bottom), (window.x, bottom)]
+
+
+def _hull(ring: Sequence[Sequence[float]]) -> list[float]:
+    across, up = [x for x, _ in ring], [y for _, y in ring]
+    return [min(across), min(up), max(across), max(up)]
 
 
 def _doubled_area(ring: Sequence[Point]) -> float:

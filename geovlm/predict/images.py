@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ def reference(
     from geovlm.raster_files import layout, opened
 
     chosen = _three(bands) if bands is not None else None
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where one may not look
         if chosen is None:
             raise ConfigError(
                 f"{path} is a folder: which of its bands are to be shown?",
@@ -117,14 +118,20 @@ def _band_file(folder: Path, band: str) -> Path:
     Raises:
         DataError: none, or several.
     """
+    from geovlm.raster_files import out_of_reach
+
     ending = re.compile(rf"(?:^|[_.-]){re.escape(band)}(?:_\d+m)?$", re.IGNORECASE)
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    try:
+        listed = sorted(folder.iterdir())
+    except OSError as error:
+        raise out_of_reach(folder, error) from error
+    files = [path for path in listed if path.suffix.lower() in _SUFFIXES]
     fitting = [path for path in files if ending.search(path.stem)]
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
-        listed = ", ".join(path.name for path in files[:10]) or "no TIFF, JP2 or VRT"
-        raise DataError(f"{folder} has no file of band {band!r}", hint=f"it holds {listed}")
+        held = ", ".join(path.name for path in files[:10]) or "no TIFF, JP2 or VRT"
+        raise DataError(f"{folder} has no file of band {band!r}", hint=f"it holds {held}")
     raise DataError(
         f"{folder} has several files of band {band!r}: {', '.join(p.name for p in fitting)}",
         hint=f"name it in full, such as --bands {band}_10m,…, or give the folder of one resolution",

@@ -2,7 +2,8 @@
 
 ```text
 request.json    task, images, area, what the user said, configuration
-plan.json       profile of the model, window, overlap, the question of the first window
+plan.json       profile of the model, window, overlap, the question of the first window, and where
+                to look again, once the grid is done
 answers.jsonl   one line per window, in order; a killed process goes on after the last whole one
 warped-0.vrt    how the second image gets onto the grid of the first
 ```
@@ -55,6 +56,8 @@ class Plan:
     """Of the task."""
     question: str = ""
     """Of the first window, as the model reads it."""
+    again: tuple[Window, ...] = ()
+    """Windows of the second look, after those of the grid; see `geovlm.predict.looks`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +126,8 @@ class Job:
         fields = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
         profile = fields.pop("profile")
         profile["model_types"] = tuple(profile["model_types"])
-        return Plan(profile=ModelProfile(**profile), **fields)
+        again = tuple(Window(*each) for each in fields.pop("again"))
+        return Plan(profile=ModelProfile(**profile), again=again, **fields)
 
     def append(self, answered: Sequence[Answer]) -> None:
         """Keep the answers of the next windows; on disk when it returns."""
@@ -161,11 +165,11 @@ class Job:
 
 
 def windows(request: Request, plan: Plan) -> Sequence[Window]:
-    """The windows that are looked at: one around each box that the user marked, else a grid."""
+    """What is looked at: one window around each box that the user marked, else grid and again."""
     marked: Any = request.said.get("boxes")
     if marked:
         return [tiles.around(box, request.area, side=plan.side) for box in marked]
-    return tiles.grid(request.area, side=plan.side, overlap=plan.overlap)
+    return tiles.grid(request.area, side=plan.side, overlap=plan.overlap, more=plan.again)
 
 
 def said_of(request: Request, index: int, window: Window) -> dict[str, Json]:

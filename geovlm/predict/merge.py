@@ -9,103 +9,57 @@ Two detections of one label are the same object if
 
 A detection is *cut* where it reaches, up to a tolerance, an edge of its window behind which the
 scene goes on. Of several that are whole, the one nearest to the middle of its window is kept, and
-all that are the same as it are dropped. Parts that no window saw whole are joined, and become the
-smallest rectangle around them all, at the angle of the largest part.
+all that are the same as it are dropped. Parts that no window saw whole are joined: each side of the
+object is where the windows that show this side say, on average. What is left of cut parts is
+dropped where an object that was found covers at least `min_iou` of it, up to the tolerance.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from geovlm.predict.tiles import Window
-from geovlm.rectangles import Box, corners, enclosing
+from geovlm.predict.detections import Detection, Views, around, sides, turned
+from geovlm.rectangles import Box, corners
 
 MIN_IOU = 0.5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Detection:
-    """A box that a window's answer names."""
-
-    box: Box
-    """Pixels of the scene."""
-    label: str
-    tile: int
-    """Number of the window."""
-    cut: bool = False
-    parts: int = 1
-    """Detections that were joined into this one."""
-
-
-def is_cut(box: Box, window: Window, *, area: Window, tolerance: float) -> bool:
-    """Whether a box reaches an edge of its window behind which the scene goes on.
-
-    Args:
-        box: pixels of the scene.
-        window: where it was seen.
-        area: the scene.
-        tolerance: pixels.
-    """
-    hull = enclosing(box)
-    right, bottom = window.x + window.width, window.y + window.height
-    return (
-        (hull.x0 <= window.x + tolerance and window.x > area.x)
-        or (hull.y0 <= window.y + tolerance and window.y > area.y)
-        or (hull.x1 >= right - tolerance and right < area.x + area.width)
-        or (hull.y1 >= bottom - tolerance and bottom < area.y + area.height)
-    )
-
-
 def merge(
-    detections: Sequence[Detection], windows: Sequence[Window], *, min_iou: float = MIN_IOU
+    detections: Sequence[Detection], views: Views, *, min_iou: float = MIN_IOU
 ) -> list[Detection]:
     """The objects, each once, in order of their windows.
 
     Args:
         detections: of all windows.
-        windows: by number of the window.
+        views: what was looked at.
         min_iou: in (0, 1], see above.
     """
     if not detections:
         return []
-    same = _same(detections, windows, min_iou=min_iou)
+    same = _same(detections, views, min_iou=min_iou)
     whole = [i for i, one in enumerate(detections) if not one.cut]
     dropped: set[int] = set()
     kept: list[int] = []
-    for i in sorted(whole, key=lambda i: (_off_middle(detections[i], windows), i)):
+    for i in sorted(whole, key=lambda i: (_off_middle(detections[i], views), i)):
         if i not in dropped:
             kept.append(i)
             dropped |= same.get(i, set())
     rest = [i for i, one in enumerate(detections) if one.cut and i not in dropped]
+    joined = [_joined([detections[i] for i in group], views) for group in _groups(rest, same)]
     found = [detections[i] for i in kept]
-    found += [_joined([detections[i] for i in group]) for group in _groups(rest, same)]
+    found += _uncovered(joined, found, tolerance=views.tolerance, min_iou=min_iou)
     return sorted(found, key=lambda one: (one.tile, one.box))
 
 
-def around(points: Sequence[tuple[float, float]], *, angle_deg: float) -> Box:
-    """The smallest rectangle at an angle around points."""
-    sin, cos = math.sin(math.radians(angle_deg)), math.cos(math.radians(angle_deg))
-    u = [x * cos + y * sin for x, y in points]
-    v = [y * cos - x * sin for x, y in points]
-    along, across = (min(u) + max(u)) / 2, (min(v) + max(v)) / 2
-    x, y = along * cos - across * sin, along * sin + across * cos
-    half_w, half_h = (max(u) - min(u)) / 2, (max(v) - min(v)) / 2
-    return Box(x - half_w, y - half_h, x + half_w, y + half_h, angle_deg)
-
-
-def _same(
-    detections: Sequence[Detection], windows: Sequence[Window], *, min_iou: float
-) -> dict[int, set[int]]:
+def _same(detections: Sequence[Detection], views: Views, *, min_iou: float) -> dict[int, set[int]]:
     """Number of a detection -> those of the same object."""
     import numpy as np
     import shapely
 
     shapes = shapely.polygons([corners(one.box) for one in detections])
-    seen = [windows[one.tile] for one in detections]
-    views = shapely.box(
+    seen = [views.windows[one.tile] for one in detections]
+    frames = shapely.box(
         *np.array([(w.x, w.y, w.x + w.width, w.y + w.height) for w in seen], dtype=float).T
     )
     a, b = shapely.STRtree(shapes).query(shapes, predicate="intersects")
@@ -113,7 +67,7 @@ def _same(
     labels = np.array([names[one.label] for one in detections])
     chosen = (a < b) & (labels[a] == labels[b])
     a, b = a[chosen], b[chosen]
-    shared = shapely.intersection(views[a], views[b])
+    shared = shapely.intersection(frames[a], frames[b])
     first, second = shapely.intersection(shapes[a], shared), shapely.intersection(shapes[b], shared)
     common = shapely.area(shapely.intersection(first, second))
     union = shapely.area(first) + shapely.area(second) - common
@@ -130,9 +84,9 @@ def _same(
     return same
 
 
-def _off_middle(one: Detection, windows: Sequence[Window]) -> float:
+def _off_middle(one: Detection, views: Views) -> float:
     """Distance of a box's centre from the middle of its window, squared, pixels."""
-    window = windows[one.tile]
+    window = views.windows[one.tile]
     x = (one.box.x0 + one.box.x1) / 2 - window.x - window.width / 2
     y = (one.box.y0 + one.box.y1) / 2 - window.y - window.height / 2
     return x * x + y * y
@@ -156,19 +110,64 @@ def _groups(members: Sequence[int], same: Mapping[int, set[int]]) -> list[list[i
     return groups
 
 
-def _joined(parts: Sequence[Detection]) -> Detection:
-    """The smallest rectangle around the parts, at the angle of the largest one."""
+def _joined(parts: Sequence[Detection], views: Views) -> Detection:
+    """One object from its parts, at the angle of the largest one.
+
+    A side lies where the parts put it whose windows show it, those aside that end more than the
+    tolerance before the outermost part; where no window shows it, at the outermost part. The mean
+    of several, since numbers of answers are rounded: the hull of parts is too large by that.
+    """
     largest = max(parts, key=lambda one: _area(one.box))
     if len(parts) == 1:
         return largest
-    outline = [point for one in parts for point in corners(one.box)]
+    angle = largest.box.angle_deg
+    outer: list[float] = []
+    mean: list[float] = []
+    boxes = [around(corners(one.box), angle_deg=angle) for one in parts]
+    placed = [sides(box, angle_deg=angle) for box in boxes]
+    shown = [views.shows(box, one.tile) for box, one in zip(boxes, parts, strict=True)]
+    for side, outermost in enumerate((min, min, max, max)):
+        edge = outermost(each[side] for each in placed)
+        trusted = [
+            each[side]
+            for each, visible in zip(placed, shown, strict=True)
+            if visible[side] and abs(each[side] - edge) <= views.tolerance
+        ]
+        outer.append(edge)
+        mean.append(sum(trusted) / len(trusted) if trusted else edge)
+    u0, v0, u1, v1 = mean if mean[0] < mean[2] and mean[1] < mean[3] else outer
     return Detection(
-        box=around(outline, angle_deg=largest.box.angle_deg),
+        box=turned(u0, v0, u1, v1, angle_deg=angle),
         label=largest.label,
         tile=largest.tile,
         cut=True,
         parts=sum(one.parts for one in parts),
     )
+
+
+def _uncovered(
+    joined: Sequence[Detection], whole: Sequence[Detection], *, tolerance: float, min_iou: float
+) -> list[Detection]:
+    """The joined objects that no larger object covers.
+
+    Of an object's edge, a window may show a sliver that is too thin to agree with anything.
+    """
+    if not joined:
+        return []
+    import numpy as np
+    import shapely
+
+    both = [*joined, *whole]
+    shapes = shapely.polygons([corners(one.box) for one in both])
+    area = shapely.area(shapes)
+    wide = shapely.buffer(shapes, tolerance, join_style="mitre")
+    small, large = shapely.STRtree(wide).query(shapes[: len(joined)], predicate="intersects")
+    names = np.array([one.label for one in both], dtype=object)
+    chosen = (area[large] > area[small]) & (names[large] == names[small])
+    small, large = small[chosen], large[chosen]
+    common = shapely.area(shapely.intersection(shapes[small], wide[large]))
+    covered = set(small[common >= min_iou * area[small]].tolist())
+    return [one for i, one in enumerate(joined) if i not in covered]
 
 
 def _area(box: Box) -> float:

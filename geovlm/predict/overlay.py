@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geovlm.api import Raster
-from geovlm.predict.georeference import Point
+from geovlm.predict.antimeridian import Point
 from geovlm.predict.tiles import Window
 
 if TYPE_CHECKING:

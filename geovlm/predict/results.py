@@ -9,10 +9,11 @@ from typing import Any, TypeAlias
 
 from geovlm import __version__
 from geovlm.api import Json, TaskSpec
-from geovlm.predict import asking, features, job, merge, reading
-from geovlm.predict.georeference import Georeference, Point
+from geovlm.predict import asking, features, job, looks, merge, reading
+from geovlm.predict.antimeridian import Point
+from geovlm.predict.detections import Detection, Views
+from geovlm.predict.georeference import Georeference
 from geovlm.predict.job import Job, Plan, Request
-from geovlm.predict.merge import Detection
 from geovlm.predict.tiles import Window
 from geovlm.rectangles import Box, corners
 
@@ -29,6 +30,7 @@ class Counts:
     """What became of the windows; complete when all features are made."""
 
     windows: int = 0
+    """Of the second look too."""
     empty: int = 0
     """Not asked about: an image is black all over there."""
     unread: int = 0
@@ -38,6 +40,7 @@ class Counts:
     said: Counter[str] = field(default_factory=Counter)
     """Label or answer -> features; of several labels per window, windows."""
     antimeridian: int = 0
+    """Features that were cut there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,13 @@ class Results:
     def windows(self) -> Sequence[Window]:
         """What was looked at."""
         return job.windows(self.request, self.plan)
+
+    def again(self) -> list[Window]:
+        """Where a second look shows more of what no window of the grid shows whole; see `looks`."""
+        if self.kind != "boxes":
+            return []
+        views, found = self._views, self._detections(Counts())
+        return looks.second(merge.merge(found, views), views, side=self.plan.side)
 
     def features(self, counts: Counts, *, crs: str = "wgs84") -> Iterator[Any]:
         """GeoJSON features, one by one, in order of the windows.
@@ -101,6 +111,7 @@ class Results:
             "window": self.plan.side,
             "overlap": self.plan.overlap,
             "windows": counts.windows,
+            "second_looks": len(self.plan.again),
             "empty_windows": counts.empty,
             "unread_answers": counts.unread,
             "first_unread": counts.first_unread,
@@ -117,6 +128,8 @@ class Results:
         views, target, how = self.windows, self._target, self.kind
         images, default = len(self.request.images), self.task.name.rpartition("/")[2]
         for one in self.job.read():
+            if one.tile == len(views):  # of the second look, which is being planned once more
+                return
             window = views[one.tile]
             counts.windows += 1
             if one.text is None:
@@ -136,7 +149,7 @@ class Results:
                 counts.first_unread.append({"tile": list(window), "answer": one.text[:200]})
 
     def _boxes(self, counts: Counts) -> Iterator[Shape]:
-        merged = iter(merge.merge(self._detections(counts), self.windows, min_iou=self.min_iou))
+        merged = iter(merge.merge(self._detections(counts), self._views, min_iou=self.min_iou))
         following = next(merged, None)
         for tile, window, answered in self._read(Counts()):  # a second time, for the reasoning
             while following is not None and following.tile == tile:
@@ -147,16 +160,25 @@ class Results:
                 yield list(corners(following.box)), properties
                 following = next(merged, None)
 
+    @property
+    def _views(self) -> Views:
+        windows = self.windows
+        width, height = windows[0].width, windows[0].height  # all are of one size
+        seen = job.input_size(windows[0], self.plan)
+        return Views(
+            windows=windows,
+            area=self.request.area,
+            tolerance=_EDGE_INPUT_PX * max(width / seen[0], height / seen[1]),
+        )
+
     def _detections(self, counts: Counts) -> list[Detection]:
-        area = self.request.area
+        views = self._views
         found: list[Detection] = []
         for tile, window, answered in self._read(counts):
-            seen = job.input_size(window, self.plan)
-            tolerance = _EDGE_INPUT_PX * max(window.width / seen[0], window.height / seen[1])
             for box, label in answered.boxes:
                 x0, y0, x1, y1, angle = box
                 moved = Box(x0 + window.x, y0 + window.y, x1 + window.x, y1 + window.y, angle)
-                cut = merge.is_cut(moved, window, area=area, tolerance=tolerance)
+                cut = views.cuts(moved, tile)
                 found.append(Detection(box=moved, label=label, tile=tile, cut=cut))
         return found
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from geovlm.api import Raster, Size
 from geovlm.errors import DataError
-from geovlm.predict.georeference import Georeference
-from geovlm.predict.images import first_file, name
+from geovlm.predict.georeference import Georeference, reprojected
+from geovlm.predict.images import name
+from geovlm.predict.placing import placed
 from geovlm.predict.tiles import Window
 
 _EDGE_POINTS = 21  # per side of an image, when its outline is put on another grid
@@ -47,7 +48,7 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
     from geovlm.raster import scene_size
 
     sizes = [scene_size(image) for image in images]
-    found = [_georeference(image) for image in images]
+    found = [placed(image) for image in images]
     area = Window(0, 0, *sizes[0])
     notes = [note for _, note in found if note]
     where = next((each for each, _ in found if each is not None), None)
@@ -82,27 +83,6 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
     return Scene(images=(images[0], warped), area=shared, georeference=first, notes=tuple(notes))
 
 
-def _georeference(image: Path | Raster) -> tuple[Georeference | None, str]:
-    """Where an image lies, and what is missing."""
-    from geovlm.raster_files import opened
-
-    path = first_file(image)
-    with opened(path) as source:
-        placed = not source.transform.is_identity
-        crs, transform = source.crs, tuple(source.transform)[:6]
-    if placed and crs is not None and not (crs.is_geographic or crs.is_projected):
-        return None, f"{path} has a local CRS, hence no place on the earth"
-    if placed and crs is not None:
-        a, b, c, d, e, f = map(float, transform)
-        return Georeference(crs=crs.to_wkt(), transform=(a, b, c, d, e, f)), ""
-    if placed:
-        return None, (
-            f"{path} has a transform and no CRS, hence no place on the earth; write it into the "
-            "file with gdal_edit.py -a_srs EPSG:… (or rio edit-info --crs)"
-        )
-    return None, f"{path} is not georeferenced"
-
-
 def _same_grid(a: Georeference, b: Georeference) -> bool:
     """Whether two grids of one size agree to a millionth of a pixel's side per pixel."""
     from rasterio.crs import CRS
@@ -117,19 +97,18 @@ def _covered(
 ) -> Window | None:
     """The pixels of a grid that another image covers by half, its hull; `None`: there are none."""
     from rasterio import Affine
-    from rasterio.warp import transform
 
     shares = [i / (_EDGE_POINTS - 1) for i in range(_EDGE_POINTS)]
     width, height = other_size
     outline = [(s * width, edge) for s in shares for edge in (0.0, float(height))]
     outline += [(edge, s * height) for s in shares for edge in (0.0, float(width))]
-    placed = other.source(outline)
-    xs, ys = transform(other.crs, grid.crs, [x for x, _ in placed], [y for _, y in placed])
-    a, b, c, d, e, f = tuple(~Affine(*grid.transform))[:6]
-    to_pixels = Georeference(crs=grid.crs, transform=(a, b, c, d, e, f))
-    points = to_pixels.source(list(zip(xs, ys, strict=True)))
-    if not all(math.isfinite(value) for point in points for value in point):
+    there = reprojected(other.source(outline), other.crs, grid.crs)
+    if there is None:
         return None
+    back = ~Affine(*grid.transform)
+    points = [
+        (back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f) for x, y in there
+    ]
     x0 = max(0, math.floor(min(x for x, _ in points) + 0.5))
     y0 = max(0, math.floor(min(y for _, y in points) + 0.5))
     x1 = min(size[0], math.ceil(max(x for x, _ in points) - 0.5))
@@ -173,6 +152,10 @@ def _write_warp(path: Path, *, grid: Georeference, size: Size, to: Path) -> Path
         "height": size[1],
         "resampling": Resampling.bilinear,
     }
+    own, note = placed(path)
+    if own is None:
+        raise DataError(note, hint="all bands of a pair need a place on the earth")
+    arguments |= {"src_crs": own.crs, "src_transform": Affine(*own.transform)}
     with opened(path.absolute()) as source, WarpedVRT(source, **arguments) as warped:
         rasterio.shutil.copy(warped, to, driver="VRT")
     return to

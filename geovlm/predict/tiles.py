@@ -28,23 +28,27 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grid(Sequence[Window]):
-    """Windows over an area, row by row; made when they are asked for."""
+    """Windows over an area, row by row, and more of them; made when they are asked for."""
 
     columns: Sequence[int]
     rows: Sequence[int]
     size: tuple[int, int]
+    more: Sequence[Window] = ()
+    """What comes after the last row."""
 
     def __len__(self) -> int:
-        return len(self.columns) * len(self.rows)
+        return len(self.columns) * len(self.rows) + len(self.more)
 
     def __getitem__(self, index: int) -> Window:  # type: ignore[override]  # no slices
         if not 0 <= index < len(self):
             raise IndexError(index)
         row, column = divmod(index, len(self.columns))
+        if row >= len(self.rows):
+            return self.more[index - len(self.columns) * len(self.rows)]
         return Window(self.columns[column], self.rows[row], *self.size)
 
 
-def grid(area: Window, *, side: int, overlap: int) -> Grid:
+def grid(area: Window, *, side: int, overlap: int, more: Sequence[Window] = ()) -> Grid:
     """Cover an area by windows of one size.
 
     An area that is narrower or lower than `side` gets windows as narrow or low as itself. The last
@@ -54,6 +58,7 @@ def grid(area: Window, *, side: int, overlap: int) -> Grid:
         area: what is covered.
         side: of the windows, pixels; 0: one window for all.
         overlap: pixels that neighbours share at least, less than `side`.
+        more: windows that come after those of the grid.
 
     Raises:
         ConfigError: the overlap is not smaller than the window, or one of them is negative.
@@ -69,6 +74,7 @@ def grid(area: Window, *, side: int, overlap: int) -> Grid:
         columns=[area.x + at for at in _starts(area.width, side=wide, overlap=overlap)],
         rows=[area.y + at for at in _starts(area.height, side=high, overlap=overlap)],
         size=(wide, high),
+        more=more,
     )
 
 
@@ -96,10 +102,15 @@ def around(box: Sequence[float], area: Window, *, side: int) -> Window:
         )
     needed = math.ceil((1 + 2 * _MARGIN) * max(x1 - x0, y1 - y0))
     wanted = max(side, needed) if side else max(area.width, area.height)
-    width, height = min(wanted, area.width), min(wanted, area.height)
+    return centred((x0 + x1) / 2, (y0 + y1) / 2, area, size=(wanted, wanted))
+
+
+def centred(x: float, y: float, area: Window, *, size: tuple[int, int]) -> Window:
+    """A window with a point in its middle, moved into the area, at most as large as that."""
+    width, height = min(size[0], area.width), min(size[1], area.height)
     return Window(
-        _within(round((x0 + x1 - width) / 2), width, start=area.x, length=area.width),
-        _within(round((y0 + y1 - height) / 2), height, start=area.y, length=area.height),
+        _within(round(x - width / 2), width, start=area.x, length=area.width),
+        _within(round(y - height / 2), height, start=area.y, length=area.height),
         width,
         height,
     )

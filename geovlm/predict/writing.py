@@ -8,10 +8,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from geovlm.errors import ConfigError, DataError
 from geovlm.predict import features
+
+if TYPE_CHECKING:
+    import numpy as np
+    import shapely
 
 Summary: TypeAlias = Callable[[], Mapping[str, Any]]
 LAYER = "predictions"
@@ -50,6 +54,8 @@ def geojson(path: Path | None, found: Iterable[Any], *, summary: Summary) -> Non
 
 def geopackage(path: Path, found: Iterable[Any], *, crs: str | None) -> None:
     """Write a GeoPackage with the layer `predictions`; lists become JSON text.
+
+    The layer holds multipolygons: at the antimeridian, features have two parts.
 
     Args:
         path: the file.
@@ -123,15 +129,21 @@ def _write(path: Path, batch: list[Any], *, crs: str | None, append: bool) -> No
     columns = [np.array([_cell(each, name) for each in batch], dtype=object) for name in FIELDS]
     raw.write(
         path,
-        geometry=np.array(shapely.to_wkb(shapes), dtype=object),
+        geometry=np.array(shapely.to_wkb(_as_multi(shapes)), dtype=object),
         field_data=columns,
         fields=np.array(FIELDS, dtype=object),
-        geometry_type="Polygon",
+        geometry_type="MultiPolygon",
         crs=crs,
         driver="GPKG",
         layer=LAYER,
         append=append,
     )
+
+
+def _as_multi(shapes: np.ndarray) -> list[shapely.MultiPolygon]:
+    import shapely
+
+    return [shapely.MultiPolygon(list(shapely.get_parts(shape))) for shape in shapes]
 
 
 def _cell(each: Any, name: str) -> str | None:

@@ -53,7 +53,7 @@ def predicted(tmp_path: Path) -> Callable[..., Results]:
             job=job,
             task=spec,
             request=request,
-            plan=plan,
+            plan=job.read_plan(),
             where=scene.georeference,
             model="oracle",
         )

@@ -16,7 +16,7 @@ from geovlm import boxes, profiles
 from geovlm.api import ModelProfile
 from geovlm.engine import data
 from geovlm.engine.images import ImageCache
-from geovlm.predict import merge
+from geovlm.predict.detections import around
 from geovlm.predict.reading import Sizes
 from geovlm.rectangles import Box, corners
 
@@ -61,7 +61,7 @@ def _seen(box: Box, view: shapely.Polygon) -> Box | None:
         return None
     if part.area > shape.area - 1e-6:
         return box
-    return merge.around(list(part.exterior.coords), angle_deg=box.angle_deg)
+    return around(list(part.exterior.coords), angle_deg=box.angle_deg)
 
 
 def write_scene(

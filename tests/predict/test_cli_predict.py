@@ -13,6 +13,7 @@ from geovlm import cli, registry
 from geovlm.cli import predict as command
 from geovlm.engine import prediction
 from geovlm.errors import RunFailedError
+from geovlm.predict import writing
 from geovlm.predict.job import Job
 from geovlm.rectangles import Box
 from tests.predict.planted import QWEN, Oracle, write_scene
@@ -89,7 +90,8 @@ def test_ogr_opens_what_is_written_in_both_formats(tmp_path: Path, pair, answere
     found = pyogrio.read_info(tmp_path / "a.geojson")
     assert (found["features"], found["crs"], found["geometry_type"]) == (3, "EPSG:4326", "Polygon")
     found = pyogrio.read_info(tmp_path / "a.gpkg")
-    assert (found["features"], found["crs"], found["geometry_type"]) == (3, "EPSG:32633", "Polygon")
+    assert (found["features"], found["crs"]) == (3, "EPSG:32633")
+    assert found["geometry_type"] == "MultiPolygon"
     # 20..40 px across and 20..44 px down at 10 m, from 404400, 5342400
     bounds = pyogrio.read_bounds(tmp_path / "a.gpkg")[1][:, 0]
     assert bounds == pytest.approx([404600, 5341960, 404800, 5342200])
@@ -205,6 +207,10 @@ def test_an_interrupted_prediction_goes_on_where_it_was(
         (("--out", "a.shp"), "unknown ending (one of .geojson, .json, .gpkg, .png)"),
         (("--out", "there.geojson"), "there.geojson exists (--overwrite replaces it)"),
         (("--out", "no/a.geojson"), "no is no folder"),
+        (("--out", "folder.geojson"), "folder.geojson is a folder (name a file)"),
+        (("--out", "folder.geojson", "--overwrite"), "folder.geojson is a folder (name a file)"),
+        (("--out", "/proc/a.geojson"), "/proc/a.geojson cannot be written: No such file"),
+        (("--out", "there.geojson/a.json"), "there.geojson is no folder"),
         (("--json",), "--json prints a summary where GeoJSON would go (give --out)"),
         (("--crs", "source"), "GeoJSON is in longitude and latitude (RFC 7946)"),
         (("--out", "a.json", "--resume"), "nothing to resume"),
@@ -219,9 +225,44 @@ def test_what_cannot_be_done_is_said_before_any_work(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.geojson").write_text("mine", encoding="utf-8")
+    (tmp_path / "folder.geojson").mkdir()
     assert status(*DETECT, *pair, *words) == 2
     assert message in capsys.readouterr().err
     assert (tmp_path / "there.geojson").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_picture_never_replaces_the_image_that_it_is_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (64, 64), (9, 9, 9)).save(path)
+    held = path.read_bytes()
+    words = ("predict", "--model", "nano", "--task", "rsvqa/lr", "--question", "Is it?", path)
+    assert status(*words, "--out", path, "--overwrite") == 2
+    assert "a.png is an image that is looked at (name another file)" in capsys.readouterr().err
+    assert path.read_bytes() == held
+
+
+def test_a_full_disk_loses_no_answer(
+    tmp_path: Path, pair, answered_by, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    oracle = Oracle([Box(10, 12, 30, 28)], QWEN, [])
+    answered_by(oracle)
+    out = tmp_path / "a.geojson"
+
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "_sync", full)
+        assert status(*DETECT, *pair, "--out", out) != 0
+    said = capsys.readouterr().err
+    assert "cannot be written: No space left on device" in said
+    assert "the same command with --resume" in said
+    asked = len(oracle.asked)
+    assert status(*DETECT, *pair, "--out", out, "--resume") == 0
+    assert len(oracle.asked) == asked
+    assert len(json.loads(out.read_text(encoding="utf-8"))["features"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,9 @@ from PIL import Image
 from geovlm import profiles, raster
 from geovlm.api import Raster
 from geovlm.errors import ConfigError, DataError
-from geovlm.predict import features, images, merge, reading, scenes, tiles, writing
-from geovlm.predict.georeference import Georeference
+from geovlm.predict import features, images, looks, merge, reading, scenes, tiles, writing
+from geovlm.predict.detections import Detection, Views, around, sides
 from geovlm.predict.job import Answer, Job
-from geovlm.predict.merge import Detection
 from geovlm.predict.tiles import Window
 from geovlm.rectangles import Box
 from tests.predict.planted import QWEN, UTM, write_scene
@@ -121,18 +120,16 @@ def test_what_cannot_be_read_is_no_answer(completion: str, how: reading.Kind) ->
 # -- merging --------------------------------------------------------------------------------------
 
 LEFT, RIGHT = Window(0, 0, 100, 100), Window(80, 0, 100, 100)
-AREA = Window(0, 0, 180, 100)
+VIEWS = Views(windows=(LEFT, RIGHT), area=Window(0, 0, 180, 100), tolerance=1.0)
 
 
 def detection(numbers: list[float], tile: int, label: str = "a") -> Detection:
-    window = (LEFT, RIGHT)[tile]
     box = Box(*numbers)
-    cut = merge.is_cut(box, window, area=AREA, tolerance=1.0)
-    return Detection(box=box, label=label, tile=tile, cut=cut)
+    return Detection(box=box, label=label, tile=tile, cut=VIEWS.cuts(box, tile))
 
 
 def merged(*detections: Detection) -> list[tuple[float, ...]]:
-    return [tuple(one.box[:4]) for one in merge.merge(detections, (LEFT, RIGHT))]
+    return [tuple(one.box[:4]) for one in merge.merge(detections, VIEWS)]
 
 
 def test_an_object_seen_whole_twice_is_kept_from_where_it_is_more_central() -> None:
@@ -156,8 +153,77 @@ def test_a_sliver_at_the_edge_is_dropped_for_the_whole() -> None:
 
 def test_parts_that_no_window_saw_whole_are_joined() -> None:
     assert merged(detection([40, 10, 100, 20], 0), detection([80, 11, 150, 21], 1)) == [
-        (40, 10, 150, 21)
+        (40, 10.5, 150, 20.5)  # both windows show the long sides, each one only its own end
     ]
+
+
+def test_a_part_that_ends_before_the_others_does_not_draw_a_side_inwards() -> None:
+    # the right window shows no more than the lower half
+    assert merged(detection([40, 10, 100, 30], 0), detection([80, 18, 150, 30], 1)) == [
+        (40, 10, 150, 30)
+    ]
+
+
+def test_a_sliver_of_an_object_that_is_joined_is_no_object() -> None:
+    # of a long object that rises to the right, a third window shows the tip alone, 2 px high
+    views = Views(
+        windows=(LEFT, RIGHT, Window(80, 21, 100, 79)),
+        area=Window(0, 0, 180, 100),
+        tolerance=2.0,
+    )
+    boxes = [Box(40, 10, 100, 24), Box(80, 10, 150, 24), Box(140, 23, 151, 25)]
+    found = [Detection(box=box, label="a", tile=i, cut=True) for i, box in enumerate(boxes)]
+    assert [one.parts for one in merge.merge(found, views)] == [2]
+
+
+def test_the_sides_of_a_turned_box_and_back() -> None:
+    box = Box(10, 20, 50, 30, 90)  # centre (30, 25): 20 px to the left and right, 5 up and down
+    assert sides(box, angle_deg=90) == pytest.approx((5, -35, 45, -25))
+    corners = [(35, 5), (35, 45), (25, 45), (25, 5)]
+    assert tuple(around(corners, angle_deg=90)) == pytest.approx(tuple(box))
+
+
+def test_a_window_shows_the_sides_that_it_does_not_cut() -> None:
+    # the lower right end of the object lies behind the edge at x = 100
+    assert VIEWS.shows(Box(40, 40, 100, 50, 0), 0) == (True, True, False, True)
+    part = around([(80, 40), (100, 60), (100, 74), (73, 47)], angle_deg=45)
+    assert VIEWS.shows(part, 0) == (True, True, False, True)
+    assert VIEWS.shows(Box(0, 0, 180, 100), 0) == (True, True, False, True)  # the scene ends there
+
+
+# -- second looks ---------------------------------------------------------------------------------
+
+
+def test_an_object_that_fits_into_a_window_is_looked_at_in_its_middle() -> None:
+    one = detection([60, 40, 140, 60], 0)
+    assert looks.second([one], VIEWS, side=100) == [Window(50, 0, 100, 100)]
+    assert looks.second([one], VIEWS, side=0) == []
+
+
+def test_a_whole_object_is_not_looked_at_again() -> None:
+    assert looks.second([detection([20, 40, 60, 60], 0)], VIEWS, side=100) == []
+
+
+def test_each_end_of_a_longer_object_is_looked_at_several_times() -> None:
+    views = Views(windows=[Window(0, 0, 100, 100)], area=Window(0, 0, 900, 900), tolerance=1.0)
+    long = Detection(box=Box(200, 400, 600, 420), label="a", tile=0, cut=True)
+    found = looks.second([long], views, side=100)
+    assert len(found) == 8
+    assert {(w.x < 200 < w.x + 100, w.x < 600 < w.x + 100) for w in found} == {
+        (True, False),
+        (False, True),
+    }
+    assert sum(w.x + 50 for w in found) / 8 == 400
+    assert sum(w.y + 50 for w in found) / 8 == 410
+
+
+def test_second_looks_are_bounded() -> None:
+    views = Views(windows=[Window(0, 0, 100, 100)], area=Window(0, 0, 9000, 900), tolerance=1.0)
+    cut = [
+        Detection(box=Box(x, 400, x + 400, 420), label="a", tile=0, cut=True)
+        for x in range(100, 8500, 100)
+    ]
+    assert len(looks.second(cut, views, side=100)) == 100
 
 
 def test_neighbours_and_other_classes_stay_apart() -> None:
@@ -174,7 +240,7 @@ def test_a_box_said_twice_is_kept_once() -> None:
 def test_crossed_slender_boxes_are_two_though_their_hulls_are_one() -> None:
     one, other = Box(20, 45, 80, 51, 45), Box(20, 45, 80, 51, -45)
     found = [Detection(box=box, label="a", tile=0) for box in (one, other)]
-    assert len(merge.merge(found, (LEFT, RIGHT))) == 2
+    assert len(merge.merge(found, VIEWS)) == 2
 
 
 # -- images ---------------------------------------------------------------------------------------
@@ -289,27 +355,9 @@ def test_a_local_crs_is_no_place(tmp_path: Path) -> None:
     assert scene.notes == (f"{path} has a local CRS, hence no place on the earth",)
 
 
-def test_metres_in_a_geographic_crs_are_refused() -> None:
-    where = Georeference(crs="EPSG:4326", transform=(10, 0, 404400, 0, -10, 5342400))
-    with pytest.raises(DataError, match="is the CRS of the image right"):
-        where.lonlat([(0, 0)])
-
-
-def test_longitudes_from_0_to_360_become_those_of_geojson() -> None:
-    where = Georeference(crs="EPSG:4326", transform=(1, 0, 0, 0, -1, 90))
-    assert where.lonlat([(200, 40), (210, 40)]) == [(-160, 50), (-150, 50)]
-    across = features.polygon(where.lonlat([(179, 40), (181, 40), (181, 41)]), digits=9)
-    assert features.crosses(across)
-
-
 def test_a_ring_is_turned_counterclockwise_and_closed() -> None:
     made = features.polygon([(0, 0), (0, 2), (3, 2), (3, 0)], digits=4)
     assert made["coordinates"] == [[[3, 0], [3, 2], [0, 2], [0, 0], [3, 0]]]
-
-
-def test_what_crosses_the_antimeridian_is_noticed() -> None:
-    made = features.polygon([(179.9, 0), (-179.9, 0), (-179.9, 1), (179.9, 1)], digits=4)
-    assert features.crosses(made)
 
 
 def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
