@@ -3,11 +3,11 @@
     python benchmarks/grpo_step.py --pixels 84 224 448 --rounds 3
 
 Both sides train the same model (nano's shape) on the same images, with the same rewards, seed and
-arguments; they take turns, each in a trainer of its own. `trl` is `GRPOTrainer` with the stock image
-processor; `geovlm` is the engine's trainer, which computes a prompt once per group and an image once
-per batch, with its image processor; `off` is the engine's trainer with all of this switched off.
-Printed are the median seconds of a step, the ratio by round, and how far the norms of gradients are
-apart, relatively. On a machine that does other work too, take `--cpu-time` and one thread.
+arguments; they take turns, each in a trainer of its own. `trl` is `GRPOTrainer` with the stock
+image processor; `geovlm` is the engine's trainer and image processor: prompts computed once per
+group, images once per batch; `off` is the engine's trainer with all of this switched off. Printed
+are the median seconds of a step, the ratio by round, and how far the norms of gradients are apart,
+relatively. On a machine that does other work too, take `--cpu-time` and one thread.
 """
 
 from __future__ import annotations
