@@ -148,7 +148,7 @@ def main() -> int:
         print(
             f"{pixels} px, {args.prompts} prompts x {args.generations}, beta {args.beta:g}: "
             f"trl {statistics.median(medians['trl']):.2f} s, "
-            f"{args.side} {statistics.median(medians['geovlm']):.2f} s, "
+            f"{args.side} {statistics.median(medians[args.side]):.2f} s, "
             f"{statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f}); "
             f"gradient norms within {apart:.1e}",
             flush=True,
