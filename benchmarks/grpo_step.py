@@ -3,10 +3,11 @@
     python benchmarks/grpo_step.py --pixels 84 224 448 --rounds 3
 
 Both sides train the same model (nano's shape) on the same images, with the same rewards, seed and
-arguments; they take turns, each in a trainer of its own. `trl` is `GRPOTrainer` as it is; `geovlm`
-is the engine's trainer, which computes a prompt once per group and an image once per batch. Printed
+arguments; they take turns, each in a trainer of its own. `trl` is `GRPOTrainer` with the stock
+image processor; `geovlm` is the engine's trainer and image processor: prompts computed once per
+group, images once per batch; `off` is the engine's trainer with all of this switched off. Printed
 are the median seconds of a step, the ratio by round, and how far the norms of gradients are apart,
-relatively.
+relatively. On a machine that does other work too, take `--cpu-time` and one thread.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from datasets import Dataset
 from PIL import Image
 from transformers import AutoModelForImageTextToText, PrinterCallback, TrainerCallback
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from trl import GRPOConfig, GRPOTrainer
 
 from geovlm import nano
@@ -34,15 +36,16 @@ from geovlm.engine.processor import load_processor
 class Clock(TrainerCallback):
     """Notes the seconds of every step and the norm of its gradient."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cpu_time: bool) -> None:
+        self._now = time.process_time if cpu_time else time.perf_counter
         self.seconds: list[float] = []
         self.gradients: list[float] = []
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-        self._began = time.perf_counter()
+        self._began = self._now()
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        self.seconds.append(time.perf_counter() - self._began)
+        self.seconds.append(self._now() - self._began)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if logs and "grad_norm" in logs:
@@ -73,7 +76,11 @@ def train(side: str, args: argparse.Namespace, *, pixels: int) -> Clock:
     processor = load_processor(
         str(nano.path()), min_pixels=pixels * pixels, max_pixels=pixels * pixels
     )
-    clock = Clock()
+    if side != "geovlm":
+        stock = Qwen2VLImageProcessorPil.from_pretrained(nano.path())
+        stock.size = processor.image_processor.size
+        processor.image_processor = stock
+    clock = Clock(cpu_time=args.cpu_time)
     data = rows(pixels, n=args.prompts * (args.steps + 1))
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
@@ -97,7 +104,9 @@ def train(side: str, args: argparse.Namespace, *, pixels: int) -> Clock:
         )
         if side == "geovlm":
             distinct_images.share(model)
-        trainer = (GroupTrainer if side == "geovlm" else GRPOTrainer)(
+        own = {} if side == "trl" else {"share_prompt": side == "geovlm"}
+        trainer = (GRPOTrainer if side == "trl" else GroupTrainer)(
+            **own,
             model=model,
             reward_funcs=[reward],
             args=config,
@@ -124,20 +133,22 @@ def main() -> int:
     parser.add_argument("--beta", type=float, default=0.04, help="weight of the KL term")
     parser.add_argument("--steps", type=int, default=2, help="per turn, after one of warm-up")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", choices=["geovlm", "off"], default="geovlm", help="beside trl")
+    parser.add_argument("--cpu-time", action="store_true", help="seconds of CPU, not of the clock")
     args = parser.parse_args()
     for pixels in args.pixels:
-        ratios, medians, apart = [], {"trl": [], "geovlm": []}, 0.0
+        ratios, medians, apart = [], {"trl": [], args.side: []}, 0.0
         for _ in range(args.rounds):
-            clocks = {side: train(side, args, pixels=pixels) for side in ("trl", "geovlm")}
+            clocks = {side: train(side, args, pixels=pixels) for side in medians}
             for side, clock in clocks.items():
                 medians[side].append(statistics.median(clock.seconds))
-            ratios.append(medians["trl"][-1] / medians["geovlm"][-1])
-            pairs = zip(clocks["trl"].gradients, clocks["geovlm"].gradients, strict=True)
+            ratios.append(medians["trl"][-1] / medians[args.side][-1])
+            pairs = zip(clocks["trl"].gradients, clocks[args.side].gradients, strict=True)
             apart = max(apart, *(abs(a - b) / a for a, b in pairs))
         print(
             f"{pixels} px, {args.prompts} prompts x {args.generations}, beta {args.beta:g}: "
             f"trl {statistics.median(medians['trl']):.2f} s, "
-            f"geovlm {statistics.median(medians['geovlm']):.2f} s, "
+            f"{args.side} {statistics.median(medians[args.side]):.2f} s, "
             f"{statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f}); "
             f"gradient norms within {apart:.1e}",
             flush=True,

@@ -108,19 +108,21 @@ def match(
     from scipy.optimize import linear_sum_assignment
 
     first, second = [Box(*box) for box in truth], [Box(*box) for box in predicted]
-    a = np.array([enclosing(box)[:4] for box in first], dtype=float)[:, None]
-    b = np.array([enclosing(box)[:4] for box in second], dtype=float)[None, :]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.where((sides > 0).all(axis=-1), sides.prod(axis=-1), 0.0)
-    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
+    a = np.array([enclosing(box) for box in first], dtype=float)
+    b = np.array([enclosing(box) for box in second], dtype=float)
+    width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
+    height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
+    shared = np.where((width > 0) & (height > 0), width * height, 0.0)
+    sizes = [(each[:, 2] - each[:, 0]) * (each[:, 3] - each[:, 1]) for each in (a, b)]
+    union = sizes[0][:, None] + sizes[1] - shared
     table = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    turned = np.array([bool(box.angle_deg % 180) for box in first])[:, None] | np.array(
-        [bool(box.angle_deg % 180) for box in second]
-    )
-    for i, j in zip(*np.nonzero(turned & (table > 0)), strict=True):
-        table[i, j] = rotated_iou(first[i], second[j])
+    if any(box.angle_deg % 180 for box in (*first, *second)):
+        for i, j in zip(*np.nonzero(table > 0), strict=True):
+            if first[i].angle_deg % 180 or second[j].angle_deg % 180:
+                table[i, j] = rotated_iou(first[i], second[j])
     rows, columns = linear_sum_assignment(table, maximize=True)
-    pairs = ((int(i), int(j), float(table[i, j])) for i, j in zip(rows, columns, strict=True))
+    values = table[rows, columns].tolist()
+    pairs = zip(rows.tolist(), columns.tolist(), values, strict=True)
     return [pair for pair in pairs if pair[2] > 0]
 
 

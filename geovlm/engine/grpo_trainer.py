@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 from trl import GRPOTrainer
 
-from geovlm.engine.shared_prompt import grouped, pack, split
+from geovlm.engine import shared_prefill
+from geovlm.engine.shared_prompt import Row, grouped, pack, split
 from geovlm.errors import ConfigError
 
 _MASKED = ("sdpa", "eager")
@@ -23,10 +25,10 @@ class GroupTrainer(GRPOTrainer):
     """`GRPOTrainer` that gives the same losses and gradients.
 
     Args:
-        share_prompt: compute a prompt once for all its completions in a batch. Batches that cannot
-            be packed (attention without masks, families that do not say their images' sizes as
-            `image_grid_thw`, mixtures of experts) and batches without repeated prompts take the
-            ordinary way.
+        share_prompt: compute a prompt once for all its completions in a batch, when they are
+            written and when they are scored. Batches that cannot be packed (attention without
+            masks, families that do not say their images' sizes as `image_grid_thw`, mixtures of
+            experts) and batches without repeated prompts take the ordinary way.
         rows_per_generation: prompts that are answered at once, those of like length together: a
             batch lasts until its longest answer ends. `None`: all of a step. vLLM and
             transformers' continuous batching have better ways of their own and ignore it.
@@ -51,8 +53,7 @@ class GroupTrainer(GRPOTrainer):
         compute_aux_loss: bool = False,
         **images: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        inner = self.accelerator.unwrap_model(model)
-        inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+        inner = _inner(self.accelerator.unwrap_model(model))
         rows = None
         if self._share_prompt and not compute_aux_loss and _can_pack(inner, images):
             rows = split(input_ids, attention_mask, n_completion=logits_to_keep, **images)
@@ -89,17 +90,20 @@ class GroupTrainer(GRPOTrainer):
         has_tool_images: bool = False,
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         size = self._rows_per_generation
-        elsewhere = self.use_vllm or self.use_transformers_continuous_batching
-        if size is None or elsewhere or len(prompt_ids) <= size:
+        if self.use_vllm or self.use_transformers_continuous_batching:
             return super()._generate_single_turn(
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
+        if size is None or len(prompt_ids) <= size:
+            return self._answer(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            ), None
         order = sorted(range(len(prompt_ids)), key=lambda i: len(prompt_ids[i]), reverse=True)
         fields = _by_row(multimodal_fields, images, n_rows=len(prompt_ids))
         found: dict[int, list[int]] = {}
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            completions, _ = super()._generate_single_turn(
+            completions = self._answer(
                 [prompt_ids[i] for i in chosen],
                 None if images is None else [images[i] for i in chosen],
                 _joined([fields[i] for i in chosen]),
@@ -108,6 +112,60 @@ class GroupTrainer(GRPOTrainer):
             )
             found.update(zip(chosen, completions, strict=True))
         return [found[i] for i in range(len(order))], None
+
+    def _answer(
+        self,
+        prompt_ids: list[list[int]],
+        images: list[list[Any] | None] | None,
+        fields: dict[str, Any],
+        num_generations: int,
+        has_tool_images: bool,
+    ) -> list[list[int]]:
+        """Return completions by `generate`, reading a prompt that is repeated once."""
+        sharing: AbstractContextManager[None] = nullcontext()
+        has_sizes = ("pixel_values" in fields) == ("image_grid_thw" in fields)
+        if self._share_prompt and has_sizes and set(fields) <= _IMAGE_FIELDS:
+            groups = _alike(prompt_ids, images, fields)
+            if len(groups) < len(prompt_ids):
+                sharing = shared_prefill.shared(
+                    _inner(self.accelerator.unwrap_model(self.model_wrapped)),
+                    groups,
+                    [len(each or []) for each in images or [None] * len(prompt_ids)],
+                )
+        with sharing:
+            completions, _ = super()._generate_single_turn(
+                prompt_ids, images, fields, num_generations, has_tool_images
+            )
+        return completions
+
+
+def _inner(model: Any) -> Any:
+    """Return the model without adapters around it; those inside stay."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _alike(
+    prompt_ids: Sequence[Sequence[int]],
+    images: Sequence[Sequence[Any] | None] | None,
+    fields: Mapping[str, Any],
+) -> list[list[int]]:
+    """Return the positions of prompts with the same tokens and images, in order of appearance."""
+    nothing = torch.empty(0)
+    return grouped(
+        [
+            Row(
+                prompt=torch.tensor(ids),
+                kinds=None,
+                completion=nothing,
+                columns=nothing,
+                pixels=part.get("pixel_values"),
+                grids=part.get("image_grid_thw"),
+            )
+            for ids, part in zip(
+                prompt_ids, _by_row(fields, images, n_rows=len(prompt_ids)), strict=True
+            )
+        ]
+    )
 
 
 def _can_pack(model: Any, images: Mapping[str, Any]) -> bool:

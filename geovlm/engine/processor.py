@@ -15,6 +15,8 @@ from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProce
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
+from geovlm.engine.patches import CachedImageProcessor
+
 _STOCK = {
     "qwen2_vl": ("Qwen2VLProcessor", "Qwen2VLVideoProcessor"),
     "qwen2_5_vl": ("Qwen2_5_VLProcessor", "Qwen2VLVideoProcessor"),
@@ -72,7 +74,7 @@ def load_processor(
         return AutoProcessor.from_pretrained(path_or_name, revision=revision, **given)
     tokenizer = AutoTokenizer.from_pretrained(path_or_name, revision=revision)
     tokenizer.padding_side = "left"
-    image_processor = Qwen2VLImageProcessorPil.from_pretrained(
+    image_processor = CachedImageProcessor.from_pretrained(
         path_or_name, revision=revision or "main"
     )
     size = image_processor.size

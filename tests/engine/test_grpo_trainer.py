@@ -219,3 +219,47 @@ def test_fields_that_cannot_be_divided_are_named(trainer: GroupTrainer) -> None:
     fields = {"pixel_values": np.zeros((7, 3))}
     with pytest.raises(ConfigError, match="pixel_values has 7 entries for 3 images of 2 prompts"):
         grpo_trainer._by_row(fields, [["a"], ["b", "c"]], n_rows=2)
+
+
+@pytest.mark.parametrize("size", [None, 4])
+def test_a_prompt_is_read_once_and_answered_as_by_trl(
+    trainer: GroupTrainer, monkeypatch: pytest.MonkeyPatch, size: int | None
+) -> None:
+    read: list[int] = []
+    decoder = trainer.model.model.language_model
+    forward = decoder.forward
+
+    def counted(**kwargs: Any) -> Any:
+        rows, tokens = kwargs["inputs_embeds"].shape[:2]
+        read.extend([rows] if tokens > 1 else [])
+        return forward(**kwargs)
+
+    monkeypatch.setattr(decoder, "forward", counted)
+    monkeypatch.setattr(trainer.generation_config, "max_new_tokens", 4)
+    monkeypatch.setattr(trainer, "_rows_per_generation", size)
+    asked = [([1, 2], "Has it changed?")] * 3 + [([3], "How many?")] * 3 + [([4], "How many?")] * 2
+    prompts = [
+        [
+            {
+                "role": "user",
+                "content": [
+                    *(
+                        {"type": "image", "image": Image.new("RGB", (84, 84), (40 * i,) * 3)}
+                        for i in of
+                    ),
+                    {"type": "text", "text": words},
+                ],
+            }
+        ]
+        for of, words in asked
+    ]
+    tokenized = trainer._tokenize_prompts(prompts)
+    torch.manual_seed(0)
+    shared, logps = trainer._generate_single_turn(*tokenized, 8)
+    monkeypatch.setattr(trainer, "_share_prompt", False)
+    torch.manual_seed(0)
+    plain, _ = trainer._generate_single_turn(*tokenized, 8)
+    assert shared == plain
+    assert len({tuple(ids) for ids in plain}) > 4  # they are sampled
+    assert read == ([3, 8] if size is None else [2, 2, 4, 4])
+    assert logps is None
