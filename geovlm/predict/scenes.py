@@ -98,6 +98,9 @@ def _covered(
     """The pixels of a grid that another image covers by half, its hull; `None`: there are none."""
     from rasterio import Affine
 
+    if _lies_in(grid, size, other, other_size):
+        # the outline of a map of the world, say, has no place in the grid's projection
+        return Window(0, 0, *size)
     shares = [i / (_EDGE_POINTS - 1) for i in range(_EDGE_POINTS)]
     width, height = other_size
     outline = [(s * width, edge) for s in shares for edge in (0.0, float(height))]
@@ -114,6 +117,20 @@ def _covered(
     x1 = min(size[0], math.ceil(max(x for x, _ in points) - 0.5))
     y1 = min(size[1], math.ceil(max(y for _, y in points) - 0.5))
     return Window(x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
+
+
+def _lies_in(grid: Georeference, size: Size, other: Georeference, other_size: Size) -> bool:
+    """Whether the corners and the middle of a grid lie in another image."""
+    from rasterio import Affine
+
+    width, height = size
+    points = [(0, 0), (width, 0), (width, height), (0, height), (width / 2, height / 2)]
+    there = reprojected(grid.source(points), grid.crs, other.crs)
+    if there is None:
+        return False
+    a, b, c, d, e, f = tuple(~Affine(*other.transform))[:6]
+    seen = [(a * x + b * y + c, d * x + e * y + f) for x, y in there]
+    return all(0 <= x <= other_size[0] and 0 <= y <= other_size[1] for x, y in seen)
 
 
 def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Path) -> Raster:

@@ -96,6 +96,15 @@ def test_the_second_of_a_pair_may_be_placed_by_points(tmp_path: Path) -> None:
     assert (shown[21:, 21:, 0] == 200).all()  # 40 - 20 rows, 30 - 10 columns
 
 
+def test_the_second_of_a_pair_may_be_a_map_of_the_world(tmp_path: Path) -> None:
+    before = write_scene(tmp_path / "before.tif", (60, 60))
+    world = Affine(1.0, 0.0, -180.0, 0.0, -1.0, 90.0)
+    after = write_scene(tmp_path / "after.tif", (360, 180), crs="EPSG:4326", transform=world)
+    scene = scenes.scene([before, after], folder=tmp_path)
+    assert scene.area == (0, 0, 60, 60)
+    assert (np.asarray(raster.open_window(scene.images[1], scene.area)) == 90).all()
+
+
 def test_a_sensor_model_alone_is_no_place(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", (60, 60), crs=None, transform=None)
     line = [1.0] + [0.0] * 19
