@@ -54,12 +54,13 @@ def main() -> int:
                 batch,
                 cache=cache,
                 max_new_tokens=args.tokens,
-                batch_size=len(batch),
             )
             answers.update(zip((row.key for row in batch), texts, strict=True))
         return answers
 
-    singles, together = [[row] for row in rows], answering.batches(rows, size=args.batch)
+    length = generate.lengths(processor, profile=loaded.profile)
+    singles = [[row] for row in rows]
+    together = answering.batched(rows, size=args.batch, length=length)
     seconds: dict[str, list[float]] = {"one by one": [], "batched": []}
     answers: dict[str, dict[str, str]] = {}
     for _ in range(args.rounds):
@@ -83,7 +84,7 @@ def main() -> int:
         shares = [
             padding(processor, order)
             for order in (
-                answering.batches(own, size=args.batch),
+                answering.batched(own, size=args.batch, length=length),
                 [own[i : i + args.batch] for i in range(0, len(own), args.batch)],
             )
         ]

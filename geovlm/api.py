@@ -143,6 +143,8 @@ class ModelProfile:
     """Whether boxes carry a fifth number, the angle in degrees."""
     size_factor: int = 28
     """Sides after the resize are multiples of it (patch size x merge size)."""
+    cell_tokens: int = 1
+    """Tokens that the model makes of `size_factor` x `size_factor` pixels."""
     min_pixels: int = 3136
     """Smallest area after the resize, pixels."""
     max_pixels: int = 12845056

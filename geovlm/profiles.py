@@ -53,6 +53,7 @@ INTERNVL = ModelProfile(
     model_types=("internvl",),
     box_frame="norm1000",
     size_factor=448,
+    cell_tokens=256,
     min_pixels=448 * 448,
     max_pixels=12 * 448 * 448,
     lora_targets=_DECODER,

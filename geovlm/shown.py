@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,8 +86,14 @@ def stored_sizes(sample: Sample) -> tuple[Size, ...]:
 
 def visual_tokens(shown: Shown, *, profile: ModelProfile) -> int:
     """Return how many tokens the model makes of the sample's images."""
+    return tokens_of(shown.input_sizes, profile=profile)
+
+
+def tokens_of(input_sizes: Sequence[Size], *, profile: ModelProfile) -> int:
+    """Return how many tokens the model makes of images of these sizes."""
     factor = profile.size_factor
-    return sum((width // factor) * (height // factor) for width, height in shown.input_sizes)
+    cells = sum((width // factor) * (height // factor) for width, height in input_sizes)
+    return cells * profile.cell_tokens
 
 
 def reward_context(

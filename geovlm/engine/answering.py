@@ -36,7 +36,7 @@ def answer(
     respond: Respond,
     *,
     folder: Path,
-    batch_size: int,
+    batches: Sequence[Sequence[data.Row]],
     seed: int,
     rank: int = 0,
     world_size: int = 1,
@@ -49,7 +49,7 @@ def answer(
         ask: what is asked.
         respond: the model.
         folder: where answers are kept, `<ask>.<rank>.jsonl`; the files of all ranks are read.
-        batch_size: rows per call of `respond`.
+        batches: the rows, as they go into a call of `respond`; see `batched`.
         seed: of the first batch; each further one adds 1.
         rank: number of this process.
         world_size: processes that share the batches.
@@ -62,7 +62,7 @@ def answer(
     own = folder / f"{ask.name}.{rank}.jsonl"
     _drop_torn_end(own)
     found: dict[str, list[str]] = {}
-    for number, batch in _share(ask, batch_size=batch_size, rank=rank, world_size=world_size):
+    for number, batch in _share(batches, rank=rank, world_size=world_size):
         if stop():
             break
         if not all(row.key in known for row in batch):
@@ -77,23 +77,31 @@ def answer(
     return found
 
 
-def n_texts(ask: Ask, *, batch_size: int, rank: int, world_size: int) -> int:
+def n_texts(ask: Ask, *, batches: Sequence[Sequence[data.Row]], rank: int, world_size: int) -> int:
     """Return how many texts are a process's share of the answers."""
-    mine = _share(ask, batch_size=batch_size, rank=rank, world_size=world_size)
+    mine = _share(batches, rank=rank, world_size=world_size)
     return sum(len(batch) for _, batch in mine) * len(ask.temperatures)
 
 
-def batches(rows: Sequence[data.Row], *, size: int) -> list[list[data.Row]]:
-    """Return the rows in batches of similar length, so that little is padded; longest first."""
-    ordered = sorted(rows, key=lambda row: (len(row.images), len(row.question)), reverse=True)
+def batched(
+    rows: Sequence[data.Row], *, size: int, length: Callable[[data.Row], int]
+) -> list[list[data.Row]]:
+    """Return the rows in batches of similar length, so that little is padded; longest first.
+
+    Args:
+        rows: in any order; it decides between rows of one length.
+        size: rows per batch.
+        length: tokens of a row's prompt; see `generate.lengths`.
+    """
+    ordered = sorted(rows, key=length, reverse=True)
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
 def _share(
-    ask: Ask, *, batch_size: int, rank: int, world_size: int
-) -> list[tuple[int, list[data.Row]]]:
+    batches: Sequence[Sequence[data.Row]], *, rank: int, world_size: int
+) -> list[tuple[int, Sequence[data.Row]]]:
     """Return a process's batches with their numbers: every `world_size`-th one."""
-    return list(enumerate(batches(ask.rows, size=batch_size)))[rank::world_size]
+    return list(enumerate(batches))[rank::world_size]
 
 
 def _append(path: Path, answered: Mapping[str, list[str]]) -> None:

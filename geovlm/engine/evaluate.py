@@ -101,14 +101,15 @@ def _answer(
             rows,
             cache=stage.cache,
             max_new_tokens=stage.max_new_tokens(tasks),
-            batch_size=len(rows),
             temperature=temperature,
             seed=seed,
         )
 
     place = {"rank": stage.rank, "world_size": stage.world_size}
+    length = generate.lengths(loaded.processor, profile=loaded.profile)
     size = stage.config.eval.batch_size
-    total = sum(answering.n_texts(ask, batch_size=size, **place) for ask in asks)
+    batches = {each.name: answering.batched(each.rows, size=size, length=length) for each in asks}
+    total = sum(answering.n_texts(ask, batches=batches[ask.name], **place) for ask in asks)
     bar = stage.bar(title, total=total)
     found: dict[str, answering.Texts] = {}
     for ask in asks:
@@ -116,7 +117,7 @@ def _answer(
             ask,
             respond,
             folder=folder,
-            batch_size=size,
+            batches=batches[ask.name],
             seed=stage.config.seed,
             **place,
             advance=bar.advance if bar is not None else lambda n: None,

@@ -65,7 +65,7 @@ def work(folder: Path) -> None:
         one = [row(asked)]
         prompts.append(generate.encode(processor, one, cache=cache)["input_ids"][0].tolist())
         answers += generate.complete(
-            model, processor, one, cache=cache, max_new_tokens=job.max_new_tokens, batch_size=1
+            model, processor, one, cache=cache, max_new_tokens=job.max_new_tokens
         )
     RunDir(folder).write_json(
         folder / "own.json",

@@ -1,4 +1,4 @@
-"""Completions of many rows, in batches of similar length."""
+"""Completions of a batch of rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from geovlm import shown
+from geovlm.api import ModelProfile
 from geovlm.engine import data
 from geovlm.engine.images import ImageCache
 
@@ -18,56 +20,51 @@ def complete(
     *,
     cache: ImageCache,
     max_new_tokens: int,
-    batch_size: int,
     temperature: float = 0.0,
     seed: int = 0,
-    advance: Callable[[int], None] = lambda n: None,
 ) -> list[str]:
     """Return one completion per row, decoded without special tokens, in the order of the rows.
 
-    Batches hold rows of similar question length, so that little is padded. The state of torch's
-    random generators is the same afterwards as before.
+    The state of torch's random generators is the same afterwards as before.
 
     Args:
         model: a generating model, on its device.
         processor: its processor.
-        rows: what to ask.
+        rows: what to ask, one batch; see `answering.batched`.
         cache: decoded images.
         max_new_tokens: longest completion.
-        batch_size: rows per batch.
         temperature: 0 decodes greedily, otherwise tokens are sampled.
         seed: of the sampling.
-        advance: called with the number of rows done after each batch.
     """
-    order = sorted(
-        range(len(rows)), key=lambda i: (len(rows[i].images), len(rows[i].question)), reverse=True
-    )
-    done: dict[int, str] = {}
     was_training = model.training
     model.eval()
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), torch.no_grad():
         torch.manual_seed(seed)
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            inputs = encode(processor, [rows[i] for i in chosen], cache=cache).to(model.device)
-            output = model.generate(
-                **inputs,
-                max_new_tokens=max_new_tokens,
-                do_sample=temperature > 0,
-                temperature=temperature or None,
-                top_k=0 if temperature > 0 else None,
-                top_p=1.0 if temperature > 0 else None,
-                repetition_penalty=1.0,
-                suppress_tokens=image_tokens(model),
-            )
-            texts = processor.tokenizer.batch_decode(
-                output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
-            )
-            done.update(zip(chosen, texts, strict=True))
-            advance(len(chosen))
+        inputs = encode(processor, rows, cache=cache).to(model.device)
+        output = model.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=temperature > 0,
+            temperature=temperature or None,
+            top_k=0 if temperature > 0 else None,
+            top_p=1.0 if temperature > 0 else None,
+            repetition_penalty=1.0,
+            suppress_tokens=image_tokens(model),
+        )
     model.train(was_training)
-    return [done[i] for i in range(len(rows))]
+    completions = output[:, inputs["input_ids"].shape[1] :]
+    return list(processor.tokenizer.batch_decode(completions, skip_special_tokens=True))
+
+
+def lengths(processor: Any, *, profile: ModelProfile) -> Callable[[data.Row], int]:
+    """Return what counts the tokens of a row's prompt, without what a chat template adds to all."""
+
+    def length(row: data.Row) -> int:
+        words = processor.tokenizer(row.question, add_special_tokens=False)["input_ids"]
+        return len(words) + shown.tokens_of(row.input_sizes, profile=profile)
+
+    return length
 
 
 def encode(processor: Any, rows: Sequence[data.Row], *, cache: ImageCache) -> Any:

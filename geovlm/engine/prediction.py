@@ -80,7 +80,6 @@ def work(job: Job) -> None:
             rows,
             cache=cache,
             max_new_tokens=longest,
-            batch_size=len(rows),
         )
 
     answer(job, plan, respond, registry=registry)

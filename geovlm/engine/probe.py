@@ -115,7 +115,6 @@ def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[data.Row]) -> list[di
             batch,
             cache=stage.cache,
             max_new_tokens=stage.max_new_tokens(stage.tasks),
-            batch_size=len(batch),
             temperature=temperature,
             seed=seed,
         )
@@ -125,8 +124,9 @@ def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[data.Row]) -> list[di
         for number in range(settings.generations)
     ]
     place = {"rank": stage.rank, "world_size": stage.world_size}
-    size = settings.batch_size
-    total = sum(answering.n_texts(ask, batch_size=size, **place) for ask in asks)
+    length = generate.lengths(loaded.processor, profile=loaded.profile)
+    batches = answering.batched(rows, size=settings.batch_size, length=length)
+    total = sum(answering.n_texts(ask, batches=batches, **place) for ask in asks)
     bar = stage.bar("probe", total=total)
     found = []
     for number, ask in enumerate(asks):
@@ -135,7 +135,7 @@ def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[data.Row]) -> list[di
                 ask,
                 respond,
                 folder=stage.folder / ANSWERS,
-                batch_size=size,
+                batches=batches,
                 seed=stage.config.seed + number * SEEDS_APART,
                 **place,
                 advance=bar.advance if bar is not None else lambda n: None,

@@ -124,6 +124,42 @@ class CompletionLog:
         self._write(records)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Batch:
+    """What every column sees of one generation batch."""
+
+    ids: Sequence[Sequence[int]]
+    texts: list[str]
+    contexts: list[RewardContext]
+    rows: list[data.Row]
+
+
+class _Reader:
+    """Decodes a generation batch once for all columns, to which TRL hands the same list in turn."""
+
+    def __init__(
+        self, tokenizer: Any, *, profile: ModelProfile, options: Mapping[str, Any]
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._profile = profile
+        self._options = options
+        self._last: _Batch | None = None
+
+    def read(self, ids: Sequence[Sequence[int]], row: Sequence[str], *, progress: float) -> _Batch:
+        """Return the batch; `progress` is the share of the training steps that are done."""
+        if self._last is None or self._last.ids is not ids:
+            rows = [data.parse(text) for text in row]
+            contexts = [
+                data.reward_context(
+                    each, profile=self._profile, options=self._options, progress=progress
+                )
+                for each in rows
+            ]
+            texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
+            self._last = _Batch(ids=ids, texts=texts, contexts=contexts, rows=rows)
+        return self._last
+
+
 def trl_functions(
     cols: Sequence[Column],
     *,
@@ -139,6 +175,7 @@ def trl_functions(
     and take the reasoning out of the content. The first one also logs which share of completions
     repeats itself.
     """
+    reader = _Reader(tokenizer, profile=profile, options=options)
 
     def make(column: Column) -> Callable[..., list[float | None]]:
         def function(
@@ -148,24 +185,19 @@ def trl_functions(
             log_metric: Callable[[str, float], None] = lambda name, value: None,
             **_: Any,
         ) -> list[float | None]:
-            rows = [data.parse(text) for text in row]
-            texts = tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
             progress = trainer_state.global_step / max(1, trainer_state.max_steps)
-            values: list[float | None] = [None] * len(rows)
-            mine = [i for i, each in enumerate(rows) if each.task == column.task]
+            batch = reader.read(completion_ids, row, progress=progress)
+            texts = batch.texts
+            values: list[float | None] = [None] * len(texts)
+            mine = [i for i, each in enumerate(batch.rows) if each.task == column.task]
             if mine:
-                contexts = [
-                    data.reward_context(
-                        rows[i], profile=profile, options=options, progress=progress
-                    )
-                    for i in mine
-                ]
+                contexts = [batch.contexts[i] for i in mine]
                 scored = _score(column.reward, [texts[i] for i in mine], contexts, watch=watch)
                 for i, value in zip(mine, scored, strict=True):
                     values[i] = value
             if column is cols[0]:
                 log_metric(health.REPETITION, sum(map(health.repeats, texts)) / len(texts))
-            log.add(column, values, rows=rows, texts=texts, step=trainer_state.global_step)
+            log.add(column, values, rows=batch.rows, texts=texts, step=trainer_state.global_step)
             return values
 
         function.__name__ = column.name

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from geovlm.engine import answering, data
+from geovlm import nano, raster
+from geovlm.engine import answering, data, generate
 from geovlm.engine.answering import Ask
+from geovlm.engine.images import ImageCache
+from geovlm.engine.processor import load_processor
+from geovlm.profiles import INTERNVL, QWEN2_5_VL
+from geovlm.shown import tokens_of
 
 
 def a_row(number: int) -> data.Row:
@@ -26,7 +34,9 @@ def a_row(number: int) -> data.Row:
     )
 
 
-ASK = Ask(name="model", rows=[a_row(i) for i in range(5)], temperatures=(0.0, 0.9))
+ROWS = [a_row(i) for i in range(5)]
+ASK = Ask(name="model", rows=ROWS, temperatures=(0.0, 0.9))
+BATCHES = answering.batched(ROWS, size=2, length=lambda row: len(row.question))
 
 
 class Model:
@@ -45,13 +55,13 @@ class Model:
 
 
 def answer(model: Model, folder: Path, **share: int) -> dict[str, list[str]]:
-    return answering.answer(ASK, model, folder=folder, batch_size=2, seed=7, **share)
+    return answering.answer(ASK, model, folder=folder, batches=BATCHES, seed=7, **share)
 
 
 def test_every_row_has_a_text_per_temperature(tmp_path: Path) -> None:
     found = answer(Model(), tmp_path)
     assert len(found) == 5
-    # the longest questions come first: rows 4 and 3, then 2 and 1, then 0
+    # the longest come first: rows 4 and 3, then 2 and 1, then 0
     assert found["t/a\t4"] == ["4 at 0.0 from 7", "4 at 0.9 from 7"]
     assert found["t/a\t0"] == ["0 at 0.0 from 9", "0 at 0.9 from 9"]
 
@@ -96,7 +106,38 @@ def test_progress_counts_up_to_the_share_of_the_process(
     done: list[int] = []
     place = {"rank": rank, "world_size": world_size}
     answering.answer(
-        ASK, Model(), folder=tmp_path, batch_size=2, seed=7, advance=done.append, **place
+        ASK, Model(), folder=tmp_path, batches=BATCHES, seed=7, advance=done.append, **place
     )
     assert sum(done) == texts
-    assert answering.n_texts(ASK, batch_size=2, **place) == texts
+    assert answering.n_texts(ASK, batches=BATCHES, **place) == texts
+
+
+def test_a_prompt_is_as_long_as_the_processor_makes_it(tmp_path: Path) -> None:
+    Image.new("RGB", (84, 84)).save(tmp_path / "a.png")
+    image = json.dumps(raster.encode(tmp_path / "a.png"))
+    rows = [
+        dataclasses.replace(a_row(0), images=(image,) * n, input_sizes=((84, 84),) * n, question=q)
+        for n in (1, 2)
+        for q in ("How many buildings are there?", "Is there a road?")
+    ]
+    processor = load_processor(str(nano.path()))
+    length = generate.lengths(processor, profile=QWEN2_5_VL)
+    around = {
+        int(generate.encode(processor, [row], cache=ImageCache())["attention_mask"].sum())
+        - length(row)
+        - 2 * len(row.images)  # begin and end of an image
+        for row in rows
+    }
+    assert len(around) == 1  # the chat template's
+
+
+def test_images_count_in_the_family_s_tokens() -> None:
+    assert tokens_of([(56, 84), (28, 28)], profile=QWEN2_5_VL) == 7
+    assert tokens_of([(896, 448)], profile=INTERNVL) == 512
+
+
+def test_batches_go_by_tokens_not_by_the_number_of_images() -> None:
+    rows = [a_row(i) for i in range(4)]
+    tokens = dict(zip((row.key for row in rows), (10, 40, 10, 40), strict=True))
+    found = answering.batched(rows, size=2, length=lambda row: tokens[row.key])
+    assert [[row.sample_id for row in batch] for batch in found] == [["1", "3"], ["0", "2"]]

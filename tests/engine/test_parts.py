@@ -89,6 +89,34 @@ def test_each_row_is_scored_by_its_own_task_only() -> None:
     assert written[0]["step"] == 3
 
 
+def test_all_columns_read_a_batch_that_is_decoded_once() -> None:
+    cols = rewards.columns([a_task("t/a"), a_task("t/b")], registry=registry.load(), active="paper")
+    decoded: list[list[list[int]]] = []
+
+    def batch_decode(ids: list[list[int]], **_: object) -> list[str]:
+        decoded.append(ids)
+        return [
+            f"<think> x </think><answer> {'yes' if each == [1] else 'no'} </answer>" for each in ids
+        ]
+
+    functions = rewards.trl_functions(
+        cols,
+        tokenizer=SimpleNamespace(batch_decode=batch_decode),
+        profile=QWEN2_5_VL,
+        options={},
+        log=rewards.CompletionLog(cols, write=lambda records: None),
+    )
+    state = SimpleNamespace(global_step=3, max_steps=10)
+    first, second = [[1], [2]], [[2], [1]]
+    for ids in (first, second):
+        rows = [data.dump(a_row("t/a")), data.dump(a_row("t/a"))]
+        values = {
+            f.__name__: f(completion_ids=ids, row=rows, trainer_state=state) for f in functions
+        }
+        assert values["t/a/jaccard"] == [float(each == [1]) for each in ids]
+    assert decoded == [first, second]
+
+
 def test_a_reward_outside_its_range_stops_the_run_by_name() -> None:
     bad = RewardSpec(name="t/bad", summary="", score=lambda completion, ctx: 7.0)
     context = data.reward_context(a_row(), profile=QWEN2_5_VL, options={})
