@@ -87,6 +87,31 @@ VISION = {
 }
 
 
+SMALLER = (  # text and vision of the same family with about 50 M parameters, for a CPU
+    {
+        "hidden_size": 512,
+        "num_hidden_layers": 14,
+        "intermediate_size": 1408,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 1_000_000.0,
+            "mrope_section": [8, 12, 12],
+        },
+    },
+    {
+        "depth": 6,
+        "hidden_size": 320,
+        "intermediate_size": 864,
+        "num_heads": 4,
+        "out_hidden_size": 512,
+        "fullatt_block_indexes": [2, 5],
+        "window_size": 112,
+    },
+)
+
+
 class Result(NamedTuple):
     """One case."""
 
@@ -140,15 +165,18 @@ class Clock(TrainerCallback):
 
 
 def configuration(size: str) -> Qwen2_5_VLConfig:
-    """nano's, or one of the shape of the 3 B model with nano's token ids."""
+    """nano's, or one of the shape of the 3 B model or of 50 M with nano's token ids."""
     small = Qwen2_5_VLConfig.from_pretrained(nano.path())
     if size == "nano":
         return small
+    text, vision = (TEXT, VISION) if size == "3b" else SMALLER
     ends = {key: getattr(small.text_config, key) for key in ("eos_token_id", "pad_token_id")}
+    if size == "50m":
+        ends["vocab_size"] = small.text_config.vocab_size
     ids = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
     return Qwen2_5_VLConfig(
-        text_config={**TEXT, **ends},
-        vision_config=VISION,
+        text_config={**text, **ends},
+        vision_config=vision,
         tie_word_embeddings=True,
         **{key: getattr(small, key) for key in ids if hasattr(small, key)},
     )
@@ -304,7 +332,7 @@ def _resident_bytes() -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=("3b", "nano"), default="3b")
+    parser.add_argument("--size", choices=("3b", "50m", "nano"), default="3b")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--means", nargs="+", choices=MEANS["grpo"], help="default: all of them")
     parser.add_argument("--steps", type=int, default=8, help="measured ones, after two others")

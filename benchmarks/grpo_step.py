@@ -2,12 +2,13 @@
 
     python benchmarks/grpo_step.py --pixels 84 224 448 --rounds 3
 
-Both sides train the same model (nano's shape) on the same images, with the same rewards, seed and
-arguments; they take turns, each in a trainer of its own. `trl` is `GRPOTrainer` with the stock
-image processor; `geovlm` is the engine's trainer and image processor: prompts computed once per
-group, images once per batch; `off` is the engine's trainer with all of this switched off. Printed
-are the median seconds of a step, the ratio by round, and how far the norms of gradients are apart,
-relatively. On a machine that does other work too, take `--cpu-time` and one thread.
+Both sides train the same model (nano, or one of 50 M random weights) on the same images, with the
+same rewards, seed and arguments; they take turns, each in a trainer of its own. `trl` is
+`GRPOTrainer` with the stock image processor; `geovlm` is the engine's trainer and image processor:
+prompts computed once per group, images once per batch; `off` is the engine's trainer with all of
+this switched off. Printed are the median seconds of a step, the ratio by round, and how far the
+norms of gradients are apart, relatively. On a machine that does other work too, take `--cpu-time`
+and one thread.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from transformers import AutoModelForImageTextToText, PrinterCallback, TrainerCa
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from trl import GRPOConfig, GRPOTrainer
 
+from benchmarks.gpu import configuration
 from geovlm import nano
 from geovlm.engine import distinct_images
 from geovlm.engine.grpo_trainer import GroupTrainer
@@ -72,7 +74,10 @@ def reward(completions: list[Any], **_: Any) -> list[float]:
 def train(side: str, args: argparse.Namespace, *, pixels: int) -> Clock:
     """Train for some steps and return their times; the first one is warm-up."""
     torch.manual_seed(0)
-    model = AutoModelForImageTextToText.from_pretrained(nano.path(), dtype=torch.float32)
+    if args.size == "nano":
+        model = AutoModelForImageTextToText.from_pretrained(nano.path(), dtype=torch.float32)
+    else:
+        model = AutoModelForImageTextToText.from_config(configuration(args.size))
     processor = load_processor(
         str(nano.path()), min_pixels=pixels * pixels, max_pixels=pixels * pixels
     )
@@ -127,6 +132,7 @@ def train(side: str, args: argparse.Namespace, *, pixels: int) -> Clock:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pixels", type=int, nargs="+", default=[84, 224, 448], help="image side")
+    parser.add_argument("--size", choices=["nano", "50m"], default="nano", help="of the model")
     parser.add_argument("--prompts", type=int, default=4, help="per step")
     parser.add_argument("--generations", type=int, default=8, help="per prompt")
     parser.add_argument("--tokens", type=int, default=24, help="of a completion")

@@ -15,6 +15,8 @@ _LAUNCHERS = (
     *("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
 )
 """Variables of torchrun and MPI; a stage gets its own."""
+_ACCELERATE = ("ACCELERATE_USE_", "ACCELERATE_MIXED_", "ACCELERATE_DYNAMO_", "FSDP_")
+"""How the names of what `accelerate launch` sets begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +114,7 @@ def without_launcher(variables: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in variables.items()
-        if name not in _LAUNCHERS and not name.startswith("TORCHELASTIC_")
+        if name not in _LAUNCHERS and not name.startswith(("TORCHELASTIC_", *_ACCELERATE))
     }
 
 

@@ -27,7 +27,7 @@ class Launch:
     """Numbered from 0 among the machine's that are visible; empty on the CPU."""
     argv: list[str]
     accelerate: dict[str, Any] | None = None
-    """What the accelerate.yaml of the command will hold; its port is 0 if any will do."""
+    """What the accelerate.yaml of the command will hold, if it has one; port 0: any will do."""
 
     def describe(self) -> list[str]:
         """Return the launch as lines for people; the command is the last one."""
@@ -96,7 +96,12 @@ def _stage(plan: Plan, index: int, *, folder: str, here: Machine) -> list[Launch
         first, last = ranks.ranks[0], ranks.ranks[-1]
         names = f"rank {first}" if first == last else f"ranks {first} to {last}"
         at = f", rendezvous {here.host}:{port}" if port else ""
-        yaml = plan.output / "stages" / folder / launch.accelerate_file(there)
+        yaml = accelerate = None
+        if not launch.is_alone(ranks, scheme=scheme):
+            yaml = plan.output / "stages" / folder / launch.accelerate_file(there)
+            accelerate = parallel.accelerate_config(
+                ranks, on_cpu=on_cpu, port=port, parallel=scheme
+            )
         found.append(
             Launch(
                 stage=folder,
@@ -104,9 +109,7 @@ def _stage(plan: Plan, index: int, *, folder: str, here: Machine) -> list[Launch
                 what=f"{names} of {ranks.world_size}, {scheme}{at}",
                 gpus=() if on_cpu else tuple(range(ranks.local)),
                 argv=launch.command(yaml, run=plan.output, stage=launch.stage_name(index)),
-                accelerate=parallel.accelerate_config(
-                    ranks, on_cpu=on_cpu, port=port, parallel=scheme
-                ),
+                accelerate=accelerate,
             )
         )
     return found

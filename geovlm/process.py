@@ -77,14 +77,15 @@ class StopRequest:
         _show(b"stopping after this step or batch, as another machine does\n")
 
     def pass_on(self, process: subprocess.Popen[bytes]) -> None:
-        """Send SIGTERM to the workers below a process, if a stop was asked for."""
+        """Send SIGTERM to a worker, or to those below a process, if a stop was asked for."""
         import psutil  # a dependency of accelerate
 
         if self.signal is None or time.monotonic() - self._passed_on < _AGAIN_S:
             return
         self._passed_on = time.monotonic()
         with contextlib.suppress(psutil.NoSuchProcess):
-            for each in psutil.Process(process.pid).children(recursive=True):
+            top = psutil.Process(process.pid)
+            for each in [top, *top.children(recursive=True)]:
                 # what a worker forks to load data has its command line
                 with contextlib.suppress(psutil.NoSuchProcess):
                     if self._is_worker(each) and not self._is_worker(each.parent()):

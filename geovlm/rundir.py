@@ -4,7 +4,8 @@
 resolved.json      configuration, tasks, data folders, processes per stage
 environment.json   versions, plugins, data checksums, prompt hashes
 deduplicated.json  images and events that training leaves out, with `deduplicate`
-stages/0-sft/      accelerate.yaml, stderr.txt, log.jsonl, completions.jsonl, model/, done.json
+stages/0-sft/      stderr.txt, log.jsonl, completions.jsonl, model/, done.json;
+                   of several processes accelerate.yaml
 eval/sft/          one <task>.jsonl per task, with / in the name written as __
 machines/          on several machines: 0.json, 1.json, … with their signs of life
 metrics.json       scores per task and stage, wall seconds per stage

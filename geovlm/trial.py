@@ -118,10 +118,12 @@ def _run(stage: str, wanted: Ranks, *, deadline_s: float, module: str) -> _Ended
         folder = Path(scratch)
         settings = {"ranks": wanted.number, "device": wanted.device, "deadline_s": deadline_s}
         RunDir(folder).write_json(folder / "settings.json", settings)
-        yaml = folder / "accelerate.yaml"
-        port = launch.free_port()
         ranks = Layout(machine=Machine(), world_size=wanted.number, machines=1, local=wanted.number)
-        yaml.write_text(launch.accelerate_config(ranks, on_cpu=on_cpu, port=port))
+        yaml = None
+        if not launch.is_alone(ranks, scheme="ddp"):
+            yaml = folder / "accelerate.yaml"
+            port = launch.free_port()
+            yaml.write_text(launch.accelerate_config(ranks, on_cpu=on_cpu, port=port))
         error = ""
         limit_s = _START_S + 8 * deadline_s
         ends = time.monotonic() + limit_s

@@ -36,8 +36,15 @@ def test_a_dry_run_prints_plan_and_command_lines_and_writes_nothing(call, tmp_pa
     assert status == 0
     assert "nano, the built-in model" in out
     assert "generated sample data, 8 records per split" in out
-    assert out.count("accelerate.commands.launch") == 3
+    assert out.count("-m geovlm.engine.worker --run") == 3
+    assert "accelerate" not in out  # one process needs no launcher
     assert list(tmp_path.iterdir()) == []
+
+
+def test_several_processes_are_started_by_accelerate(call):
+    status, out, _ = call("run", "--tasks", "xbd/count", "--processes", "2", "--dry-run", *FAST)
+    assert status == 0
+    assert out.count("-m accelerate.commands.launch --config_file") == 3
 
 
 def test_a_dry_run_in_json_is_one_document(call):

@@ -47,18 +47,23 @@ def ranks(n: int) -> Layout:
     return Layout(machine=Machine(), world_size=n, machines=1, local=n)
 
 
-def start(folder: Path, stage: str, *, processes: int = 1) -> Outcome:
+def start(folder: Path, stage: str, *, processes: int = 1, launcher: bool = True) -> Outcome:
     (folder / "tiny_worker.py").write_text(WORKER)
-    yaml = folder / "accelerate.yaml"
-    port = launch.free_port()
-    yaml.write_text(launch.accelerate_config(ranks(processes), on_cpu=True, port=port))
+    yaml = folder / "accelerate.yaml" if launcher else None
+    if yaml is not None:
+        text = launch.accelerate_config(ranks(processes), on_cpu=True, port=launch.free_port())
+        yaml.write_text(text)
     variables = launch.environment(processes, on_cpu=True) | {"PYTHONPATH": str(folder)}
     argv = launch.command(yaml, run=folder, stage=stage, module="tiny_worker")
     return execute(argv, variables=variables, log=folder / "stderr.txt")
 
 
-def test_one_process_is_one_rank(tmp_path):
-    assert start(tmp_path, "0").status == 0
+both_ways = pytest.mark.parametrize("launcher", [True, False])
+
+
+@both_ways
+def test_one_process_is_one_rank(tmp_path, launcher):
+    assert start(tmp_path, "0", launcher=launcher).status == 0
     assert json.loads((tmp_path / "rank0.json").read_text())[0] == 1
     assert not (tmp_path / "rank1.json").exists()
 
@@ -72,11 +77,14 @@ def test_two_processes_are_two_ranks_that_share_the_cores(tmp_path, monkeypatch)
     assert ranks == [[2, "3"], [2, "3"]]
 
 
-def test_an_impossible_request_is_one_line_without_the_launchers_traceback(tmp_path, capsys):
-    outcome = start(tmp_path, "impossible")
+@both_ways
+def test_an_impossible_request_is_one_line_without_the_launchers_traceback(
+    tmp_path, capsys, launcher
+):
+    outcome = start(tmp_path, "impossible", launcher=launcher)
     assert (outcome.status, outcome.error) == (2, "cannot (do this)")
     assert capsys.readouterr().err == "talk\n"
-    assert "CalledProcessError" in (tmp_path / "stderr.txt").read_text()
+    assert ("CalledProcessError" in (tmp_path / "stderr.txt").read_text()) == launcher
 
 
 @pytest.mark.slow
@@ -85,19 +93,22 @@ def test_the_status_of_two_ranks_is_the_workers(tmp_path):
     assert (outcome.status, outcome.error) == (2, "cannot (do this)")
 
 
-def test_failed_work_is_status_1(tmp_path):
-    outcome = start(tmp_path, "failed")
+@both_ways
+def test_failed_work_is_status_1(tmp_path, launcher):
+    outcome = start(tmp_path, "failed", launcher=launcher)
     assert (outcome.status, outcome.error) == (1, "did not work")
 
 
-def test_a_bug_shows_its_traceback(tmp_path, capsys):
-    outcome = start(tmp_path, "bug")
+@both_ways
+def test_a_bug_shows_its_traceback(tmp_path, capsys, launcher):
+    outcome = start(tmp_path, "bug", launcher=launcher)
     assert (outcome.status, outcome.error) == (1, "")
     assert "ZeroDivisionError: boom" in capsys.readouterr().err
 
 
-def test_a_killed_worker_has_a_negative_status(tmp_path):
-    assert start(tmp_path, "killed").status == -signal.SIGKILL
+@both_ways
+def test_a_killed_worker_has_a_negative_status(tmp_path, launcher):
+    assert start(tmp_path, "killed", launcher=launcher).status == -signal.SIGKILL
 
 
 def test_statuses_become_the_errors_of_the_command_line(tmp_path):
@@ -158,6 +169,16 @@ def test_resume_is_passed_on():
     argv = launch.command(Path("a.yaml"), run=Path("r"), stage="0", resume=True)
     assert argv[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
     assert argv[-5:] == ["--run", "r", "--stage", "0", "--resume"]
+
+
+def test_only_one_whole_process_needs_no_launcher():
+    argv = launch.command(None, run=Path("r"), stage="eval")
+    assert argv == [sys.executable, "-m", launch.WORKER, "--run", "r", "--stage", "eval"]
+    assert launch.is_alone(ranks(1), scheme="ddp")
+    assert not launch.is_alone(ranks(2), scheme="ddp")
+    assert not launch.is_alone(ranks(1), scheme="zero2")
+    one_of_two = Layout(machine=Machine(rank=1, count=2), world_size=2, machines=2, local=1)
+    assert not launch.is_alone(one_of_two, scheme="ddp")
 
 
 def test_waiting_threads_sleep_unless_the_user_says_otherwise(monkeypatch):

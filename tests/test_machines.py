@@ -85,4 +85,6 @@ def test_variables_that_do_not_fit_are_refused():
 
 
 def test_a_stage_does_not_inherit_the_ranks_of_the_job_around_it():
-    assert without_launcher(TORCHRUN | {"HOME": "/root", "PMI_SIZE": "8"}) == {"HOME": "/root"}
+    theirs = {"PMI_SIZE": "8", "ACCELERATE_USE_FSDP": "true", "ACCELERATE_MIXED_PRECISION": "fp16"}
+    own = {"HOME": "/root", "ACCELERATE_LOG_LEVEL": "info"}
+    assert without_launcher(TORCHRUN | theirs | own) == own

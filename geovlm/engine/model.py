@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 from peft import LoraConfig
-from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    PretrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
 
 from geovlm import nano
 from geovlm.api import ModelProfile
@@ -39,15 +45,14 @@ def source(name: str) -> str:
     return str(nano.path()) if name == NANO else name
 
 
-def load_profile(config: RunConfig, *, registry: Registry) -> ModelProfile:
-    """Return the profile of the run's model family, with the run's pixel limits.
+def load_config(config: RunConfig) -> PretrainedConfig:
+    """Return the configuration of the run's model.
 
     Raises:
         ConfigError: the checkpoint cannot be found.
-        UnknownNameError: no plugin knows its family.
     """
     try:
-        model_config = AutoConfig.from_pretrained(
+        return AutoConfig.from_pretrained(
             source(config.model),
             revision=config.revision,
             trust_remote_code=config.trust_remote_code,
@@ -57,7 +62,33 @@ def load_profile(config: RunConfig, *, registry: Registry) -> ModelProfile:
             f"model {config.model!r} cannot be loaded: {str(error).splitlines()[0]}",
             hint="give a folder with config.json, a hub name that is in the local cache, or 'nano'",
         ) from error
-    return registry.profile(model_config.model_type)
+
+
+def load_reader(
+    path: str, config: RunConfig, *, registry: Registry
+) -> tuple[ProcessorMixin, ModelProfile]:
+    """Load what reads for a model: its processor, and the family's profile with its pixel limits.
+
+    Args:
+        path: the run's model, a stage's `model/` or a checkpoint.
+        config: the run; `min_pixels` and `max_pixels` override the checkpoint's own.
+        registry: where the profile is looked up.
+
+    Raises:
+        ConfigError: the run's model cannot be found.
+        UnknownNameError: no plugin knows its family.
+    """
+    profile = registry.profile(load_config(config).model_type)
+    processor = load_processor(
+        path,
+        min_pixels=config.min_pixels,
+        max_pixels=config.max_pixels,
+        revision=config.revision if path == config.model else None,
+    )
+    limits = pixel_limits(processor)
+    if limits is not None:
+        profile = dataclasses.replace(profile, min_pixels=limits[0], max_pixels=limits[1])
+    return processor, profile
 
 
 def load(
@@ -77,16 +108,7 @@ def load(
         place: `cpu` or `cuda`; default: where the run works.
         to_train: whether the weights are read as training wants them: in 4 bits with QLoRA.
     """
-    profile = load_profile(config, registry=registry)
-    processor = load_processor(
-        path,
-        min_pixels=config.min_pixels,
-        max_pixels=config.max_pixels,
-        revision=config.revision if path == config.model else None,
-    )
-    limits = pixel_limits(processor)
-    if limits is not None:
-        profile = dataclasses.replace(profile, min_pixels=limits[0], max_pixels=limits[1])
+    processor, profile = load_reader(path, config, registry=registry)
     options: dict[str, Any] = {
         "dtype": torch.float32 if device(config) == "cpu" else torch.bfloat16,
         "revision": config.revision if path == config.model else None,
@@ -126,9 +148,9 @@ def pixel_limits(processor: Any) -> tuple[int, int] | None:
     return int(size["shortest_edge"]), int(size["longest_edge"])
 
 
-def max_positions(model: PreTrainedModel, tokenizer: Any) -> int:
-    """Return the longest sequence that model and tokenizer take, tokens."""
-    text = model.config.get_text_config()
+def max_positions(config: PretrainedConfig, tokenizer: Any) -> int:
+    """Return the longest sequence that a model of this configuration and tokenizer take, tokens."""
+    text = config.get_text_config()
     return int(min(text.max_position_embeddings, tokenizer.model_max_length))
 
 

@@ -251,7 +251,7 @@ def _check_length(plan: Plan, request: Request, loaded: model.Loaded, *, longest
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     visual = len(request.images) * ((width // factor) * (height // factor) + 2)
     needed = visual + len(tokenizer(plan.question)["input_ids"]) + 12 + longest
-    limit = model.max_positions(loaded.model, tokenizer)
+    limit = model.max_positions(loaded.model.config, tokenizer)
     if needed > limit:
         raise ConfigError(
             f"a window of {plan.side} px needs {needed} tokens, the model takes {limit}",

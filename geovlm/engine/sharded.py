@@ -36,7 +36,7 @@ def refuse_rows_without_images(stage: Stage) -> None:
     """
     if not is_sharded(stage):
         return
-    profile = model.load_profile(stage.config, registry=stage.registry)
+    profile = stage.registry.profile(model.load_config(stage.config).model_type)
     for task in stage.tasks:
         for sample in stage.written_late(task, split="train", profile=profile).samples:
             if not sample.images:

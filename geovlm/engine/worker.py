@@ -44,7 +44,7 @@ from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import RewardWatch, Stop, end_with_launcher
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.rundir import RunDir
-from geovlm.shown import Shown
+from geovlm.shown import Shown, visual_tokens
 
 _LISTENING_S = 5.0
 """A rank that lost another one waits, so that the launcher sees the lost one's end first."""
@@ -173,17 +173,16 @@ def check(stage: Stage) -> None:
         encoder.find(str(chosen) if chosen is not None else None)
     check_arguments(stage)
     source = model.source(config.model)
-    loaded = model.load(source, config, registry=stage.registry)
-    tokenizer = loaded.processor.tokenizer
-    factor = loaded.profile.size_factor
+    processor, profile = model.load_reader(source, config, registry=stage.registry)
+    tokenizer = processor.tokenizer
 
     def count_images(put: Shown) -> int:
-        return 12 + sum((w // factor) * (h // factor) + 2 for w, h in put.input_sizes)
+        return 12 + visual_tokens(put, profile=profile) + 2 * len(put.input_sizes)
 
     def count_tokens(texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
 
-    limit = model.max_positions(loaded.model, tokenizer)
+    limit = model.max_positions(model.load_config(config), tokenizer)
     beside_vllm = {
         task.name
         for index, settings in enumerate(config.stages)
@@ -193,7 +192,7 @@ def check(stage: Stage) -> None:
     for task in tasks:
         splits: tuple[Split, ...] = ("train", stage.eval_split(task))
         for split in dict.fromkeys(splits):
-            rows = stage.written_late(task, split=split, profile=loaded.profile)
+            rows = stage.written_late(task, split=split, profile=profile)
             precheck.audit_lengths(
                 rows.asked(),
                 task=task.name,
@@ -204,7 +203,7 @@ def check(stage: Stage) -> None:
             )
             precheck.audit_images(rows, cache=stage.cache)
             if split == "train" and task.name in beside_vllm:
-                generation.refuse_large_images(rows.asked(), task=task.name, profile=loaded.profile)
+                generation.refuse_large_images(rows.asked(), task=task.name, profile=profile)
 
 
 def check_arguments(stage: Stage) -> None:
