@@ -58,12 +58,8 @@ def start(folder: Path, stage: str, *, processes: int = 1, launcher: bool = True
     return execute(argv, variables=variables, log=folder / "stderr.txt")
 
 
-both_ways = pytest.mark.parametrize("launcher", [True, False])
-
-
-@both_ways
-def test_one_process_is_one_rank(tmp_path, launcher):
-    assert start(tmp_path, "0", launcher=launcher).status == 0
+def test_one_process_is_one_rank(tmp_path):
+    assert start(tmp_path, "0", launcher=False).status == 0
     assert json.loads((tmp_path / "rank0.json").read_text())[0] == 1
     assert not (tmp_path / "rank1.json").exists()
 
@@ -75,6 +71,9 @@ def test_two_processes_are_two_ranks_that_share_the_cores(tmp_path, monkeypatch)
     assert start(tmp_path, "0", processes=2).status == 0
     ranks = [json.loads((tmp_path / f"rank{i}.json").read_text()) for i in (0, 1)]
     assert ranks == [[2, "3"], [2, "3"]]
+
+
+both_ways = pytest.mark.parametrize("launcher", [True, False])
 
 
 @both_ways
@@ -93,15 +92,13 @@ def test_the_status_of_two_ranks_is_the_workers(tmp_path):
     assert (outcome.status, outcome.error) == (2, "cannot (do this)")
 
 
-@both_ways
-def test_failed_work_is_status_1(tmp_path, launcher):
-    outcome = start(tmp_path, "failed", launcher=launcher)
+def test_failed_work_is_status_1(tmp_path):
+    outcome = start(tmp_path, "failed", launcher=False)
     assert (outcome.status, outcome.error) == (1, "did not work")
 
 
-@both_ways
-def test_a_bug_shows_its_traceback(tmp_path, capsys, launcher):
-    outcome = start(tmp_path, "bug", launcher=launcher)
+def test_a_bug_shows_its_traceback(tmp_path, capsys):
+    outcome = start(tmp_path, "bug", launcher=False)
     assert (outcome.status, outcome.error) == (1, "")
     assert "ZeroDivisionError: boom" in capsys.readouterr().err
 
