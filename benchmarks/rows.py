@@ -4,9 +4,8 @@
 
 Writes copies of RSVQA-HR's layout with 10^3 to 10^6 training questions (about a hundred per image,
 as in the original, which has 1.07 million), and starts `geovlm run` on each: SFT of a few steps.
-Prints the seconds of CPU and of the clock until the first step, the seconds of a step and the most
-memory of a process, and writes them as `rows.md` and, over the rows, as `seconds.svg` and
-`memory.svg`.
+Prints the seconds until the first step, the seconds of CPU of the run, those of a step and the most
+memory of a process, and writes them as `rows.md` and, over the rows, as `rows.png`.
 """
 
 from __future__ import annotations
@@ -22,8 +21,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib.figure import Figure
+
 from geovlm import registry
-from geovlm.report_figures import curves
 
 TASK = "rsvqa/hr"
 PER_IMAGE = 100
@@ -59,9 +59,7 @@ def main() -> int:
         print(costs[-1], flush=True)
     (args.out / "rows.md").write_text(table(costs), encoding="utf-8")
     print(table(costs))
-    for name, field in (("seconds", "cpu_s"), ("memory", "memory_gb")):
-        points = {field: [(float(cost.rows), float(getattr(cost, field))) for cost in costs]}
-        (args.out / f"{name}.svg").write_text(curves(points, ylabel=field), encoding="utf-8")
+    plot(costs, args.out / "rows.png")
     return 0
 
 
@@ -149,6 +147,18 @@ def table(costs: list[Cost]) -> str:
             f"| {cost.memory_gb:.2f} | {more} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def plot(costs: list[Cost], path: Path) -> None:
+    """Draw CPU, step and memory over the number of rows; straight lines are a constant per row."""
+    figure = Figure(figsize=(9, 2.6), layout="constrained")
+    panels = {"cpu_s": "CPU of the run, s", "step_s": "a step, s", "memory_gb": "most memory, GB"}
+    for axes, (field, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        axes.plot([each.rows for each in costs], [getattr(each, field) for each in costs], "o-")
+        axes.set(title=title, xlabel="training rows")
+        axes.set_ylim(0, 1.1 * max(getattr(each, field) for each in costs))
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=100)
 
 
 def per_row(cost: Cost, first: Cost) -> float:
