@@ -3,12 +3,12 @@
     python benchmarks/grpo_step.py --pixels 84 224 448 --rounds 3
 
 Both sides train the same model (nano, or one of 50 M random weights) on the same images, with the
-same rewards, seed and arguments; they take turns, each in a trainer of its own. `trl` is
-`GRPOTrainer` with the stock image processor; `geovlm` is the engine's trainer and image processor:
-prompts computed once per group, images once per batch; `off` is the engine's trainer with all of
-this switched off. Printed are the median seconds of a step, the ratio by round, and how far the
-norms of gradients are apart, relatively. On a machine that does other work too, take `--cpu-time`
-and one thread.
+same rewards, seed and arguments; they take turns, every other round in the opposite order, each in
+a trainer of its own. `trl` is `GRPOTrainer` with the stock image processor; `geovlm` is the
+engine's trainer and image processor: prompts computed once per group, images once per batch; `off`
+is the engine's trainer with all of this switched off. Printed are the median seconds of a step,
+the ratio by round, and how far the norms of gradients are apart, relatively. On a machine that
+does other work too, take `--cpu-time` and one thread.
 """
 
 from __future__ import annotations
@@ -144,8 +144,9 @@ def main() -> int:
     args = parser.parse_args()
     for pixels in args.pixels:
         ratios, medians, apart = [], {"trl": [], args.side: []}, 0.0
-        for _ in range(args.rounds):
-            clocks = {side: train(side, args, pixels=pixels) for side in medians}
+        for number in range(args.rounds):
+            turn = list(medians)[:: -1 if number % 2 else 1]
+            clocks = {side: train(side, args, pixels=pixels) for side in turn}
             for side, clock in clocks.items():
                 medians[side].append(statistics.median(clock.seconds))
             ratios.append(medians["trl"][-1] / medians[args.side][-1])

@@ -3,12 +3,13 @@
     python benchmarks/sft_step.py --rounds 3
 
 Both sides train nano on the same generated rows in the same order, with the same arguments; they
-take turns, each in a trainer of its own. `trl` is `SFTTrainer` on a data set whose images
-`datasets` decodes when a row is read, with the stock image processor. `geovlm` is the engine's
-stage with its log, its checks and its callbacks; `off` is the same without sharing equal images.
-Time runs from the end of a step to the end of the next, so that reading and collating count.
-Printed are the median seconds of a step, the ratio by round, and how far the losses are apart,
-relatively. On a machine that does other work too, take `--cpu-time` and one thread.
+take turns, every other round in the opposite order, each in a trainer of its own. `trl` is
+`SFTTrainer` on a data set whose images `datasets` decodes when a row is read, with the stock image
+processor. `geovlm` is the engine's stage with its log, its checks and its callbacks; `off` is the
+same without sharing equal images. Time runs from the end of a step to the end of the next, so that
+reading and collating count. Printed are the median seconds of a step, the ratio by round, and how
+far the losses are apart, relatively. On a machine that does other work too, take `--cpu-time` and
+one thread.
 """
 
 from __future__ import annotations
@@ -178,10 +179,10 @@ def main() -> int:
         "geovlm": lambda: engine(args, share_images=True),
     }
     found: dict[str, list[Clock]] = {name: [] for name in sides}
-    for _ in range(args.rounds):
-        for name, train in sides.items():
+    for number in range(args.rounds):
+        for name in list(sides)[:: -1 if number % 2 else 1]:
             torch.manual_seed(0)
-            found[name].append(train())
+            found[name].append(sides[name]())
     theirs = [clock.seconds for clock in found["trl"]]
     print(f"{args.pixels} px, {args.batch} rows: trl {statistics.median(theirs):.3f} s")
     for name in ("off", "geovlm"):
