@@ -2,6 +2,7 @@
 
 - `run` and `eval` with `--dry-run`, eight generated records and the CPU: they would train or answer
   for minutes. Plan, data, options and model are resolved all the same.
+- What else reads generated data, with few records of them.
 - Lines that need GPUs, the Hugging Face hub, a finished run or minutes are held against the options
   of the command only; `NEEDS` has the reasons.
 - All others as they stand. What a line finds on the disk of its reader (`/data/…`, `sample/…`,
@@ -30,6 +31,8 @@ from tests.test_report import begun
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("plugins/*/README.md")), *ROOT.glob("docs/*.md")]
 LONG = {"run", "eval"}
+READ = ({"plan"}, {"audit"}, {"data", "stats"}, {"data", "leaks"})
+FEW = ("--set", "sample.records=16")
 SHORT_CUTS = ("--dry-run", "--set", "sample.records=8", "--set", "device=cpu")
 NEEDS = {
     "--gpus": "GPUs",
@@ -76,6 +79,8 @@ def adapted(line: str, folder: Path) -> list[str]:
     words = [re.sub(r"(^|=)/data\b", rf"\1{folder}/data", word) for word in shlex.split(line)]
     if words[0] in LONG:
         words += SHORT_CUTS
+    if "--data" not in words and any(names <= set(words[:2]) for names in READ):
+        words += FEW
     values = [words[at + 1] for at, word in enumerate(words) if word == "--data"]
     for value in values:
         make_data(words, value, folder)
