@@ -115,7 +115,7 @@ def stage(folder: Path) -> dict[str, tuple[float, float, float]]:
     clock = Clock()
     from geovlm import registry
     from geovlm.config import RunConfig
-    from geovlm.engine import data, worker
+    from geovlm.engine import data, work
     from geovlm.engine.images import ImageCache
     from geovlm.engine.stage import Stage
     from geovlm.modelfacts import inspect
@@ -139,7 +139,7 @@ def stage(folder: Path) -> dict[str, tuple[float, float, float]]:
     profile = inspect(config, registry=loaded).profile
     assert profile is not None
     clock.note("imports")
-    worker.check(current)
+    work.check(current)
     clock.note("precheck of all prompts, some images")
     parts = {
         task.name: current.written_late(task, split="train", profile=profile)

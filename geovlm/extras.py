@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geovlm.errors import ConfigError
+from geovlm.modelfacts import NANO
 
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
@@ -19,6 +22,30 @@ def check(config: RunConfig) -> None:
     """
     if find_spec("bitsandbytes") is not None:
         return
+    found = _for_bitsandbytes(config)
+    if found:
+        key, instead = found[0]
+        raise ConfigError(
+            f"{key} needs bitsandbytes, which is not installed",
+            hint=f"pip install 'geovlm[qlora]', or {instead}",
+        )
+
+
+def may_use_bitsandbytes(config: RunConfig) -> bool:
+    """Whether a stage of the run may need it, for what is configured or for the model's weights."""
+    if _for_bitsandbytes(config):
+        return True
+    if config.model == NANO:
+        return False
+    try:
+        facts = json.loads((Path(config.model) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # a name of the hub
+        return True
+    return "quantization_config" in facts
+
+
+def _for_bitsandbytes(config: RunConfig) -> list[tuple[str, str]]:
+    """Return the keys that need it, and what to write instead."""
     found = []
     if config.lora is not None and config.lora.quantize != "none":
         found.append((f"lora.quantize={config.lora.quantize!r}", "leave it out"))
@@ -28,12 +55,7 @@ def check(config: RunConfig) -> None:
         optimizer = str(stage.trainer.get("optim", ""))
         if needs_bitsandbytes(optimizer):
             found.append((f"stages.{index}.trainer.optim={optimizer!r}", "use adamw_torch_fused"))
-    if found:
-        key, instead = found[0]
-        raise ConfigError(
-            f"{key} needs bitsandbytes, which is not installed",
-            hint=f"pip install 'geovlm[qlora]', or {instead}",
-        )
+    return found
 
 
 def needs_bitsandbytes(optimizer: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -251,6 +252,21 @@ def test_what_needs_bitsandbytes_is_refused_without_it(
 def test_optimisers_of_torch_need_no_bitsandbytes() -> None:
     assert not extras.needs_bitsandbytes("adamw_torch_8bit")
     assert not extras.needs_bitsandbytes("sgd")
+
+
+def test_bitsandbytes_may_be_used_by_what_is_configured_or_by_the_weights(tmp_path: Path) -> None:
+    def may(**changes: object) -> bool:
+        return extras.may_use_bitsandbytes(RunConfig.model_validate(changes))
+
+    config = tmp_path / "config.json"
+    config.write_text("{}")
+    assert not may()
+    assert not may(model=str(tmp_path))
+    assert may(lora={"quantize": "nf4"})
+    assert may(stages=[{"kind": "grpo", "steps": 1, "trainer": {"optim": "lion_8bit"}}])
+    assert may(model="someone/on-the-hub")
+    config.write_text('{"quantization_config": {"load_in_4bit": true}}')
+    assert may(model=str(tmp_path))
 
 
 def test_vision_and_targets_exclude_each_other() -> None:

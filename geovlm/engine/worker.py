@@ -8,46 +8,14 @@ bug, with its traceback.
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import os
+import contextlib
 import sys
-import time
-import warnings
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import torch
-from accelerate import PartialState
-from safetensors import SafetensorError
-from transformers.utils import logging as transformers_logging
-
-from geovlm import encoder, registry, rewards, vllm_stage
-from geovlm.api import Split
+from geovlm import extras
 from geovlm.config import RunConfig
-from geovlm.engine import (
-    arguments,
-    checkpoints,
-    evaluate,
-    failures,
-    generation,
-    grpo,
-    model,
-    precheck,
-    probe,
-    sft,
-    sharded,
-)
-from geovlm.engine.images import ImageCache
-from geovlm.engine.stage import Stage
-from geovlm.engine.stopping import RewardWatch, Stop, end_with_launcher
-from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
+from geovlm.errors import GeoVLMError
 from geovlm.rundir import RunDir
-from geovlm.shown import Shown, visual_tokens
-
-_LISTENING_S = 5.0
-"""A rank that lost another one waits, so that the launcher sees the lost one's end first."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,214 +25,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--stage", required=True, help="a number, or eval")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args(argv)
-    stop = Stop()
-    stop.listen()
-    end_with_launcher()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     run = RunDir(args.run)
-    try:
-        work(run, stage=args.stage, resume=args.resume, stop=stop)
-    except StoppedError as stopped:
-        if failures.place().local_rank == 0:
-            _say(f"stopped: {stopped}")
-    except GeoVLMError as error:
-        _say(f"error: {failures.who()}{error}")
-        return error.exit_code
-    except (OSError, RuntimeError, SafetensorError) as error:
-        message = failures.explain(error, run, stage=args.stage)
-        if message is None:
-            raise
-        _say(message)
-        if not message.startswith("error: "):
-            time.sleep(_LISTENING_S)
-        elif args.stage != "eval" and failures.place().rank == 0:
-            checkpoints.remove_unfinished(run.stage(int(args.stage)) / "checkpoints")
-        return RunFailedError.exit_code
-    finally:
-        stop.close()
-    return 0
+    with contextlib.suppress(GeoVLMError, ValueError):  # the work says what is wrong with a file
+        spare_bitsandbytes(RunConfig.model_validate(run.read_resolved()["config"]))
+    from geovlm.engine import work  # torch, transformers, TRL
+
+    return work.main(run, stage=args.stage, resume=args.resume)
 
 
-def _say(line: str) -> None:
-    """Write a line at once, so that those of two ranks do not mix."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+def spare_bitsandbytes(config: RunConfig) -> None:
+    """Let peft not find bitsandbytes where no stage of the run has a use for it.
 
-
-def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> None:
-    """Do what the stage's kind asks for, and write `done.json` last.
-
-    Raises:
-        StoppedError: `stop` was asked for, and the stage can go on from what it has written.
-        RunFailedError: another number of processes was started than the run asks for.
-        GeoVLMError: whatever the stage finds impossible.
+    peft imports it wherever it is installed, a fifth of all that a stage imports.
     """
-    started = time.monotonic()
-    resolved = run.read_resolved()
-    config = RunConfig.model_validate(resolved["config"])
-    state = PartialState(
-        cpu=model.device(config) == "cpu", timeout=timedelta(seconds=config.timeout_s)
-    )
-    index = -1 if stage == "eval" else int(stage)
-    expected = resolved["world_sizes"][stage]
-    if state.num_processes != expected:
-        raise RunFailedError(
-            f"stage {stage} runs on {state.num_processes} processes, {expected} were asked for",
-            hint="the launcher did not start all ranks; see accelerate.yaml in the stage's folder",
-        )
-    if state.device.type == "cpu":
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-    current = Stage(
-        run=run,
-        config=config,
-        registry=registry.load(),
-        index=index,
-        task_names=tuple(resolved["task_names"]),
-        data_roots={name: Path(root) for name, root in resolved["data_roots"].items()},
-        cache=ImageCache(),
-        rank=state.process_index,
-        world_size=state.num_processes,
-        started_with=_started_with(resolved)[stage],
-        stop=stop or Stop(),
-        watch=RewardWatch(limit_s=config.timeout_s, rank=failures.who()),
-    )
-    if index == -1:
-        loaded = model.load(model.source(config.model), config, registry=current.registry)
-        evaluate.evaluate(current, loaded, name="base")
-        return
-    if index == 0:
-        check(current)
-    else:
-        check_arguments(current)
-    steps = _stage(current, resume=resume)
-    if current.is_main:
-        run.write_json(
-            current.folder / "done.json",
-            {
-                "kind": config.stages[index].kind,
-                "steps": steps,
-                "seconds": round(time.monotonic() - started, 1),
-                "world_size": state.num_processes,
-                "images_opened": current.cache.opened,
-            },
-        )
-    state.wait_for_everyone()
-
-
-def check(stage: Stage) -> None:
-    """Find what would stop a later stage, before the first one trains.
-
-    Builds every stage's trainer arguments, validates the reward options, measures every row and
-    decodes images of every task.
-
-    Raises:
-        ConfigError: TRL refuses the `trainer` table of a stage; names the stage.
-        DataError: a prompt does not fit into the model or an image into vLLM, or an image cannot be
-            decoded.
-    """
-    config = stage.config
-    tasks = [stage.task(name) for name in stage.task_names]
-    rewards.validate_options(config.reward_options)
-    named = {reward for task in tasks for each in task.rewards.values() for reward in each}
-    if named & rewards.NEED_ENCODER:
-        chosen = config.reward_options.get("encoder")
-        encoder.find(str(chosen) if chosen is not None else None)
-    check_arguments(stage)
-    source = model.source(config.model)
-    processor, profile = model.load_reader(source, config, registry=stage.registry)
-    tokenizer = processor.tokenizer
-
-    def count_images(put: Shown) -> int:
-        return 12 + visual_tokens(put, profile=profile) + 2 * len(put.input_sizes)
-
-    def count_tokens(texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
-
-    limit = model.max_positions(model.load_config(config), tokenizer)
-    beside_vllm = {
-        task.name
-        for index, settings in enumerate(config.stages)
-        if settings.kind == "grpo" and settings.generation == "vllm-colocate"
-        for task in dataclasses.replace(stage, index=index).tasks
-    }
-    for task in tasks:
-        splits: tuple[Split, ...] = ("train", stage.eval_split(task))
-        for split in dict.fromkeys(splits):
-            rows = stage.written_late(task, split=split, profile=profile)
-            precheck.audit_lengths(
-                rows.asked(),
-                task=task.name,
-                instruction=config.instruction,
-                count_tokens=count_tokens,
-                count_images=count_images,
-                limit=limit,
-            )
-            precheck.audit_images(rows, cache=stage.cache)
-            if split == "train" and task.name in beside_vllm:
-                generation.refuse_large_images(rows.asked(), task=task.name, profile=profile)
-
-
-def check_arguments(stage: Stage) -> None:
-    """Build the trainer's arguments of this stage and of all later ones.
-
-    Raises:
-        ConfigError: TRL refuses a `trainer` table, or a resumed run has processes that cannot share
-            its batches; names the stage.
-    """
-    config = stage.config
-    on_cpu = model.device(config) == "cpu"
-    started_with = _started_with(stage.run.read_resolved())
-    for index, settings in enumerate(config.stages):
-        if settings.kind == "probe" or index < stage.index:
-            continue
-        arguments.check(settings.kind, settings.trainer, path=f"stages.{index}.trainer")
-        build = sft.arguments if settings.kind == "sft" else grpo.arguments
-        each = dataclasses.replace(
-            stage,
-            index=index,
-            world_size=config.world_size(index),
-            started_with=started_with[str(index)],
-        )
-        sharded.refuse_rows_without_images(each)
-        try:
-            build(each, max_steps=max(1, settings.steps or 1), on_cpu=on_cpu)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f"stages.{index}.trainer: {str(error).splitlines()[0]}",
-                hint=f"it takes the arguments of trl.{settings.kind.upper()}Config",
-            ) from error
-
-
-def _started_with(resolved: Mapping[str, Any]) -> dict[str, int]:
-    """Return the processes of every stage when the run was started."""
-    found: dict[str, int] = resolved.get("started_with", resolved["world_sizes"])
-    return found
-
-
-def _stage(stage: Stage, *, resume: bool) -> int:
-    """Train or probe, with the evaluations that belong to it; returns the number of steps."""
-    config, index = stage.config, stage.index
-    start = vllm_stage.start_weights(stage.run, config=config, index=index)
-    kind = config.stages[index].kind
-    if kind == "probe":
-        return probe.run(stage, start=start)
-    trains_first = all(each.kind == "probe" for each in config.stages[:index])
-    if trains_first and config.eval.base:
-        loaded = model.load(start, config, registry=stage.registry)
-        evaluate.evaluate(stage, loaded, name="base")
-        del loaded
-    finished = stage.folder / "model"
-    steps = 0
-    if not finished.is_dir():
-        train = sft.train if kind == "sft" else grpo.train
-        steps = train(stage, start=start, resume=resume)
-        if sharded.is_sharded(stage):
-            sharded.release()
-    loaded = model.load(str(finished), config, registry=stage.registry)
-    evaluate.evaluate(stage, loaded, name=config.evaluation_name(index))
-    return steps
+    if not extras.may_use_bitsandbytes(config):
+        sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from geovlm.engine import failures, generation, worker
+from geovlm.engine import failures, generation, work
 from geovlm.engine.stage import Stage
 from geovlm.errors import ConfigError, DataError
 from geovlm.rundir import RunDir
@@ -28,19 +30,19 @@ def test_a_row_without_images_is_named_before_the_first_stage(tmp_path: Path) ->
     made = first_stage(tmp_path, "stages.2.parallel=fsdp2", images=False)
     name = made.records["xbd", "train"][1].id + "/count"
     with pytest.raises(DataError, match=rf"sample '{name}' of task 'xbd/count' .* stage 2 keeps"):
-        worker.check_arguments(made)
-    worker.check_arguments(first_stage(tmp_path / "with", "stages.2.parallel=fsdp2"))
+        work.check_arguments(made)
+    work.check_arguments(first_stage(tmp_path / "with", "stages.2.parallel=fsdp2"))
 
 
 def test_an_image_too_large_for_vllm_is_named_before_the_first_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = first_stage(tmp_path, "stages.2.generation=vllm-colocate")
-    worker.check(made)
+    work.check(made)
     monkeypatch.setattr(generation, "COLOCATED_TOKENS", 3)
     name = made.records["xbd", "train"][0].id + "/count"
     with pytest.raises(ConfigError, match=rf"sample '{name}' of task 'xbd/count' has an image of"):
-        worker.check(made)
+        work.check(made)
 
 
 TIMED_OUT = "[/src/gloo/unbound_buffer.cc:129] Timed out waiting 20000ms for recv operation"
@@ -79,3 +81,16 @@ def test_a_single_process_has_no_rank_and_waits_for_nobody(
     full = failures.explain(OSError(28, "No space left on device"), run, stage="0")
     assert full is not None
     assert full.startswith(f"error: {run.path} cannot be written: ")
+
+
+@pytest.mark.parametrize(("given", "there"), [({}, False), ({"lora": {"quantize": "nf4"}}, True)])
+def test_a_stage_imports_bitsandbytes_only_where_it_may_use_it(
+    given: dict[str, object], there: bool
+) -> None:
+    pytest.importorskip("bitsandbytes", reason="the extra qlora is not installed")
+    code = (
+        "from geovlm.config import RunConfig; from geovlm.engine.worker import spare_bitsandbytes; "
+        f"spare_bitsandbytes(RunConfig.model_validate({given!r})); import sys, geovlm.engine.work; "
+        f"assert (sys.modules.get('bitsandbytes') is not None) == {there}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
