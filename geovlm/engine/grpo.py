@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ from geovlm.engine.grpo_trainer import GroupTrainer
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import StopCallback
 from geovlm.errors import StoppedError
+
+_FREQUENT = 4
+"""Rows with the same gold answer that are ordered by themselves."""
 
 
 def arguments(
@@ -238,14 +242,19 @@ def easy_to_hard(rows: Sequence[data.Row], reward: Mapping[str, float]) -> list[
     """Order rows so that every task goes from its easiest to its hardest at the same pace.
 
     Every part of the result has the tasks in about the shares of the whole: in one order over all,
-    easy tasks would come first, and what a step teaches one task it would undo in another.
+    easy tasks would come first, and what a step teaches one task it would undo in another. So have
+    the gold answers of a task that are frequent in it: the easiest questions of all are those to
+    which the answer is what the model says anyway, and it would learn to say that alone.
 
     Args:
         rows: of several tasks.
         reward: row key -> mean reward in the probe; the higher the easier.
     """
-    by_task: dict[str, list[data.Row]] = {}
+    frequency = Counter((row.task, row.answer) for row in rows)
+    groups: dict[tuple[str, str], list[data.Row]] = {}
     for row in sorted(rows, key=lambda row: -reward[row.key]):
-        by_task.setdefault(row.task, []).append(row)
-    placed = [((i + 0.5) / len(own), row) for own in by_task.values() for i, row in enumerate(own)]
+        own = row.task, row.answer
+        rare = frequency[own] < _FREQUENT
+        groups.setdefault((row.task, "") if rare else own, []).append(row)
+    placed = [((i + 0.5) / len(own), row) for own in groups.values() for i, row in enumerate(own)]
     return [row for _, row in sorted(placed, key=lambda pair: pair[0])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,3 +210,25 @@ def losses(output: Path) -> list[float]:
     """Return the loss of every step of SFT."""
     lines = (output / "stages" / "0-sft" / "log.jsonl").read_text().splitlines()
     return [record["loss"] for record in map(json.loads, lines) if "loss" in record]
+
+
+def in_sft(whole: Path, copy: Path) -> Path:
+    """Return a copy of a run as it was before the SFT stage had written its model."""
+    shutil.copytree(whole, copy)
+    for gone in ("eval", "stages/0-sft/model", "stages/1-probe", "stages/2-grpo"):
+        shutil.rmtree(copy / gone)
+    (copy / "stages/0-sft/done.json").unlink()
+    (copy / "metrics.json").unlink()
+    return copy
+
+
+def in_grpo(whole: Path, copy: Path) -> Path:
+    """Return a copy of a run as it was when the probe had ended."""
+    shutil.copytree(whole, copy)
+    shutil.rmtree(copy / "eval" / "grpo")
+    shutil.rmtree(copy / "stages" / "2-grpo")
+    metrics = json.loads((copy / "metrics.json").read_text())
+    for task in metrics["tasks"].values():
+        del task["stages"]["grpo"]
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    return copy

@@ -21,7 +21,17 @@ import pytest
 
 from tests import fake_plugins
 from tests.engine import faults
-from tests.engine.faults import Faulty, finish, losses, newer, scores, wait_until, workers
+from tests.engine.faults import (
+    Faulty,
+    finish,
+    in_grpo,
+    in_sft,
+    losses,
+    newer,
+    scores,
+    wait_until,
+    workers,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -39,27 +49,6 @@ def undisturbed(faulty: Faulty, tmp_path_factory: pytest.TempPathFactory) -> Pat
     status, said = finish(faulty.begin(output), output)
     assert status == 0, said
     return output
-
-
-def in_sft(whole: Path, copy: Path) -> Path:
-    """Return a copy of a run as it was before the SFT stage had written its model."""
-    shutil.copytree(whole, copy)
-    for gone in ("eval", "stages/0-sft/model", "stages/1-probe", "stages/2-grpo"):
-        shutil.rmtree(copy / gone)
-    (copy / "stages/0-sft/done.json").unlink()
-    (copy / "metrics.json").unlink()
-    return copy
-
-
-def in_grpo(whole: Path, copy: Path) -> Path:
-    """Return a copy of a run as it was when the probe had ended."""
-    shutil.copytree(whole, copy)
-    shutil.rmtree(copy / "eval" / "grpo")
-    shutil.rmtree(copy / "stages" / "2-grpo")
-    metrics = json.loads((copy / "metrics.json").read_text())
-    del metrics["tasks"]["faulty"]["stages"]["grpo"]
-    (copy / "metrics.json").write_text(json.dumps(metrics))
-    return copy
 
 
 def sft_alone(process: subprocess.Popen[str], output: Path) -> tuple[int, str]:

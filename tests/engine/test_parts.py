@@ -314,3 +314,16 @@ def test_every_task_goes_from_easy_to_hard_at_the_same_pace() -> None:
         ("hard", "0"),
         ("easy", "2"),
     ]
+
+
+def test_frequent_answers_go_from_easy_to_hard_side_by_side() -> None:
+    """A model that says no to everything finds all questions easy to which no is the answer."""
+    said = ["no"] * 4 + ["yes"] * 4 + ["7", "9"]
+    rows = [dataclasses.replace(a_row("t", str(i)), answer=gold) for i, gold in enumerate(said)]
+    reward = {row.key: 1.9 - 0.1 * i for i, row in enumerate(rows)}
+    ordered = [row.answer for row in grpo.easy_to_hard(rows, reward)]
+    assert ordered[:4] == ["no", "yes", "7", "no"]
+    assert {"no", "yes"} <= set(ordered[-3:])
+    assert [row.sample_id for row in grpo.easy_to_hard(rows, reward) if row.answer == "no"] == [
+        *("0", "1", "2", "3")
+    ]
