@@ -84,13 +84,15 @@ def _pairs(ctx: LoadContext, *, part: str, own: XbdOptions) -> Iterator[Sample]:
         kind = str(meta.get("disaster_type", "")).replace("flooding", "flood")
         if kind not in DISASTERS:
             ctx.skip("no disaster type (pair kept without it)", f"{path.name}: {kind!r}")
-        boxes, damage = _buildings(polygons, size, name=path.name, ctx=ctx, own=own)
+        boxes, damage, left_out = _buildings(polygons, size, name=path.name, ctx=ctx, own=own)
         yield Sample(
             id=name if part != "tier3" else f"tier3/{name}",
             images=(images / pair[0], images / pair[1]),
             target={
                 "boxes": boxes,
                 "damage": damage,
+                "left_out": len(left_out),
+                "perhaps_damaged": sum(level != "no-damage" for level in left_out),
                 "disaster_type": kind if kind in DISASTERS else None,
             },
             meta={
@@ -115,32 +117,38 @@ def _buildings(
     name: str,
     ctx: LoadContext,
     own: XbdOptions,
-) -> tuple[list[Json], list[Json]]:
-    """Return boxes and damage levels of the buildings that count; others are skipped."""
+) -> tuple[list[Json], list[Json], list[Json]]:
+    """Return boxes and damage levels of the buildings that count, and the levels of the others."""
     width, height = size
     boxes: list[Json] = []
     damage: list[Json] = []
+    left_out: list[Json] = []
+
+    def skip(reason: str, number: int, level: Json) -> None:
+        ctx.skip(reason, f"{name} #{number}")
+        left_out.append(level)
+
     for number, feature in enumerate(polygons):
         properties = feature.get("properties")
         level = properties.get("subtype") if isinstance(properties, dict) else None
         if level == "un-classified" and own.unclassified == "no-damage":
             level = "no-damage"
         if level not in DAMAGES:
-            ctx.skip(f"building {level or 'without damage level'}", f"{name} #{number}")
+            skip(f"building {level or 'without damage level'}", number, level)
             continue
         try:
             x0, y0, x1, y1 = shapely.from_wkt(feature["wkt"]).bounds
         except (shapely.errors.GEOSException, KeyError, TypeError, ValueError):
-            ctx.skip("polygon unreadable", f"{name} #{number}")
+            skip("polygon unreadable", number, level)
             continue
         if not all(math.isfinite(side) for side in (x0, y0, x1, y1)):
-            ctx.skip("polygon empty", f"{name} #{number}")
+            skip("polygon empty", number, level)
             continue
         x0, x1 = max(0.0, x0), min(width, x1)
         y0, y1 = max(0.0, y0), min(height, y1)
         if x1 <= x0 or y1 <= y0 or (x1 - x0) * (y1 - y0) < own.min_area_px:
-            ctx.skip("building too small or outside", f"{name} #{number}")
+            skip("building too small or outside", number, level)
             continue
         boxes.append([x0, y0, x1, y1])
         damage.append(level)
-    return boxes, damage
+    return boxes, damage, left_out

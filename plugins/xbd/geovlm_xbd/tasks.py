@@ -31,7 +31,8 @@ def detect_samples(sample: Sample) -> Iterator[Sample]:
     than half of what gold earns. Which ones are kept depends on their ids alone.
     """
     hit = [box for box, level in _buildings(sample) if level != "no-damage"]
-    if hit or int(_hash(sample.id), 16) % UNDAMAGED == 0:
+    sound = not hit and not sample.target.get("perhaps_damaged")
+    if hit or (sound and int(_hash(sample.id), 16) % UNDAMAGED == 0):
         yield _derive(sample, "detect", {"boxes": hit})
 
 
@@ -117,9 +118,10 @@ def disaster_prompt(sample: Sample, ctx: PromptContext) -> Turn:
 
 
 def affected_samples(sample: Sample) -> Iterator[Sample]:
-    """One sample per pair."""
-    hit = any(level != "no-damage" for _, level in _buildings(sample))
-    yield _derive(sample, "affected", _closed("yes" if hit else "no", VERDICTS))
+    """One sample per pair whose labels answer it."""
+    hit = _hit(sample)
+    if hit or not sample.target.get("perhaps_damaged"):
+        yield _derive(sample, "affected", _closed("yes" if hit else "no", VERDICTS))
 
 
 def affected_prompt(sample: Sample, ctx: PromptContext) -> Turn:
@@ -132,9 +134,9 @@ def affected_prompt(sample: Sample, ctx: PromptContext) -> Turn:
 
 
 def count_samples(sample: Sample) -> Iterator[Sample]:
-    """One sample per pair."""
-    hit = sum(level != "no-damage" for _, level in _buildings(sample))
-    yield _derive(sample, "count", _closed(COUNTS[min(hit, 3)], COUNTS))
+    """One sample per pair whose labels answer it."""
+    if _is_counted(sample):
+        yield _derive(sample, "count", _closed(COUNTS[min(_hit(sample), 3)], COUNTS))
 
 
 def count_prompt(sample: Sample, ctx: PromptContext) -> Turn:
@@ -147,10 +149,10 @@ def count_prompt(sample: Sample, ctx: PromptContext) -> Turn:
 
 
 def caption_samples(sample: Sample) -> Iterator[Sample]:
-    """One sample per pair of known type, with EarthDial's template sentence as its caption."""
-    if sample.target["disaster_type"] is None:
+    """One sample per pair of known type and count, its caption EarthDial's template sentence."""
+    if sample.target["disaster_type"] is None or not _is_counted(sample):
         return
-    hit = COUNTS[min(3, sum(level != "no-damage" for _, level in _buildings(sample)))]
+    hit = COUNTS[min(3, _hit(sample))]
     kind = str(sample.target["disaster_type"])
     if hit == "none":
         text = f"There has been a {kind} disaster, however it did not affect the buildings."
@@ -209,8 +211,18 @@ def _buildings(sample: Sample) -> list[tuple[Any, str]]:
     return list(zip(found, levels, strict=True))
 
 
+def _hit(sample: Sample) -> int:
+    """Return how many buildings are damaged, of those with a level that are not left out."""
+    return sum(level != "no-damage" for _, level in _buildings(sample))
+
+
+def _is_counted(sample: Sample) -> bool:
+    """Whether what is left out could not change `COUNTS`: un-classified or too small buildings."""
+    return _hit(sample) >= len(COUNTS) - 1 or not sample.target.get("perhaps_damaged")
+
+
 def _places(sample: Sample) -> list[str]:
-    """Return the part of the image of each building, from the size that the record states."""
+    """Return the part of the image of each building."""
     from geovlm.raster import image_size
 
     size = image_size(sample.images[-1])
@@ -219,7 +231,10 @@ def _places(sample: Sample) -> list[str]:
 
 def _derive(sample: Sample, suffix: str, target: dict[str, Any]) -> Sample:
     """Return the task's sample: its own target, and the pair's buildings to reason from."""
-    record: dict[str, Any] = {"buildings": [[*box, level] for box, level in _buildings(sample)]}
+    record: dict[str, Any] = {
+        "buildings": [[*box, level] for box, level in _buildings(sample)],
+        "left_out": sample.target.get("left_out", 0),
+    }
     return dataclasses.replace(sample, id=f"{sample.id}/{suffix}", target={**target, **record})
 
 
@@ -232,7 +247,12 @@ def _reasoning(sample: Sample, ctx: PromptContext) -> str:
     found: Any = sample.target["buildings"]
     size = ctx.image_sizes[-1]
     if not found:
-        return "No building stands in either image."
+        unclear = sample.target.get("left_out")
+        return (
+            "No building is clear enough to be judged."
+            if unclear
+            else "No building stands in either image."
+        )
     hit = [(place_of(b, size), b[4]) for b in found if b[4] != "no-damage"]
     standing = f"{_number(len(found))} building{'s' if len(found) > 1 else ''} before"
     if not hit:

@@ -10,8 +10,9 @@ import pytest
 from geovlm_xbd import COUNTS, XbdOptions, data, geovlm_tasks, sample, tasks
 
 from geovlm import answers, builtin_rewards, rewards
-from geovlm.api import LoadContext, Sample
+from geovlm.api import LoadContext, PromptContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
+from geovlm.profiles import QWEN2_5_VL
 
 SQUARE = "POLYGON ((10 20, 30 20, 30 50, 10 50, 10 20))"
 
@@ -179,3 +180,45 @@ def test_detection_takes_every_pair_with_damage():
     pairs = [Sample(id=str(number), images=(), target=target) for number in range(20)]
     kept = [each for pair in pairs for each in tasks.detect_samples(pair)]
     assert [each.target["boxes"] for each in kept] == [[[1, 2, 3, 4]]] * 20
+
+
+def names(pair: Sample) -> set[str]:
+    """The answers that a pair gives to the questions about all its buildings."""
+    made = {"affected": tasks.affected_samples, "count": tasks.count_samples}
+    made["caption"] = tasks.caption_samples
+    return {
+        f"{name} {each.target.get('answer', '')}".strip()
+        for name, samples in made.items()
+        for each in samples(pair)
+    }
+
+
+def test_what_an_unclassified_building_could_change_is_not_asked(tmp_path):
+    unknown = building(SQUARE, "un-classified")
+    write(tmp_path / "a", [unknown, building(SQUARE, "no-damage")])
+    assert names(read(tmp_path / "a")[0][0]) == set()
+    assert names(read(tmp_path / "a", unclassified="no-damage")[0][0]) == {
+        *("affected no", "count none", "caption")
+    }
+    write(tmp_path / "b", [unknown, building(SQUARE)])
+    assert names(read(tmp_path / "b")[0][0]) == {"affected yes"}
+    write(tmp_path / "c", [unknown, *[building(SQUARE)] * 3])
+    assert names(read(tmp_path / "c")[0][0]) == {"affected yes", "count many", "caption"}
+
+
+def test_a_damaged_building_that_is_too_small_is_no_undamaged_one(tmp_path):
+    write(tmp_path / "hit", [building(SQUARE)])
+    (pair,) = read(tmp_path / "hit", min_area_px=601)[0]
+    assert names(pair) == set()
+    assert list(tasks.detect_samples(pair)) == []
+    write(tmp_path / "sound", [building(SQUARE, "no-damage")])
+    (pair,) = read(tmp_path / "sound", min_area_px=601)[0]
+    assert names(pair) == {"affected no", "count none", "caption"}
+
+
+def test_a_pair_with_buildings_nobody_could_judge_is_not_called_empty(tmp_path):
+    write(tmp_path, [building(SQUARE, "un-classified")])
+    (derived,) = tasks.disaster_samples(read(tmp_path)[0][0])
+    ctx: Any = PromptContext(profile=QWEN2_5_VL, image_sizes=((100, 100),) * 2, input_sizes=())
+    said = tasks.disaster_prompt(derived, ctx).reasoning
+    assert said == "No building is clear enough to be judged."
