@@ -57,7 +57,8 @@ class TaskConfig(_Table):
     """One task, or all tasks under a prefix."""
 
     weight: PositiveFloat | None = None
-    """Share of the rows, relative to the other tasks; default: the number of samples."""
+    """Share of the rows, relative to the other tasks; default: 1, or the number of samples where no
+    task has a weight."""
     options: dict[str, JsonValue] = {}
     """Options of the task, as `geovlm tasks show` lists them."""
     eval_split: Split | None = None

@@ -23,7 +23,7 @@ from geovlm import parallel, vllm_stage
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.machines import Machine, without_launcher
 from geovlm.parallel import Layout
-from geovlm.process import Outcome, StopRequest, execute
+from geovlm.process import LAUNCHER, Outcome, StopRequest, execute
 
 if TYPE_CHECKING:
     from geovlm.config import RunConfig
@@ -99,7 +99,7 @@ def command(
     """
     start = ["-m", module]
     if config_file is not None:
-        start = ["-m", "accelerate.commands.launch", "--config_file", str(config_file)]
+        start = ["-m", LAUNCHER, "--config_file", str(config_file)]
         start += ["--module", module]
     return [
         sys.executable,

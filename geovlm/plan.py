@@ -123,11 +123,13 @@ def make(config: RunConfig, *, registry: Registry, output: Path) -> Plan:
     )
 
 
-def stage_tasks(config: RunConfig, index: int, *, task_names: Sequence[str]) -> list[str]:
+def stage_tasks(
+    config: RunConfig, index: int, *, task_names: Sequence[str], strict: bool = True
+) -> list[str]:
     """Return the tasks of a stage among the run's, in their order.
 
     Raises:
-        ConfigError: the stage names a task that the run does not have.
+        ConfigError: the stage names a task that is not among them, and `strict`.
     """
     chosen = config.stages[index].tasks
     if chosen is None:
@@ -137,7 +139,7 @@ def stage_tasks(config: RunConfig, index: int, *, task_names: Sequence[str]) -> 
         return task == choice or task.startswith(f"{choice}/")
 
     for choice in chosen:
-        if not any(matches(task, choice) for task in task_names):
+        if strict and not any(matches(task, choice) for task in task_names):
             raise ConfigError(
                 f"stages.{index}.tasks names {choice!r}, which the run does not have",
                 hint=near(choice, task_names) or f"it has {', '.join(task_names)}",
@@ -167,6 +169,25 @@ def refuse_mixing(config: RunConfig, index: int, *, tasks: Sequence[str]) -> Non
             )
 
 
+def refuse_unprobed(config: RunConfig, index: int, *, tasks: Sequence[str]) -> None:
+    """Refuse tasks of a GRPO stage of which the probe before it tries no prompt: it gets the rest.
+
+    Raises:
+        ConfigError: names the stages and the task.
+    """
+    probes = [i for i in range(index) if config.stages[i].kind == "probe"]
+    if config.stages[index].kind != "grpo" or not probes:
+        return
+    probed = stage_tasks(config, probes[-1], task_names=tasks, strict=False)
+    for task in tasks:
+        if task not in probed:
+            raise ConfigError(
+                f"stages.{index} trains {task!r}, and the probe before it, stages.{probes[-1]}, "
+                "leaves it out",
+                hint=f"name the same tasks in stages.{probes[-1]}.tasks and stages.{index}.tasks",
+            )
+
+
 def _stage(
     config: RunConfig, index: int, *, plans: Sequence[TaskPlan], names: Sequence[str]
 ) -> StagePlan:
@@ -174,6 +195,7 @@ def _stage(
     stage = config.stages[index]
     tasks = stage_tasks(config, index, task_names=names)
     refuse_mixing(config, index, tasks=tasks)
+    refuse_unprobed(config, index, tasks=tasks)
     most = stage.limit or math.inf
     rows = sum(min(plan.samples.get("train", 0), most) for plan in plans if plan.name in tasks)
     if stage.kind == "probe":

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LIFELINE_VARIABLE = "GEOVLM_LIFELINE"
 """Set where standard input is held open by the launcher, and by nothing else, while it lives."""
+LAUNCHER = "accelerate.commands.launch"
+"""The module that ends with a report of its own on what its processes ended with."""
 _STATUS = re.compile(r"non-zero exit status (\d+)|exitcode\s*:\s*(-?\d+)")
 _SIGNAL = re.compile(r"died with <Signals\.\w+: (\d+)>")
 _RANK = re.compile(r"Root Cause .*?rank\s*: (\d+)", re.DOTALL)
@@ -152,11 +154,12 @@ def execute(
             process.stdin.close()
     if status and not relay.error and not relay.stopped:
         relay.release()
-    found = [int(a or b) for a, b in _STATUS.findall(relay.tail)]
-    found += [-int(number) for number in _SIGNAL.findall(relay.tail)]
+    report = relay.tail if LAUNCHER in argv else ""
+    found = [int(a or b) for a, b in _STATUS.findall(report)]
+    found += [-int(number) for number in _SIGNAL.findall(report)]
     if status and found:
         status = found[-1] if 2 not in found else 2
-    rank = _RANK.search(relay.tail)
+    rank = _RANK.search(report)
     return Outcome(
         status,
         relay.error if status else "",

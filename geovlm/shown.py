@@ -17,6 +17,7 @@ from geovlm.api import (
     TaskSpec,
     Turn,
 )
+from geovlm.errors import DataError
 from geovlm.registry import resolve
 
 
@@ -40,7 +41,7 @@ def put(task: TaskSpec, sample: Sample, *, profile: ModelProfile, options: Any =
         options: an instance of the task's `options` class; its defaults if `None`.
 
     Raises:
-        DataError: the size of an image cannot be read; names the file.
+        DataError: the sample has no image, or the size of one cannot be read; names it.
     """
     return putter(task, profile=profile, options=options)(sample)
 
@@ -55,6 +56,11 @@ def putter(
     contexts: dict[tuple[Size, ...], PromptContext] = {}
 
     def put(sample: Sample) -> Shown:
+        if not sample.images:
+            raise DataError(
+                f"sample {sample.id!r} of task {task.name!r} has no image",
+                hint="leave it out when loading the data set, with LoadContext.skip",
+            )
         stored = stored_sizes(sample)
         context = contexts.get(stored)
         if context is None:

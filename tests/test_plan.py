@@ -204,6 +204,17 @@ def test_scaling_over_a_batch_is_refused_for_several_tasks_only(known, tmp_path,
     assert plan.make(config(override), registry=known, output=tmp_path).stages
 
 
+def test_grpo_trains_no_task_that_its_probe_leaves_out(known, tmp_path: Path) -> None:
+    some = config('stages.1.tasks=["tiles/one"]', tasks="tiles/one,tiles/two")
+    with pytest.raises(
+        ConfigError, match=r"stages\.2 trains 'tiles/two'.*stages\.1, leaves it out"
+    ):
+        plan.make(some, registry=known, output=tmp_path)
+    both = [f'stages.{i}.tasks=["tiles/one"]' for i in (1, 2)]
+    chosen = config(*both, tasks="tiles/one,tiles/two")
+    assert plan.make(chosen, registry=known, output=tmp_path).stages[2].tasks == ("tiles/one",)
+
+
 def test_a_stage_must_name_tasks_of_the_run(known, tmp_path):
     wrong = config('stages.0.tasks=["tiles/on"]')
     with pytest.raises(ConfigError, match=r"stages\.0\.tasks names 'tiles/on'.*'tiles/one'"):

@@ -92,3 +92,12 @@ def test_a_full_disk_under_the_log_does_not_end_the_work(tmp_path, capsys):
 def _is_zombie(pid: int) -> bool:
     """Whether a process has ended, and nobody has asked for its status yet."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_what_a_process_alone_says_does_not_change_how_it_ended(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; print('warning: gcc returned non-zero exit status 2'); "
+        "print('Signal: died with <Signals.SIGABRT: 6>', flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = execute([sys.executable, "-c", code], variables=dict(os.environ), log=tmp_path / "log")
+    assert (done.status, done.rank) == (-signal.SIGKILL, None)

@@ -17,7 +17,7 @@ from geovlm.api import ModelProfile
 from geovlm.config import GrpoStage, RunConfig
 from geovlm.engine.processor import save_processor
 from geovlm.errors import ConfigError
-from geovlm.shown import Shown
+from geovlm.shown import Shown, tokens_of
 from geovlm.vllm_server import URL_VARIABLE
 
 COLOCATED_TOKENS = 4096
@@ -71,8 +71,8 @@ def refuse_large_images(asked: Iterable[Shown], *, task: str, profile: ModelProf
         ConfigError: names the sample and its tokens.
     """
     for put in asked:
-        for width, height in put.input_sizes:
-            tokens = (width // profile.size_factor) * (height // profile.size_factor)
+        for size in put.input_sizes:
+            tokens = tokens_of([size], profile=profile)
             if tokens > COLOCATED_TOKENS:
                 raise ConfigError(
                     f"sample {put.sample.id!r} of task {task!r} has an image of {tokens} "

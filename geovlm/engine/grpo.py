@@ -66,9 +66,11 @@ def arguments(
     }
     args = GRPOConfig(**stage.spread(merged))
     every = generation_steps(args)
+    if 0 < args.save_steps < 1:  # a share of all steps, as transformers takes it
+        args.save_steps = math.ceil(args.save_steps * max_steps)
     if "save_steps" not in own:
         args.save_steps = every * math.ceil(args.save_steps / every)
-    elif args.save_steps >= 1 and args.save_steps % every:
+    elif args.save_steps % every:
         raise ValueError(
             f"save_steps {args.save_steps:g} would save while generated completions wait to be "
             f"trained on; use a multiple of {every}"

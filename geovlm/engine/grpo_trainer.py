@@ -27,8 +27,9 @@ class GroupTrainer(GRPOTrainer):
     Args:
         share_prompt: compute a prompt once for all its completions in a batch, when they are
             written and when they are scored. Batches that cannot be packed (attention without
-            masks, families that do not say their images' sizes as `image_grid_thw`, mixtures of
-            experts) and batches without repeated prompts take the ordinary way.
+            masks, families that do not say their images' sizes as `image_grid_thw`, the loss of
+            mixtures of experts that has an auxiliary part) and batches without repeated prompts
+            take the ordinary way.
         rows_per_generation: prompts that are answered at once, those of like length together: a
             batch lasts until its longest answer ends. `None`: all of a step. vLLM and
             transformers' continuous batching have better ways of their own and ignore it.

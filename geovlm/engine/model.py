@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import re
 import shutil
@@ -84,6 +85,7 @@ def load_reader(
         min_pixels=config.min_pixels,
         max_pixels=config.max_pixels,
         revision=config.revision if path == config.model else None,
+        trust_remote_code=config.trust_remote_code,
     )
     limits = pixel_limits(processor)
     if limits is not None:
@@ -131,6 +133,21 @@ def quicken(model: PreTrainedModel, profile: ModelProfile, *, share_images: bool
         vision_attention.batch(tower)
     if share_images:
         distinct_images.share(model)
+
+
+def free() -> None:
+    """Give back the memory of models that nothing refers to any more.
+
+    `quicken` makes models refer to themselves: only the collector frees them, and not if it was
+    told to leave alone what there was when records were read (`Stage.written_late`).
+    """
+    frozen = gc.get_freeze_count()
+    gc.unfreeze()
+    gc.collect()
+    if frozen:
+        gc.freeze()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def device(config: RunConfig) -> str:

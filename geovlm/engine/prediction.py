@@ -34,6 +34,7 @@ from geovlm.predict.results import Results
 from geovlm.predict.tiles import Window
 from geovlm.raster import decode
 from geovlm.registry import Registry, resolve
+from geovlm.shown import tokens_of
 
 Respond: TypeAlias = Callable[[Sequence[data.Row], ImageCache], list[str]]
 """(rows, where their pictures are) -> one completion per row."""
@@ -243,13 +244,12 @@ def _check_length(plan: Plan, request: Request, loaded: model.Loaded, *, longest
         ConfigError: pixels, question and answer are more tokens than it takes.
     """
     tokenizer = loaded.processor.tokenizer  # type: ignore[attr-defined]  # a mixin's field
-    factor = plan.profile.size_factor
     views = windows(request, plan)  # all of a grid are of one size, those around marked boxes not
     sizes = [
         input_size(views[i], plan) for i in range(len(views) if "boxes" in request.said else 1)
     ]
-    width, height = max(sizes, key=lambda size: size[0] * size[1])
-    visual = len(request.images) * ((width // factor) * (height // factor) + 2)
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    visual = len(request.images) * (tokens_of([largest], profile=plan.profile) + 2)
     needed = visual + len(tokenizer(plan.question)["input_ids"]) + 12 + longest
     limit = model.max_positions(loaded.model.config, tokenizer)
     if needed > limit:

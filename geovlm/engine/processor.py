@@ -60,6 +60,7 @@ def load_processor(
     min_pixels: int | None = None,
     max_pixels: int | None = None,
     revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> ProcessorMixin:
     """The processor of a checkpoint folder or hub name.
 
@@ -67,12 +68,13 @@ def load_processor(
     what `AutoProcessor` gives. `min_pixels` and `max_pixels` bound the area of the resized image;
     None keeps the checkpoint's own.
     """
-    model_type = AutoConfig.from_pretrained(path_or_name, revision=revision).model_type
+    source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    model_type = AutoConfig.from_pretrained(path_or_name, **source).model_type
     bounds = {"min_pixels": min_pixels, "max_pixels": max_pixels}
     given = {name: value for name, value in bounds.items() if value is not None}
     if model_type not in _STOCK:
-        return AutoProcessor.from_pretrained(path_or_name, revision=revision, **given)
-    tokenizer = AutoTokenizer.from_pretrained(path_or_name, revision=revision)
+        return AutoProcessor.from_pretrained(path_or_name, **source, **given)
+    tokenizer = AutoTokenizer.from_pretrained(path_or_name, **source)
     tokenizer.padding_side = "left"
     image_processor = CachedImageProcessor.from_pretrained(
         path_or_name, revision=revision or "main"

@@ -47,10 +47,9 @@ def columns(tasks: Sequence[TaskSpec], *, registry: Registry, active: str) -> li
     made = []
     for task in tasks:
         chosen = task.rewards[active]
-        others = {
-            name: 0.0 for rewards in task.rewards.values() for name in rewards if name not in chosen
-        }
-        for name, weight in {**FORMAT_REWARDS, **chosen, **others}.items():
+        trained = {**FORMAT_REWARDS, **chosen}
+        named = {name: 0.0 for rewards in task.rewards.values() for name in rewards}
+        for name, weight in {**trained, **named, **trained}.items():
             made.append(Column(task=task.name, reward=registry.reward(name), weight=weight))
     return made
 

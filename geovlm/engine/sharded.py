@@ -6,7 +6,6 @@ differ in length generate in step: transformers sees parts by itself and sets `s
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 import torch
@@ -16,36 +15,11 @@ from transformers.integrations import unset_hf_deepspeed_config
 from geovlm import parallel
 from geovlm.engine import model
 from geovlm.engine.stage import Stage
-from geovlm.errors import DataError
 
 
 def is_sharded(stage: Stage) -> bool:
     """Whether no process of the stage holds all weights."""
     return parallel.shards(stage.config.scheme(stage.index))
-
-
-def refuse_rows_without_images(stage: Stage) -> None:
-    """Refuse text-only rows in a stage of parts: ranks without an image skip the vision tower.
-
-    The others would wait for its weights forever. Beyond that, every rank makes the same number of
-    steps of the same number of rows: SFT's mixture has exactly steps x rows per step rows, and
-    GRPO's dataloader repeats what is missing of its last batch.
-
-    Raises:
-        DataError: names the task and the sample.
-    """
-    if not is_sharded(stage):
-        return
-    profile = stage.registry.profile(model.load_config(stage.config).model_type)
-    for task in stage.tasks:
-        for sample in stage.written_late(task, split="train", profile=profile).samples:
-            if not sample.images:
-                raise DataError(
-                    f"sample {sample.id!r} of task {task.name!r} has no image, and stage "
-                    f"{stage.index} keeps the model in parts: its ranks would wait for each other",
-                    hint=f"leave the task out, or set stages.{stage.index}.parallel='ddp' or "
-                    "'zero2'",
-                )
 
 
 def save(trainer: Any, stage: Stage, *, start: str, processor: Any) -> None:
@@ -86,5 +60,5 @@ def fill(target: Any, state: dict[str, torch.Tensor]) -> None:
 
 def release() -> None:
     """Forget the trainer's ZeRO-3, so that the next model is loaded whole."""
-    gc.collect()
+    model.free()
     unset_hf_deepspeed_config()

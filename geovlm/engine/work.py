@@ -106,7 +106,8 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
     if state.num_processes != expected:
         raise RunFailedError(
             f"stage {stage} runs on {state.num_processes} processes, {expected} were asked for",
-            hint="the launcher did not start all ranks; see accelerate.yaml in the stage's folder",
+            hint="the launcher did not start all ranks; see accelerate.yaml in the stage's folder, "
+            "or start the run by geovlm run",
         )
     if state.device.type == "cpu":
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
@@ -221,7 +222,6 @@ def check_arguments(stage: Stage) -> None:
             world_size=config.world_size(index),
             started_with=started_with[str(index)],
         )
-        sharded.refuse_rows_without_images(each)
         try:
             build(each, max_steps=max(1, settings.steps or 1), on_cpu=on_cpu)
         except (TypeError, ValueError) as error:
@@ -249,6 +249,7 @@ def _stage(stage: Stage, *, resume: bool) -> int:
         loaded = model.load(start, config, registry=stage.registry)
         evaluate.evaluate(stage, loaded, name="base")
         del loaded
+        model.free()
     finished = stage.folder / "model"
     steps = 0
     if not finished.is_dir():
@@ -256,6 +257,8 @@ def _stage(stage: Stage, *, resume: bool) -> int:
         steps = train(stage, start=start, resume=resume)
         if sharded.is_sharded(stage):
             sharded.release()
+        else:
+            model.free()
     loaded = model.load(str(finished), config, registry=stage.registry)
     evaluate.evaluate(stage, loaded, name=config.evaluation_name(index))
     return steps

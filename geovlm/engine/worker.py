@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from geovlm import extras
@@ -26,20 +27,30 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args(argv)
     run = RunDir(args.run)
-    with contextlib.suppress(GeoVLMError, ValueError):  # the work says what is wrong with a file
-        spare_bitsandbytes(RunConfig.model_validate(run.read_resolved()["config"]))
-    from geovlm.engine import work  # torch, transformers, TRL
+    with sparing_bitsandbytes(run):
+        from geovlm.engine import work  # torch, transformers, TRL
 
     return work.main(run, stage=args.stage, resume=args.resume)
 
 
-def spare_bitsandbytes(config: RunConfig) -> None:
-    """Let peft not find bitsandbytes where no stage of the run has a use for it.
+@contextlib.contextmanager
+def sparing_bitsandbytes(run: RunDir) -> Iterator[None]:
+    """Let imports not find bitsandbytes where no stage of the run has a use for it.
 
-    peft imports it wherever it is installed, a fifth of all that a stage imports.
+    peft imports it wherever it is installed, a fifth of all that a stage imports. Afterwards it can
+    be imported as ever: a plugin may have a use of its own.
     """
-    if not extras.may_use_bitsandbytes(config):
-        sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
+    spared = False
+    with contextlib.suppress(GeoVLMError, ValueError):  # the work says what is wrong with a file
+        config = RunConfig.model_validate(run.read_resolved()["config"])
+        spared = "bitsandbytes" not in sys.modules and not extras.may_use_bitsandbytes(config)
+    if spared:
+        sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if spared:
+            del sys.modules["bitsandbytes"]
 
 
 if __name__ == "__main__":

@@ -115,3 +115,10 @@ def test_vllm_loads_weights_with_the_pixel_limits_of_the_run(tmp_path):
     # a second start finds it there; weights of an earlier stage have their limits
     assert generation.served(start, chosen, processor=processor, folder=Path(served)) == served
     assert generation.served("x", chosen, processor=processor, folder=tmp_path / "no") == "x"
+
+
+def test_a_share_of_the_steps_saves_where_nothing_generated_waits(tmp_path):
+    waits = ("stages.2.trainer.steps_per_generation=4", "stages.2.trainer.save_steps=0.25")
+    with pytest.raises(ValueError, match="save_steps 3 would save while"):
+        grpo.arguments(stage(tmp_path, *waits), max_steps=10, on_cpu=True)
+    assert grpo.arguments(stage(tmp_path, *waits), max_steps=16, on_cpu=True).save_steps == 4

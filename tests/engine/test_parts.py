@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import gc
 import json
 import pickle
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image
+from transformers import AutoModelForImageTextToText
 
-from geovlm import raster, registry
+from geovlm import nano, raster, registry, shown
 from geovlm.api import RewardSpec, Sample, TaskSpec, Turn
 from geovlm.config import RunConfig
-from geovlm.engine import data, grpo, precheck, probe, rewards
+from geovlm.engine import data, grpo, model, precheck, probe, rewards
 from geovlm.engine.callbacks import JsonLines
 from geovlm.engine.images import ImageCache
 from geovlm.errors import DataError, RewardError, RunFailedError
@@ -206,15 +209,17 @@ def test_letters_that_may_take_several_tokens_are_always_tokenized() -> None:
     assert len(words.asked) == 2
 
 
-def test_rows_are_written_when_they_are_asked_for() -> None:
+def test_rows_are_written_when_they_are_asked_for(tmp_path: Path) -> None:
     written: list[str] = []
+    tile = tmp_path / "tile.png"
+    Image.new("RGB", (56, 56)).save(tile)
 
     def prompt(sample: Sample, ctx: object) -> Turn:
         written.append(sample.id)
         return Turn(question="What?", answer="yes", reasoning="because")
 
     rows = data.Rows(
-        samples=[Sample(id=str(i), images=(), target={}) for i in range(100)],
+        samples=[Sample(id=str(i), images=(tile,), target={}) for i in range(100)],
         task=dataclasses.replace(a_task("t/a"), prompt=prompt),
         profile=QWEN2_5_VL,
         instruction="",
@@ -327,3 +332,28 @@ def test_frequent_answers_go_from_easy_to_hard_side_by_side() -> None:
     assert [row.sample_id for row in grpo.easy_to_hard(rows, reward) if row.answer == "no"] == [
         *("0", "1", "2", "3")
     ]
+
+
+def test_the_weight_of_the_format_is_the_engine_s_unless_the_active_set_has_its_own() -> None:
+    own = {"paper": {"jaccard": 1.0}, "robust": {"exact": 1.0, "format/think": 2.0}}
+    task = dataclasses.replace(a_task("t/a"), rewards=own)
+    for active, weight in (("paper", 0.5), ("robust", 2.0)):
+        cols = rewards.columns([task], registry=registry.load(), active=active)
+        assert {c.reward.name: c.weight for c in cols}["format/think"] == weight
+
+
+def test_a_sample_without_an_image_is_named() -> None:
+    blind = Sample(id="7", images=(), target={})
+    with pytest.raises(DataError, match="sample '7' of task 't/a' has no image"):
+        shown.put(a_task("t/a"), blind, profile=QWEN2_5_VL)
+
+
+def test_a_model_is_freed_although_it_refers_to_itself_and_was_frozen() -> None:
+    made = AutoModelForImageTextToText.from_pretrained(nano.path())
+    model.quicken(made, QWEN2_5_VL, share_images=True)
+    gc.freeze()
+    gone = weakref.ref(made)
+    del made
+    model.free()
+    assert gone() is None
+    gc.unfreeze()

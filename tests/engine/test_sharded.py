@@ -22,7 +22,6 @@ from transformers.integrations import (
 from geovlm import loading, nano
 from geovlm.engine import model, sharded
 from geovlm.engine.stage import Stage
-from geovlm.errors import DataError
 from tests.engine.test_generation import stage
 
 
@@ -36,15 +35,6 @@ def with_records(folder: Path, *overrides: str, images: bool) -> Stage:
         records[1] = dataclasses.replace(records[1], images=())
     made.records["xbd", "train"] = records
     return dataclasses.replace(made, data_roots={"xbd": folder / "data"})
-
-
-def test_rows_without_images_are_refused_where_the_model_is_in_parts(tmp_path):
-    whole = with_records(tmp_path / "a", images=False)
-    sharded.refuse_rows_without_images(whole)
-    parts = with_records(tmp_path / "b", "parallel=fsdp2", images=False)
-    with pytest.raises(DataError, match=r"of task 'xbd/count' has no image, and stage 2 keeps"):
-        sharded.refuse_rows_without_images(parts)
-    sharded.refuse_rows_without_images(with_records(tmp_path / "c", "parallel=zero3", images=True))
 
 
 @pytest.mark.parametrize("overrides", [(), ("lora.r=4",)], ids=["full", "lora"])
