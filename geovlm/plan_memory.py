@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -196,10 +197,10 @@ def _placement(config: RunConfig, index: int, *, limit: float) -> Placement:
 def _lengths(tasks: Iterable[TaskPlan], *, shape: ModelShape) -> dict[str, Any]:
     """Return cells and tokens of the longest row, and the longest completion."""
     tasks = list(tasks)
-    cells = max(task.most_visual_tokens or 0 for task in tasks)
+    visual = max(task.most_visual_tokens or 0 for task in tasks)
     return {
-        "cells": cells,
-        "prompt_tokens": cells * shape.tokens_per_cell + _text(tasks),
+        "cells": math.ceil(visual / shape.tokens_per_cell),
+        "prompt_tokens": visual + _text(tasks),
         "answer_tokens": max(task.answer_tokens for task in tasks),
     }
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from geovlm import extras, memory_estimate, memory_fit
+from geovlm import extras, memory_estimate, memory_fit, plan_memory
 from geovlm.config import RunConfig
 from geovlm.errors import ConfigError
 from geovlm.memory import GIB, Adapter, Estimate, ModelShape, Placement, Stack, Work
@@ -272,3 +273,11 @@ def test_bitsandbytes_may_be_used_by_what_is_configured_or_by_the_weights(tmp_pa
 def test_vision_and_targets_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="'vision' adds to the profile's targets"):
         RunConfig.model_validate({"lora": {"vision": True, "targets": "x"}})
+
+
+def test_tokens_of_a_tile_are_counted_once() -> None:
+    tiles = replace(SHAPE, tokens_per_cell=256)
+    task = SimpleNamespace(most_visual_tokens=512, most_text_tokens=40, answer_tokens=20)
+    found = plan_memory._lengths([task], shape=tiles)  # type: ignore[list-item]
+    assert (found["cells"], found["answer_tokens"]) == (2, 20)
+    assert found["prompt_tokens"] == 512 + 40 + plan_memory.TEMPLATE_TOKENS
