@@ -109,7 +109,7 @@ def name_of(image: Path | Raster) -> str:
     from geovlm.raster_bands import needed
 
     bands = needed(image)
-    first = image.files[bands[0]] if bands else image.file
+    first = image.files[bands[0]] if bands else image.file or next(iter(image.files.values()), "")
     return f"{first} ({', '.join(image.bands)})"
 
 

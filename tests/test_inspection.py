@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from geovlm import filecache, inspection
-from geovlm.api import DatasetSpec, LoadContext, Sample
+from geovlm.api import DatasetSpec, LoadContext, Raster, Sample
 from geovlm.errors import DataError
 from geovlm.inspection_report import Report
 from geovlm.loading import cache_dir
@@ -102,6 +102,18 @@ def test_what_is_absent_is_missing_and_what_cannot_be_reached_unreadable(tmp_pat
     assert report.missing.first == [str(tmp_path / "absent.png")]
     assert report.unreadable.count == 1
     assert "loop.png: the image file cannot be read: Too many levels" in report.unreadable.first[0]
+
+
+def test_absent_files_of_an_index_are_counted(tmp_path: Path) -> None:
+    ref = {"bands": ("NDVI", "NDVI", "NDVI")}
+    parts = {"B04": write(tmp_path / "red.png")}
+    images = [
+        Raster(file=tmp_path / "a.tif", **ref),
+        Raster(files=parts, file=tmp_path / "b.tif", **ref),
+    ]
+    records = [Sample(id=str(i), images=(image,), target={}) for i, image in enumerate(images)]
+    report = check(tmp_path, lambda ctx: records if ctx.split == "train" else [])
+    assert report.missing.first == [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]
 
 
 def test_odd_shapes_are_found(tmp_path: Path) -> None:
