@@ -45,6 +45,12 @@ def headers(
     from geovlm import raster
     from geovlm.raster_bands import locate
 
+    plain = f"header-1-{decode}"
+
+    def kind(name: str) -> str:
+        image = images[name]
+        return f"{plain} {json.dumps(raster.encode(image))}" if isinstance(image, Raster) else plain
+
     def work(name: str, paths: Sequence[Path]) -> bytes:
         image = images[name]
         size = raster.image_size(image)
@@ -57,7 +63,7 @@ def headers(
 
     found = filecache.look(
         list(images),
-        kind=lambda name: f"header-1-{decode}",
+        kind=kind,
         files=lambda name: files(images[name]),
         work=work,
     )

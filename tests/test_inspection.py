@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,18 @@ def test_closed_answers_count_as_labels(tmp_path: Path) -> None:
     target = {"answer": "yes", "vocabulary": ["yes", "no"]}
     report = check(tmp_path, lambda ctx: [one(path, ctx.split, target=target)])
     assert (report.labels, report.unused) == ({"yes": 2}, ["no"])
+
+
+def test_a_raster_is_looked_at_again_when_its_bands_change(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png")
+    ref = Raster(files={"B04": path}, bands=("B04", "B04", "B04"), band_index={"B04": 1}, high=9)
+
+    def looked(image: Raster) -> Report:
+        record = Sample(id="1", images=(image,), target={})
+        return check(tmp_path, lambda ctx: [record] if ctx.split == "train" else [])
+
+    assert looked(ref).unreadable.count == 0
+    assert looked(replace(ref, band_index={"B04": 7})).unreadable.count == 1
 
 
 # -- the cache ------------------------------------------------------------------------------------
