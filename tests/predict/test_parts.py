@@ -92,7 +92,22 @@ def read(answer: str, how: reading.Kind, target: dict) -> reading.Reading:
             {"boxes": []},
             ["car", "thing"],
         ),
+        (
+            '```json\n[{"bbox_2d": [1, 2, 30, 40], "label": "car"}]\n```',
+            {"boxes": []},
+            ["car"],
+        ),
+        (
+            'Here: ```json\n[{"bbox_2d": [1, 2, 30, 40], "label": "car"}]\n```',
+            {"boxes": []},
+            ["car"],
+        ),
+        ("```\n2 ships [1, 2, 30, 40]\n```", {"boxes": [], "text": ""}, ["2 ships"]),
         ("none", {"boxes": []}, []),
+        ("[ ]", {"boxes": []}, []),
+        ("```json\n[]\n```", {"boxes": []}, []),
+        ("```[\n]```", {"boxes": []}, []),
+        ("```\nnone\n```", {"boxes": []}, []),
     ],
 )
 def test_boxes_are_read_with_their_labels(answer: str, target: dict, labels: list[str]) -> None:
