@@ -45,6 +45,12 @@ def headers(
     from geovlm import raster
     from geovlm.raster_bands import locate
 
+    plain = f"header-1-{decode}"
+
+    def kind(name: str) -> str:
+        image = images[name]
+        return f"{plain} {json.dumps(raster.encode(image))}" if isinstance(image, Raster) else plain
+
     def work(name: str, paths: Sequence[Path]) -> bytes:
         image = images[name]
         size = raster.image_size(image)
@@ -57,7 +63,7 @@ def headers(
 
     found = filecache.look(
         list(images),
-        kind=lambda name: f"header-1-{decode}",
+        kind=kind,
         files=lambda name: files(images[name]),
         work=work,
     )
@@ -109,7 +115,7 @@ def name_of(image: Path | Raster) -> str:
     from geovlm.raster_bands import needed
 
     bands = needed(image)
-    first = image.files[bands[0]] if bands else image.file
+    first = image.files[bands[0]] if bands else image.file or next(iter(image.files.values()), "")
     return f"{first} ({', '.join(image.bands)})"
 
 

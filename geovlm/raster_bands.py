@@ -189,22 +189,19 @@ def available(ref: Raster) -> tuple[str, ...]:
 
 
 def needed(ref: Raster) -> tuple[str, ...]:
-    """The names in `files` that `bands` takes, those of the bands of an index included."""
-    taken = dict.fromkeys(
-        part
-        for name in ref.bands
-        for part in (
-            [role_name(ref, role, index=name) for role in INDICES[name]]
-            if is_index(ref, name)
-            else [name]
-        )
-    )
-    return tuple(name for name in taken if name in ref.files)
+    """The names in `files` that `bands` takes, of those of an index as far as they are known."""
+    if not ref.files:
+        return ()
+    found = roles(_known(ref))
+    taken: list[str] = []
+    for name in ref.bands:
+        taken += [found.get(r, "") for r in INDICES[name]] if is_index(ref, name) else [name]
+    return tuple(name for name in dict.fromkeys(taken) if name in ref.files)
 
 
 def is_index(ref: Raster, name: str) -> bool:
     """Whether a name is that of an index; a band of that name comes first."""
-    return name in INDICES and name not in ref.files and name not in available(ref)
+    return name in INDICES and name not in _known(ref)
 
 
 def role_name(ref: Raster, role: str, *, index: str) -> str:
@@ -213,7 +210,7 @@ def role_name(ref: Raster, role: str, *, index: str) -> str:
     Raises:
         DataError: The raster has none; names the index that needs it, and the bands there are.
     """
-    found = roles(ref)
+    found = roles(available(ref))
     if role not in found:
         raise DataError(
             f"{_somewhere(ref)}: {index} needs a band called {' or '.join(ROLES[role])}",
@@ -222,9 +219,9 @@ def role_name(ref: Raster, role: str, *, index: str) -> str:
     return found[role]
 
 
-def roles(ref: Raster) -> dict[str, str]:
+def roles(bands: Sequence[str]) -> dict[str, str]:
     """Part of the spectrum -> name of the band that covers it, as far as names tell."""
-    names = {_key(name): name for name in reversed(available(ref))}
+    names = {_key(name): name for name in reversed(bands)}
     return {
         role: next(names[_key(known)] for known in options if _key(known) in names)
         for role, options in ROLES.items()
@@ -235,6 +232,14 @@ def roles(ref: Raster) -> dict[str, str]:
 def role_of(name: str) -> str | None:
     """The part of the spectrum that a band of that name covers; `None`: the name does not say."""
     return next((role for role, known in ROLES.items() if _key(name) in map(_key, known)), None)
+
+
+def _known(ref: Raster) -> tuple[str, ...]:
+    """`available`; where `file` cannot be read, the names that the reference gives."""
+    try:
+        return available(ref)
+    except DataError:
+        return (*ref.files, *ref.band_index)
 
 
 def _path(ref: Raster, name: str) -> Path:

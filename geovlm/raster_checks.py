@@ -19,7 +19,7 @@ import numpy as np
 
 from geovlm.api import Raster
 from geovlm.errors import DataError
-from geovlm.raster_bands import Bands, bands_of, is_index, locate, roles
+from geovlm.raster_bands import Bands, available, bands_of, is_index, locate, roles
 from geovlm.raster_files import decimated, opened
 from geovlm.raster_scaling import shown_range
 from geovlm.raster_spectra import implausible
@@ -85,7 +85,7 @@ def _reflectance(bands: Bands) -> Iterator[Suspicion]:
     ref = bands.ref
     if ref.reflectance is None:
         return
-    named = {role: name for role, name in roles(ref).items() if _there(ref, name)}
+    named = {role: name for role, name in roles(available(ref)).items() if _there(ref, name)}
     if not named:
         return
     where = locate(ref, next(iter(named.values()))).path
@@ -115,7 +115,7 @@ def _scale(bands: Bands, stored: dict[str, np.ndarray], *, where: Path) -> Itera
     middle = max(float(np.median(values)) for values in kept.values())
     least = min(float(np.median(values)) for values in kept.values())
     declared = f"reflectance={ref.reflectance:g}, offset={ref.offset:g}"
-    names = ", ".join(roles(ref)[role] for role in kept)
+    names = ", ".join(roles(available(ref))[role] for role in kept)
 
     def suspicion(reason: str, hint: str) -> Suspicion:
         return Suspicion("scale", f"{where}: {reason} ({names})", hint=hint, rejects=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from geovlm import filecache, inspection
-from geovlm.api import DatasetSpec, LoadContext, Sample
+from geovlm.api import DatasetSpec, LoadContext, Raster, Sample
 from geovlm.errors import DataError
 from geovlm.inspection_report import Report
 from geovlm.loading import cache_dir
@@ -104,6 +105,18 @@ def test_what_is_absent_is_missing_and_what_cannot_be_reached_unreadable(tmp_pat
     assert "loop.png: the image file cannot be read: Too many levels" in report.unreadable.first[0]
 
 
+def test_absent_files_of_an_index_are_counted(tmp_path: Path) -> None:
+    ref = {"bands": ("NDVI", "NDVI", "NDVI")}
+    parts = {"B04": write(tmp_path / "red.png")}
+    images = [
+        Raster(file=tmp_path / "a.tif", **ref),
+        Raster(files=parts, file=tmp_path / "b.tif", **ref),
+    ]
+    records = [Sample(id=str(i), images=(image,), target={}) for i, image in enumerate(images)]
+    report = check(tmp_path, lambda ctx: records if ctx.split == "train" else [])
+    assert report.missing.first == [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]
+
+
 def test_odd_shapes_are_found(tmp_path: Path) -> None:
     files = [
         write(tmp_path / "thin.png", (402, 2)),
@@ -136,6 +149,18 @@ def test_closed_answers_count_as_labels(tmp_path: Path) -> None:
     target = {"answer": "yes", "vocabulary": ["yes", "no"]}
     report = check(tmp_path, lambda ctx: [one(path, ctx.split, target=target)])
     assert (report.labels, report.unused) == ({"yes": 2}, ["no"])
+
+
+def test_a_raster_is_looked_at_again_when_its_bands_change(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png")
+    ref = Raster(files={"B04": path}, bands=("B04", "B04", "B04"), band_index={"B04": 1}, high=9)
+
+    def looked(image: Raster) -> Report:
+        record = Sample(id="1", images=(image,), target={})
+        return check(tmp_path, lambda ctx: [record] if ctx.split == "train" else [])
+
+    assert looked(ref).unreadable.count == 0
+    assert looked(replace(ref, band_index={"B04": 7})).unreadable.count == 1
 
 
 # -- the cache ------------------------------------------------------------------------------------

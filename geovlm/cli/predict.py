@@ -258,8 +258,7 @@ def _write(
     ending = out.suffix.lower() if out is not None else ""
     if out is not None and ending == predict_options.PICTURE:
         overlay = out
-        for _ in made:
-            pass
+        counts.features = sum(1 for _ in found.shapes(counts))
     elif out is not None and ending == predict_options.PACKAGE:
         own = scene.georeference.crs if scene.georeference is not None else None
         writing.geopackage(out, made, crs=WGS84 if own and crs == "wgs84" else own)
@@ -285,5 +284,8 @@ def _report(found: Results, counts: Counts) -> None:
             f"warning: {counts.unread} of {asked} answers could not be read; the first, of window "
             f"{first['tile']}: {str(first['answer'])!r:.120}"
         )
+    if counts.outside:
+        said = "features have no longitude and latitude and are left out of the file"
+        output.say(f"warning: {counts.outside} {said}")
     if counts.antimeridian:
         output.say(f"{counts.antimeridian} features cross the antimeridian and are cut there")

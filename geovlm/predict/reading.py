@@ -15,6 +15,8 @@ from geovlm.rectangles import Box
 Kind: TypeAlias = Literal["boxes", "labels", "text"]
 
 _NOTHING = frozenset({"none", "no", "nothing"})
+_FENCE = re.compile(r"```(?:\w+(?=[\s\[{]))?")
+"""Begins or ends a block of code in Markdown, its language included."""
 _GROUPS = re.compile(r"(\[[^\[\]]*\]|\{[^{}]*\}|\([^()]*\)\s*,?\s*\([^()]*\))")
 
 
@@ -56,8 +58,8 @@ def read(
 ) -> Reading:
     """Read one completion; never raises.
 
-    Not understood: no closed answer block, boxes asked for and neither a box nor `none` in it, no
-    word of the vocabulary, nothing at all.
+    Not understood: no closed answer block, boxes asked for and neither a box nor `none` nor `[]` in
+    it, no word of the vocabulary, nothing at all.
 
     Args:
         completion: the raw text of the model.
@@ -77,8 +79,10 @@ def read(
     if how == "text":
         return Reading(understood=True, reasoning=reasoning, text=text)
     label = str(target.get("label") or "")
-    found = _boxes(text, label=label, default=default, named="text" in target, sizes=sizes)
-    understood = bool(found) or answers.normalise(text) in _NOTHING or text == "[]"
+    bare = _unfenced(text)
+    found = _boxes(bare, label=label, default=default, named="text" in target, sizes=sizes)
+    nothing = answers.normalise(bare) in _NOTHING or "".join(bare.split()) == "[]"
+    understood = bool(found) or nothing
     return Reading(understood=understood, reasoning=reasoning, text=text, boxes=found)
 
 
@@ -99,6 +103,13 @@ def _boxes(
         found += [(box, phrase or default) for box in here]
         phrase = (boxes.strip(piece).strip(" ,;.") if not here else "") or phrase
     return tuple(found)
+
+
+def _unfenced(text: str) -> str:
+    """The text without the marks of Markdown's code; of one JSON list in them, that alone."""
+    parts = _FENCE.split(text[: answers.MAX_CHARS])
+    lists = [part for part in parts[1::2] if _json_labels(part) is not None]
+    return (lists[0] if len(lists) == 1 else " ".join(parts)).strip()
 
 
 def _json_labels(text: str) -> list[tuple[str, str]] | None:

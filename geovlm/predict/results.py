@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from geovlm import __version__
 from geovlm.api import Json, TaskSpec
+from geovlm.errors import DataError
 from geovlm.predict import asking, features, job, looks, merge, reading
 from geovlm.predict.antimeridian import Point
 from geovlm.predict.detections import Detection, Views
@@ -38,9 +39,11 @@ class Counts:
     first_unread: list[dict[str, Json]] = field(default_factory=list)
     features: int = 0
     said: Counter[str] = field(default_factory=Counter)
-    """Label or answer -> features; of several labels per window, windows."""
+    """Label or answer -> features, those outside too; of several labels per window, windows."""
     antimeridian: int = 0
     """Features that were cut there."""
+    outside: int = 0
+    """Left out of the file: without longitude and latitude, such as beside a disk of the earth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +76,18 @@ class Results:
         return looks.second(merge.merge(found, views), views, side=self.plan.side)
 
     def features(self, counts: Counts, *, crs: str = "wgs84") -> Iterator[Any]:
-        """GeoJSON features, one by one, in order of the windows.
+        """GeoJSON features, one by one, in order of the windows, of all that have a place.
 
         Args:
             counts: is filled.
             crs: `wgs84` or `source`; without georeference, pixels in any case.
-
-        Raises:
-            DataError: see `Georeference.lonlat`.
         """
         for number, (ring, properties) in enumerate(self.shapes(counts)):
-            geometry = features.place(ring, self.where, crs=crs)
+            try:
+                geometry = features.place(ring, self.where, crs=crs)
+            except DataError:
+                counts.outside += 1
+                continue
             if self.where is not None and crs == "wgs84":
                 counts.antimeridian += features.crosses(geometry)
             counts.features += 1
@@ -116,6 +120,7 @@ class Results:
             "unread_answers": counts.unread,
             "first_unread": counts.first_unread,
             "features": counts.features,
+            "features_outside": counts.outside,
             "counts": dict(counts.said.most_common(_DISTINCT)),
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from geovlm.predict.placing import placed
 from geovlm.predict.tiles import Window
 
 _EDGE_POINTS = 21  # per side of an image, when its outline is put on another grid
+_FLAT = 1e-6  # share of a flat band's value that separates black from white
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,13 +146,27 @@ def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Pat
         }
         files = {band: new[path] for band, path in image.files.items()}
         file = new[image.file] if image.file is not None else None
-        return dataclasses.replace(image, files=files, file=file)
+        return dataclasses.replace(image, files=files, file=file, ranges=_own_ranges(image))
     numbers = colour_bands(image)
     path = _write_warp(image, grid=grid, size=size, to=folder / "warped-0.vrt")
     first, second, third = map(str, numbers * 3 if len(numbers) == 1 else numbers)
     index = {str(number): number for number in numbers}
     bands = (first, second, third)
     return Raster(file=path, bands=bands, band_index=index, low=0.0, high=255.0)
+
+
+def _own_ranges(image: Raster) -> Mapping[str, tuple[float, float]]:
+    """`ranges` of an image; percentiles are those of its own pixels, not of zeros around them."""
+    from geovlm.raster_bands import bands_of
+    from geovlm.raster_scaling import shown_range
+
+    if image.scaling == "range":
+        return image.ranges
+    with bands_of(image) as bands:
+        found = {name: shown_range(bands, name) for name in dict.fromkeys(image.bands)}
+    # a flat band has no range: what lies above its value is white, as without resampling
+    least = {name: low + _FLAT * max(1.0, abs(low)) for name, (low, _) in found.items()}
+    return {name: (low, max(high, least[name])) for name, (low, high) in found.items()}
 
 
 def _write_warp(path: Path, *, grid: Georeference, size: Size, to: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rasterio.transform import Affine
 
 from geovlm import cli, registry
 from geovlm.cli import predict as command
@@ -121,6 +122,35 @@ def test_pixels_are_warned_of_where_there_is_no_georeference(
     ring = written["features"][0]["geometry"]["coordinates"][0]
     assert ring == [[0, 0], [51, 0], [51, 31], [0, 31], [0, 0]]
     assert written["features"][0]["properties"]["label"] == "yes"
+
+
+DISK = "+proj=geos +h=35785831 +lon_0=0 +sweep=y +datum=WGS84 +units=m"
+DISK_GRID = Affine(36e3, 0, -54e5, 0, -36e3, 54e5)
+"""The whole earth on 300 x 300 px, its corners beside it."""
+
+
+def test_a_feature_beside_the_earth_is_left_out_and_counted(
+    tmp_path: Path, answered_by, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered_by(Oracle([Box(2, 2, 20, 20), Box(150, 150, 190, 180)], QWEN, []))
+    image = write_scene(tmp_path / "a.tif", (300, 300), crs=DISK, transform=DISK_GRID)
+    out = tmp_path / "found.geojson"
+    assert status(*DETECT, image, image, "--out", out) == 0
+    written = json.loads(out.read_text(encoding="utf-8"))
+    assert len(written["features"]) == written["geovlm"]["features"] == 1
+    assert written["geovlm"]["features_outside"] == 1
+    assert "warning: 1 features have no longitude and latitude" in capsys.readouterr().err
+
+
+def test_a_picture_needs_no_longitude(
+    tmp_path: Path, answered_by, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered_by(Oracle([Box(2, 2, 20, 20)], QWEN, []))
+    image = write_scene(tmp_path / "a.tif", (300, 300), crs=DISK, transform=DISK_GRID)
+    assert status(*DETECT, image, image, "--out", tmp_path / "a.png") == 0
+    said = capsys.readouterr().err
+    assert "1 features from 16 windows" in said
+    assert "longitude" not in said
 
 
 def test_labels_of_windows_are_counted(tmp_path: Path, answered_by) -> None:

@@ -92,7 +92,22 @@ def read(answer: str, how: reading.Kind, target: dict) -> reading.Reading:
             {"boxes": []},
             ["car", "thing"],
         ),
+        (
+            '```json\n[{"bbox_2d": [1, 2, 30, 40], "label": "car"}]\n```',
+            {"boxes": []},
+            ["car"],
+        ),
+        (
+            'Here: ```json\n[{"bbox_2d": [1, 2, 30, 40], "label": "car"}]\n```',
+            {"boxes": []},
+            ["car"],
+        ),
+        ("```\n2 ships [1, 2, 30, 40]\n```", {"boxes": [], "text": ""}, ["2 ships"]),
         ("none", {"boxes": []}, []),
+        ("[ ]", {"boxes": []}, []),
+        ("```json\n[]\n```", {"boxes": []}, []),
+        ("```[\n]```", {"boxes": []}, []),
+        ("```\nnone\n```", {"boxes": []}, []),
     ],
 )
 def test_boxes_are_read_with_their_labels(answer: str, target: dict, labels: list[str]) -> None:
@@ -335,6 +350,40 @@ def test_the_second_of_a_pair_is_resampled_to_the_first_from_another_crs(tmp_pat
     # a third of 60 px, in the middle, give or take the tilt of UTM's grid (0.9 degrees here)
     assert np.abs(bright.min(axis=0) - 20).max() <= 2
     assert np.abs(bright.max(axis=0) - 39).max() <= 2
+
+
+def test_zeros_around_a_resampled_image_enter_no_percentiles(tmp_path: Path) -> None:
+    before = write_scene(tmp_path / "a.tif", (100, 100), bands=1, dtype="uint16")
+    part = UTM @ rasterio.Affine.translation(70.5, 70.5)  # 9 % of the first
+    after = write_scene(tmp_path / "b.tif", (30, 30), bands=1, dtype="uint16", transform=part)
+    with rasterio.open(after, "r+") as file:
+        file.write(np.linspace(1000, 2000, 900).reshape(1, 30, 30).astype("uint16"))
+    scene = scenes.scene([images.reference(path) for path in (before, after)], folder=tmp_path)
+    shown = np.asarray(raster.open_window(scene.images[1], Window(72, 72, 26, 26)))
+    assert shown.mean() == pytest.approx(127, abs=6)  # values are spread evenly over the range
+
+
+def test_what_a_mask_hides_enters_no_percentiles_of_a_resampled_image(tmp_path: Path) -> None:
+    before = write_scene(tmp_path / "a.tif", (60, 60), bands=1, dtype="uint16")
+    moved = UTM @ rasterio.Affine.translation(-10, -10)
+    after = write_scene(tmp_path / "b.tif", (80, 80), bands=1, dtype="uint16", transform=moved)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(after, "r+") as file:
+        file.write(np.linspace(1000, 2000, 6400).reshape(1, 80, 80).astype("uint16"))
+        mask = np.zeros((80, 80), bool)
+        mask[40:] = True
+        file.write_mask(mask)
+    scene = scenes.scene([images.reference(path) for path in (before, after)], folder=tmp_path)
+    shown = np.asarray(raster.open_window(scene.images[1], (0, 30, 60, 30)))
+    # rows 40 to 69 of the lower half of the values, rows 40 to 79: 30 of 40, from 0 on
+    assert shown.mean() == pytest.approx(255 * 15 / 40, abs=6)
+
+
+def test_a_flat_band_is_resampled_to_black(tmp_path: Path) -> None:
+    before = write_scene(tmp_path / "a.tif", (60, 60), bands=1, dtype="uint16")
+    moved = UTM @ rasterio.Affine.translation(10, 10)
+    after = write_scene(tmp_path / "b.tif", (60, 60), bands=1, dtype="uint16", transform=moved)
+    scene = scenes.scene([images.reference(path) for path in (before, after)], folder=tmp_path)
+    assert not np.asarray(raster.open_window(scene.images[1], scene.area)).any()
 
 
 def test_a_transform_without_crs_is_no_place(tmp_path: Path) -> None:

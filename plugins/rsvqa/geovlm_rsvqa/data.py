@@ -109,7 +109,8 @@ def _samples(ctx: LoadContext, collection: _Collection, own: Any) -> Iterator[Sa
         rows = by_image.pop(image_id, [])
         files = [f"{image_id}{end}" for end in _EXTENSIONS if f"{image_id}{end}" in present]
         if not files:
-            ctx.skip("image missing", f"{image_id}{_EXTENSIONS[0]}")
+            for row in rows:
+                ctx.skip("image missing", f"question {row['id']}: {image_id}{_EXTENSIONS[0]}")
             continue
         yield from _of_image(ctx, collection, own, rows, answer_of, folder / files[0], image)
     for rows in by_image.values():

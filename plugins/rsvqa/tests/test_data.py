@@ -24,6 +24,8 @@ def tiny(tmp_path):
         {**about, "id": 300, "question": "Is there a road?", "type": "presence"},
         {**about, "id": 301, "question": "Is there a lake?", "type": "presence"},
         {**about, "id": 302, "question": "Is there a sea?", "type": "presence", "img_id": 99},
+        {**about, "id": 303, "question": "Is there a wood?", "type": "presence", "img_id": 7},
+        {**about, "id": 304, "question": "Is there a farm?", "type": "presence", "img_id": 7},
     ]
     answers = [
         {"id": 1, "active": True, "question_id": 300, "answer": "yes"},
@@ -46,7 +48,7 @@ def test_lists_are_joined_by_id_and_what_is_left_out_is_counted(tiny, read):
     assert [sample.target["answer"] for sample in samples] == ["between 10 and 100", "yes"]
     assert samples[0].images == (tiny / "Images_LR" / "52.tif",)
     assert skipped == {
-        "image missing": 1,
+        "image missing": 2,
         "question without answer": 1,
         "question about an image outside the split": 1,
     }
