@@ -101,6 +101,25 @@ def picture_layout(path: Path) -> Size:
     return remembered(state(path)).size if _in_windows(state(path)) else picture_size(state(path))
 
 
+def shows_all(path: Path, *, bands: int) -> bool:
+    """Whether an 8-bit file is a picture that has all of its bands in it, or one that is too large.
+
+    Not so are bands that the file calls no colours, and formats of rasters alone (VRT, IMG).
+
+    Raises:
+        DataError: The file is absent, empty or out of reach.
+    """
+    if _in_windows(state(path)):
+        return True
+    try:
+        with Image.open(path) as image:
+            return len(image.getbands()) >= bands
+    except Image.DecompressionBombError:
+        return True
+    except _BROKEN:
+        return False
+
+
 def open_part(path: Path, window: Window, *, shape: tuple[int, int]) -> Image.Image:
     """A window of a picture in mode RGB, of `shape` (H, W) or its own size.
 

@@ -24,9 +24,10 @@ def reference(
 ) -> Path | Raster:
     """The image that a path means.
 
-    8-bit files of one to four bands are pictures as they are. Others show `bands`, or else their
-    only or their three bands (red, green and blue where they are called so, in any order), from
-    `value_range`, or else from percentiles of the whole scene. A folder holds one file per band,
+    8-bit files of one to four bands are pictures as they are; where those of three or four are
+    called no colours, the first three. Others show `bands`, or else their only or their three bands
+    (red, green and blue where they are called so, in any order), from `value_range`, or else from
+    percentiles of the whole scene. A folder holds one file per band,
     whose name ends with the band's (`…_B04.tif`, `…_B04_10m.jp2`).
 
     Args:
@@ -35,11 +36,13 @@ def reference(
         value_range: the stored values shown as black and white.
 
     Raises:
-        DataError: the file is missing or no raster; the folder lacks a band.
+        DataError: the file is missing, no raster, or one of a palette that is no picture; the
+            folder lacks a band.
         ConfigError: a choice of bands is needed, or there are not three.
     """
     from geovlm.raster_bands import role_of
     from geovlm.raster_files import layout, opened
+    from geovlm.raster_pictures import shows_all
 
     chosen = _three(bands) if bands is not None else None
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where one may not look
@@ -52,10 +55,19 @@ def reference(
         return _scaled(Raster(files=files, bands=chosen), value_range=value_range, eight_bit=False)
     with opened(path) as source:
         count, kinds, names = source.count, set(source.dtypes), layout(source).names
+        colours = [colour.name for colour in source.colorinterp]
     eight_bit = kinds == {"uint8"}
-    if chosen is None and eight_bit and count <= 4 and value_range is None:
+    as_it_is = chosen is None and eight_bit and count <= 4 and value_range is None
+    if as_it_is and shows_all(path, bands=count):
         return path
-    if chosen is None and count not in (1, 3):
+    if as_it_is and colours == ["palette"]:
+        raise DataError(
+            f"{path} has a palette and is no TIFF or PNG",
+            hint="gdal_translate -expand rgb makes a picture of it",
+        )
+    if as_it_is and colours == ["gray", "alpha"]:
+        count = 1
+    if chosen is None and count not in (1, 3) and not (as_it_is and count == 4):
         listed = ", ".join(f"{i} {name}".strip() for i, name in enumerate(names, start=1))
         raise ConfigError(
             f"{path} has {count} bands: which are to be shown as red, green and blue?",
@@ -65,7 +77,7 @@ def reference(
         chosen = ("1", "1", "1")
     elif chosen is None:
         called = [role_of(name) for name in names]
-        known = set(called) == {"red", "green", "blue"}
+        known = {"red", "green", "blue"} <= set(called)
         order = [called.index(each) for each in ("red", "green", "blue")] if known else range(3)
         first, second, third = (str(i + 1) for i in order)
         chosen = (first, second, third)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from PIL import Image
 
 from geovlm import profiles, raster
@@ -265,6 +266,48 @@ def test_an_8_bit_picture_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGBA", (51, 31), (9, 9, 9, 255)).save(path)
     assert images.reference(path) == path
+
+
+def write_bands(path: Path, count: int, **profile: str) -> Path:
+    """8-bit bands of 50, 100, 150, … that the file calls no colours."""
+    shape = {"width": 8, "height": 8, "count": count, "dtype": "uint8"}
+    with rasterio.open(path, "w", **shape, **profile) as file:
+        file.write(np.stack([np.full((8, 8), 50 * (i + 1), "uint8") for i in range(count)]))
+    return path
+
+
+@pytest.mark.parametrize("count", [3, 4])
+@pytest.mark.parametrize(
+    ("name", "profile"), [("a.tif", {"photometric": "MINISBLACK"}), ("a.img", {"driver": "HFA"})]
+)
+def test_8_bit_bands_without_colours_are_shown_as_they_are(
+    tmp_path: Path, name: str, profile: dict[str, str], count: int
+) -> None:
+    ref = images.reference(write_bands(tmp_path / name, count, **profile))
+    assert raster.open_window(ref, (0, 0, 8, 8)).getpixel((3, 3)) == (50, 100, 150)
+
+
+def test_a_vrt_of_8_bit_bands_is_shown_as_they_are(tmp_path: Path) -> None:
+    path = write_bands(tmp_path / "a.tif", 3, photometric="RGB")
+    rasterio.shutil.copy(path, tmp_path / "a.vrt", driver="VRT")
+    ref = images.reference(tmp_path / "a.vrt")
+    assert raster.open_window(ref, (0, 0, 8, 8)).getpixel((3, 3)) == (50, 100, 150)
+
+
+def test_two_8_bit_bands_need_a_choice(tmp_path: Path) -> None:
+    path = write_bands(tmp_path / "a.tif", 2, photometric="MINISBLACK")
+    with pytest.raises(ConfigError, match=r"has 2 bands: .*--bands R,G,B"):
+        images.reference(path)
+
+
+def test_a_palette_that_is_no_picture_is_refused(tmp_path: Path) -> None:
+    path = write_bands(tmp_path / "a.tif", 1)
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, {50: (200, 0, 0, 255)})
+    assert images.reference(path) == path
+    rasterio.shutil.copy(path, tmp_path / "a.vrt", driver="VRT")
+    with pytest.raises(DataError, match=r"a.vrt has a palette .*gdal_translate -expand rgb"):
+        images.reference(tmp_path / "a.vrt")
 
 
 def test_deeper_values_are_shown_by_percentiles_or_a_range(tmp_path: Path) -> None:
