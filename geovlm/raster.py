@@ -17,14 +17,24 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from geovlm.api import Json, Raster, Size
 from geovlm.errors import DataError
-from geovlm.raster_bands import Bands, bands_of, locate, needed
-from geovlm.raster_files import State, Window, state
+from geovlm.raster_bands import Bands, bands_of, is_index, locate, needed
+from geovlm.raster_files import (
+    State,
+    Window,
+    decimated,
+    declares_nodata,
+    opened,
+    read,
+    state,
+    valid,
+)
 from geovlm.raster_pictures import open_part, open_picture, picture_layout, picture_size
-from geovlm.raster_scaling import shown_range, stretched
+from geovlm.raster_scaling import SAMPLED_PX, shown_range, stretched
 
 _FINER = 2
 """Pixels read per pixel of a reduced window, along a side; the rest is left out."""
@@ -79,6 +89,31 @@ def open_window(ref: Path | Raster, window: Window, *, out_size: Size | None = N
     else:
         image = open_part(ref, window, shape=size[::-1])
     return image if image.size == target else image.resize(target, Image.Resampling.BICUBIC)
+
+
+def has_data(ref: Path | Raster, window: Window) -> bool:
+    """Whether a window of an image holds any data, however dark; its alpha is none.
+
+    Where neither the file nor the reference says what is no data, zeros are. Of a window of more
+    than `SAMPLED_PX` along a side, evenly spread pixels are looked at.
+
+    Raises:
+        DataError: As `open_window`.
+    """
+    shape = decimated(*window[2:], longest=SAMPLED_PX)
+    if not isinstance(ref, Raster):
+        return _picture_has_data(ref, window, shape=shape)
+    grid = scene_size(ref)
+    with bands_of(ref) as bands:
+        for name in dict.fromkeys(ref.bands):
+            values = bands.values(name, window=window, grid=grid, shape=shape)
+            good = ~np.isnan(values)
+            if not is_index(ref, name) and ref.nodata is None:
+                path, number, _ = bands.find(name)
+                good &= declares_nodata(bands.source(path), number) | (values != 0)
+            if good.any():
+                return True
+    return False
 
 
 def image_size(ref: Path | Raster) -> Size:
@@ -157,6 +192,18 @@ def decode(encoded: Json) -> Path | Raster:
 @lru_cache(maxsize=65536)
 def _picture_size(file: State) -> Size:
     return picture_size(file)
+
+
+def _picture_has_data(path: Path, window: Window, *, shape: tuple[int, int]) -> bool:
+    with opened(path) as source:
+        for index, colour in enumerate(source.colorinterp, start=1):
+            if colour.name == "alpha":
+                continue
+            values = read(source, index, window=window, shape=shape)
+            good = valid(source, index, values=values, window=window, nodata=None)
+            if (good & (declares_nodata(source, index) | (values != 0))).any():
+                return True
+    return False
 
 
 def _shown(ref: Raster, window: Window, *, grid: Size, size: Size) -> Image.Image:

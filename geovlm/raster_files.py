@@ -191,6 +191,14 @@ def valid(
     return good
 
 
+def declares_nodata(source: DatasetReader, index: int) -> bool:
+    """Whether a file says which pixels of a band are no data: by value, mask or alpha."""
+    from rasterio.enums import MaskFlags
+
+    masked = MaskFlags.per_dataset in source.mask_flag_enums[index - 1]
+    return masked or source.nodatavals[index - 1] is not None
+
+
 def refuse_unfinished(source: DatasetReader, index: int) -> None:
     """Raise `DataError` if the last block of a band was never written and no nodata fills it.
 

@@ -145,6 +145,48 @@ def test_a_scene_beyond_the_limit_opens_in_windows_only(
         raster.open_image(ref)
 
 
+def halves(path: Path, dtype: str, **profile: Any) -> Path:
+    """8 x 4 px, 0 at the left and 7 at the right."""
+    values = np.zeros((1, 4, 8), dtype)
+    values[..., 4:] = 7
+    return write(path, values, **profile)
+
+
+LEFT, RIGHT = (0, 0, 4, 4), (4, 0, 4, 4)
+
+
+def test_dark_values_are_data_and_zeros_around_a_scene_are_none(tmp_path: Path) -> None:
+    path = halves(tmp_path / "a.tif", "uint16")
+    ref = Raster(files={"R": path}, bands=("R", "R", "R"), low=500, high=900)
+    assert raster.open_window(ref, RIGHT).getbbox() is None
+    assert [raster.has_data(ref, window) for window in (LEFT, RIGHT)] == [False, True]
+    picture = halves(tmp_path / "b.tif", "uint8")
+    assert [raster.has_data(picture, window) for window in (LEFT, RIGHT)] == [False, True]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_zeros_are_data_where_another_value_is_none(tmp_path: Path, dtype: str) -> None:
+    path = halves(tmp_path / "a.tif", dtype, nodata=7)
+    ref = Raster(files={"R": path}, bands=("R", "R", "R"), high=900)
+    assert [raster.has_data(ref, window) for window in (LEFT, RIGHT)] == [True, False]
+    assert [raster.has_data(path, window) for window in (LEFT, RIGHT)] == [True, False]
+
+
+def test_what_a_mask_hides_is_no_data(tmp_path: Path) -> None:
+    path = halves(tmp_path / "a.tif", "uint8")
+    with rasterio.open(path, "r+") as file:
+        file.write_mask(np.arange(8) < np.full((4, 1), 4))
+    ref = Raster(files={"R": path}, bands=("R", "R", "R"), high=900)
+    assert [raster.has_data(ref, window) for window in (LEFT, RIGHT)] == [True, False]
+    assert [raster.has_data(path, window) for window in (LEFT, RIGHT)] == [True, False]
+
+
+def test_an_index_has_data_where_its_bands_have(tmp_path: Path) -> None:
+    path = described(write(tmp_path / "a.tif", SCENE[:2] * 0), ("B04", "B08"))
+    ref = Raster(file=path, bands=("NDVI", "NDVI", "NDVI"))
+    assert not raster.has_data(ref, LEFT)
+
+
 @pytest.mark.slow
 def test_windows_of_a_scene_of_400_megapixels_take_little_memory(tmp_path: Path) -> None:
     side, block = 20_000, 512

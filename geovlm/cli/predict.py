@@ -277,7 +277,7 @@ def _report(found: Results, counts: Counts) -> None:
     side = f"{found.plan.side} px" if found.plan.side else "the whole image"
     output.say(f"{counts.features} features from {counts.windows} windows of {side}")
     if counts.empty:
-        output.say(f"{counts.empty} windows were left out: an image is black all over there")
+        output.say(f"{counts.empty} windows were left out: an image has no data there")
     if counts.unread:
         first = counts.first_unread[0]
         output.say(

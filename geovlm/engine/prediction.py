@@ -19,7 +19,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from geovlm import registry as registries
-from geovlm.api import ModelProfile, PromptContext, Sample, TaskSpec
+from geovlm.api import ModelProfile, PromptContext, Raster, Sample, TaskSpec
 from geovlm.config import RunConfig
 from geovlm.config_tasks import configured
 from geovlm.engine import data, generate, model
@@ -32,7 +32,7 @@ from geovlm.predict import asking, reading, tiles
 from geovlm.predict.job import Answer, Job, Plan, Request, input_size, said_of, windows
 from geovlm.predict.results import Results
 from geovlm.predict.tiles import Window
-from geovlm.raster import decode
+from geovlm.raster import decode, has_data
 from geovlm.registry import Registry, resolve
 from geovlm.shown import tokens_of
 
@@ -114,7 +114,7 @@ def answer(
     """Answer the windows that are not answered yet, each batch on disk before the next begins.
 
     First those of the grid; then those of a second look, which follow from the answers. A window
-    in which an image is black all over (outside of a scene's footprint) is not asked about.
+    in which an image has no data (outside of a scene's footprint) is not asked about.
 
     Args:
         job: where request and answers lie.
@@ -222,8 +222,13 @@ def _answer(
         row(request, index, views[index], task=task, plan=plan, config=config)
         for index in range(done, len(views))
     )
+    images = [decode(image) for image in request.images]
     for batch in batches(rows, most=config.eval.batch_size, pixels=batch_pixels):
-        asked = [each for each in batch if not _is_empty(each, cache)]
+        asked = [
+            each
+            for each in batch
+            if not _is_empty(each, cache, images=images, window=views[int(each.sample_id)])
+        ]
         said = respond(asked, cache) if asked else []
         texts = {each.sample_id: text for each, text in zip(asked, said, strict=True)}
         job.append(
@@ -233,8 +238,15 @@ def _answer(
     bar.close()
 
 
-def _is_empty(each: data.Row, cache: ImageCache) -> bool:
-    return any(picture.getbbox() is None for picture in data.pictures(each, cache=cache))
+def _is_empty(
+    each: data.Row, cache: ImageCache, *, images: Sequence[Path | Raster], window: Window
+) -> bool:
+    """Whether an image has no data in a window; a black picture may be one of dark ground."""
+    pictures = data.pictures(each, cache=cache)
+    return any(
+        picture.getbbox() is None and not has_data(image, window)
+        for picture, image in zip(pictures, images, strict=True)
+    )
 
 
 def _check_length(plan: Plan, request: Request, loaded: model.Loaded, *, longest: int) -> None:

@@ -66,7 +66,7 @@ class Answer:
 
     tile: int
     text: str | None
-    """`None`: an image is black all over there, and nothing was asked."""
+    """`None`: an image has no data there, and nothing was asked."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Counts:
     windows: int = 0
     """Of the second look too."""
     empty: int = 0
-    """Not asked about: an image is black all over there."""
+    """Not asked about: an image has no data there."""
     unread: int = 0
     """Answers that could not be read."""
     first_unread: list[dict[str, Json]] = field(default_factory=list)

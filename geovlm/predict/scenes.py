@@ -188,6 +188,9 @@ def _write_warp(path: Path, *, grid: Georeference, size: Size, to: Path) -> Path
     if own is None:
         raise DataError(note, hint="all bands of a pair need a place on the earth")
     arguments |= {"src_crs": own.crs, "src_transform": Affine(*own.transform)}
-    with opened(path.absolute()) as source, WarpedVRT(source, **arguments) as warped:
-        rasterio.shutil.copy(warped, to, driver="VRT")
+    with opened(path.absolute()) as source:
+        if source.nodata is None and source.dtypes[0].startswith("float"):
+            arguments["nodata"] = math.nan  # 0 would be bright where values are decibels
+        with WarpedVRT(source, **arguments) as warped:
+            rasterio.shutil.copy(warped, to, driver="VRT")
     return to

@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 from rasterio.transform import Affine
+from rasterio.windows import Window as RasterWindow
 
 from geovlm import cli, registry
 from geovlm.cli import predict as command
@@ -182,6 +185,17 @@ def test_each_marked_box_is_one_question_and_one_feature(tmp_path: Path, pair, a
     assert "building at [0, 0, 20, 20] between" in questions[1]
 
 
+def test_windows_of_dark_ground_are_asked_about(tmp_path: Path, answered_by) -> None:
+    oracle = Oracle([], QWEN, [])
+    answered_by(oracle)
+    image = write_scene(tmp_path / "a.tif", (224, 112), bands=1, dtype="uint16", value=60)
+    with rasterio.open(image, "r+") as file:  # water at the left, land at the right
+        file.write(np.full((1, 112, 112), 900, "uint16"), window=RasterWindow(112, 0, 112, 112))
+    words = (*DETECT, "--overlap", "0", image, image, "--out", tmp_path / "a.geojson")
+    assert status(*words) == 0
+    assert oracle.asked == ["0", "1"]
+
+
 def test_black_windows_are_not_asked_about(
     tmp_path: Path, answered_by, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,7 +205,7 @@ def test_black_windows_are_not_asked_about(
     after = write_scene(tmp_path / "b.tif", (300, 300), value=0)
     assert status(*DETECT, before, after, "--out", tmp_path / "a.geojson") == 0
     assert oracle.asked == []
-    assert "16 windows were left out: an image is black all over" in capsys.readouterr().err
+    assert "16 windows were left out: an image has no data there" in capsys.readouterr().err
 
 
 def test_answers_that_cannot_be_read_are_counted_and_shown(

@@ -421,6 +421,18 @@ def test_what_a_mask_hides_enters_no_percentiles_of_a_resampled_image(tmp_path: 
     assert shown.mean() == pytest.approx(255 * 15 / 40, abs=6)
 
 
+def test_around_resampled_decibels_it_is_black(tmp_path: Path) -> None:
+    before = write_scene(tmp_path / "a.tif", (100, 100), bands=1, dtype="float32")
+    part = UTM @ rasterio.Affine.translation(70.5, 70.5)
+    after = write_scene(tmp_path / "b.tif", (30, 30), bands=1, dtype="float32", transform=part)
+    with rasterio.open(after, "r+") as file:
+        file.write(np.linspace(-25, -5, 900, dtype="float32").reshape(1, 30, 30))
+    scene = scenes.scene([images.reference(path) for path in (before, after)], folder=tmp_path)
+    shown = np.asarray(raster.open_window(scene.images[1], (0, 0, 100, 100)))
+    assert not shown[:70, :70].any()
+    assert shown[72:98, 72:98].mean() == pytest.approx(127, abs=6)
+
+
 def test_a_flat_band_is_resampled_to_black(tmp_path: Path) -> None:
     before = write_scene(tmp_path / "a.tif", (60, 60), bands=1, dtype="uint16")
     moved = UTM @ rasterio.Affine.translation(10, 10)
