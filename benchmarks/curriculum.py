@@ -23,14 +23,19 @@ STAGES = ("base", "sft", "grpo")
 CONFIG = Path(__file__).with_suffix(".toml")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments(title: str) -> argparse.Namespace:
+    """Return which runs are meant, from the command line."""
+    parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--limit", type=int, default=200, help="held-out samples per task")
     parser.add_argument("--tasks", default="xbd,rsvqa")
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--out", type=Path, default=Path("runs/curriculum"))
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments(__doc__.splitlines()[0])
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for seed in args.seeds:
         output = args.out / f"seed-{seed}"

@@ -21,10 +21,9 @@ import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.curriculum import arguments
 from geovlm.results import table
 from geovlm.rundir import RunDir
-
-CONFIG = Path(__file__).with_name("curriculum.toml")
 
 
 class Result(NamedTuple):
@@ -44,13 +43,7 @@ class Result(NamedTuple):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--limit", type=int, default=200, help="held-out samples per task")
-    parser.add_argument("--tasks", default="xbd,rsvqa")
-    parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--out", type=Path, default=Path("runs/curriculum"), help="of those runs")
-    args = parser.parse_args()
+    args = arguments(__doc__.splitlines()[0])
     gains: dict[str, list[Result]] = {"with": [], "without": []}
     for seed in args.seeds:
         whole = RunDir(args.out / f"seed-{seed}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -296,10 +297,11 @@ def parse_options(cls: type | None, own: Any, *, path: str, exact: bool = True) 
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         known = list(getattr(cls, "__dataclass_fields__", {}))
-        raise ConfigError(
-            f"{path}.{key}: {first['msg'].lower()}",
-            hint=near(key, known) or f"known are {', '.join(known)}",
-        ) from error
+        hint = near(key, known) or f"known are {', '.join(known)}"
+        if str(first["loc"][0]) in known:  # the key is right, its value is not
+            allowed = re.findall(r"'([^']*)'", str(first.get("ctx", {}).get("expected", "")))
+            hint = near(str(first["input"]), allowed) or f"it is {first['input']!r}"
+        raise ConfigError(f"{path}.{key}: {first['msg'].lower()}", hint=hint) from error
 
 
 def lookup(table: Mapping[str, Any], name: str) -> Any:

@@ -4,6 +4,8 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 from PIL import Image
@@ -12,7 +14,7 @@ from geovlm import config_load, modelfacts, plan, plan_text, registry
 from geovlm.api import DatasetSpec, LoadContext, Sample, TaskSpec, Turn, options
 from geovlm.config import RunConfig
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError, UnknownNameError
-from geovlm.plan_data import lookup
+from geovlm.plan_data import lookup, parse_options
 from geovlm.registry import Registry
 
 
@@ -285,3 +287,24 @@ def test_planning_does_not_import_torch():
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'trl', 'accelerate')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@options
+class Sides:
+    """Options of nothing."""
+
+    side: Literal["left", "right"] = "left"
+    width: int = 3
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sid": "left"}, r"o\.sid: .*did you mean 'side'\?"),
+        ({"side": "rigth"}, r"o\.side: .*did you mean 'right'\?"),
+        ({"width": "wide"}, r"o\.width: .*it is 'wide'"),
+    ],
+)
+def test_a_wrong_option_is_answered_by_its_key_or_by_its_value(given, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_options(Sides, SimpleNamespace(options=given), path="o")
