@@ -259,8 +259,9 @@ class RunConfig(_Table):
     max_pixels: PositiveInt | None = None
     """Largest image area that the model sees; default: the checkpoint's."""
     share_images: bool = True
-    """Whether equal images of a batch pass the vision tower once: same features, sooner. Families
-    that do not tell an image's size in patches take the ordinary way."""
+    """Whether equal images are made into patches once and pass the vision tower once per batch:
+    same features, sooner. Families that do not tell an image's size in patches take the ordinary
+    way."""
     deduplicate: Literal["off", "images", "events"] = "off"
     """Training rows that are left out: those with an image that nearly equals one of the evaluation
     rows, or (`events`) also those of an event or scene of the evaluation rows."""

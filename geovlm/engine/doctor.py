@@ -32,6 +32,7 @@ from trl import SFTConfig, SFTTrainer
 from geovlm import raster, registry
 from geovlm.config import RunConfig
 from geovlm.engine import data, model, vllm_sync
+from geovlm.engine.collecting import leave
 from geovlm.engine.images import ImageCache
 from geovlm.errors import GeoVLMError, RunFailedError
 from geovlm.rundir import RunDir, read_json
@@ -243,4 +244,4 @@ def rows(folder: Path, *, rank: int, number: int) -> list[data.Row]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -18,6 +18,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from geovlm.engine import data, generate
+from geovlm.engine.collecting import leave
 from geovlm.engine.images import ImageCache
 from geovlm.engine.processor import load_processor, save_processor
 from geovlm.errors import GeoVLMError
@@ -129,4 +130,4 @@ def write_asks(folder: Path, job: Job, *, cache: ImageCache) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -86,6 +86,7 @@ def load_reader(
         max_pixels=config.max_pixels,
         revision=config.revision if path == config.model else None,
         trust_remote_code=config.trust_remote_code,
+        cache_patches=config.share_images,
     )
     limits = pixel_limits(processor)
     if limits is not None:

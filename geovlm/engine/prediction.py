@@ -24,6 +24,7 @@ from geovlm.config import RunConfig
 from geovlm.config_tasks import configured
 from geovlm.engine import data, generate, model
 from geovlm.engine.callbacks import Bar
+from geovlm.engine.collecting import leave
 from geovlm.engine.images import ImageCache, windowed
 from geovlm.engine.stage import parse_options
 from geovlm.engine.stopping import end_with_launcher
@@ -272,4 +273,4 @@ def _check_length(plan: Plan, request: Request, loaded: model.Loaded, *, longest
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -61,12 +61,14 @@ def load_processor(
     max_pixels: int | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    cache_patches: bool = True,
 ) -> ProcessorMixin:
     """The processor of a checkpoint folder or hub name.
 
     Qwen2-VL, Qwen2.5-VL and Qwen3-VL get the image-only form with left padding; every other family
     what `AutoProcessor` gives. `min_pixels` and `max_pixels` bound the area of the resized image;
-    None keeps the checkpoint's own.
+    None keeps the checkpoint's own. `cache_patches` keeps the patches of an image for the next time
+    that it is asked for, in the Qwen-VL families.
     """
     source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     model_type = AutoConfig.from_pretrained(path_or_name, **source).model_type
@@ -76,9 +78,8 @@ def load_processor(
         return AutoProcessor.from_pretrained(path_or_name, **source, **given)
     tokenizer = AutoTokenizer.from_pretrained(path_or_name, **source)
     tokenizer.padding_side = "left"
-    image_processor = CachedImageProcessor.from_pretrained(
-        path_or_name, revision=revision or "main"
-    )
+    kind = CachedImageProcessor if cache_patches else Qwen2VLImageProcessorPil
+    image_processor = kind.from_pretrained(path_or_name, revision=revision or "main")
     size = image_processor.size
     image_processor.size = type(size)(
         shortest_edge=size["shortest_edge"] if min_pixels is None else min_pixels,

@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedMode
 
 from geovlm.api import ModelProfile
 from geovlm.engine import quantize
+from geovlm.engine.collecting import leave
 from geovlm.engine.model import vision_linears
 from geovlm.memory import ModelShape, Stack
 
@@ -130,4 +131,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

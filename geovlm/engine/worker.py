@@ -15,6 +15,7 @@ from pathlib import Path
 
 from geovlm import extras
 from geovlm.config import RunConfig
+from geovlm.engine.collecting import imports, leave
 from geovlm.errors import GeoVLMError
 from geovlm.rundir import RunDir
 
@@ -27,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args(argv)
     run = RunDir(args.run)
-    with sparing_bitsandbytes(run):
+    with sparing_bitsandbytes(run), imports():
         from geovlm.engine import work  # torch, transformers, TRL
 
     return work.main(run, stage=args.stage, resume=args.resume)
@@ -54,4 +55,4 @@ def sparing_bitsandbytes(run: RunDir) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

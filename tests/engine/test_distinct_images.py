@@ -12,6 +12,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 from geovlm import nano, registry
 from geovlm.config import RunConfig
 from geovlm.engine import distinct_images, model
+from geovlm.engine.patches import CachedImageProcessor
 
 PATCH = 3 * 2 * 14 * 14
 
@@ -148,3 +149,5 @@ def test_a_run_chooses(shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = towers_input(loaded.model, monkeypatch)
     loaded.model(**a_batch(loaded.model, [[0], [0], [1]]))
     assert seen == [2 if shared else 3]
+    keeps = isinstance(loaded.processor.image_processor, CachedImageProcessor)
+    assert keeps == shared

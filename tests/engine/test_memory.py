@@ -8,6 +8,7 @@ large: it counts layers, not every operation.
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import transformers
@@ -41,7 +42,10 @@ def test_a_step_of_fifty_million_parameters_takes_what_is_estimated(checkpointin
     assert 0.8 * real < said < 1.5 * real
 
 
-def test_the_shape_of_nano_is_exact_and_read_in_another_process() -> None:
+def test_the_shape_of_nano_is_exact_and_read_in_another_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GEOVLM_CACHE", str(tmp_path))
     config = RunConfig()
     facts = modelfacts.inspect(config, registry=registry.load())
     found = modelshape.inspect(facts, config)
@@ -52,6 +56,10 @@ def test_the_shape_of_nano_is_exact_and_read_in_another_process() -> None:
     assert found.adapter_weights == 4 * (4 * 256 + 3 * 640)
     assert found.quantizable == 4 * (4 * 128**2 + 3 * 128 * 512)
     assert (found.patches_per_cell, found.tokens_per_cell) == (4, 1)
+    monkeypatch.setattr(modelshape, "MODULE", "geovlm.engine.nowhere")
+    assert modelshape.inspect(facts, config) == found  # kept
+    with pytest.raises(RuntimeError, match="nowhere failed"):
+        modelshape.inspect(facts, RunConfig(trust_remote_code=True))
 
 
 def test_the_model_of_the_gpu_benchmark_has_the_size_of_the_published_one() -> None:

@@ -16,10 +16,11 @@ from transformers import AutoModelForImageTextToText
 from trl import GRPOConfig, GRPOTrainer
 
 from geovlm import nano
-from geovlm.engine import distinct_images
+from geovlm.engine import distinct_images, shared_prefill
 from geovlm.engine.grpo_trainer import GroupTrainer
 from geovlm.engine.processor import load_processor
 from tests.engine import test_grpo_trainer as shared
+from tests.engine import test_shared_prefill as prefill
 from tests.engine.steps import measured, middle
 from tests.engine.test_run import TINY
 
@@ -119,6 +120,42 @@ def test_shared_prompts_give_the_gradients_of_trl(
         error = (packed[name].float() - value.float()).norm() / value.float().norm()
         print(f"{name}: {error:.1e}")
         assert error < apart, name
+
+
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+def test_prompts_read_once_are_answered_alike(dtype: torch.dtype, apart: float) -> None:
+    vlm = prefill.a_nano().to("cuda", dtype).eval()
+    batch = {name: value.to("cuda") for name, value in prefill.a_batch(vlm, prefill.WHICH).items()}
+    batch["pixel_values"] = batch["pixel_values"].to(dtype)
+    seen = prefill.rows_read(vlm)
+    sequences, logits = prefill.answered(vlm, batch, pad_token_id=0)
+    distinct_images.share(vlm)
+    with shared_prefill.shared(vlm, prefill.GROUPS, prefill.N_IMAGES):
+        shared_sequences, shared_logits = prefill.answered(vlm, batch, pad_token_id=0)
+    assert [seen[0][0], seen[6][0]] == [8, len(prefill.GROUPS)]
+    error = (shared_logits[0] - logits[0]).float().norm() / logits[0].float().norm()
+    print(f"first logits: {error:.1e}")
+    assert error < apart
+    if dtype == torch.float32:
+        assert torch.equal(shared_sequences, sequences)
+
+
+@pytest.mark.parametrize("pixels", [84, 224])
+def test_a_step_of_grpo_is_that_of_trl(pixels: int) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.grpo_step", "--device", "cuda"),
+            *("--pixels", str(pixels), "--rounds", "1", "--tokens", "16"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=ROOT,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split("gradient norms within ")[1]) < 1e-3
 
 
 def test_doctor_finds_nothing_to_mend() -> None:
