@@ -181,6 +181,11 @@ def _is_blank(completion: str, own: list[_Tag]) -> bool:
 
 
 def _last_block(completion: str, name: Literal["think", "answer"]) -> str:
+    text = completion[:MAX_CHARS]
+    opening, closing = f"<{name}>", f"</{name}>"
+    if text.count(opening) == text.count(closing) == 1:  # as in nearly all completions
+        start, end = text.index(opening) + len(opening), text.index(closing)
+        return text[start:end].strip() if start <= end else ""
     content, opened = "", None
     for tag in _tags(completion):
         if tag.name != name:

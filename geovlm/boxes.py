@@ -15,6 +15,7 @@ in smart resizing) shears a rotated box, and the four numbers scale as the unrot
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,9 +34,10 @@ from geovlm.rectangles import match as match
 from geovlm.rectangles import overlap as overlap
 from geovlm.rectangles import rotated_iou as rotated_iou
 
-_Numbers: TypeAlias = tuple[float, float, float, float, float]
+_Numbers: TypeAlias = Sequence[float]
 _RESOLVED_PX = 14.0  # one patch of Qwen2.5-VL's vision tower
-_FAR = 1e9  # no image is that large; keeps sums and products of hostile numbers finite
+FAR = 1e9
+"""No image is that large; keeps sums and products of hostile numbers finite."""
 _FULL = {"norm1000": 1000.0, "norm100": 100.0, "norm1": 1.0}
 _NUMBER = r"[-+]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][-+]?[0-9]++)?"
 _BETWEEN = r"[\s,<>|]"
@@ -45,6 +47,8 @@ _VALUES = re.compile(
     + rf"(?:{_BETWEEN}++({_NUMBER}))?{_BETWEEN}*+"
 )
 _PLAIN = re.compile(rf"\[{_VALUES.pattern.replace('<>', '')}\]")
+# lists of numbers and nothing else; all that JSON takes of it, _PLAIN takes too
+_LISTS = re.compile(r"[.,\-\s\[\]]*+(?:[0-9]{1,15}+[.,\-\s\[\]]++)*+")
 _GROUP = re.compile(
     r"\[([^\[\]{}()<>]*+)\]"  # [a, b, c, d] and [a, b, c, d, angle], also inside JSON
     r"|\{((?:<[^\[\]{}()<>]*+>\|?){4,5})\}"  # GeoChat {<a><b><c><d>|<t>}
@@ -195,10 +199,11 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
     x, y = _scale(ctx.profile, image_size, ctx.input_sizes[-1])
     found: list[Box] = []
     width, height = image_size
-    for x0, y0, x1, y1, angle in _numbers(text[:MAX_CHARS]):
+    for numbers in read_numbers(text[:MAX_CHARS]):
         if len(found) >= limit:
             break
-        box = Box(x0 / x, y0 / y, x1 / x, y1 / y, angle)
+        x0, y0, x1, y1, angle = numbers if len(numbers) == 5 else (*numbers, 0.0)
+        box = Box(x0 / x, y0 / y, x1 / x, y1 / y, float(angle))
         if not angle and 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height:
             found.append(box)  # as most are; the rest of the checks takes twice as long
             continue
@@ -218,8 +223,12 @@ def strip(text: str) -> str:
 
 def target_boxes(target: Mapping[str, object]) -> tuple[Box, ...]:
     """The boxes of `target["boxes"]`, stored pixels, 4 or 5 numbers each; none if absent."""
-    listed = target.get("boxes") or ()
-    return tuple(Box(*map(float, numbers)) for numbers in listed)  # type: ignore[attr-defined]
+    return tuple(Box(*map(float, numbers)) for numbers in target_numbers(target))
+
+
+def target_numbers(target: Mapping[str, object]) -> Sequence[Sequence[float]]:
+    """As `target_boxes`, as they are written."""
+    return target.get("boxes") or ()  # type: ignore[return-value]
 
 
 def geochat_box(numbers: Sequence[float], *, image_size: Size, sense: Literal["cw", "ccw"]) -> Box:
@@ -244,6 +253,14 @@ def geochat_box(numbers: Sequence[float], *, image_size: Size, sense: Literal["c
     return Box(x0 * x, y0 * y, x1 * x, y1 * y, angle if sense == "cw" or not angle else -angle)
 
 
+def last_size(ctx: HasSizes) -> tuple[float, float, float, float]:
+    """Width and height of the stored last image, and the model's units per pixel of it; else 1."""
+    if not ctx.image_sizes:
+        return 1.0, 1.0, 1.0, 1.0
+    size = ctx.image_sizes[-1]
+    return (*size, *_scale(ctx.profile, size, ctx.input_sizes[-1]))
+
+
 def _scale(profile: ModelProfile, image_size: Size, input_size: Size) -> tuple[float, float]:
     full = _FULL.get(profile.box_frame)
     width, height = input_size if full is None else (full, full)
@@ -253,7 +270,7 @@ def _scale(profile: ModelProfile, image_size: Size, input_size: Size) -> tuple[f
 def _inside(box: Box, size: Size) -> Box | None:
     """The box clipped to the image, a rotated one unclipped; `None` if nothing is left."""
     x0, y0, x1, y1, angle = box
-    if not (-_FAR < x0 < x1 < _FAR and -_FAR < y0 < y1 < _FAR and -_FAR < angle < _FAR):
+    if not (-FAR < x0 < x1 < FAR and -FAR < y0 < y1 < FAR and -FAR < angle < FAR):
         return None
     if angle:
         x0, y0, x1, y1, _ = enclosing(box)
@@ -275,9 +292,17 @@ def _round(framed: Sequence[float], *, min_iou: float) -> list[str]:
 
 
 @lru_cache(maxsize=1024)  # every reward of a task reads the same answers
-def _numbers(text: str) -> tuple[_Numbers, ...]:
-    """The groups of four or five numbers in the text, in order, unconverted; no angle is 0."""
-    if "{" not in text and "(" not in text:  # half the time, and what most models write
+def read_numbers(text: str) -> tuple[_Numbers, ...]:
+    """The groups of four or five numbers in the text, in order, unconverted."""
+    if _LISTS.fullmatch(text):  # what most answers are, read in half the time
+        try:
+            found = json.loads(f"[{text}]")
+        except (ValueError, RecursionError):
+            pass
+        else:
+            if len(found) == text.count("[") and all(type(each) is list for each in found):
+                return tuple(each for each in found if 4 <= len(each) <= 5)
+    if "{" not in text and "(" not in text:
         return tuple(map(_floats, _PLAIN.findall(text)))
     groups = map(_group, _GROUP.finditer(text))
     return tuple(numbers for numbers in groups if numbers is not None)

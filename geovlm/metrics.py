@@ -223,7 +223,7 @@ def _caption(prediction: Prediction) -> Counts:
 
 @_kept
 def _grounding(prediction: Prediction) -> Counts:
-    value = rewards.grounded_f1(prediction.completion, _context(prediction))
+    (value,) = rewards.grounded_f1([prediction.completion], [_context(prediction)])
     return {"n": 1.0, "grounded_f1": value}
 
 

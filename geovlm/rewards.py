@@ -2,7 +2,8 @@
 
 Every reward reads the answer block of the completion only; the two format rewards read the tags.
 Formulas of the paper set follow arXiv 2509.25026 as far as it is public; where it leaves a case
-open, the docstring says what is done here.
+open, the docstring says what is done here. Those of boxes and of sentence embeddings score a batch
+at a time.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any
 from geovlm import answers, boxes
 from geovlm.api import RewardContext
 from geovlm.errors import ConfigError
+from geovlm.rewards_boxes import detection, matched_iou
 from geovlm.rewards_reading import MAX_BOXES, box_lists, label_sets, references
-from geovlm.rewards_robust import caption_f1, exact, grounded_f1, label_f1, matched_iou
+from geovlm.rewards_robust import caption_f1, exact, grounded_f1, label_f1
 from geovlm.rewards_text import lexical, overlap, ratio, semantic
 
 __all__ = [
@@ -93,15 +95,6 @@ def recall(completion: str, ctx: RewardContext) -> float:
     return len(truth & named) / len(truth)
 
 
-def detection(completion: str, ctx: RewardContext) -> float:
-    """Mean over the true boxes of the best IoU with any predicted box; extra boxes cost nothing.
-
-    Axis-aligned; rotated boxes are replaced as the option `hbb` says: by the enclosing box
-    (default) or by dropping the angle. No true box: 1 if none is predicted, else 0.
-    """
-    return _mean_best_iou(*box_lists(completion, ctx))
-
-
 def levenshtein(completion: str, ctx: RewardContext) -> float:
     """Levenshtein ratio of the normalised answer and the nearest reference, in [0, 1]."""
     text = answers.answer_text(completion)
@@ -122,15 +115,17 @@ def sbert(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list
     return semantic([answers.answer_text(c) for c in completions], contexts)
 
 
-def lmgr(completion: str, ctx: RewardContext) -> float:
+def lmgr(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
     """(R_LM + detection) / 2; R_LM is taken on the text without its boxes.
 
     The method does not define R_LM; here it is the Levenshtein ratio, or what the option `lexical`
     names.
     """
-    return (
-        lexical(boxes.strip(answers.answer_text(completion)), ctx) + detection(completion, ctx)
-    ) / 2
+    texts = [boxes.strip(answers.answer_text(completion)) for completion in completions]
+    return [
+        (lexical(text, ctx) + found) / 2
+        for text, ctx, found in zip(texts, contexts, detection(completions, contexts), strict=True)
+    ]
 
 
 def hslr(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
@@ -164,27 +159,3 @@ def explain(name: str, completion: str, ctx: RewardContext) -> dict[str, Any]:
     if references(ctx.target):
         parts["references"] = list(references(ctx.target))
     return parts
-
-
-def _mean_best_iou(truth: Sequence[boxes.Box], predicted: Sequence[boxes.Box]) -> float:
-    if not truth:
-        return float(not predicted)
-    listed = sorted((x0, y0, x1, y1, (x1 - x0) * (y1 - y0)) for x0, y0, x1, y1, _ in predicted)
-    total = 0.0
-    for x0, y0, x1, y1, _ in truth:  # written out: this loop is most of the reward's time
-        if x1 <= x0 or y1 <= y0:
-            continue
-        area = (x1 - x0) * (y1 - y0)
-        best = 0.0
-        for a0, b0, a1, b1, other in listed:
-            if a0 >= x1:
-                break  # so do all that follow
-            if a1 <= x0 or b0 >= y1 or b1 <= y0:
-                continue
-            width = (a1 if a1 < x1 else x1) - (a0 if a0 > x0 else x0)
-            common = width * ((b1 if b1 < y1 else y1) - (b0 if b0 > y0 else y0))
-            overlap = common / (area + other - common)
-            if overlap > best:
-                best = overlap
-        total += best
-    return min(1.0, total / len(truth))

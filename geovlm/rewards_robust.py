@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from geovlm import answers, boxes
 from geovlm.api import RewardContext
-from geovlm.rewards_reading import box_lists, label_sets, references
+from geovlm.rewards_boxes import matched_iou
+from geovlm.rewards_reading import label_sets, references
 
 
 def label_f1(completion: str, ctx: RewardContext) -> float:
@@ -21,15 +22,6 @@ def label_f1(completion: str, ctx: RewardContext) -> float:
     if not truth and not named:
         return 1.0
     return (2 * len(truth & named) / (len(truth) + len(named))) ** 2
-
-
-def matched_iou(completion: str, ctx: RewardContext) -> float:
-    """Sum of IoUs of the best one-to-one matching over the larger count; both empty: 1."""
-    truth, predicted = box_lists(completion, ctx)
-    if not truth and not predicted:
-        return 1.0
-    paired = sum(overlap for _, _, overlap in boxes.match(truth, predicted))
-    return min(1.0, paired / max(len(truth), len(predicted)))
 
 
 def exact(completion: str, ctx: RewardContext) -> float:
@@ -63,9 +55,14 @@ def caption_f1(completion: str, ctx: RewardContext) -> float:
     return _caption(text, ctx)
 
 
-def grounded_f1(completion: str, ctx: RewardContext) -> float:
+def grounded_f1(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
     """Geometric mean of `caption_f1` (text) and `matched_iou` (boxes): both or nothing."""
-    return (caption_f1(completion, ctx) * matched_iou(completion, ctx)) ** 0.5
+    return [
+        (caption_f1(completion, ctx) * paired) ** 0.5
+        for completion, ctx, paired in zip(
+            completions, contexts, matched_iou(completions, contexts), strict=True
+        )
+    ]
 
 
 def _as_number(text: str) -> float | None:

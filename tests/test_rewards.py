@@ -12,7 +12,7 @@ from geovlm import builtin_rewards, rewards
 from geovlm.api import RewardContext
 from geovlm.errors import ConfigError
 from geovlm.profiles import QWEN2_5_VL
-from geovlm.registry import resolve
+from tests.scored import alone, scored
 
 LABELS = ["Arable land", "Beaches, dunes, sands", "Inland waters", "Pastures"]
 
@@ -70,21 +70,21 @@ def test_naming_every_label_earns_less_than_half_of_the_robust_reward() -> None:
 def test_detection_is_the_mean_best_iou_over_truth() -> None:
     ctx = context(boxes=[[0, 0, 100, 100], [200, 200, 280, 280]])
     # the first box is half covered: 5,000 / 10,000; the second is missed
-    assert rewards.detection(said("[0, 0, 100, 50]"), ctx) == pytest.approx(0.25)
+    assert alone(rewards.detection, said("[0, 0, 100, 50]"), ctx) == pytest.approx(0.25)
 
 
 def test_one_predicted_box_may_serve_two_true_boxes_in_the_paper_reward_only() -> None:
     ctx = context(boxes=[[0, 0, 100, 100], [0, 0, 100, 100]])
-    assert rewards.detection(said("[0, 0, 100, 100]"), ctx) == 1.0
-    assert rewards.matched_iou(said("[0, 0, 100, 100]"), ctx) == 0.5
+    assert alone(rewards.detection, said("[0, 0, 100, 100]"), ctx) == 1.0
+    assert alone(rewards.matched_iou, said("[0, 0, 100, 100]"), ctx) == 0.5
 
 
 def test_detection_without_truth_wants_no_box() -> None:
     ctx = context(boxes=[])
-    assert rewards.detection(said("none"), ctx) == 1.0
-    assert rewards.detection(said("[1, 1, 9, 9]"), ctx) == 0.0
-    assert rewards.matched_iou(said("none"), ctx) == 1.0
-    assert rewards.matched_iou(said("[1, 1, 9, 9]"), ctx) == 0.0
+    assert alone(rewards.detection, said("none"), ctx) == 1.0
+    assert alone(rewards.detection, said("[1, 1, 9, 9]"), ctx) == 0.0
+    assert alone(rewards.matched_iou, said("none"), ctx) == 1.0
+    assert alone(rewards.matched_iou, said("[1, 1, 9, 9]"), ctx) == 0.0
 
 
 def test_a_grid_of_boxes_beats_one_honest_box_in_the_paper_reward_but_not_in_ours() -> None:
@@ -94,14 +94,14 @@ def test_a_grid_of_boxes_beats_one_honest_box_in_the_paper_reward_but_not_in_our
         f"[{x}, {y}, {x + 28}, {y + 28}]" for x in range(0, 252, 14) for y in range(0, 252, 14)
     )
     honest = said("[5, 5, 29, 29]")
-    assert rewards.detection(said(grid), ctx) > rewards.detection(honest, ctx)
-    assert rewards.matched_iou(said(grid), ctx) < 0.5
+    assert alone(rewards.detection, said(grid), ctx) > alone(rewards.detection, honest, ctx)
+    assert alone(rewards.matched_iou, said(grid), ctx) < 0.5
 
 
 def test_a_rotated_truth_becomes_its_enclosing_box_or_loses_its_angle() -> None:
     target = {"boxes": [[100, 120, 180, 160, 90.0]]}
     turned = said("[120, 100, 160, 180]")
-    assert rewards.detection(turned, context(**target)) == pytest.approx(1.0)
+    assert alone(rewards.detection, turned, context(**target)) == pytest.approx(1.0)
     dropped = RewardContext(
         task="test",
         sample_id="1",
@@ -113,7 +113,7 @@ def test_a_rotated_truth_becomes_its_enclosing_box_or_loses_its_angle() -> None:
         profile=QWEN2_5_VL,
         options={"hbb": "drop"},
     )
-    assert rewards.detection(said("[100, 120, 180, 160]"), dropped) == pytest.approx(1.0)
+    assert alone(rewards.detection, said("[100, 120, 180, 160]"), dropped) == pytest.approx(1.0)
 
 
 def test_levenshtein_takes_the_nearest_reference() -> None:
@@ -152,11 +152,11 @@ def test_caption_facts_cannot_be_earned_by_a_template() -> None:
 
 def test_grounded_reward_needs_text_and_boxes() -> None:
     ctx = context(text="two ships near the pier", boxes=[[10, 10, 60, 60]])
-    assert rewards.grounded_f1(said("two ships near the pier"), ctx) == 0.0
-    assert rewards.grounded_f1(said("[10, 10, 60, 60]"), ctx) == 0.0
+    assert alone(rewards.grounded_f1, said("two ships near the pier"), ctx) == 0.0
+    assert alone(rewards.grounded_f1, said("[10, 10, 60, 60]"), ctx) == 0.0
     both = said("two ships near the pier [10, 10, 60, 60]")
-    assert rewards.grounded_f1(both, ctx) == pytest.approx(1.0)
-    assert rewards.lmgr(both, ctx) == pytest.approx(1.0)
+    assert alone(rewards.grounded_f1, both, ctx) == pytest.approx(1.0)
+    assert alone(rewards.lmgr, both, ctx) == pytest.approx(1.0)
 
 
 def test_no_answer_block_earns_no_accuracy() -> None:
@@ -195,7 +195,7 @@ EVERYTHING = context(
     answer="yes",
     captions=["two ships"],
 )
-LEXICAL = [spec for spec in builtin_rewards.SPECS if not spec.batched]
+LEXICAL = [spec for spec in builtin_rewards.SPECS if spec.name not in rewards.NEED_ENCODER]
 PIECES = st.sampled_from(
     ["<think>", "</think>", "<answer>", "</answer>", "[", "]", "1e999", "nan", "-3", ",", "{<", "٣"]
 )
@@ -209,5 +209,5 @@ PIECES = st.sampled_from(
 )
 def test_mangled_completions_never_raise_and_stay_in_range(cut, junk, spec) -> None:
     completion = GOLD[:cut] + "".join(junk) + GOLD[cut:]
-    value = resolve(spec.score)(completion, EVERYTHING)
+    value = scored(spec, completion, EVERYTHING)
     assert spec.low <= value <= spec.high

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from geovlm import rewards
+from tests.scored import alone
 
 VOCABULARY = [f"class {letter}" for letter in "abcdefghijklmnopqrs"]
 
@@ -28,15 +29,15 @@ def test_a_grid_beats_honesty_on_a_crowded_image_in_the_paper_set_only(reward_ct
     steps = range(0, 280, 20)
     grid = said(", ".join(f"[{x}, {y}, {x + 30}, {y + 30}]" for x in steps for y in steps))
     honest = said(", ".join(str(box) for box in truth[:10]))
-    assert rewards.detection(grid, ctx) > rewards.detection(honest, ctx)
-    assert rewards.matched_iou(grid, ctx) < 0.5
+    assert alone(rewards.detection, grid, ctx) > alone(rewards.detection, honest, ctx)
+    assert alone(rewards.matched_iou, grid, ctx) < 0.5
 
 
 def test_one_box_over_the_whole_image_earns_little_where_objects_are_small(reward_ctx) -> None:
     ctx = reward_ctx(target={"boxes": [[10, 10, 40, 40], [100, 100, 130, 130]]})
     whole = said("[0, 0, 280, 280]")
-    assert rewards.detection(whole, ctx) == pytest.approx(900 / 280**2)
-    assert rewards.matched_iou(whole, ctx) < 0.5
+    assert alone(rewards.detection, whole, ctx) == pytest.approx(900 / 280**2)
+    assert alone(rewards.matched_iou, whole, ctx) < 0.5
 
 
 @pytest.mark.parametrize("answer", ["yes no", "no, yes", "yes or no", "yes/no"])
@@ -85,8 +86,8 @@ def test_a_copied_question_earns_under_half_of_a_free_caption(reward_ctx) -> Non
 def test_a_perfect_caption_without_boxes_earns_half_of_lmgr_and_no_grounding(reward_ctx) -> None:
     ctx = reward_ctx(target={"text": "two ships at a pier", "boxes": [[10, 10, 60, 60]]})
     blind = said("two ships at a pier")
-    assert rewards.lmgr(blind, ctx) == pytest.approx(0.5)
-    assert rewards.grounded_f1(blind, ctx) == 0.0
+    assert alone(rewards.lmgr, blind, ctx) == pytest.approx(0.5)
+    assert alone(rewards.grounded_f1, blind, ctx) == 0.0
 
 
 def test_stuffed_tags_earn_no_format(reward_ctx) -> None:

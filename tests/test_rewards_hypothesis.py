@@ -10,10 +10,10 @@ from shapely.geometry import box as rectangle
 from geovlm import builtin_rewards, rewards
 from geovlm.api import RewardContext
 from geovlm.profiles import QWEN2_5_VL
-from geovlm.registry import resolve
+from tests.scored import alone, scored
 
 GOLD = "<think> a pier </think><answer> two ships [10, 10, 60, 60] </answer>"
-LEXICAL = [spec for spec in builtin_rewards.SPECS if not spec.batched]
+LEXICAL = [spec for spec in builtin_rewards.SPECS if spec.name not in rewards.NEED_ENCODER]
 PIECES = st.sampled_from(
     ["<think>", "</think>", "<answer>", "</answer>", "[", "]]", "1e999", "nan", "-3", ", ", "{<"]
 )
@@ -51,7 +51,7 @@ def test_mangled_completions_stay_in_range_of_every_reward(cut: int, junk: list[
     completion = GOLD[:cut] + "".join(junk) + GOLD[cut:]
     for spec in LEXICAL:  # a thousand examples, each for more than ten rewards
         for ctx in (FULL, BARE):
-            assert spec.low <= resolve(spec.score)(completion, ctx) <= spec.high, spec.name
+            assert spec.low <= scored(spec, completion, ctx) <= spec.high, spec.name
 
 
 @settings(max_examples=200, deadline=None)
@@ -78,7 +78,7 @@ def test_detection_agrees_with_shapely(truth, said) -> None:
         ]
         expected += max(overlaps, default=0.0) / len(true)
     ctx = context(boxes=[list(numbers) for numbers in true])
-    assert rewards.detection(completion, ctx) == pytest.approx(expected)
+    assert alone(rewards.detection, completion, ctx) == pytest.approx(expected)
 
 
 GOLD_OF = {
@@ -104,7 +104,7 @@ GOLD_OF = {
 def test_gold_earns_the_maximum(spec) -> None:
     answer, target = GOLD_OF[spec.name]
     completion = f"<think> because </think><answer> {answer} </answer>"
-    assert resolve(spec.score)(completion, context(**target)) == pytest.approx(spec.high)
+    assert scored(spec, completion, context(**target)) == pytest.approx(spec.high)
 
 
 def test_every_reward_says_its_formula_and_source() -> None:

@@ -19,12 +19,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_run import TINY
-
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "geovlm-plugin-eurosat"
+SHORT = (
+    'stages=[{kind="sft",steps=4,trainer={per_device_train_batch_size=8}},{kind="grpo",steps=2,'
+    "batch_size=8,trainer={per_device_train_batch_size=16,max_completion_length=24}}]",
+    "eval.limit=4",
+    "eval.resamples=10",
+    "sample.records=8",
+)
+"""Training without a probe: four steps of SFT, two of GRPO."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def test_its_command_prints_the_split_of_real_tiles(installed: Environment, real
 def test_its_task_trains_beside_one_of_the_workspace(
     installed: Environment, tmp_path: Path
 ) -> None:
-    sets = [part for one in TINY for part in ("--set", one)]
+    sets = [part for one in SHORT for part in ("--set", one)]
     tasks = ("--tasks", "eurosat,xbd/affected")
     done = installed.run("geovlm", "run", *tasks, "--output", str(tmp_path / "run"), *sets)
     assert done.returncode == 0, done.stderr

@@ -168,6 +168,13 @@ def wait_until(happened: Callable[[], Any], process: subprocess.Popen[str]) -> N
         time.sleep(0.01)
 
 
+def sft_alone(process: subprocess.Popen[str], output: Path) -> tuple[int, str]:
+    """Stop a run when its first stage is done; returns its exit status and what it said."""
+    wait_until(lambda: (output / "stages/0-sft/done.json").exists(), process)
+    process.send_signal(signal.SIGTERM)
+    return finish(process, output)
+
+
 def newer(output: Path, pattern: str, *, than: float) -> bool:
     """Whether a file was written since a moment of `time.time`."""
     found = False
@@ -204,6 +211,11 @@ def kill_tree(pid: int) -> None:
 def scores(output: Path) -> dict[str, Any]:
     """Return all scores of a run."""
     return json.loads((output / "metrics.json").read_text())["tasks"]
+
+
+def sft_scores(output: Path) -> dict[str, Any]:
+    """Return the scores of every task after SFT."""
+    return {name: task["stages"]["sft"] for name, task in scores(output).items()}
 
 
 def losses(output: Path) -> list[float]:

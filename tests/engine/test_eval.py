@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.engine.faults import kill_tree, wait_until
 
 SETTINGS = ["eval.resamples=20", "eval.batch_size=2", "sample.records=8", "max_new_tokens=16"]
 
@@ -35,12 +34,6 @@ def scores(output: Path) -> dict[str, Any]:
     return json.loads((output / "metrics.json").read_text())["tasks"]
 
 
-def tree(pid: int) -> list[int]:
-    """Return a process and all its descendants, parents first."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in tree(int(child)))]
-
-
 @pytest.mark.slow
 def test_a_killed_evaluation_resumes_to_the_same_scores(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
@@ -55,17 +48,11 @@ def test_a_killed_evaluation_resumes_to_the_same_scores(tmp_path: Path) -> None:
     assert len(task["stages"]["base"]["prompt_sha256"]) == 64
 
     killed = tmp_path / "killed"
-    process = subprocess.Popen(
-        command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command(killed), stdout=quiet, stderr=quiet, text=True)
     answers = killed / "eval" / "base" / "answers" / "model.0.jsonl"
-    deadline = time.monotonic() + 300
-    while not answers.is_file():
-        assert process.poll() is None, "ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    for pid in tree(process.pid):
-        os.kill(pid, signal.SIGKILL)
+    wait_until(answers.is_file, process)
+    kill_tree(process.pid)
     process.wait()
     assert not (killed / "metrics.json").exists()
     refused = evaluate(killed)

@@ -29,6 +29,8 @@ from tests.engine.faults import (
     losses,
     newer,
     scores,
+    sft_alone,
+    sft_scores,
     wait_until,
     workers,
 )
@@ -49,13 +51,6 @@ def undisturbed(faulty: Faulty, tmp_path_factory: pytest.TempPathFactory) -> Pat
     status, said = finish(faulty.begin(output), output)
     assert status == 0, said
     return output
-
-
-def sft_alone(process: subprocess.Popen[str], output: Path) -> tuple[int, str]:
-    """Stop a run when its first stage is done; returns its exit status and what it said."""
-    wait_until(lambda: (output / "stages/0-sft/done.json").exists(), process)
-    process.send_signal(signal.SIGTERM)
-    return finish(process, output)
 
 
 PHASES = {
@@ -115,12 +110,12 @@ def test_ten_kills_at_random_moments_change_nothing(
     assert scores(late) == scores(undisturbed)
 
 
-def test_sigterm_and_ctrl_c_save_and_the_run_goes_on_where_it_was(
+def test_sigterm_saves_and_the_run_goes_on_where_it_was(
     faulty: Faulty, undisturbed: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "stopped"
     process = faulty.begin(output, "--set", "stages.0.trainer.save_steps=100")
-    wait_until(lambda: newer(output, "stages/0-sft/log.jsonl", than=0), process)
+    wait_until(lambda: newer(output, PHASES["sft"], than=0), process)
     process.send_signal(signal.SIGTERM)
     status, said = finish(process, output)
     assert status == 0
@@ -129,6 +124,16 @@ def test_sigterm_and_ctrl_c_save_and_the_run_goes_on_where_it_was(
     assert "Traceback" not in said
     assert len(list(output.glob("stages/0-sft/checkpoints/checkpoint-*/manifest.json"))) == 1
 
+    status, said = sft_alone(faulty.start(output, "--resume"), output)
+    assert status == 0, said
+    assert losses(output) == losses(undisturbed)
+    assert sft_scores(output) == sft_scores(undisturbed)
+
+
+def test_ctrl_c_saves_and_the_run_goes_on_where_it_was(
+    faulty: Faulty, undisturbed: Path, tmp_path: Path
+) -> None:
+    output = in_grpo(undisturbed, tmp_path / "stopped")
     process = faulty.start(output, "--resume")
     wait_until(lambda: newer(output, PHASES["grpo"], than=0), process)
     process.send_signal(signal.SIGINT)
@@ -167,8 +172,7 @@ def test_a_truncated_checkpoint_is_named_and_the_one_before_is_used(
     assert "checkpoint-4 is damaged (optimizer.pt has 1000 of" in said
     assert "going on from checkpoint-2" in said
     assert losses(output) == losses(undisturbed)
-    sft = scores(output)["faulty"]["stages"]["sft"]
-    assert sft == scores(undisturbed)["faulty"]["stages"]["sft"]
+    assert sft_scores(output) == sft_scores(undisturbed)
 
 
 def test_a_full_disk_is_one_clear_line_and_loses_nothing(

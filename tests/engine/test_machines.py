@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from geovlm.launch import free_port
-from tests.engine.test_run import _tree
+from tests.engine.faults import kill_tree
 
 CONFIG = """
 tasks = ["xbd/count"]
@@ -27,7 +27,7 @@ records = 8
 
 [[stages]]
 kind = "sft"
-steps = 6
+steps = 16
 [stages.trainer]
 per_device_train_batch_size = 4
 save_steps = 2
@@ -71,67 +71,74 @@ def wait_for(happened: Callable[[], Any], both: list[subprocess.Popen[str]], fol
         time.sleep(0.02)
 
 
+def said(folder: Path) -> list[str]:
+    """What each launcher has said since it was started last."""
+    return [(folder / f"{rank}.txt").read_text() for rank in (0, 1)]
+
+
 def logged_steps(run: Path) -> list[int]:
     """The steps of SFT whose loss is in the log."""
-    lines = (run / "stages" / "0-sft" / "log.jsonl").read_text().splitlines()
-    return [json.loads(line)["step"] for line in lines if "loss" in json.loads(line)]
+    text = (run / "stages" / "0-sft" / "log.jsonl").read_text()
+    records = map(json.loads, text[: text.rfind("\n") + 1].splitlines())
+    return [record["step"] for record in records if "loss" in record]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_a_killed_machine_ends_the_other_and_both_resume(tmp_path: Path) -> None:
-    first, second = launchers(tmp_path)
-    checkpoints = tmp_path / "run" / "stages" / "0-sft" / "checkpoints"
+def kill_one(folder: Path) -> None:
+    """Begin the run and kill machine 1 after a checkpoint."""
+    first, second = launchers(folder)
+    stage = folder / "run" / "stages" / "0-sft"
     wait_for(
-        lambda: list(checkpoints.glob("checkpoint-*/manifest.json")), [first, second], tmp_path
+        lambda: list(stage.glob("checkpoints/checkpoint-*/manifest.json")), [first, second], folder
     )
-    for pid in _tree(second.pid):
-        os.kill(pid, signal.SIGKILL)
+    kill_tree(second.pid)
     second.wait()
     killed = time.monotonic()
     assert first.wait(timeout=120) == 1
     assert time.monotonic() - killed < 60  # 15 s without a sign of life, and the ends of processes
-    said = (tmp_path / "0.txt").read_text()
-    assert "error: machine 1 (" in said
-    assert "has given no sign of life for 15 s (start the same command with --resume" in said
-    assert not (tmp_path / "run" / "stages" / "0-sft" / "done.json").exists()
-
-    both = launchers(tmp_path, "--resume")
-    assert [each.wait(timeout=600) for each in both] == [0, 0], (tmp_path / "0.txt").read_text()
-    done = json.loads((tmp_path / "run" / "stages" / "0-sft" / "done.json").read_text())
-    assert (done["world_size"], done["steps"]) == (2, 6)
-    assert logged_steps(tmp_path / "run") == [1, 2, 3, 4, 5, 6]
-    scores = json.loads((tmp_path / "run" / "metrics.json").read_text())["tasks"]
-    assert scores["xbd/count"]["stages"]["sft"]["n"] == 4
+    assert "error: machine 1 (" in said(folder)[0]
+    assert (
+        "has given no sign of life for 15 s (start the same command with --resume"
+        in said(folder)[0]
+    )
+    assert not (stage / "done.json").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-@pytest.mark.parametrize(("rank", "number"), [(1, signal.SIGTERM), (0, signal.SIGINT)])
-def test_a_stop_of_one_machine_saves_on_both_and_both_resume(
-    tmp_path: Path, rank: int, number: signal.Signals
-) -> None:
-    both = launchers(tmp_path, "--set", "stages.0.trainer.save_steps=100")
-    run = tmp_path / "run"
-    wait_for(lambda: (run / "stages" / "0-sft" / "log.jsonl").exists(), both, tmp_path)
+def stop_one(folder: Path, *, rank: int, number: signal.Signals) -> None:
+    """Resume the run and send a signal to one machine after some steps: both save."""
+    run = folder / "run"
+    before = len(logged_steps(run))
+    both = launchers(folder, "--resume")
+    wait_for(lambda: len(logged_steps(run)) > before, both, folder)
     both[rank].send_signal(number)
     statuses = [each.wait(timeout=300) for each in both]
     # Ctrl-C is answered as by any command; SIGTERM, and a stop of another machine, by 0: requeue me
     expected = [0, 0]
     expected[rank] = 130 if number == signal.SIGINT else 0
-    said = [(tmp_path / f"{each}.txt").read_text() for each in (0, 1)]
-    assert statuses == expected, said
-    assert "stopping after this step or batch, as another machine does" in said[1 - rank]
-    assert all("stopped: stage 0-sft: saved at step" in each for each in said), said
+    assert statuses == expected, said(folder)
+    assert "stopping after this step or batch, as another machine does" in said(folder)[1 - rank]
+    for each in said(folder):
+        saved = re.search(r"stopped: stage 0-sft: saved at step (\d+)", each)
+        assert saved, each
+        checkpoint = run / "stages" / "0-sft" / "checkpoints" / f"checkpoint-{saved[1]}"
+        assert (checkpoint / "manifest.json").is_file()
     states = [json.loads((run / "machines" / f"{each}.json").read_text()) for each in (0, 1)]
     assert [each["state"] for each in states] == ["stopped", "stopped"]
-    assert len(list(run.glob("stages/0-sft/checkpoints/checkpoint-*/manifest.json"))) == 1
 
-    both = launchers(tmp_path, "--resume", "--set", "stages.0.trainer.save_steps=100")
-    assert [each.wait(timeout=600) for each in both] == [0, 0], (tmp_path / "0.txt").read_text()
-    assert logged_steps(run) == [1, 2, 3, 4, 5, 6]
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_what_ends_one_machine_ends_the_other_and_both_resume(tmp_path: Path) -> None:
+    kill_one(tmp_path)
+    stop_one(tmp_path, rank=1, number=signal.SIGTERM)
+    stop_one(tmp_path, rank=0, number=signal.SIGINT)
+    both = launchers(tmp_path, "--resume")
+    assert [each.wait(timeout=600) for each in both] == [0, 0], said(tmp_path)
+    run = tmp_path / "run"
     done = json.loads((run / "stages" / "0-sft" / "done.json").read_text())
-    assert (done["world_size"], done["steps"]) == (2, 6)
+    assert (done["world_size"], done["steps"]) == (2, 16)
+    assert logged_steps(run) == list(range(1, 17))
+    scores = json.loads((run / "metrics.json").read_text())["tasks"]
+    assert scores["xbd/count"]["stages"]["sft"]["n"] == 4
 
 
 @pytest.mark.slow
@@ -150,7 +157,7 @@ def test_two_machines_evaluate_as_one_does(tmp_path: Path) -> None:
         start([*shared, "--machine-rank", str(rank), "--main-address", address], tmp_path, rank)
         for rank in (0, 1)
     ]
-    assert [each.wait(timeout=500) for each in both] == [0, 0], (tmp_path / "0.txt").read_text()
+    assert [each.wait(timeout=500) for each in both] == [0, 0], said(tmp_path)
     resolved = json.loads((tmp_path / "run" / "resolved.json").read_text())
     assert resolved["world_sizes"] == {"eval": 2}
     tasks = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.engine import failures, generation, work
+from geovlm.engine import failures, generation, work, worker
 from geovlm.engine.stage import Stage
 from geovlm.errors import ConfigError, DataError
 from geovlm.rundir import RunDir
@@ -82,18 +82,27 @@ def test_a_single_process_has_no_rank_and_waits_for_nobody(
     assert full.startswith(f"error: {run.path} cannot be written: ")
 
 
-@pytest.mark.parametrize(("given", "there"), [({}, False), ({"lora": {"quantize": "nf4"}}, True)])
-def test_a_stage_imports_bitsandbytes_only_where_it_may_use_it(
-    given: dict[str, object], there: bool, tmp_path: Path
-) -> None:
+def test_a_stage_does_not_import_bitsandbytes_without_a_use_for_it(tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes", reason="the extra qlora is not installed")
     code = (
         "import sys; from pathlib import Path; from geovlm.rundir import RunDir\n"
         "from geovlm.engine.worker import sparing_bitsandbytes\n"
         "with sparing_bitsandbytes(RunDir(Path(sys.argv[1]))): import geovlm.engine.work\n"
-        f"assert ('bitsandbytes' in sys.modules) == {there}\n"
+        "assert 'bitsandbytes' not in sys.modules\n"
         "from bitsandbytes.optim import AdamW8bit  # a plugin's own use"
     )
     run = RunDir(tmp_path)
-    run.write_json(run.resolved, {"config": given})
+    run.write_json(run.resolved, {"config": {}})
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=200)
+
+
+def test_a_stage_with_a_use_for_bitsandbytes_can_import_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "bitsandbytes", raising=False)
+    run = RunDir(tmp_path)
+    for config, hidden in [({}, True), ({"lora": {"quantize": "nf4"}}, False)]:
+        run.write_json(run.resolved, {"config": config})
+        with worker.sparing_bitsandbytes(run):
+            assert ("bitsandbytes" in sys.modules) == hidden
+        assert "bitsandbytes" not in sys.modules

@@ -10,7 +10,7 @@ import pytest
 from geovlm_geochat import captions, tasks
 from geovlm_geochat.turns import KINDS
 
-from geovlm import answers, boxes, rewards
+from geovlm import answers, boxes, builtin_rewards, rewards, scoring
 from geovlm.profiles import QWEN2_5_VL, QWEN3_VL
 
 IMAGE, INPUT = (256, 256), (252, 252)
@@ -49,7 +49,9 @@ def score(reward_ctx):
             profile=profile,
         )
         said = turn.answer if answer is None else answer
-        return getattr(rewards, name)(f"<think> a </think><answer> {said} </answer>", ctx)
+        reward = next(spec for spec in builtin_rewards.SPECS if spec.name == name)
+        completion = f"<think> a </think><answer> {said} </answer>"
+        return scoring.score(reward, [completion], [ctx])[0]
 
     return value
 
