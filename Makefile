@@ -25,8 +25,9 @@ demo: $(VENV)/.installed
 	rm -rf $(DEMO_OUT)
 	$(BIN)/geovlm run --tasks xbd,rsvqa --output $(DEMO_OUT)
 
-# files of tests side by side, one thread each and one more than cores, as some wait for other processes; those of a file share what they build. In their own order, in
-# which tests/engine comes first: xdist would begin with the files of many tests and end with the slow ones
+# files of tests side by side, one thread each and one more than two cores, as some wait for other processes;
+# those of a file share what they build. In their own order, in which tests/engine comes first: xdist would begin
+# with the files of many tests and end with the slow ones
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
 	--no-loadscope-reorder
 
