@@ -1,10 +1,37 @@
-"""What all tests share: a cache of their own, so that no test writes into the user's."""
+"""What all tests share: a cache of their own, and an engine that need not be started."""
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from geovlm import process
+
+
+def pytest_configure() -> None:
+    """Collect no garbage while tests are collected: what they import stays."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture
+def engine_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands do the engine's work in this process, which has imported torch already."""
+
+    def execute(argv: Sequence[str], **_: object) -> process.Outcome:
+        module = import_module(argv[argv.index("-m") + 1])
+        status = module.main(list(argv[argv.index("-m") + 2 :]))
+        return process.Outcome(status, "it said why" if status else "", 0.0)
+
+    monkeypatch.setattr(process, "execute", execute)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -49,7 +49,7 @@ def context(*, frame: str = "qwen", truth: object = (), **options: str) -> Rewar
     )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(texts=st.lists(TEXTS, max_size=4), limit=st.integers(1, 5))
 def test_many_texts_are_read_as_each_alone(texts: list[str], limit: int) -> None:
     contexts = [context(frame="qwen" if i % 2 else "internvl") for i in range(len(texts))]

@@ -134,6 +134,7 @@ def status(words: list[str]) -> object:
     return left.value.code
 
 
+@pytest.mark.usefixtures("engine_here")
 @pytest.mark.parametrize("line", [line for line in LINES if not needs(line)])
 def test_a_line_of_a_document_works(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import Levenshtein
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from geovlm import builtin_rewards, rewards
+from geovlm import rewards
 from geovlm.api import RewardContext
 from geovlm.errors import ConfigError
 from geovlm.profiles import QWEN2_5_VL
-from tests.scored import alone, scored
+from tests.scored import alone
 
 LABELS = ["Arable land", "Beaches, dunes, sands", "Inland waters", "Pastures"]
 
@@ -185,29 +183,3 @@ def test_sbert_of_the_reference_itself_is_one() -> None:
     ctx = context(captions=["many planes are parked at the airport"])
     values = rewards.sbert([said("many planes are parked at the airport")], [ctx])
     assert values == [pytest.approx(1.0, abs=1e-5)]
-
-
-GOLD = "<think> a </think><answer> two ships [10, 10, 60, 60] Pastures yes 2 </answer>"
-EVERYTHING = context(
-    labels=["Pastures"],
-    vocabulary=LABELS,
-    boxes=[[10, 10, 60, 60]],
-    answer="yes",
-    captions=["two ships"],
-)
-LEXICAL = [spec for spec in builtin_rewards.SPECS if spec.name not in rewards.NEED_ENCODER]
-PIECES = st.sampled_from(
-    ["<think>", "</think>", "<answer>", "</answer>", "[", "]", "1e999", "nan", "-3", ",", "{<", "٣"]
-)
-
-
-@settings(max_examples=2000, deadline=None)
-@given(
-    cut=st.integers(0, len(GOLD)),
-    junk=st.lists(st.one_of(PIECES, st.text(max_size=20)), max_size=8),
-    spec=st.sampled_from(LEXICAL),
-)
-def test_mangled_completions_never_raise_and_stay_in_range(cut, junk, spec) -> None:
-    completion = GOLD[:cut] + "".join(junk) + GOLD[cut:]
-    value = scored(spec, completion, EVERYTHING)
-    assert spec.low <= value <= spec.high

@@ -15,7 +15,20 @@ from tests.scored import alone, scored
 GOLD = "<think> a pier </think><answer> two ships [10, 10, 60, 60] </answer>"
 LEXICAL = [spec for spec in builtin_rewards.SPECS if spec.name not in rewards.NEED_ENCODER]
 PIECES = st.sampled_from(
-    ["<think>", "</think>", "<answer>", "</answer>", "[", "]]", "1e999", "nan", "-3", ", ", "{<"]
+    [
+        "<think>",
+        "</think>",
+        "<answer>",
+        "</answer>",
+        "[",
+        "]]",
+        "1e999",
+        "nan",
+        "-3",
+        ", ",
+        "{<",
+        "٣",
+    ]
 )
 SIDE = st.integers(0, 279)
 

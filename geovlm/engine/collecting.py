@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn
 
+_passed_over = False
+
 
 @contextlib.contextmanager
 def imports() -> Iterator[None]:
@@ -24,6 +26,23 @@ def imports() -> Iterator[None]:
         gc.freeze()
         if collecting:
             gc.enable()
+
+
+def pass_over() -> None:
+    """Let later collections pass over everything that there is now, models included."""
+    global _passed_over
+    gc.freeze()
+    _passed_over = True
+
+
+def collect() -> None:
+    """Free what nothing refers to any more, passed over or not; imports always stay."""
+    if not _passed_over:
+        gc.collect()
+        return
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def leave(status: int) -> NoReturn:

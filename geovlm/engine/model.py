@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import os
 import re
 import shutil
@@ -23,7 +22,7 @@ from transformers import (
 from geovlm import nano
 from geovlm.api import ModelProfile
 from geovlm.config import RunConfig
-from geovlm.engine import distinct_images, quantize, vision_attention
+from geovlm.engine import collecting, distinct_images, quantize, vision_attention
 from geovlm.engine.processor import load_processor, save_processor
 from geovlm.errors import ConfigError
 from geovlm.registry import Registry
@@ -139,14 +138,9 @@ def quicken(model: PreTrainedModel, profile: ModelProfile, *, share_images: bool
 def free() -> None:
     """Give back the memory of models that nothing refers to any more.
 
-    `quicken` makes models refer to themselves: only the collector frees them, and not if it was
-    told to leave alone what there was when records were read (`Stage.written_late`).
+    `quicken` makes models refer to themselves: only the collector frees them.
     """
-    frozen = gc.get_freeze_count()
-    gc.unfreeze()
-    gc.collect()
-    if frozen:
-        gc.freeze()
+    collecting.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

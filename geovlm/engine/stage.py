@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from geovlm import loading, mixture, resuming
 from geovlm.api import ModelProfile, Sample, Split, StageInfo, TaskSpec
 from geovlm.config import RunConfig
 from geovlm.config_tasks import configured, weights_of
-from geovlm.engine import batches, data
+from geovlm.engine import batches, collecting, data
 from geovlm.engine.callbacks import Bar
 from geovlm.engine.images import ImageCache
 from geovlm.engine.stopping import RewardWatch, Stop
@@ -25,6 +24,9 @@ from geovlm.errors import DataError
 from geovlm.leakage import LeftOut
 from geovlm.registry import Registry
 from geovlm.rundir import RunDir
+
+_MANY = 50_000
+"""Records whose walks by the collector would take a tenth of a second each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,8 @@ class Stage:
                 split=split,
                 options=parse_options(spec.options, _lookup(self.config.data, spec.name)),
             ).records
-            gc.freeze()  # they stay: the collector need not walk them ever again
+            if len(self.records[spec.name, split]) > _MANY:
+                collecting.pass_over()  # they stay: the collector need not walk them ever again
         records = self.records[spec.name, split]
         if split == "train" and self.config.deduplicate != "off":
             records = LeftOut.read(self.run.deduplicated).keep(records)

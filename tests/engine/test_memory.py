@@ -72,35 +72,38 @@ def test_the_model_of_the_gpu_benchmark_has_the_size_of_the_published_one() -> N
 @pytest.mark.parametrize(
     ("family", "blocks", "per_block", "beyond"),
     [  # beyond the blocks: mergers of two layers; InternVL's projector is outside of its tower
-        ("qwen2_5_vl", 32, 5, 2),  # qkv, proj, gate, up, down
-        ("qwen2_vl", 32, 4, 2),  # qkv, proj, fc1, fc2
-        ("qwen3_vl", 27, 4, 2 + 3 * 2),  # as above; three mergers of deeper layers
-        ("internvl", 24, 6, 0),  # q, k, v, projection, fc1, fc2
+        ("qwen2_5_vl", "depth", 5, 2),  # qkv, proj, gate, up, down
+        ("qwen2_vl", "depth", 4, 2),  # qkv, proj, fc1, fc2
+        ("qwen3_vl", "depth", 4, 2 + 3 * 2),  # as above; three mergers of deeper layers
+        ("internvl", "num_hidden_layers", 6, 0),  # q, k, v, projection, fc1, fc2
     ],
 )
 def test_adapters_of_the_vision_tower_are_on_its_linear_layers(
-    family: str, blocks: int, per_block: int, beyond: int
+    family: str, blocks: str, per_block: int, beyond: int
 ) -> None:
+    """The families' own shapes, with three blocks and two layers of text."""
     profile = profiles.find(family)
     assert profile is not None
-    empty = shapes.empty(transformers.CONFIG_MAPPING[family]())
+    config = transformers.CONFIG_MAPPING[family](
+        vision_config={blocks: 3}, text_config={"num_hidden_layers": 2}
+    )
+    empty = shapes.empty(config)
     names = engine_model.vision_linears(empty, profile)
-    assert len(names) == blocks * per_block + beyond
+    assert len(names) == 3 * per_block + beyond
     decoder = RunConfig.model_validate({"lora": {"r": 1}})
     both = RunConfig.model_validate({"lora": {"r": 1, "vision": True}})
     layers = [
         sum(
             ".lora_A." in name
             for name, _ in get_peft_model(
-                shapes.empty(transformers.CONFIG_MAPPING[family]()),
-                engine_model.lora(config, profile, model=empty),
+                shapes.empty(config), engine_model.lora(run, profile, model=empty)
             ).named_parameters()
         )
-        for config in (decoder, both)
+        for run in (decoder, both)
     ]
     assert layers[1] - layers[0] == len(names)
     found = shapes.of_model(empty, profile, targets=None)
-    assert found.vision.layers == blocks
+    assert found.vision.layers == 3
     assert found.quantizable > 0
 
 

@@ -19,7 +19,7 @@ from transformers import AutoModelForImageTextToText
 from geovlm import nano, raster, registry, shown
 from geovlm.api import RewardSpec, Sample, TaskSpec, Turn
 from geovlm.config import RunConfig
-from geovlm.engine import data, grpo, model, precheck, probe, rewards
+from geovlm.engine import collecting, data, grpo, model, precheck, probe, rewards
 from geovlm.engine.callbacks import JsonLines
 from geovlm.engine.images import ImageCache
 from geovlm.errors import DataError, RewardError, RunFailedError
@@ -348,10 +348,15 @@ def test_a_sample_without_an_image_is_named() -> None:
         shown.put(a_task("t/a"), blind, profile=QWEN2_5_VL)
 
 
-def test_a_model_is_freed_although_it_refers_to_itself_and_was_frozen() -> None:
+@pytest.mark.parametrize("passed_over", [False, True])
+def test_a_model_is_freed_although_it_refers_to_itself_and_was_frozen(
+    passed_over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "_passed_over", False)
     made = AutoModelForImageTextToText.from_pretrained(nano.path())
     model.quicken(made, QWEN2_5_VL, share_images=True)
-    gc.freeze()
+    if passed_over:
+        collecting.pass_over()
     gone = weakref.ref(made)
     del made
     model.free()

@@ -34,16 +34,19 @@ trainer = {per_device_train_batch_size = 6, num_generations = 2, top_k = 1}
 kind = "sft"
 epochs = 1
 trainer = {per_device_train_batch_size = 6, logging_steps = 1, learning_rate = 0.1, optim = "sgd"}
-[[stages]]
-kind = "grpo"
-steps = 2
-trainer = {per_device_train_batch_size = 6, num_generations = 2, learning_rate = 1e-4}
 [eval]
 limit = 1
 resamples = 2
 base = false
 blind = "off"
 """
+SAMPLED = """
+[[stages]]
+kind = "grpo"
+steps = 2
+trainer = {per_device_train_batch_size = 6, num_generations = 2, learning_rate = 1e-4}
+"""
+"""A last stage, on two processes only: its completions differ within their groups."""
 TWO = ["--processes", "2"]
 for _set in (
     "stages.0.trainer.per_device_train_batch_size=3",
@@ -114,9 +117,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("site")
     fake_plugins.install(folder, "faulty", PLUGIN)
     faulty = Faulty(folder, tmp_path_factory.mktemp("cache"))
-    faulty.config.write_text(RUN)
     outputs = []
-    for name, extra in (("one", []), ("two", TWO)):
+    for name, extra, stages in (("one", [], RUN), ("two", TWO, RUN + SAMPLED)):
+        faulty.config.write_text(stages)
         output = folder / name
         status, said = finish(faulty.begin(output, *extra), output)
         assert status == 0, said

@@ -39,6 +39,7 @@ def test_the_pair_of_joplin_lies_on_one_grid(tmp_path: Path) -> None:
 
 # bounds: the corners of the files in EPSG:32615 and EPSG:32633 by pyproj, rounded outwards
 @pytest.mark.slow
+@pytest.mark.usefixtures("engine_here")
 @pytest.mark.parametrize(
     ("words", "bounds"),
     [
