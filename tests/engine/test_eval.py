@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from geovlm.launch import free_port
 from tests.engine.faults import kill_tree, wait_until
+from tests.engine.test_machines import said, start
 
 SETTINGS = ["eval.resamples=20", "eval.batch_size=2", "sample.records=8", "max_new_tokens=16"]
 
@@ -34,19 +36,28 @@ def scores(output: Path) -> dict[str, Any]:
     return json.loads((output / "metrics.json").read_text())["tasks"]
 
 
-@pytest.mark.slow
-def test_a_killed_evaluation_resumes_to_the_same_scores(tmp_path: Path) -> None:
-    whole = tmp_path / "whole"
-    done = evaluate(whole, "--against", "paper", "--json")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed evaluation on one machine."""
+    output = tmp_path_factory.mktemp("evaluated") / "whole"
+    done = evaluate(output, "--against", "paper", "--json")
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
-    assert printed["tasks"] == scores(whole)
+    assert printed["tasks"] == scores(output)
     assert {row["model"] for row in printed["against"]} >= {"GeoVLM-R1", "EarthDial"}
+    return output
+
+
+@pytest.mark.slow
+def test_an_evaluation_has_everything_that_it_promises(whole: Path) -> None:
     task = scores(whole)["xbd/affected"]
     assert set(task["blind"]) == {"majority", "text_only", "shuffled"}
     assert set(task["probes"]["metrics"]) == {"real", "swapped", "same", "shifted"}
     assert len(task["stages"]["base"]["prompt_sha256"]) == 64
 
+
+@pytest.mark.slow
+def test_a_killed_evaluation_resumes_to_the_same_scores(whole: Path, tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command(killed), stdout=quiet, stderr=quiet, text=True)
@@ -62,6 +73,21 @@ def test_a_killed_evaluation_resumes_to_the_same_scores(tmp_path: Path) -> None:
     assert resumed.returncode == 0, resumed.stderr
     assert scores(killed) == scores(whole)
     assert not answers.parent.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_two_machines_evaluate_as_one_does(whole: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    where = ("--set", "device=cpu", "--machines", "2", "--main-address", f"127.0.0.1:{free_port()}")
+    both = [
+        start(command(output, *where, "--machine-rank", str(rank)), tmp_path, rank)
+        for rank in (0, 1)
+    ]
+    assert [each.wait(timeout=500) for each in both] == [0, 0], said(tmp_path)
+    resolved = json.loads((output / "resolved.json").read_text())
+    assert resolved["world_sizes"] == {"eval": 2}
+    assert scores(output) == scores(whole)
 
 
 def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path: Path) -> None:

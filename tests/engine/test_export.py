@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from geovlm import cli
 from tests.engine.test_run import TASKS
 
 LORA = [
@@ -174,7 +175,10 @@ def test_the_snippet_of_the_card_answers(exported: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_eval_and_predict_take_the_folder(run: Path, exported: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("engine_here")
+def test_eval_and_predict_take_the_folder(
+    run: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     task, output = "rsvqa/lr", tmp_path / "eval"
     sets = ("eval.blind=off", "eval.resamples=10", "sample.records=8")
     scored = geovlm(
@@ -186,7 +190,9 @@ def test_eval_and_predict_take_the_folder(run: Path, exported: Path, tmp_path: P
     before = [each["completion"] for each in evaluated(run) if each["task"] == task]
     assert [json.loads(line)["completion"] for line in lines] == before
     (image,) = json.loads(lines[0])["images"]
-    question = ("--question", "Is a road present?")
-    said = geovlm("predict", "--model", exported, "--task", task, image, *question)
-    assert said.returncode == 0, said.stderr
-    assert len(json.loads(said.stdout)["features"]) == 1
+    words = ["predict", "--model", str(exported), "--task", task, image]
+    with pytest.raises(SystemExit) as left:
+        cli.main([*words, "--question", "Is a road present?"])
+    said = capsys.readouterr()
+    assert left.value.code == 0, said.err
+    assert len(json.loads(said.out)["features"]) == 1

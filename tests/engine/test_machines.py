@@ -139,30 +139,3 @@ def test_what_ends_one_machine_ends_the_other_and_both_resume(tmp_path: Path) ->
     assert logged_steps(run) == list(range(1, 17))
     scores = json.loads((run / "metrics.json").read_text())["tasks"]
     assert scores["xbd/count"]["stages"]["sft"]["n"] == 4
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_two_machines_evaluate_as_one_does(tmp_path: Path) -> None:
-    chosen = ["--model", "nano", "--tasks", "xbd/count,xbd/affected", "--limit", "6"]
-    sets = ["eval.resamples=10", "eval.batch_size=2", "sample.records=8", "max_new_tokens=12"]
-    argv = [sys.executable, "-m", "geovlm.cli", "eval", *chosen]
-    argv += [part for one in [*sets, "device=cpu"] for part in ("--set", one)]
-    alone = tmp_path / "alone"
-    subprocess.run([*argv, "--output", str(alone)], check=True, timeout=500)
-
-    address = f"127.0.0.1:{free_port()}"
-    shared = [*argv, "--output", str(tmp_path / "run"), "--machines", "2"]
-    both = [
-        start([*shared, "--machine-rank", str(rank), "--main-address", address], tmp_path, rank)
-        for rank in (0, 1)
-    ]
-    assert [each.wait(timeout=500) for each in both] == [0, 0], said(tmp_path)
-    resolved = json.loads((tmp_path / "run" / "resolved.json").read_text())
-    assert resolved["world_sizes"] == {"eval": 2}
-    tasks = [
-        json.loads((each / "metrics.json").read_text())["tasks"]
-        for each in (alone, tmp_path / "run")
-    ]
-    assert tasks[0] == tasks[1]
-    assert set(tasks[0]) == {"xbd/count", "xbd/affected"}
