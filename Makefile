@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := $(foreach file,$(PLUGINS),-e $(dir $(file)))
 DEMO_OUT ?= runs/demo
+# not all of what is installed is compiled, a minute's work, but what the engine imports, by importing it
+PIP := $(BIN)/python -m pip install --quiet --no-compile
 
 .PHONY: demo test test-fast lint docs api format clean
 
@@ -17,8 +19,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	# torch first and pinned: an unpinned one may pull gigabytes of CUDA libraries
-	$(BIN)/python -m pip install --quiet torch==$(shell sed -n 's/^torch==//p' constraints.txt)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' $(EDITABLE)
+	$(PIP) torch==$(shell sed -n 's/^torch==//p' constraints.txt)
+	$(PIP) -c constraints.txt -e '.[dev]' $(EDITABLE)
+	$(BIN)/python -c "import geovlm.engine.work"
 	touch $@
 
 demo: $(VENV)/.installed

@@ -201,13 +201,14 @@ def test_windows_of_a_scene_of_400_megapixels_take_little_memory(tmp_path: Path)
         tiled=True,
         blockxsize=block,
         blockysize=block,
+        interleave="band",
         compress="deflate",
         zlevel=1,
     ) as out:
-        for index in (1, 2, 3):
-            for row in range(0, side, 2000):
-                part = rasterio.windows.Window(0, row, side, 2000)
-                out.write(np.full((2000, side), row % 3000, "uint16"), index, window=part)
+        for row in range(0, side, 2 * block):
+            rows = min(2 * block, side - row)
+            part = rasterio.windows.Window(0, row, side, rows)
+            out.write(np.full((3, rows, side), row % 3000, "uint16"), window=part)
     code = f"""
 import resource
 from pathlib import Path

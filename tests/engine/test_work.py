@@ -86,10 +86,13 @@ def test_a_stage_does_not_import_bitsandbytes_without_a_use_for_it(tmp_path: Pat
     pytest.importorskip("bitsandbytes", reason="the extra qlora is not installed")
     code = (
         "import sys; from pathlib import Path; from geovlm.rundir import RunDir\n"
+        "from geovlm.engine.collecting import imports, leave\n"
         "from geovlm.engine.worker import sparing_bitsandbytes\n"
-        "with sparing_bitsandbytes(RunDir(Path(sys.argv[1]))): import geovlm.engine.work\n"
+        "with imports(), sparing_bitsandbytes(RunDir(Path(sys.argv[1]))):\n"
+        "    import geovlm.engine.work\n"
         "assert 'bitsandbytes' not in sys.modules\n"
-        "from bitsandbytes.optim import AdamW8bit  # a plugin's own use"
+        "from bitsandbytes.optim import AdamW8bit  # a plugin's own use\n"
+        "leave(0)"
     )
     run = RunDir(tmp_path)
     run.write_json(run.resolved, {"config": {}})

@@ -22,7 +22,8 @@ from geovlm.engine.processor import load_processor
 from tests.engine import test_grpo_trainer as shared
 from tests.engine import test_shared_prefill as prefill
 from tests.engine.steps import measured, middle
-from tests.engine.test_run import TINY
+from tests.engine.test_run import TINY, kill_after_a_checkpoint, start
+from tests.engine.test_run import run as run_again
 
 ROOT = Path(__file__).parents[2]
 needs_bitsandbytes = pytest.mark.skipif(
@@ -58,6 +59,21 @@ def dtypes(output: Path) -> set[str]:
 def test_a_run_ends_with_weights_in_bfloat16(tmp_path: Path, changes: list[str]) -> None:
     run(tmp_path / "run", *changes)
     assert dtypes(tmp_path / "run") == {"BF16"}
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    stage = output / "stages" / "0-sft"
+    kill_after_a_checkpoint(start(output, "--gpus", "1"), stage)
+    assert not (stage / "done.json").exists()
+    done = run_again(output, "--resume")
+    assert done.returncode == 0, done.stderr
+    logged = map(json.loads, (stage / "log.jsonl").read_text().splitlines())
+    steps = [each["step"] for each in logged if "loss" in each]
+    assert steps == sorted(set(steps))
+    assert json.loads((stage / "done.json").read_text())["steps"] == 4
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert set(metrics["tasks"]["rsvqa/lr"]["stages"]) == {"base", "sft", "grpo"}
 
 
 @needs_bitsandbytes
