@@ -29,7 +29,7 @@ demo: $(VENV)/.installed
 	$(BIN)/geovlm run --tasks xbd,rsvqa --output $(DEMO_OUT)
 
 # files of tests side by side, one thread each and one more than two cores, as some wait for other processes;
-# those of a file share what they build. In their own order, in which tests/engine comes first: xdist would begin
+# those of a file share what they build. In their own order, in which slow files come first: xdist would begin
 # with the files of many tests and end with the slow ones
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
 	--no-loadscope-reorder

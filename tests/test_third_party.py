@@ -28,6 +28,8 @@ SHORT = (
     "batch_size=8,trainer={per_device_train_batch_size=16,max_completion_length=24}}]",
     "eval.limit=4",
     "eval.resamples=10",
+    "eval.base=false",
+    "eval.blind=off",
     "sample.records=8",
 )
 """Training without a probe: four steps of SFT, two of GRPO."""
