@@ -57,11 +57,13 @@ def _kept(request: dict[str, Any], file: Path) -> bytes:
     """Return what the process of the engine answers, or has answered of this file before."""
     libraries = [f"{name} {metadata.version(name)}" for name in ("transformers", "peft")]
     kind = " ".join(["shape", str(_VERSION), *libraries, json.dumps(request)])
-    ((_, answer),) = filecache.look(
-        [request], kind=lambda _: kind, files=lambda _: [file], work=lambda asked, _: _ask(asked)
-    )
-    if isinstance(answer, DataError):
-        raise answer
+    try:
+        ((_, answer),) = filecache.look(
+            [request], kind=lambda _: kind, files=lambda _: [file], work=lambda one, _: _ask(one)
+        )
+    except DataError:  # nothing can be kept here, which is no reason not to answer
+        return _ask(request)
+    assert isinstance(answer, bytes)  # what fails is no DataError
     return answer
 
 

@@ -60,6 +60,10 @@ def test_the_shape_of_nano_is_exact_and_read_in_another_process(
     assert modelshape.inspect(facts, config) == found  # kept
     with pytest.raises(RuntimeError, match="nowhere failed"):
         modelshape.inspect(facts, RunConfig(trust_remote_code=True))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GEOVLM_CACHE", str(tmp_path / "file"))  # nothing can be kept
+    with pytest.raises(RuntimeError, match="nowhere failed"):
+        modelshape.inspect(facts, config)
 
 
 def test_the_model_of_the_gpu_benchmark_has_the_size_of_the_published_one() -> None:
