@@ -113,9 +113,8 @@ def test_an_impossible_mixture_is_refused(
         mixture.plan(sizes, weights=weights, n=4, seed=0)
 
 
-def test_a_million_rows_are_planned_in_about_a_second() -> None:
+def test_a_million_rows_are_planned_in_seconds() -> None:
     started = time.process_time()
     mixture.plan({"a": 300_000, "b": 10, "c": 900_000}, weights=None, n=10**6, seed=0)
-    assert (
-        time.process_time() - started < 3.0
-    )  # 0.7 to 1.3 s measured; a quadratic plan takes hours
+    # 0.7 to 1.9 s measured, above 3 on a core shared by three; a quadratic plan takes hours
+    assert time.process_time() - started < 10.0
