@@ -27,10 +27,10 @@ records = 8
 
 [[stages]]
 kind = "sft"
-steps = 16
+steps = 47
 [stages.trainer]
 per_device_train_batch_size = 4
-save_steps = 2
+save_steps = 24  # the kill comes after step 24; then a stop alone saves
 logging_steps = 1
 learning_rate = 1e-3
 gradient_checkpointing = false
@@ -135,7 +135,7 @@ def test_what_ends_one_machine_ends_the_other_and_both_resume(tmp_path: Path) ->
     assert [each.wait(timeout=600) for each in both] == [0, 0], said(tmp_path)
     run = tmp_path / "run"
     done = json.loads((run / "stages" / "0-sft" / "done.json").read_text())
-    assert (done["world_size"], done["steps"]) == (2, 16)
-    assert logged_steps(run) == list(range(1, 17))
+    assert (done["world_size"], done["steps"]) == (2, 47)
+    assert logged_steps(run) == list(range(1, 48))
     scores = json.loads((run / "metrics.json").read_text())["tasks"]
     assert scores["xbd/count"]["stages"]["sft"]["n"] == 4
