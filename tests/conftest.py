@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from geovlm import process
+from tests import inside
 
 
 def pytest_configure() -> None:
@@ -28,15 +27,10 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture
-def engine_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def engine_here() -> Iterator[None]:
     """Let commands do the engine's work in this process, which has imported torch already."""
-
-    def execute(argv: Sequence[str], **_: object) -> process.Outcome:
-        module = import_module(argv[argv.index("-m") + 1])
-        status = module.main(list(argv[argv.index("-m") + 2 :]))
-        return process.Outcome(status, "it said why" if status else "", 0.0)
-
-    monkeypatch.setattr(process, "execute", execute)
+    with inside.engine():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

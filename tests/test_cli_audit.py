@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_plugins import geovlm
+from tests.inside import geovlm
 
 FEW = ("--set", "sample.records=16")
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_plugins import TOY, geovlm, install
+from tests.fake_plugins import TOY, install
+from tests.inside import geovlm
 
 
 @pytest.fixture

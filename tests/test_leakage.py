@@ -13,7 +13,8 @@ from PIL import Image, ImageEnhance
 from geovlm import fingerprints, leakage, scenes
 from geovlm.api import Sample
 from geovlm.leakage import LeftOut, Part
-from tests.fake_plugins import TOY, geovlm, install
+from tests.fake_plugins import TOY, install
+from tests.inside import geovlm
 
 Change = Callable[[Image.Image], Image.Image]
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests import inside
+
 RUN = """
 max_new_tokens = 12
 rewards = "robust"
@@ -96,7 +98,7 @@ def geovlm_callbacks(stage):
         """FAULT is `<stage kind> <step> <rank> <what>`: done at the end of that step."""
 
         def on_step_end(self, args, state, control, **_):
-            kind, step, rank, what = os.environ.get("FAULT", "- 0 0 -").split()
+            kind, step, rank, what = (os.environ.get("FAULT") or "- 0 0 -").split()
             if (stage.kind, state.global_step, args.process_index) != (kind, int(step), int(rank)):
                 return
             if what == "kill":
@@ -146,9 +148,29 @@ class Faulty:
         """Start a new run."""
         return self.start(output, str(self.config), *extra, fault=fault)
 
-    def go_on(self, output: Path, *extra: str, fault: str = "") -> tuple[int, str]:
-        """Resume a run to its end; returns the exit status and what was said."""
-        return finish(self.start(output, "--resume", *extra, fault=fault), output)
+    def run(
+        self,
+        output: Path,
+        *extra: str,
+        fault: str = "",
+        first: Callable[[], object] = lambda: None,
+        until: str = "",
+    ) -> tuple[int, str]:
+        """As `start`, in this process and to the end; returns the exit status and what was said."""
+        ended = inside.geovlm(
+            *("run", *extra, "--output", output),
+            folder=self._site,
+            first=first,
+            until=until,
+            GEOVLM_CACHE=str(self.cache),
+            OMP_NUM_THREADS="1",
+            FAULT=fault,
+        )
+        return ended.returncode, ended.stderr
+
+    def go_on(self, output: Path, *extra: str, fault: str = "", until: str = "") -> tuple[int, str]:
+        """Resume a run in this process; returns the exit status and what was said."""
+        return self.run(output, "--resume", *extra, fault=fault, until=until)
 
 
 def finish(

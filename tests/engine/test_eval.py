@@ -11,25 +11,22 @@ from typing import Any
 import pytest
 
 from geovlm.launch import free_port
+from tests import inside
 from tests.engine.faults import kill_tree, wait_until
 from tests.engine.test_machines import said, start
 
+GEOVLM = [sys.executable, "-m", "geovlm.cli"]
 SETTINGS = ["eval.resamples=20", "eval.batch_size=2", "sample.records=8", "max_new_tokens=16"]
 
 
 def command(output: Path, *extra: str) -> list[str]:
     sets = [part for one in SETTINGS for part in ("--set", one)]
     chosen = ["--model", "nano", "--tasks", "xbd/affected", "--limit", "6", "--probes"]
-    return [
-        *(sys.executable, "-m", "geovlm.cli", "eval", *chosen),
-        *("--output", str(output), *sets, *extra),
-    ]
+    return ["eval", *chosen, "--output", str(output), *sets, *extra]
 
 
 def evaluate(output: Path, *extra: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(output, *extra), capture_output=True, text=True, timeout=500, check=False
-    )
+    return inside.geovlm(*command(output, *extra))
 
 
 def scores(output: Path) -> dict[str, Any]:
@@ -60,7 +57,7 @@ def test_an_evaluation_has_everything_that_it_promises(whole: Path) -> None:
 def test_a_killed_evaluation_resumes_to_the_same_scores(whole: Path, tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command(killed), stdout=quiet, stderr=quiet, text=True)
+    process = subprocess.Popen([*GEOVLM, *command(killed)], stdout=quiet, stderr=quiet, text=True)
     answers = killed / "eval" / "base" / "answers" / "model.0.jsonl"
     wait_until(answers.is_file, process)
     kill_tree(process.pid)
@@ -81,7 +78,7 @@ def test_two_machines_evaluate_as_one_does(whole: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     where = ("--set", "device=cpu", "--machines", "2", "--main-address", f"127.0.0.1:{free_port()}")
     both = [
-        start(command(output, *where, "--machine-rank", str(rank)), tmp_path, rank)
+        start([*GEOVLM, *command(output, *where, "--machine-rank", str(rank))], tmp_path, rank)
         for rank in (0, 1)
     ]
     assert [each.wait(timeout=500) for each in both] == [0, 0], said(tmp_path)

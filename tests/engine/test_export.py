@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import cli
+from tests import inside
 from tests.engine.test_run import TASKS
 
 LORA = [
@@ -64,21 +64,11 @@ exec(open(sys.argv[1]).read())
 """
 
 
-def geovlm(*words: object, timeout: float = 500) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "geovlm.cli", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("runs") / "lora"
     sets = [part for one in LORA for part in ("--set", one)]
-    done = geovlm("run", "--tasks", TASKS, "--output", output, *sets)
+    done = inside.geovlm("run", "--tasks", TASKS, "--output", output, *sets)
     assert done.returncode == 0, done.stderr
     return output
 
@@ -86,7 +76,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def exported(run: Path) -> Path:
     out = run.with_name("exported")
-    done = geovlm("export", run, "--out", out, "--compare", 4)
+    done = inside.geovlm("export", run, "--out", out, "--compare", 4)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{out}\n"
     assert "4 of 4 answers are the same" in done.stderr
@@ -175,13 +165,10 @@ def test_the_snippet_of_the_card_answers(exported: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("engine_here")
-def test_eval_and_predict_take_the_folder(
-    run: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_eval_and_predict_take_the_folder(run: Path, exported: Path, tmp_path: Path) -> None:
     task, output = "rsvqa/lr", tmp_path / "eval"
     sets = ("eval.blind=off", "eval.resamples=10", "sample.records=8")
-    scored = geovlm(
+    scored = inside.geovlm(
         *("eval", "--model", exported, "--tasks", task, "--limit", 3, "--output", output),
         *(part for one in sets for part in ("--set", one)),
     )
@@ -190,9 +177,7 @@ def test_eval_and_predict_take_the_folder(
     before = [each["completion"] for each in evaluated(run) if each["task"] == task]
     assert [json.loads(line)["completion"] for line in lines] == before
     (image,) = json.loads(lines[0])["images"]
-    words = ["predict", "--model", str(exported), "--task", task, image]
-    with pytest.raises(SystemExit) as left:
-        cli.main([*words, "--question", "Is a road present?"])
-    said = capsys.readouterr()
-    assert left.value.code == 0, said.err
-    assert len(json.loads(said.out)["features"]) == 1
+    words = ("predict", "--model", exported, "--task", task, image)
+    asked = inside.geovlm(*words, "--question", "Is a road present?")
+    assert asked.returncode == 0, asked.stderr
+    assert len(json.loads(asked.stdout)["features"]) == 1

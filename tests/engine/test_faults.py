@@ -1,25 +1,20 @@
 """The fault matrix: whatever ends a run, it says why, loses nothing, and ends as if undisturbed.
 
-Scores of one process are compared bit by bit. Two processes add gradients in another order: losses
-of their steps agree to a thousandth.
+Scores are compared bit by bit.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests import fake_plugins
 from tests.engine import faults
 from tests.engine.faults import (
     Faulty,
@@ -29,28 +24,12 @@ from tests.engine.faults import (
     losses,
     newer,
     scores,
-    sft_alone,
     sft_scores,
     wait_until,
     workers,
 )
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def faulty(tmp_path_factory: pytest.TempPathFactory) -> Faulty:
-    folder = tmp_path_factory.mktemp("site")
-    fake_plugins.install(folder, "faulty", faults.PLUGIN)
-    return Faulty(folder, tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(faulty: Faulty, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("runs") / "whole"
-    status, said = finish(faulty.begin(output), output)
-    assert status == 0, said
-    return output
 
 
 PHASES = {
@@ -63,13 +42,15 @@ PHASES = {
 
 def kill_again_and_again(
     faulty: Faulty, output: Path, process: subprocess.Popen[str], phases: list[str]
-) -> str:
-    """Kill a run in each phase at a random moment, resume it each time, and let it end.
+) -> None:
+    """Kill a run in each phase at a random moment, and resume it but for the last time.
 
     Every other time only the launcher is killed: its workers must not live on.
     """
     rng = random.Random(len(phases[0]))
     for number, phase in enumerate(phases):
+        if number:
+            process = faulty.start(output, "--resume")
         started = time.time()
         wait_until(lambda p=phase, t=started: newer(output, PHASES[p], than=t), process)
         time.sleep(rng.uniform(0.0, 0.2))
@@ -82,10 +63,6 @@ def kill_again_and_again(
         while workers(output):
             assert time.monotonic() < gone_by, "a worker outlived its launcher"
             time.sleep(0.05)
-        process = faulty.start(output, "--resume")
-    status, said = finish(process, output)
-    assert status == 0, said
-    return said
 
 
 def test_ten_kills_at_random_moments_change_nothing(
@@ -104,10 +81,12 @@ def test_ten_kills_at_random_moments_change_nothing(
             *(faulty, late, faulty.start(late, "--resume")),
             ["grpo", "grpo", "grpo", "evaluation", "evaluation"],
         )
-    assert first.result()
-    assert second.result()
-    assert scores(early) == scores(undisturbed)
-    assert scores(late) == scores(undisturbed)
+    first.result()
+    second.result()
+    for output in (early, late):
+        status, said = faulty.go_on(output)
+        assert status == 0, said
+        assert scores(output) == scores(undisturbed)
 
 
 def test_sigterm_saves_and_the_run_goes_on_where_it_was(
@@ -124,7 +103,7 @@ def test_sigterm_saves_and_the_run_goes_on_where_it_was(
     assert "Traceback" not in said
     assert len(list(output.glob("stages/0-sft/checkpoints/checkpoint-*/manifest.json"))) == 1
 
-    status, said = sft_alone(faulty.start(output, "--resume"), output)
+    status, said = faulty.go_on(output, until="1")
     assert status == 0, said
     assert losses(output) == losses(undisturbed)
     assert sft_scores(output) == sft_scores(undisturbed)
@@ -167,7 +146,7 @@ def test_a_truncated_checkpoint_is_named_and_the_one_before_is_used(
 ) -> None:
     output = in_sft(undisturbed, tmp_path / "truncated")
     os.truncate(output / "stages/0-sft/checkpoints/checkpoint-4/optimizer.pt", 1000)
-    status, said = sft_alone(faulty.start(output, "--resume"), output)
+    status, said = faulty.go_on(output, until="1")
     assert status == 0, said
     assert "checkpoint-4 is damaged (optimizer.pt has 1000 of" in said
     assert "going on from checkpoint-2" in said
@@ -217,11 +196,8 @@ def test_a_reward_that_raises_or_hangs_is_named_and_a_lost_image_too(
 
     image = next(faulty.cache.rglob("train00.png"))
     hidden = image.with_suffix(".hidden")
-    process = faulty.start(output, "--resume")
-    wait_until(lambda: workers(output), process)  # planned; its worker has not read the data yet
-    image.rename(hidden)
     try:
-        status, said = finish(process, output)
+        status, said = faulty.run(output, "--resume", first=lambda: image.rename(hidden))
     finally:
         hidden.rename(image)
     assert status == 2
@@ -232,54 +208,3 @@ def test_a_reward_that_raises_or_hangs_is_named_and_a_lost_image_too(
     status, said = faulty.go_on(output)
     assert status == 0, said
     assert scores(output) == scores(undisturbed)
-
-
-def test_a_killed_rank_is_named_and_one_process_goes_on_where_two_were(
-    faulty: Faulty, undisturbed: Path, tmp_path: Path
-) -> None:
-    output = tmp_path / "ranks"
-    two = ("--processes", "2", "--set", "stages.0.trainer.per_device_train_batch_size=2")
-    process = faulty.begin(output, *two, fault="sft 3 1 kill")
-    status, said = finish(process, output)
-    assert status == 1
-    assert "error: rank 1 of stage 0-sft was killed by SIGKILL" in said
-
-    status, said = sft_alone(faulty.start(output, "--resume", "--processes", "1"), output)
-    assert status == 0, said
-    # steps 1 and 2 are of two processes, 3 and 4 of one; `undisturbed` had one all along
-    assert losses(output) == pytest.approx(losses(undisturbed), rel=1e-3)
-
-
-@pytest.mark.parametrize(("kind", "copied"), [("sft", in_sft), ("grpo", in_grpo)])
-def test_a_rank_that_hangs_is_waited_for_no_longer_than_the_limit(
-    faulty: Faulty, undisturbed: Path, tmp_path: Path, kind: str, copied: Callable[..., Path]
-) -> None:
-    output = copied(undisturbed, tmp_path / "frozen")
-    if kind == "sft":
-        shutil.rmtree(output / "stages/0-sft/checkpoints")
-    process = faulty.start(
-        output,
-        *(str(faulty.config), "--resume", "--processes", "2", "--set", "timeout_s=20"),
-        fault=f"{kind} 2 1 freeze",
-    )
-    status, said = finish(process, output)
-    assert status == 1
-    stage = {"sft": "0-sft", "grpo": "2-grpo"}[kind]
-    errors = [line for line in said.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1, said
-    assert f"rank 0 of 2: another rank of stage {stage} did not answer within 20 s" in errors[0]
-    assert "go on with --resume" in errors[0]
-    assert "longer timeout_s" in errors[0]
-    assert "Traceback" not in said
-    assert not workers(output)
-
-
-def test_two_processes_go_on_where_one_was(
-    faulty: Faulty, undisturbed: Path, tmp_path: Path
-) -> None:
-    output = in_sft(undisturbed, tmp_path / "more")
-    shutil.rmtree(output / "stages/0-sft/checkpoints/checkpoint-4")
-    status, said = sft_alone(faulty.start(output, "--resume", "--processes", "2"), output)
-    assert status == 0, said
-    assert json.loads((output / "stages/0-sft/done.json").read_text())["world_size"] == 2
-    assert losses(output) == pytest.approx(losses(undisturbed), rel=1e-3)

@@ -117,14 +117,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("site")
     fake_plugins.install(folder, "faulty", PLUGIN)
     faulty = Faulty(folder, tmp_path_factory.mktemp("cache"))
-    outputs = []
-    for name, extra, stages in (("one", [], RUN), ("two", TWO, RUN + SAMPLED)):
-        faulty.config.write_text(stages)
-        output = folder / name
-        status, said = finish(faulty.begin(output, *extra), output)
-        assert status == 0, said
-        outputs.append(output)
-    return outputs
+    one, two = folder / "one", folder / "two"
+    faulty.config.write_text(RUN)
+    status, said = faulty.run(one, str(faulty.config))
+    assert status == 0, said
+    faulty.config.write_text(RUN + SAMPLED)
+    status, said = finish(faulty.begin(two, *TWO), two)
+    assert status == 0, said
+    return [one, two]
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,135 @@
+"""`geovlm` commands in the test's own process, and the engine's work with them.
+
+A process of the engine takes seven seconds of CPU to import torch and all that builds on it; the
+tests have imported it. What is tested of processes (kills, signals, ranks, what comes through
+pipes) starts real ones.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from geovlm import cli, launch, process, registry
+
+ALONE = "geovlm.engine.stock"
+"""What is tried there is a process without GeoVLM."""
+
+
+def geovlm(
+    *words: object,
+    folder: Path | None = None,
+    first: Callable[[], object] = lambda: None,
+    until: str = "",
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; returns what `subprocess.run` would.
+
+    Args:
+        words: the command line without `geovlm`.
+        folder: with plugins of `fake_plugins.install`, which are found beside the installed ones.
+        first: called when the command has planned and the engine is to begin.
+        until: stop, as when SIGTERM comes between two stages, before the stage of this number.
+        environment: variables.
+    """
+    argv = [str(word) for word in words]
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["geovlm", *argv])
+        if folder is not None:
+            patch.setenv("GEOVLM_CACHE", str(folder / "cache"))
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        with engine(first=first, until=until), found(folder), pytest.raises(SystemExit) as left:
+            cli.main(argv)
+    status = left.value.code
+    assert isinstance(status, int)
+    return subprocess.CompletedProcess(argv, status, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def found(folder: Path | None) -> Iterator[None]:
+    """Let this process find the plugins of a folder for a while."""
+    if folder is None:
+        yield
+        return
+    known = set(sys.modules)
+    _forget_plugins()
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        _forget_plugins()
+        for name in set(sys.modules) - known:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).is_relative_to(folder):
+                del sys.modules[name]
+
+
+def _forget_plugins() -> None:
+    for cached in (registry._load, registry._imported, cli._plugin_commands):
+        cached.cache_clear()
+
+
+@contextmanager
+def engine(*, first: Callable[[], object] = lambda: None, until: str = "") -> Iterator[None]:
+    """Let commands do the engine's work in this process; see `geovlm`."""
+
+    def execute(argv: Sequence[str], **given: object) -> process.Outcome:
+        if ALONE in argv:
+            return real(argv, **given)
+        if until and argv[argv.index("--stage") + 1] == until:
+            return process.Outcome(0, "", 0.0, stopped="the test has seen enough")
+        first()
+        return _work(argv, **given)
+
+    real = process.execute
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "execute", execute)
+        patch.setattr(launch, "execute", execute)
+        yield
+
+
+def _work(
+    argv: Sequence[str], *, variables: Mapping[str, str], log: Path, **_: object
+) -> process.Outcome:
+    """Do what a process would do that is started so, and pass on what it would say."""
+    assert process.LAUNCHER not in argv, "several ranks need several processes"
+    at = argv.index("-m") + 1
+    started = time.monotonic()
+    terminable = signal.getsignal(signal.SIGTERM)
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+        for name in set(os.environ) - set(variables):
+            patch.delenv(name)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        try:
+            status = import_module(argv[at]).main(list(argv[at + 1 :]))
+        finally:
+            signal.signal(signal.SIGTERM, terminable)
+    text = said.getvalue()
+    with log.open("a") as file:
+        file.write(text)
+    lines = text.splitlines()
+    signs = ("error: ", "stopped: ")
+    end = next((n for n, line in enumerate(lines) if line.startswith(signs)), len(lines))
+    sys.stderr.write("".join(f"{line}\n" for line in lines[:end]))
+    sign, _, rest = "".join(lines[end : end + 1]).partition(": ")
+    return process.Outcome(
+        status,
+        rest if sign == "error" else "",
+        time.monotonic() - started,
+        stopped=rest if sign == "stopped" else "",
+    )
