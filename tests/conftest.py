@@ -11,14 +11,18 @@ import pytest
 from tests import inside
 
 
+LONGEST = ["test_faults.py", "test_faults_ranks.py", "test_machines.py", "test_ranks.py"]
+
+
 def pytest_configure() -> None:
     """Collect no garbage while tests are collected: what they import stays."""
     gc.disable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the file that takes longest, or one worker would end with it alone."""
-    items.sort(key=lambda item: item.path.name != "test_faults.py")
+    """Begin with the files that take longest, or one worker would end with them alone."""
+    order = {name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 def pytest_collection_finish() -> None:
