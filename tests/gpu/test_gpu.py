@@ -22,8 +22,7 @@ from geovlm.engine.processor import load_processor
 from tests.engine import test_grpo_trainer as shared
 from tests.engine import test_shared_prefill as prefill
 from tests.engine.steps import measured, middle
-from tests.engine.test_run import TINY, kill_after_a_checkpoint, start
-from tests.engine.test_run import run as run_again
+from tests.engine.test_run import TINY, command, geovlm, kill_after_a_checkpoint, start
 
 ROOT = Path(__file__).parents[2]
 needs_bitsandbytes = pytest.mark.skipif(
@@ -66,7 +65,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     stage = output / "stages" / "0-sft"
     kill_after_a_checkpoint(start(output, "--gpus", "1"), stage)
     assert not (stage / "done.json").exists()
-    done = run_again(output, "--resume")
+    done = geovlm(*command(output, "--resume"))
     assert done.returncode == 0, done.stderr
     logged = map(json.loads, (stage / "log.jsonl").read_text().splitlines())
     steps = [each["step"] for each in logged if "loss" in each]
