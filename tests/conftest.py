@@ -10,7 +10,6 @@ import pytest
 
 from tests import inside
 
-
 LONGEST = ["test_faults.py", "test_faults_ranks.py", "test_machines.py", "test_ranks.py"]
 
 
