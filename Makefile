@@ -10,7 +10,10 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := $(foreach file,$(PLUGINS),-e $(dir $(file)))
 DEMO_OUT ?= runs/demo
-# not all of what is installed is compiled, a minute's work, but what the engine imports, by importing it
+# not all of what is installed is compiled, a minute's work, but what is imported, by importing it, and kept also
+# where the environment says otherwise, as that of many containers does: compiling all that the engine imports takes
+# five seconds of each of its processes
+export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 
 .PHONY: demo test test-fast lint docs api format clean
