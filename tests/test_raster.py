@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -344,15 +344,23 @@ def test_bands_of_three_resolutions_make_one_patch(realdata: Path) -> None:
     assert len(np.unique(np.asarray(image)[:, :, 2])) > 20
 
 
-def test_three_bands_open_in_ten_milliseconds(realdata: Path) -> None:
+def test_opening_three_bands_takes_less_than_twice_the_reading_of_them(realdata: Path) -> None:
+    """5 ms against 3.5 on an idle core of 2026; a ratio, as cores are slow and shared."""
     ref = sentinel_2(realdata, ("B04", "B03", "B02"))
-    raster.open_image(ref)
-    took = []
-    for _ in range(20):
+
+    def read() -> None:
+        for band in ref.bands:
+            with rasterio.open(ref.files[band]) as file:
+                file.read(1)
+
+    def seconds(work: Callable[[], object]) -> float:
         started = time.process_time()
-        raster.open_image(ref)
-        took.append(time.process_time() - started)
-    assert min(took) < 0.010  # the other core's work, which shares its caches, doubles the mean
+        work()
+        return time.process_time() - started
+
+    pairs = [(seconds(lambda: raster.open_image(ref)), seconds(read)) for _ in range(40)]
+    opened, plain = map(min, zip(*pairs, strict=True))
+    assert opened < 2 * plain
 
 
 def test_sentinel_1_decibels_are_shown(realdata: Path) -> None:
