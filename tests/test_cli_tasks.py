@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import inside
 from tests.fake_plugins import REWARD, TASK, TOY, geovlm, install
 
 HEAVY = ("torch", "transformers", "trl", "datasets", "numpy", "PIL", "pydantic", "rich")
@@ -50,6 +52,17 @@ def test_tasks_list_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("threshold", [700, 0])
+def test_a_command_leaves_the_collection_of_garbage_as_it_was(threshold: int) -> None:
+    before = gc.get_threshold()
+    gc.set_threshold(threshold, 10, 10)
+    try:
+        assert inside.geovlm("tasks", "list").returncode == 0
+        assert gc.get_threshold() == (threshold, 10, 10)
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_tasks_show_prints_example_formulas_licence_and_option_docstrings(tmp_path: Path) -> None:
