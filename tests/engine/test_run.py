@@ -140,7 +140,7 @@ def test_a_run_killed_in_grpo_resumes_to_the_same_metrics(
 ) -> None:
     output = in_grpo(undisturbed, tmp_path / "killed")
     kill_after_a_checkpoint(start(output, "--resume"), output / "stages" / "2-grpo")
-    resumed = inside.geovlm(*command(output, "--resume"))
+    resumed = geovlm(*command(output, "--resume"))
     assert resumed.returncode == 0, resumed.stderr
     assert scores(output) == scores(undisturbed)
 
