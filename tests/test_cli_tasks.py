@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import inside
+from geovlm import cli, registry
 from tests.fake_plugins import REWARD, TASK, TOY, geovlm, install
 
 HEAVY = ("torch", "transformers", "trl", "datasets", "numpy", "PIL", "pydantic", "rich")
@@ -54,15 +54,21 @@ def test_tasks_list_imports_nothing_heavy(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("threshold", [700, 0])
-def test_a_command_leaves_the_collection_of_garbage_as_it_was(threshold: int) -> None:
+@pytest.mark.parametrize(("threshold", "meanwhile"), [(700, 100_000), (200_000, 200_000), (0, 0)])
+def test_a_command_collects_seldom_and_leaves_collection_as_it_was(
+    threshold: int, meanwhile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(registry, "load", lambda: seen.append(gc.get_threshold()) or 1 / 0)
     before = gc.get_threshold()
     gc.set_threshold(threshold, 10, 10)
     try:
-        assert inside.geovlm("tasks", "list").returncode == 0
+        with pytest.raises(ZeroDivisionError):
+            cli.main(["tasks", "list"])
         assert gc.get_threshold() == (threshold, 10, 10)
     finally:
         gc.set_threshold(*before)
+    assert seen == [(meanwhile, 10, 10)]
 
 
 def test_tasks_show_prints_example_formulas_licence_and_option_docstrings(tmp_path: Path) -> None:
