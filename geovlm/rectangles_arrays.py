@@ -88,7 +88,9 @@ def _under(x0: Array, y0: Array, x1: Array, y1: Array, *, across: Array, down: A
     low, high = np.minimum(start, end), np.maximum(start, end)
     least, most = np.clip(low, -down, down), np.clip(high, -down, down)
     # lengths of the parts below, inside and above; as weights they keep the mean within the ends
-    below, inside, above = least - low, most - least, high - most
+    below = np.maximum(np.minimum(high, -down) - low, 0)
+    above = np.maximum(high - np.maximum(low, down), 0)
+    inside = most - least
     whole = below + inside + above
     mean = below * least + inside * (least + most) / 2 + above * most
     return (right - left) * np.divide(mean, whole, out=least.copy(), where=whole > 0)
