@@ -47,7 +47,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python tools/public_api.py check
+	$(BIN)/python -m tools.public_api check
 
 docs: $(VENV)/.installed
 	mkdir -p docs
@@ -55,7 +55,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python -m geovlm.config_reference > docs/config.md
 
 api: $(VENV)/.installed
-	$(BIN)/python tools/public_api.py update
+	$(BIN)/python -m tools.public_api update
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

@@ -1,13 +1,13 @@
 """Compare the public surface with the released one, so that no break goes unannounced.
 
-    python tools/public_api.py check      what `make lint` runs
-    python tools/public_api.py update     write api/current.txt: declares an addition
-    python tools/public_api.py release    make the current surface the released one
+    python -m tools.public_api check      what `make lint` runs
+    python -m tools.public_api update     write tools/api/current.txt: declares an addition
+    python -m tools.public_api release    make the current surface the released one
 
-The surface is what `geovlm.public` names, read by griffe without importing it, and every command
-with its options. `api/current.txt` must be that of the code. What has gone or changed since
-`api/released.txt` must be named in an entry of the top section of CHANGELOG.md that begins with
-**Breaking**.
+The surface is what `tools.public_names` names, read by griffe without importing it, and every
+command with its options. `tools/api/current.txt` must be that of the code. What has gone or changed
+since `tools/api/released.txt` must be named in an entry of the top section of CHANGELOG.md that
+begins with **Breaking**.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import NamedTuple
 import griffe
 
 ROOT = Path(__file__).parents[1]
-CURRENT = ROOT / "api" / "current.txt"
-RELEASED = ROOT / "api" / "released.txt"
+CURRENT = ROOT / "tools" / "api" / "current.txt"
+RELEASED = ROOT / "tools" / "api" / "released.txt"
 CHANGELOG = ROOT / "CHANGELOG.md"
 COMMANDS = "command line"
 """Heading of the section that is no module."""
-UPDATE = "python tools/public_api.py update"
+UPDATE = "python -m tools.public_api update"
 
 _HOOKS_MAY = {griffe.BreakageKind.PARAMETER_ADDED_REQUIRED, griffe.BreakageKind.PARAMETER_MOVED}
 """Implementations of a hook may take fewer arguments than its specification, by name."""
@@ -125,7 +125,7 @@ def check(code: str) -> list[str]:
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code."""
-    from geovlm.public import NAMES
+    from tools.public_names import NAMES
 
     if argv not in (["check"], ["update"], ["release"]):
         print(__doc__, file=sys.stderr)

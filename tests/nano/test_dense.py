@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from geovlm.nano import architecture, corpus, dense, tokenizer
 from geovlm.scenes import COVERS, DAMAGES, DISASTERS, KINDS, ROOFS, Item, Scene
+from tools.nano import architecture, corpus, dense, tokenizer
 
 # a building of 8 x 4 px in the corner of the middle token: cells (7, 7) and (7, 8) of 21 x 21
 BUILDING = Item(kind="building", box=(28.0, 28.0, 36.0, 32.0), colour="blue", damage="destroyed")

@@ -10,9 +10,9 @@ from PIL import Image
 
 from geovlm import nano
 from geovlm.engine.processor import load_processor, save_processor
-from geovlm.nano.batch import collate, pixels, prompt
-from geovlm.nano.questions import INSTRUCTION, draw
-from geovlm.nano.scoring import answer, scores
+from tools.nano.batch import collate, pixels, prompt
+from tools.nano.questions import INSTRUCTION, draw
+from tools.nano.scoring import answer, scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from geovlm.engine.processor import load_processor
-from geovlm.nano import architecture, corpus, questions, recipe, scoring
+from tools.nano import architecture, corpus, questions, recipe, scoring
 
 
 def test_the_recipe_writes_a_loadable_folder(tmp_path, monkeypatch):

@@ -17,10 +17,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from geovlm.nano.architecture import IMAGE_SIDE_PX, VISUAL_TOKENS
-from geovlm.nano.batch import pixels
-from geovlm.nano.views import draw_scene, view
 from geovlm.scenes import COVERS, DAMAGES, DISASTERS, KINDS, ROOFS, Scene, cover_map
+from tools.nano.architecture import IMAGE_SIDE_PX, VISUAL_TOKENS
+from tools.nano.batch import pixels
+from tools.nano.views import draw_scene, view
 
 CELL_PX = 4
 BATCH = 64

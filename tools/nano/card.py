@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from geovlm.nano import dense
+from tools.nano import dense
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +29,7 @@ def card(scores: Mapping[str, Mapping[str, float]], *, made: Provenance) -> str:
         for family in scores["plain"]
     )
     command = (
-        f"python -m geovlm.nano.recipe --out DIR --vision-steps {made.vision_steps}"
+        f"python -m tools.nano.recipe --out DIR --vision-steps {made.vision_steps}"
         f" --steps {made.steps} --seed {made.seed} --batch {made.batch}"
         f" --learning-rate {made.learning_rate:g}"
         + (f" --start {made.start}" if made.start else "")

@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from geovlm.engine.processor import ImageProcessorAndTokenizer
-from geovlm.nano.architecture import IMAGE_SIDE_PX
+from tools.nano.architecture import IMAGE_SIDE_PX
 
 
 def build(tokenizer: PreTrainedTokenizerBase) -> ImageProcessorAndTokenizer:

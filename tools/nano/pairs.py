@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from geovlm.nano.views import (
+from geovlm.scenes import (
+    DAMAGES,
+)
+from tools.nano.views import (
     Views,
     ask,
     both_views,
@@ -18,9 +21,6 @@ from geovlm.nano.views import (
     states,
     summary,
     view,
-)
-from geovlm.scenes import (
-    DAMAGES,
 )
 
 SIGNS = {

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geovlm.nano import pairs, single
-from geovlm.nano.views import Turn, Views
+from tools.nano import pairs, single
+from tools.nano.views import Turn, Views
 
 INSTRUCTION = "First reason in <think> </think>, then answer in <answer> </answer>."
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from geovlm.nano.architecture import IMAGE_SIDE_PX
 from geovlm.scenes import COVERS, DAMAGES, KINDS, ROOFS, Box, Item, Scene, compose, render
+from tools.nano.architecture import IMAGE_SIDE_PX
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

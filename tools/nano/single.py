@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from geovlm.nano.architecture import IMAGE_SIDE_PX
-from geovlm.nano.views import (
+from geovlm.scenes import (
+    COVERS,
+    KINDS,
+    compose,
+)
+from tools.nano.architecture import IMAGE_SIDE_PX
+from tools.nano.views import (
     Views,
     ask,
     box_list,
@@ -20,11 +25,6 @@ from geovlm.nano.views import (
     single_view,
     summary,
     wanted_items,
-)
-from geovlm.scenes import (
-    COVERS,
-    KINDS,
-    compose,
 )
 
 

@@ -12,8 +12,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from geovlm.nano.architecture import VISUAL_TOKENS
-from geovlm.nano.questions import Example
+from tools.nano.architecture import VISUAL_TOKENS
+from tools.nano.questions import Example
 
 _PATCH, _MERGE, _FRAMES = 14, 2, 2
 

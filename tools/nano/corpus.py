@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from geovlm.nano import questions
+from tools.nano import questions
 
 # Class names: BigEarthNet's 43 and 19, UC Merced's 21, AID's 30 (see the data sets' own papers).
 _CLASSES = """

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from geovlm.nano.batch import collate
-from geovlm.nano.questions import FAMILIES, Example, draw
+from tools.nano.batch import collate
+from tools.nano.questions import FAMILIES, Example, draw
 
 HELD_OUT_SEED = 987_654_321
 _BOX = re.compile(r"\[(\d+), (\d+), (\d+), (\d+)\]")

@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from transformers import Qwen2Tokenizer
 
-from geovlm.nano.architecture import MAX_POSITIONS
+from tools.nano.architecture import MAX_POSITIONS
 
 SPECIAL = (
     "<|endoftext|>",

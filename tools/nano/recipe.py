@@ -1,6 +1,6 @@
-"""Pretrain nano from scratch: ``python -m geovlm.nano.recipe --out DIR --steps N --seed 0``.
+"""Pretrain nano from scratch: ``python -m tools.nano.recipe --out DIR --steps N --seed 0``.
 
-First the vision tower learns alone (`geovlm.nano.dense`), then the language model learns to answer
+First the vision tower learns alone (`tools.nano.dense`), then the language model learns to answer
 from what the frozen tower sees. Training sees every scene once. The folder is loadable after the
 first tenth of the steps and holds the model card with the final scores at the end. All arithmetic
 is float32: a CPU without bfloat16 instructions emulates them, 23 times slower.
@@ -27,10 +27,10 @@ from transformers import (
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
 from geovlm.engine.processor import save_processor
-from geovlm.nano import architecture, corpus, dense, processor, scoring, tokenizer
-from geovlm.nano.batch import collate
-from geovlm.nano.card import Provenance, card
-from geovlm.nano.questions import SEEING, draw
+from tools.nano import architecture, corpus, dense, processor, scoring, tokenizer
+from tools.nano.batch import collate
+from tools.nano.card import Provenance, card
+from tools.nano.questions import SEEING, draw
 
 
 class _Batches(Dataset):
@@ -222,7 +222,7 @@ def _save(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m geovlm.nano.recipe", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.nano.recipe", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--steps", type=int, default=2600, help="of the language model")
     parser.add_argument(
