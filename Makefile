@@ -52,7 +52,7 @@ lint: $(VENV)/.installed
 docs: $(VENV)/.installed
 	mkdir -p docs
 	$(BIN)/python -m geovlm.cli.reference > docs/cli.md
-	$(BIN)/python -m geovlm.config_reference > docs/config.md
+	$(BIN)/python -m geovlm.config.reference > docs/config.md
 
 api: $(VENV)/.installed
 	$(BIN)/python -m tools.public_api update

@@ -96,11 +96,11 @@ def configure(folder: Path) -> dict[str, object]:
 
 def plan(folder: Path) -> dict[str, tuple[float, float, float]]:
     clock = Clock()
-    from geovlm import plan as planning
-    from geovlm import registry
-    from geovlm.cli import run
-    from geovlm.config import RunConfig
-    from geovlm.rundir import RunDir
+    from geovlm.cli.commands import run
+    from geovlm.config.schema import RunConfig
+    from geovlm.plan import build as planning
+    from geovlm.plugins import registry
+    from geovlm.run.folder import RunDir
 
     config = RunConfig.model_validate(configure(folder))
     loaded = registry.load()
@@ -113,13 +113,14 @@ def plan(folder: Path) -> dict[str, tuple[float, float, float]]:
 
 def stage(folder: Path) -> dict[str, tuple[float, float, float]]:
     clock = Clock()
-    from geovlm import registry
-    from geovlm.config import RunConfig
-    from geovlm.engine import data, work
-    from geovlm.engine.images import ImageCache
+    from geovlm.config.model import inspect
+    from geovlm.config.schema import RunConfig
+    from geovlm.engine import work
+    from geovlm.engine.rows import rows as data
+    from geovlm.engine.rows.images import ImageCache
     from geovlm.engine.stage import Stage
-    from geovlm.modelfacts import inspect
-    from geovlm.rundir import RunDir
+    from geovlm.plugins import registry
+    from geovlm.run.folder import RunDir
 
     run = RunDir(folder / "run")
     resolved = run.read_resolved()
@@ -199,7 +200,7 @@ def write(folder: Path, *, rows: int, all_train: bool) -> None:
     )
     for word in SPLITS:
         own = [name for name, each in zip(names, words, strict=True) if each == word]
-        # as geovlm.engine.precheck and geovlm.plan_data choose them
+        # as geovlm.engine.rows.precheck and geovlm.plan.data choose them
         checked = own[:: -(-len(own) // 128) or 1] + own[:: max(1, len(own) // 32)]
         materialise(folder.parent, checked)
 

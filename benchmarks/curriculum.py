@@ -16,8 +16,8 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from geovlm.results import table
-from geovlm.rundir import RunDir
+from geovlm.report.tables import table
+from geovlm.run.folder import RunDir
 
 STAGES = ("base", "sft", "grpo")
 CONFIG = Path(__file__).with_suffix(".toml")

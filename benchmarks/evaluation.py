@@ -19,13 +19,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from geovlm import loading, nano, registry
+from geovlm import nano
 from geovlm.api import ModelProfile
-from geovlm.config import RunConfig
-from geovlm.engine import answering, data, generate
-from geovlm.engine import model as engine_model
-from geovlm.engine.images import ImageCache
-from geovlm.registry import Registry
+from geovlm.config.schema import RunConfig
+from geovlm.data import loading
+from geovlm.engine.generation import answering, generate
+from geovlm.engine.models import load as engine_model
+from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.images import ImageCache
+from geovlm.plugins import registry
+from geovlm.plugins.registry import Registry
 
 
 def main() -> int:

@@ -47,15 +47,17 @@ from transformers import (
 from trl import GRPOConfig, SFTConfig, SFTTrainer
 from trl.trainer.utils import get_peak_flops
 
-from geovlm import memory_estimate, nano, profiles
-from geovlm.config import RunConfig
-from geovlm.engine import distinct_images, vision_attention
-from geovlm.engine import model as engine_model
-from geovlm.engine import shape as shapes
-from geovlm.engine.generate import image_tokens
-from geovlm.engine.grpo_trainer import GroupTrainer
-from geovlm.engine.processor import load_processor
-from geovlm.memory import GIB, Adapter, ModelShape, Placement, Work
+from geovlm import nano
+from geovlm.config.schema import RunConfig
+from geovlm.engine.generation.generate import image_tokens
+from geovlm.engine.models import load as engine_model
+from geovlm.engine.models.processor import load_processor
+from geovlm.engine.programs import shape as shapes
+from geovlm.engine.speedups import distinct_images, vision_attention
+from geovlm.engine.speedups.grpo_trainer import GroupTrainer
+from geovlm.plan.memory import estimate
+from geovlm.plan.memory.parts import GIB, Adapter, ModelShape, Placement, Work
+from geovlm.plugins import profiles
 
 CASES = ("sft-full", "sft-lora", "grpo-full", "grpo-lora")
 MEANS = {"sft": ("trl", "windows", "images"), "grpo": ("trl", "windows", "images", "prompts")}
@@ -278,7 +280,7 @@ def measure(case: str, means: str, args: argparse.Namespace) -> Result:
     )
     adapter = Adapter(rank=run.lora.r) if run.lora is not None else None
     placement = Placement(device="cuda" if on_gpu else "cpu")
-    estimated = memory_estimate.estimate(shape, work, placement, adapter=adapter).total
+    estimated = estimate.estimate(shape, work, placement, adapter=adapter).total
     tokens = work.batch * (work.prompt_tokens + (work.answer_tokens if kind == "grpo" else 0))
     seconds = statistics.median(clock.seconds[SKIPPED_STEPS:])
     name = torch.cuda.get_device_name() if on_gpu else ""

@@ -31,9 +31,9 @@ from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks.gpu import configuration
 from geovlm import nano
-from geovlm.engine import distinct_images
-from geovlm.engine.grpo_trainer import GroupTrainer
-from geovlm.engine.processor import load_processor
+from geovlm.engine.models.processor import load_processor
+from geovlm.engine.speedups import distinct_images
+from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 
 
 class Clock(TrainerCallback):

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.curriculum import arguments
-from geovlm.results import table
-from geovlm.rundir import RunDir
+from geovlm.report.tables import table
+from geovlm.run.folder import RunDir
 
 
 class Result(NamedTuple):

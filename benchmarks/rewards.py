@@ -21,14 +21,20 @@ from typing import Any
 from transformers import AutoModelForImageTextToText, PrinterCallback
 from trl import GRPOConfig
 
-from geovlm import boxes, encoder, loading, nano, registry
+from geovlm import boxes, nano
 from geovlm.api import RewardContext
-from geovlm.engine import data, distinct_images, rewards
-from geovlm.engine.grpo_trainer import GroupTrainer
-from geovlm.engine.images import ImageCache
-from geovlm.engine.processor import load_processor
+from geovlm.boxes import reading
+from geovlm.data import loading
+from geovlm.engine import rewards
+from geovlm.engine.models.processor import load_processor
+from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.speedups import distinct_images
+from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from geovlm.errors import GeoVLMError
-from geovlm.scoring import score
+from geovlm.plugins import registry
+from geovlm.rewards import encoder
+from geovlm.rewards.scoring import score
 
 LEXICAL = ("format/think", "format/answer", "levenshtein", "jaccard", "exact", "caption_f1")
 LABELS = ("recall", "label_f1")
@@ -71,7 +77,7 @@ def timed(reward: Any, texts: list[str], contexts: list[RewardContext], *, round
     """Return the median CPU seconds of a batch."""
     seconds = []
     for _ in range(rounds):
-        boxes.read_numbers.cache_clear()  # a step's completions are new
+        reading.read_numbers.cache_clear()  # a step's completions are new
         began = time.process_time()
         score(reward, texts, contexts)
         seconds.append(time.process_time() - began)

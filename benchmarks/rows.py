@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from geovlm import registry
+from geovlm.plugins import registry
 
 TASK = "rsvqa/hr"
 PER_IMAGE = 100

@@ -29,13 +29,17 @@ import torch
 from transformers import AutoModelForImageTextToText, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from geovlm import config_load, loading, nano, registry
-from geovlm.engine import data, sft
-from geovlm.engine.images import ImageCache
-from geovlm.engine.processor import load_processor
+from geovlm import nano
+from geovlm.config import load
+from geovlm.data import loading
+from geovlm.engine.models.processor import load_processor
+from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.stage import Stage
-from geovlm.profiles import QWEN2_5_VL
-from geovlm.rundir import RunDir
+from geovlm.engine.training import sft
+from geovlm.plugins import registry
+from geovlm.plugins.profiles import QWEN2_5_VL
+from geovlm.run.folder import RunDir
 
 _SKIPPED = 2
 
@@ -74,7 +78,7 @@ def stage(folder: Path, args: argparse.Namespace, *, share_images: bool) -> Stag
         "stages.0.trainer.logging_steps=1",
         "stages.0.trainer.save_steps=1000",
     ]
-    config = config_load.load(None, tasks=args.tasks, overrides=sets)
+    config = load.load(None, tasks=args.tasks, overrides=sets)
     run = RunDir(folder)
     run.write_json(run.resolved, {"stage_folders": config.stage_folders()})
     run.stage(0).mkdir(parents=True)

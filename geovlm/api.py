@@ -94,7 +94,7 @@ class Raster:
     index that is absent here."""
     reflectance: float | None = None
     """The stored value of reflectance 1 above that of 0, such as 10000; `None`: the values are no
-    reflectances. What is declared is checked by `geovlm.raster_checks`."""
+    reflectances. What is declared is checked by `geovlm.raster.checks`."""
     offset: float = 0.0
     """The stored value of reflectance 0: 1000 for Sentinel-2 products since January 2022. Taken off
     before an index is computed; `low`, `high` and `ranges` are stored values all the same."""

@@ -20,9 +20,11 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import cli, launch, process, registry
+from geovlm import cli
+from geovlm.plugins import registry
+from geovlm.run import launch, process
 
-ALONE = "geovlm.engine.stock"
+ALONE = "geovlm.engine.programs.stock"
 """What is tried there is a process without GeoVLM."""
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from geovlm import against
-from geovlm.published import PublishedRow
+from geovlm.score import against
+from geovlm.score.published import PublishedRow
 
 
 def a_row(**fields: Any) -> PublishedRow:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from geovlm import boxes, registry, rewards
+from geovlm import boxes
 from geovlm.api import PromptContext, RewardSpec, Sample, TaskSpec, Turn
-from geovlm.audit import audit, judge
 from geovlm.errors import DataError, GeoVLMError, RewardError
-from geovlm.registry import Registry
+from geovlm.plugins import registry
+from geovlm.plugins.registry import Registry
+from geovlm.rewards import paper
+from geovlm.rewards.audit.audit import audit, judge
 
 LABELS = [f"class {letter}" for letter in "abcdefghijklmnopqrs"]
 CROWD = [[x, y, x + 30, y + 30] for x in range(0, 280, 40) for y in range(0, 280, 40)]
@@ -165,7 +167,7 @@ def test_a_batched_reward_is_called_once(image: Path) -> None:
 
     def score(completions: Sequence[str], contexts: Sequence[Any]) -> list[float]:
         sizes.append(len(completions))
-        return [rewards.exact(c, ctx) for c, ctx in zip(completions, contexts, strict=True)]
+        return [paper.exact(c, ctx) for c, ctx in zip(completions, contexts, strict=True)]
 
     spec = RewardSpec(name="t/batched", summary="", score=score, batched=True)
     found = made(image, *closed("yes", "no", vocabulary=("yes", "no")))

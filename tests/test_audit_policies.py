@@ -10,10 +10,10 @@ import pytest
 
 from geovlm import answers, boxes
 from geovlm.api import Sample, Turn
-from geovlm.audit_lessons import Asked, Exchange, exchange, learn
-from geovlm.audit_policies import padded, policies
-from geovlm.profiles import QWEN2_5_VL
-from geovlm.shown import Shown
+from geovlm.data.prompts import Shown
+from geovlm.plugins.profiles import QWEN2_5_VL
+from geovlm.rewards.audit.lessons import Asked, Exchange, exchange, learn
+from geovlm.rewards.audit.policies import padded, policies
 
 YES_NO = {"type": "yes_no", "vocabulary": ["yes", "no"]}
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import loading, registry
 from geovlm.api import Sample, Split
-from geovlm.audit import Audit, audit
+from geovlm.data import loading
+from geovlm.plugins import registry
+from geovlm.rewards.audit.audit import Audit, audit
 
 PLUGINS = sorted(
     path.parent.name for path in (Path(__file__).parents[1] / "plugins").glob("*/pyproject.toml")

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from geovlm import bootstrap, builtin_metrics
-from geovlm.registry import resolve
+from geovlm.plugins import builtin_metrics
+from geovlm.plugins.registry import resolve
+from geovlm.score import bootstrap
 
 Sums = dict[str, np.ndarray]
 RUNS = 500

@@ -13,7 +13,7 @@ from geovlm import boxes
 from geovlm.api import ModelProfile, PromptContext, Size
 from geovlm.boxes import Box
 from geovlm.errors import DataError
-from geovlm.profiles import BUILTIN, INTERNVL, QWEN2_5_VL, QWEN2_VL, QWEN3_VL
+from geovlm.plugins.profiles import BUILTIN, INTERNVL, QWEN2_5_VL, QWEN2_VL, QWEN3_VL
 
 NORM100 = ModelProfile(
     name="percent", model_types=("percent",), box_frame="norm100", box_angle=True

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geovlm import answers, boxes, boxes_arrays, rewards, rewards_boxes
+from geovlm import answers, boxes
 from geovlm.api import RewardContext
-from geovlm.boxes import Box
-from geovlm.profiles import INTERNVL, QWEN2_5_VL
-from geovlm.rewards_reading import box_lists
+from geovlm.boxes import Box, arrays, reading
+from geovlm.plugins.profiles import INTERNVL, QWEN2_5_VL
+from geovlm.rewards import boxes as rewards_boxes
+from geovlm.rewards import paper
+from geovlm.rewards.reading import box_lists
 
 NUMBER = st.one_of(
     st.integers(-40, 400).map(str),
@@ -53,7 +55,7 @@ def context(*, frame: str = "qwen", truth: object = (), **options: str) -> Rewar
 @given(texts=st.lists(TEXTS, max_size=4), limit=st.integers(1, 5))
 def test_many_texts_are_read_as_each_alone(texts: list[str], limit: int) -> None:
     contexts = [context(frame="qwen" if i % 2 else "internvl") for i in range(len(texts))]
-    found, counts = boxes_arrays.parse(texts, contexts, limit=limit)
+    found, counts = arrays.parse(texts, contexts, limit=limit)
     expected = [
         boxes.parse(text, ctx, limit=limit) for text, ctx in zip(texts, contexts, strict=True)
     ]
@@ -66,13 +68,13 @@ def test_many_texts_are_read_as_each_alone(texts: list[str], limit: int) -> None
 @given(text=TEXTS)
 def test_the_short_cut_of_plain_numbers_reads_what_the_grammar_does(text: str) -> None:
     def read() -> list[Box]:
-        boxes.read_numbers.cache_clear()
-        return [Box(*numbers) for numbers in boxes.read_numbers(text)]
+        reading.read_numbers.cache_clear()
+        return [Box(*numbers) for numbers in reading.read_numbers(text)]
 
     quick = read()
     with mock.patch.object(boxes, "_LISTS", mock.Mock(fullmatch=lambda text: None)):
         assert read() == quick
-    boxes.read_numbers.cache_clear()
+    reading.read_numbers.cache_clear()
 
 
 def test_a_text_without_an_image_has_no_box() -> None:
@@ -86,7 +88,7 @@ def test_a_text_without_an_image_has_no_box() -> None:
         input_sizes=(),
         profile=QWEN2_5_VL,
     )
-    found, counts = boxes_arrays.parse(["[1, 2, 3, 4]"] * 2, [bare, context()], limit=9)
+    found, counts = arrays.parse(["[1, 2, 3, 4]"] * 2, [bare, context()], limit=9)
     assert counts.tolist() == [0, 1]
     assert len(found) == 1
 
@@ -109,8 +111,8 @@ def test_rewards_of_a_batch_are_those_of_pairs_of_boxes(
 
     contexts = [context(frame="internvl", truth=some(5), hbb=hbb) for _ in range(60)]
     completions = [f"<answer>{', '.join(map(str, some(7))) or 'none'}</answer>" for _ in contexts]
-    best = rewards.detection(completions, contexts)
-    matched = rewards.matched_iou(completions, contexts)
+    best = paper.detection(completions, contexts)
+    matched = paper.matched_iou(completions, contexts)
     for i, (completion, ctx) in enumerate(zip(completions, contexts, strict=True)):
         truth, found = box_lists(completion, ctx)
         if truth:
@@ -124,18 +126,18 @@ def test_rewards_of_a_batch_are_those_of_pairs_of_boxes(
 
 
 def test_an_empty_batch_has_no_rewards() -> None:
-    assert rewards.detection([], []) == []
-    assert rewards.matched_iou([], []) == []
+    assert paper.detection([], []) == []
+    assert paper.matched_iou([], []) == []
 
 
 def test_a_lot_of_boxes_is_cut_and_scored() -> None:
     many = f"<answer>{', '.join(['[0, 0, 308, 98]'] * 1000)}</answer>"
     assert len(many) < answers.MAX_CHARS
     ctx = context(truth=[Box(0, 0, 300, 100)] * 300)
-    assert rewards.detection([many], [ctx]) == [pytest.approx(1.0)]
-    assert rewards.matched_iou([many], [ctx]) == [pytest.approx(256 / 300)]
+    assert paper.detection([many], [ctx]) == [pytest.approx(1.0)]
+    assert paper.matched_iou([many], [ctx]) == [pytest.approx(256 / 300)]
 
 
 def test_a_true_box_of_three_numbers_is_an_error() -> None:
     with pytest.raises(ValueError, match="four or five numbers, not 3"):
-        rewards.detection(["<answer>none</answer>"], [context(truth=[[1, 2, 3]])])
+        paper.detection(["<answer>none</answer>"], [context(truth=[[1, 2, 3]])])

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import cli, diagnosis, launch, trial
-from geovlm.process import Outcome
-from geovlm.rundir import RunDir
+from geovlm import cli
+from geovlm.run import launch
+from geovlm.run.doctor import machine, trial
+from geovlm.run.folder import RunDir
+from geovlm.run.process import Outcome
 
 CPU = trial.Ranks(2, "cpu")
 NO_GPU = {"torch": "2.13.0+cpu", "cuda": None, "gpus": [], "bf16": False}
@@ -36,7 +38,7 @@ def worker(monkeypatch: pytest.MonkeyPatch):
     return use
 
 
-def row(checks: list[diagnosis.Check], name: str) -> diagnosis.Check:
+def row(checks: list[machine.Check], name: str) -> machine.Check:
     (found,) = [each for each in checks if each.check == name]
     return found
 
@@ -126,7 +128,7 @@ def test_vllm_is_tried_where_it_can_be(
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Call `geovlm doctor`; returns (exit status, stdout, stderr)."""
-    monkeypatch.setattr(diagnosis, "write_speed", lambda folder: 1e9)
+    monkeypatch.setattr(machine, "write_speed", lambda folder: 1e9)
     monkeypatch.setattr(launch, "visible_gpus", list)
 
     def run(*argv: str) -> tuple[int, str, str]:
@@ -163,7 +165,7 @@ def test_gpus_that_are_not_there_fail_before_any_worker(call) -> None:
 def test_wrong_versions_are_mended_before_anything_is_tried(
     call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(diagnosis, "_requires", lambda: ["torch>=99"])
+    monkeypatch.setattr(machine, "_requires", lambda: ["torch>=99"])
     status, out, _ = call()
     assert status == 1
     assert "torch\tFAIL\t" in out

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from geovlm import cli, nano
-from geovlm.cli import export as command
-from geovlm.exports import Job
-from geovlm.rundir import RunDir
+from geovlm.cli.commands import export as command
+from geovlm.run.export import Job
+from geovlm.run.folder import RunDir
 from tests.test_report import begun, scored
 
 CLASSES = ["AutoTokenizer (T)", "AutoImageProcessor (I)", "AutoModelForImageTextToText (M)"]

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from geovlm import cli, extras
+from geovlm import cli
+from geovlm.config import extras
 
 SMALL = ["--tasks", "rsvqa/lr", "--set", "sample.records=8"]
 

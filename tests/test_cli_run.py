@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import cli, launch
+from geovlm import cli
+from geovlm.cli.commands.run import differences, split_data
 from geovlm.cli.results import print_results
-from geovlm.cli.run import differences, split_data
 from geovlm.errors import ConfigError
-from geovlm.rundir import RunDir
+from geovlm.run import launch
+from geovlm.run.folder import RunDir
 
 FAST = ("--set", "sample.records=8", "--set", "device=cpu")
 
@@ -128,7 +129,7 @@ def stages(monkeypatch):
         return 1.0
 
     monkeypatch.setattr(launch, "run_stage", fake)
-    monkeypatch.setattr("geovlm.report.write", lambda path: path / "report.html")
+    monkeypatch.setattr("geovlm.report.page.write", lambda path: path / "report.html")
     return started
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import cli, registry
+from geovlm import cli
+from geovlm.plugins import registry
 from tests.fake_plugins import REWARD, TASK, TOY, geovlm, install
 
 HEAVY = ("torch", "transformers", "trl", "datasets", "numpy", "PIL", "pydantic", "rich")

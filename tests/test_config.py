@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import config_load
-from geovlm.config import RunConfig
+from geovlm.config import load
+from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError
 
 
@@ -18,13 +18,13 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_nano_is_the_default_preset():
-    config = config_load.load(None)
+    config = load.load(None)
     assert (config.preset, config.model) == ("nano", "nano")
     assert [stage.kind for stage in config.stages] == ["sft", "probe", "grpo"]
 
 
 def test_the_papers_preset_has_the_published_values():
-    config = config_load.load(None, preset="geovlm-r1")
+    config = load.load(None, preset="geovlm-r1")
     sft, grpo = config.stages
     assert config.model == "Qwen/Qwen2.5-VL-3B-Instruct"
     assert (config.min_pixels, config.max_pixels) == (448 * 448, 448 * 448)
@@ -35,48 +35,48 @@ def test_the_papers_preset_has_the_published_values():
 
 
 def test_fewer_gpus_than_a_stage_names_are_enough():
-    config = config_load.load(None, preset="geovlm-r1", gpus=2)
+    config = load.load(None, preset="geovlm-r1", gpus=2)
     assert [config.world_size(0), config.world_size(1)] == [2, 2]
 
 
 def test_processes_on_the_command_line_replace_the_gpus_of_the_preset():
-    assert config_load.load(None, preset="geovlm-r1", processes=2).gpus is None
+    assert load.load(None, preset="geovlm-r1", processes=2).gpus is None
 
 
 def test_a_file_replaces_the_presets_stages_and_keeps_the_rest(tmp_path):
     path = write(tmp_path, 'seed = 7\n[[stages]]\nkind = "sft"\nepochs = 1\n')
-    config = config_load.load(path)
+    config = load.load(path)
     assert (config.seed, len(config.stages), config.stages[0].epochs) == (7, 1, 1.0)
-    assert config.eval.limit == config_load.load(None).eval.limit
+    assert config.eval.limit == load.load(None).eval.limit
 
 
 def test_the_command_line_wins_over_the_file_and_set_over_both(tmp_path):
     path = write(tmp_path, "seed = 7\n")
-    assert config_load.load(path, seed=8).seed == 8
-    assert config_load.load(path, seed=8, overrides=["seed=9"]).seed == 9
+    assert load.load(path, seed=8).seed == 8
+    assert load.load(path, seed=8, overrides=["seed=9"]).seed == 9
 
 
 def test_tasks_may_be_a_list_and_data_a_folder(tmp_path):
     path = write(tmp_path, 'tasks = ["a", "b/c"]\n[data]\na = "/data/a"\n')
-    config = config_load.load(path)
+    config = load.load(path)
     assert list(config.tasks) == ["a", "b/c"]
     assert config.data["a"].root == Path("/data/a")
 
 
 def test_tasks_of_the_command_line_keep_what_the_file_says_of_their_prefix(tmp_path):
     path = write(tmp_path, "[tasks.xbd]\nweight = 2\n[tasks.other]\n")
-    config = config_load.load(path, tasks=["xbd/detect"])
+    config = load.load(path, tasks=["xbd/detect"])
     assert {name: task.weight for name, task in config.tasks.items()} == {"xbd/detect": 2.0}
 
 
 @pytest.mark.parametrize("key", ["tasks.xbd/detect.weight", 'tasks."xbd/detect".weight'])
 def test_set_reaches_names_with_a_slash_quoted_or_not(key):
-    config = config_load.load(None, tasks=["xbd/detect"], overrides=[f"{key}=2"])
+    config = load.load(None, tasks=["xbd/detect"], overrides=[f"{key}=2"])
     assert config.tasks["xbd/detect"].weight == 2.0
 
 
 def test_set_reaches_into_lists_and_makes_tables():
-    config = config_load.load(
+    config = load.load(
         None, overrides=["stages.2.trainer.learning_rate=1e-6", "lora.r=4", "model=a/b"]
     )
     assert config.stages[2].trainer["learning_rate"] == 1e-6
@@ -85,7 +85,7 @@ def test_set_reaches_into_lists_and_makes_tables():
 
 
 def test_steps_given_by_set_replace_the_epochs_of_the_preset():
-    config = config_load.load(None, preset="geovlm-r1", overrides=["stages.0.steps=5"])
+    config = load.load(None, preset="geovlm-r1", overrides=["stages.0.steps=5"])
     assert (config.stages[0].steps, config.stages[0].epochs) == (5, None)
 
 
@@ -101,13 +101,13 @@ def test_steps_given_by_set_replace_the_epochs_of_the_preset():
     ],
 )
 def test_a_value_is_toml_or_else_a_string(text, value):
-    assert config_load.parse_value(text) == value
+    assert load.parse_value(text) == value
 
 
 def test_all_problems_are_reported_together_with_their_paths():
     wrong = ["stages.0.stepz=5", "modle=3", "seed=abc", "eval.limt=2", "stages.9.steps=1", "foo"]
     with pytest.raises(ConfigError) as caught:
-        config_load.load(None, overrides=wrong)
+        load.load(None, overrides=wrong)
     message = str(caught.value)
     assert "unknown key 'stages.0.stepz', did you mean 'steps'?" in message
     assert "unknown key 'modle', did you mean 'model'?" in message
@@ -122,37 +122,37 @@ def test_all_problems_are_reported_together_with_their_paths():
 )
 def test_trainer_keys_of_the_engine_are_refused(key):
     with pytest.raises(ConfigError, match=rf"stages\.0\.trainer: '{key}' cannot be set here"):
-        config_load.load(None, overrides=[f"stages.0.trainer.{key}=1"])
+        load.load(None, overrides=[f"stages.0.trainer.{key}=1"])
 
 
 def test_other_trainer_keys_pass_through_untouched():
-    config = config_load.load(None, overrides=["stages.0.trainer.not_of_ours=[1, 2]"])
+    config = load.load(None, overrides=["stages.0.trainer.not_of_ours=[1, 2]"])
     assert config.stages[0].trainer["not_of_ours"] == [1, 2]
 
 
 def test_a_stage_needs_a_length_of_one_kind(tmp_path):
     path = write(tmp_path, '[[stages]]\nkind = "sft"\n')
     with pytest.raises(ConfigError, match=r"stages\.0: needs either 'steps' or 'epochs'"):
-        config_load.load(path)
+        load.load(path)
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"run\.toml is not TOML"):
-        config_load.load(write(tmp_path, "seed = = 1"))
+        load.load(write(tmp_path, "seed = = 1"))
 
 
 def test_an_unknown_preset_gets_a_suggestion():
     with pytest.raises(ConfigError, match="did you mean 'nano'"):
-        config_load.load(None, preset="nanoo")
+        load.load(None, preset="nanoo")
 
 
 def test_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert config_load.load(None, data_root=Path("eo")).data_root == tmp_path / "eo"
+    assert load.load(None, data_root=Path("eo")).data_root == tmp_path / "eo"
 
 
 def test_a_configuration_survives_json():
-    config = config_load.load(None, tasks=["a/b"], preset="geovlm-r1")
+    config = load.load(None, tasks=["a/b"], preset="geovlm-r1")
     assert RunConfig.model_validate_json(config.model_dump_json()) == config
 
 
@@ -164,7 +164,8 @@ def test_every_field_of_the_schema_of_a_run_is_explained():
 
 def test_the_configuration_is_importable_without_torch():
     code = (
-        "import sys, geovlm.config, geovlm.config_load, geovlm.rundir, geovlm.launch;"
+        "import sys, geovlm.config.schema, geovlm.config.load, geovlm.run.folder;"
+        "import geovlm.run.launch;"
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'trl', 'accelerate')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

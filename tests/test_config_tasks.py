@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from geovlm import boxes, registry, shown
+from geovlm import boxes
 from geovlm.api import ModelProfile, PromptContext, RewardContext, Sample, TaskSpec, Turn
-from geovlm.config import RunConfig
-from geovlm.config_tasks import configured, weights_of
-from geovlm.engine import data
-from geovlm.engine.images import ImageCache
+from geovlm.config.schema import RunConfig
+from geovlm.config.tasks import configured, weights_of
+from geovlm.data import prompts
+from geovlm.engine.rows import rows
+from geovlm.engine.rows.images import ImageCache
 from geovlm.errors import ConfigError
-from geovlm.profiles import QWEN2_5_VL
+from geovlm.plugins import registry
+from geovlm.plugins.profiles import QWEN2_5_VL
 
 BOX = [30.0, 60.0, 60.0, 90.0]
 """A quarter of a patch of 120 px along each side."""
@@ -46,15 +48,15 @@ def patch(tmp_path: Path) -> Sample:
     return Sample(id="1", images=(tmp_path / "patch.png",), target={"boxes": [BOX]})
 
 
-def row_of(sample: Sample, spec: TaskSpec, profile: ModelProfile = QWEN2_5_VL) -> data.Row:
-    return data.to_row(sample, task=spec, profile=profile, instruction="")
+def row_of(sample: Sample, spec: TaskSpec, profile: ModelProfile = QWEN2_5_VL) -> rows.Row:
+    return rows.to_row(sample, task=spec, profile=profile, instruction="")
 
 
 def test_a_patch_of_120_px_is_16_tokens_and_256_with_min_pixels(patch: Sample) -> None:
     larger = configured(task(), config(t={"min_pixels": 448 * 448}))
-    seen = [shown.put(spec, patch, profile=QWEN2_5_VL) for spec in (task(), larger)]
+    seen = [prompts.put(spec, patch, profile=QWEN2_5_VL) for spec in (task(), larger)]
     assert [each.input_sizes for each in seen] == [((112, 112),), ((448, 448),)]
-    assert [shown.visual_tokens(each, profile=QWEN2_5_VL) for each in seen] == [16, 256]
+    assert [prompts.visual_tokens(each, profile=QWEN2_5_VL) for each in seen] == [16, 256]
 
 
 def test_bigearthnet_asks_for_256_tokens_by_itself() -> None:
@@ -66,13 +68,13 @@ def test_bigearthnet_asks_for_256_tokens_by_itself() -> None:
 def test_boxes_are_in_the_frame_of_the_larger_image_and_come_back(patch: Sample) -> None:
     row = row_of(patch, configured(task(), config(t={"min_pixels": 448 * 448})))
     assert row.answer == "[112, 224, 224, 336]"  # quarters of 448 px
-    context: RewardContext = data.reward_context(row, profile=QWEN2_5_VL, options={})
+    context: RewardContext = rows.reward_context(row, profile=QWEN2_5_VL, options={})
     assert [list(box[:4]) for box in boxes.parse(row.answer, context)] == [BOX]
 
 
 def test_the_trainer_reads_the_image_at_that_size(patch: Sample) -> None:
     row = row_of(patch, configured(task(), config(t={"min_pixels": 448 * 448})))
-    (image,) = data.pictures(row, cache=ImageCache())
+    (image,) = rows.pictures(row, cache=ImageCache())
     assert image.size == (448, 448)
 
 
@@ -100,4 +102,4 @@ def test_weights_are_one_where_only_others_have_some() -> None:
 
 def test_declared_sizes_spare_the_headers() -> None:
     nowhere = Sample(id="1", images=(Path("/nowhere.png"),), target={}, image_sizes=((120, 120),))
-    assert shown.put(task(), nowhere, profile=QWEN2_5_VL).image_sizes == ((120, 120),)
+    assert prompts.put(task(), nowhere, profile=QWEN2_5_VL).image_sizes == ((120, 120),)

@@ -10,13 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from geovlm import diagnosis, registry
+from geovlm.plugins import registry
+from geovlm.run.doctor import machine
 
 ROOT = Path(__file__).parents[1]
-TESTED = diagnosis.tested()
+TESTED = machine.tested()
 
 
-def states(checks: list[diagnosis.Check]) -> dict[str, str]:
+def states(checks: list[machine.Check]) -> dict[str, str]:
     return {each.check: each.state for each in checks}
 
 
@@ -27,14 +28,14 @@ def test_the_tested_versions_in_the_package_are_those_of_ci() -> None:
 
 
 def test_tested_versions_are_one_line() -> None:
-    checks = diagnosis.versions({"torch": TESTED["torch"] + "+cpu"}, ["torch>=2.6"])
+    checks = machine.versions({"torch": TESTED["torch"] + "+cpu"}, ["torch>=2.6"])
     assert states(checks) == {"python": "ok", "versions": "ok"}
     assert checks[-1].found == "1 packages are as tested, 0 are not"
 
 
 def test_an_untested_version_is_a_warning_with_the_tested_one() -> None:
-    checks = diagnosis.versions({"torch": "2.6.0"}, ["torch>=2.6"])
-    assert checks[-1] == diagnosis.Check(
+    checks = machine.versions({"torch": "2.6.0"}, ["torch>=2.6"])
+    assert checks[-1] == machine.Check(
         "torch",
         "warn",
         f"2.6.0, tested with {TESTED['torch']}",
@@ -44,14 +45,14 @@ def test_an_untested_version_is_a_warning_with_the_tested_one() -> None:
 
 def test_a_version_out_of_range_and_a_missing_package_fail() -> None:
     wanted = ["trl<2,>=1.16", "pluggy>=1.6", "pyogrio>=0.10; extra == 'geo'"]
-    checks = diagnosis.versions({"trl": "0.9.6"}, wanted)
+    checks = machine.versions({"trl": "0.9.6"}, wanted)
     assert states(checks) == {"python": "ok", "trl": "FAIL", "pluggy": "FAIL", "versions": "ok"}
     assert checks[1].fix == "pip install 'trl<2,>=1.16'"
     assert checks[2].found == "not installed"
 
 
 def test_the_installed_versions_are_looked_up() -> None:
-    assert "FAIL" not in states(diagnosis.versions()).values()
+    assert "FAIL" not in states(machine.versions()).values()
 
 
 def test_plugins_that_do_not_work_are_named() -> None:
@@ -60,13 +61,13 @@ def test_plugins_that_do_not_work_are_named() -> None:
         SimpleNamespace(name="floods", status="broken"),
         SimpleNamespace(name="off", status="disabled"),
     ]
-    checks = diagnosis.plugins(SimpleNamespace(plugins=records, tasks={"xbd/detect": None}))
+    checks = machine.plugins(SimpleNamespace(plugins=records, tasks={"xbd/detect": None}))
     assert states(checks) == {"plugins": "ok", "plugin floods": "warn"}
     assert checks[1].fix == "geovlm plugins doctor floods"
 
 
 def test_the_installed_plugins_are_counted() -> None:
-    assert diagnosis.plugins(registry.load())[0].state == "ok"
+    assert machine.plugins(registry.load())[0].state == "ok"
 
 
 @pytest.mark.parametrize(
@@ -76,13 +77,13 @@ def test_free_space_is_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, state: str
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
-    monkeypatch.setattr(diagnosis, "write_speed", lambda folder: 1e9)
-    assert diagnosis.disk(tmp_path / "not" / "yet", label="disk")[0].state == state
+    monkeypatch.setattr(machine, "write_speed", lambda folder: 1e9)
+    assert machine.disk(tmp_path / "not" / "yet", label="disk")[0].state == state
 
 
 def test_a_slow_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "write_speed", lambda folder: 10e6)
-    last = diagnosis.disk(tmp_path, label="disk")[-1]
+    monkeypatch.setattr(machine, "write_speed", lambda folder: 10e6)
+    last = machine.disk(tmp_path, label="disk")[-1]
     assert (last.state, last.found) == ("warn", "10 MB/s")
 
 
@@ -90,14 +91,14 @@ def test_a_folder_that_cannot_be_written_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert states(diagnosis.disk(tmp_path, label="disk")) == {"disk": "FAIL"}
+    assert states(machine.disk(tmp_path, label="disk")) == {"disk": "FAIL"}
 
 
 def test_writing_is_measured_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(diagnosis, "_WRITTEN", 4 << 20)
-    assert diagnosis.write_speed(tmp_path) > 0
+    monkeypatch.setattr(machine, "_WRITTEN", 4 << 20)
+    assert machine.write_speed(tmp_path) > 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -105,5 +106,5 @@ def test_little_shared_memory_matters_to_several_ranks_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=64 << 20))
-    assert diagnosis.shared_memory(ranks=1, folder=tmp_path) == []
-    assert states(diagnosis.shared_memory(ranks=2, folder=tmp_path)) == {"shared memory": "warn"}
+    assert machine.shared_memory(ranks=1, folder=tmp_path) == []
+    assert states(machine.shared_memory(ranks=2, folder=tmp_path)) == {"shared memory": "warn"}

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import config_load, hookspecs, registry
-from geovlm.plan_data import parse_options
+from geovlm import hookspecs
+from geovlm.config import load
+from geovlm.plan.data import parse_options
+from geovlm.plugins import registry
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -40,7 +42,7 @@ def unknown_options(text: str) -> list[str]:
     Raises:
         ConfigError: an option that its data set or task does not have.
     """
-    config, problems = config_load.validate(tomllib.loads(text))
+    config, problems = load.validate(tomllib.loads(text))
     assert config is not None, problems
     loaded = registry.load()
     unknown = []
@@ -71,7 +73,7 @@ def test_there_are_blocks_and_files() -> None:
 
 @pytest.mark.parametrize("text", [*BLOCKS, *FILES])
 def test_every_toml_is_the_configuration_of_a_run(text: str) -> None:
-    assert config_load.validate(tomllib.loads(text))[1] == []
+    assert load.validate(tomllib.loads(text))[1] == []
 
 
 @pytest.mark.parametrize("text", [*BLOCKS, *FILES])

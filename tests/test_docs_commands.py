@@ -22,9 +22,10 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import cli, nano, registry
+from geovlm import cli, nano
 from geovlm.cli.reference import pages
-from geovlm.registry import resolve
+from geovlm.plugins import registry
+from geovlm.plugins.registry import resolve
 from tests.predict.planted import write_scene
 from tests.test_report import begun
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import encoder, rewards
 from geovlm.errors import GeoVLMError
+from geovlm.rewards import encoder, paper
 
 
 class Axes:
@@ -75,4 +75,4 @@ def test_hslr_is_the_mean_of_meaning_and_wording(axes, reward_ctx) -> None:
     same = "<think> x </think><answer> two ships </answer>"
     other = "<think> x </think><answer> two chips </answer>"
     # two words each: meaning 1; wording of the second: 18 letters, 16 of them shared
-    assert rewards.hslr([same, other], [ctx, ctx]) == [1.0, pytest.approx((1 + 16 / 18) / 2)]
+    assert paper.hslr([same, other], [ctx, ctx]) == [1.0, pytest.approx((1 + 16 / 18) / 2)]

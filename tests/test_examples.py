@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.config_load import load
+from geovlm.config.load import load
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
 

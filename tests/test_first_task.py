@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import scaffold
+from geovlm.plugins import scaffold
 from tests.fake_plugins import geovlm
 
 PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from geovlm import health
-from geovlm.config import HealthConfig, RunConfig
-from geovlm.engine.callbacks import HealthCallback, JsonLines
-from geovlm.engine.checkpoints import write_manifest
+from geovlm.config import health
+from geovlm.config.schema import HealthConfig, RunConfig
+from geovlm.engine.training.callbacks import HealthCallback, JsonLines
+from geovlm.engine.training.checkpoints import write_manifest
 from geovlm.errors import RunFailedError
 
 REWARDS = {"t/a": {"paper": {"recall": 1.0, "both": 1.0}, "robust": {"exact": 1.0, "both": 1.0}}}

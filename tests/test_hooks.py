@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import registry
 from geovlm.api import Prediction, StageInfo
 from geovlm.errors import PluginUnavailableError
-from geovlm.plugins import discover
+from geovlm.plugins import registry
+from geovlm.plugins.discover import discover
 from tests.fake_plugins import CALLBACKS, REWARD, TOY, geovlm, install
 
 METRIC = """

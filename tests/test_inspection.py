@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from geovlm import filecache, inspection
 from geovlm.api import DatasetSpec, LoadContext, Raster, Sample
+from geovlm.data import cache
+from geovlm.data import check as inspection
+from geovlm.data.findings import Report
+from geovlm.data.loading import cache_dir
 from geovlm.errors import DataError
-from geovlm.inspection_report import Report
-from geovlm.loading import cache_dir
 
 Load = Callable[[LoadContext], Iterable[Sample]]
 
@@ -173,7 +174,7 @@ def look(paths: list[Path], seen: list[Path]) -> list[bytes | DataError]:
             raise DataError("empty")
         return path.read_bytes()
 
-    found = filecache.look(paths, kind=lambda path: "test", files=lambda path: [path], work=work)
+    found = cache.look(paths, kind=lambda path: "test", files=lambda path: [path], work=work)
     return [result for _, result in found]
 
 
@@ -198,7 +199,7 @@ def test_a_look_that_was_broken_off_keeps_what_it_had(tmp_path: Path) -> None:
     paths, seen = [tmp_path / str(i) for i in range(300)], []
     for path in paths:
         path.write_bytes(b"x")
-    found = filecache.look(
+    found = cache.look(
         paths, kind=lambda path: "broken", files=lambda path: [path], work=lambda path, files: b"x"
     )
     for _ in range(200):
@@ -209,7 +210,7 @@ def test_a_look_that_was_broken_off_keeps_what_it_had(tmp_path: Path) -> None:
         seen.append(path)
         return b"x"
 
-    assert len(list(filecache.look(paths, kind=lambda p: "broken", files=lambda p: [p], work=work)))
+    assert len(list(cache.look(paths, kind=lambda p: "broken", files=lambda p: [p], work=work)))
     assert len(seen) == 300 - 256  # a round of 256 was kept
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import config_load, launch
+from geovlm.config import load
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
-from geovlm.machines import Machine
-from geovlm.parallel import Layout
-from geovlm.process import Outcome, StopRequest, execute
-from geovlm.rundir import RunDir
-from geovlm.vllm_stage import Server
+from geovlm.run import launch
+from geovlm.run.folder import RunDir
+from geovlm.run.machines import Machine
+from geovlm.run.parallel import Layout
+from geovlm.run.process import Outcome, StopRequest, execute
+from geovlm.run.vllm.stage import Server
 
 WORKER = """
 import argparse, json, os, sys
@@ -134,7 +135,7 @@ def test_ending_the_launcher_ends_children_in_sessions_of_their_own(tmp_path):
         "time.sleep(60)\n"
     )
     code = (
-        "import os, sys; from pathlib import Path; from geovlm.process import execute;"
+        "import os, sys; from pathlib import Path; from geovlm.run.process import execute;"
         f"execute([sys.executable, {str(child)!r}], variables=dict(os.environ),"
         f" log=Path({str(tmp_path / 'log')!r}))"
     )
@@ -192,21 +193,21 @@ def test_a_process_sees_no_more_gpus_than_it_has_ranks(monkeypatch):
 
 
 def test_the_device_is_a_gpu_only_where_there_are_enough():
-    config = config_load.load(None)
+    config = load.load(None)
     assert launch.device(config, gpus=0) == "cpu"
     assert launch.device(config, gpus=1) == "cuda"
-    assert launch.device(config_load.load(None, overrides=["device=cpu"]), gpus=1) == "cpu"
+    assert launch.device(load.load(None, overrides=["device=cpu"]), gpus=1) == "cpu"
     with pytest.raises(ConfigError, match="4 GPUs are asked for and 2 are visible"):
-        launch.device(config_load.load(None, gpus=4), gpus=2)
+        launch.device(load.load(None, gpus=4), gpus=2)
     with pytest.raises(ConfigError, match="none is visible"):
-        launch.device(config_load.load(None, gpus=1), gpus=0)
+        launch.device(load.load(None, gpus=1), gpus=0)
 
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_vllm_server_may_end_with_a_run_that_is_stopped(tmp_path, monkeypatch, stopped):
     """Slurm sends SIGTERM to every process of a job; the ranks still have to save."""
     run = RunDir(tmp_path)
-    config = config_load.load(None, overrides=["device=cpu"])
+    config = load.load(None, overrides=["device=cpu"])
     run.write_json(run.resolved, {"stage_folders": config.stage_folders()})
 
     def gone() -> None:
@@ -231,7 +232,7 @@ def test_a_vllm_server_may_end_with_a_run_that_is_stopped(tmp_path, monkeypatch,
 
 def test_stages_that_are_done_are_skipped(tmp_path, monkeypatch):
     run = RunDir(tmp_path)
-    config = config_load.load(None, overrides=["device=cpu"])
+    config = load.load(None, overrides=["device=cpu"])
     run.write_json(run.resolved, {"stage_folders": config.stage_folders()})
     run.write_json(run.stage(0) / "done.json", {})
     called = []

@@ -104,10 +104,10 @@ def test_no_module_imports_from_a_higher_layer(name: str, path: Path) -> None:
 
 def test_an_import_from_above_is_seen() -> None:
     assert upward("geovlm.boxes", "from geovlm import registry") == [
-        "geovlm.boxes:1 imports geovlm.registry"
+        "geovlm.boxes:1 imports geovlm.plugins.registry"
     ]
-    assert upward("geovlm.cli.run", "def f():\n    import geovlm.engine.worker") == [
-        "geovlm.cli.run:2 imports geovlm.engine.worker"
+    assert upward("geovlm.cli.commands.run", "def f():\n    import geovlm.engine.worker") == [
+        "geovlm.cli.commands.run:2 imports geovlm.engine.worker"
     ]
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from geovlm import fingerprints, leakage, scenes
+from geovlm import scenes
 from geovlm.api import Sample
-from geovlm.leakage import LeftOut, Part
+from geovlm.data import fingerprints, leaks
+from geovlm.data.leaks import LeftOut, Part
 from tests.fake_plugins import TOY, install
 from tests.inside import geovlm
 
@@ -88,8 +89,8 @@ def part(
     return Part(dataset=dataset, split=split, records=records)  # type: ignore[arg-type]
 
 
-def find(train: list[Part], held_out: list[Part]) -> leakage.Leaks:
-    return leakage.find(train, held_out, progress=lambda items, *, label, total: items)
+def find(train: list[Part], held_out: list[Part]) -> leaks.Leaks:
+    return leaks.find(train, held_out, progress=lambda items, *, label, total: items)
 
 
 def test_leaks_are_found_across_data_sets(tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_second_look_decodes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 def test_training_loses_what_is_shared_and_nothing_else(tmp_path: Path) -> None:
     train = part(tmp_path, "a", "train", {"1.png": picture(1), "2.png": picture(2)})
     test = part(tmp_path, "a", "test", {"3.png": picture(2)})
-    out = leakage.left_out(find([train], [test]), events=False)
+    out = leaks.left_out(find([train], [test]), events=False)
     (tmp_path / "out.json").write_text(out.as_json())
     kept = LeftOut.read(tmp_path / "out.json").keep(train.records)
     assert [record.id for record in kept] == ["train/1.png"]
@@ -150,8 +151,8 @@ def test_events_are_left_out_only_if_asked_for(tmp_path: Path) -> None:
     test = part(tmp_path, "b", "test", {"2.png": picture(2)}, event="flood")
     found = find([train, other], [test])
     records = [*train.records, *other.records]
-    assert len(leakage.left_out(found, events=False).keep(records)) == 2
-    kept = leakage.left_out(found, events=True).keep(records)
+    assert len(leaks.left_out(found, events=False).keep(records)) == 2
+    kept = leaks.left_out(found, events=True).keep(records)
     assert [record.meta["event"] for record in kept] == ["fire"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geovlm.errors import ConfigError
-from geovlm.machines import Machine, find, without_launcher
+from geovlm.run.machines import Machine, find, without_launcher
 
 TORCHRUN = {
     "RANK": "5",

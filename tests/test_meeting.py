@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from geovlm.errors import ConfigError, RunFailedError, StoppedError
-from geovlm.machines import Machine
-from geovlm.meeting import Meeting
-from geovlm.process import StopRequest
-from geovlm.rundir import RunDir
+from geovlm.run.folder import RunDir
+from geovlm.run.machines import Machine
+from geovlm.run.meeting import Meeting
+from geovlm.run.process import StopRequest
 
 
 def at(folder: Path, rank: int, *, count: int = 2, timeout_s: float = 20.0) -> Meeting:

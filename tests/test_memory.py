@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from geovlm import extras, memory_estimate, memory_fit, plan_memory
-from geovlm.config import RunConfig
+from geovlm.config import extras
+from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError
-from geovlm.memory import GIB, Adapter, Estimate, ModelShape, Placement, Stack, Work
-from geovlm.memory_fit import StageWork
+from geovlm.plan.memory import estimate, ladder
+from geovlm.plan.memory import stages as plan_memory
+from geovlm.plan.memory.ladder import StageWork
+from geovlm.plan.memory.parts import GIB, Adapter, Estimate, ModelShape, Placement, Stack, Work
 
 TEXT = Stack(layers=10, width=1000, inner=4000, gated=True, keys_width=200, parameters=800_000)
 VISION = Stack(layers=5, width=500, inner=1500, gated=True, keys_width=500, parameters=100_000)
@@ -41,7 +43,7 @@ GRPO = Work(
 
 
 def of(work: Work = SFT, *, adapter: Adapter | None = None, **where: object) -> Estimate:
-    return memory_estimate.estimate(SHAPE, work, Placement(**where), adapter=adapter)  # type: ignore[arg-type]
+    return estimate.estimate(SHAPE, work, Placement(**where), adapter=adapter)  # type: ignore[arg-type]
 
 
 def test_full_fine_tuning_keeps_weights_gradients_and_two_states_in_bfloat16() -> None:
@@ -121,7 +123,7 @@ def test_checkpointing_keeps_the_inputs_of_layers_and_computes_one_again() -> No
 
 
 def test_a_frozen_vision_tower_keeps_nothing() -> None:
-    frozen = memory_estimate.estimate(SHAPE, SFT, Placement(), freeze_vision=True)
+    frozen = estimate.estimate(SHAPE, SFT, Placement(), freeze_vision=True)
     assert of().activations - frozen.activations == 800 * 5 * (2 * 6 * 500 + 16 * 500 + 8 * 1500)
     assert frozen.gradients == 1.7e6
 
@@ -138,7 +140,7 @@ def stage(memory: float, work: Work = SFT, **fields: object) -> StageWork:
 
 
 def nearest(*stages: StageWork, adapter: Adapter | None = None) -> str | None:
-    found = memory_fit.nearest(
+    found = ladder.nearest(
         SHAPE, stages, adapter=adapter, pixels=100 * 784, min_pixels=100 * 784, cell_pixels=784
     )
     return None if found is None else " ".join(found.options)
@@ -202,13 +204,13 @@ def test_more_gpus_are_the_last_resort_and_keep_the_rows_per_step() -> None:
     heavy = replace(SFT, batch=2, checkpointing=True)
     four_bit = Adapter(rank=500, quantized=True)
     shape = replace(SHAPE, adapter_weights=1_000_000)
-    least = memory_estimate.estimate(
+    least = estimate.estimate(
         shape,
         replace(heavy, batch=1, cells=12, prompt_tokens=112, optimizer="adamw_bnb_8bit"),
         Placement(),
         adapter=four_bit,
     )
-    found = memory_fit.nearest(
+    found = ladder.nearest(
         shape,
         [stage(least.total - 1, heavy, accumulation=2)],
         adapter=replace(four_bit, quantized=False),

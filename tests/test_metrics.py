@@ -7,7 +7,7 @@ import random
 import pytest
 from sklearn.metrics import f1_score, recall_score
 
-from geovlm import bootstrap, metrics
+from geovlm.score import bootstrap, metrics
 
 LABELS = ["a1", "b2", "c3"]
 

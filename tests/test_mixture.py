@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geovlm import mixture
+from geovlm.data import mixture
 from geovlm.errors import ConfigError
 
 PLANNED = [("b", 0), ("b", 1), ("a", 1), ("a", 2), ("a", 0)]

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from geovlm import model_card, registry
-from geovlm.config import RunConfig
-from geovlm.model_card_text import CardFacts
-from geovlm.modelfacts import ModelFacts
-from geovlm.profiles import QWEN2_5_VL
+from geovlm.config.model import ModelFacts
+from geovlm.config.schema import RunConfig
+from geovlm.plugins import registry
+from geovlm.plugins.profiles import QWEN2_5_VL
+from geovlm.report import card as model_card
+from geovlm.report.card_text import CardFacts
 
 
 def entry(value: float) -> dict:

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from geovlm import config_load, parallel
+from geovlm.config import load
 from geovlm.errors import ConfigError
-from geovlm.machines import Machine
-from geovlm.parallel import Layout
+from geovlm.run import parallel
+from geovlm.run.machines import Machine
+from geovlm.run.parallel import Layout
 
 
 def config(*overrides: str, **values):
-    return config_load.load(None, overrides=overrides, **values)
+    return load.load(None, overrides=overrides, **values)
 
 
 def on_gpus(*overrides: str, **values):

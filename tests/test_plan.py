@@ -10,12 +10,16 @@ from typing import Literal
 import pytest
 from PIL import Image
 
-from geovlm import config_load, modelfacts, plan, plan_text, registry
 from geovlm.api import DatasetSpec, LoadContext, Sample, TaskSpec, Turn, options
-from geovlm.config import RunConfig
+from geovlm.config import load as config_load
+from geovlm.config import model
+from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError, UnknownNameError
-from geovlm.plan_data import lookup, parse_options
-from geovlm.registry import Registry
+from geovlm.plan import build
+from geovlm.plan import text as plan_text
+from geovlm.plan.data import lookup, parse_options
+from geovlm.plugins import registry
+from geovlm.plugins.registry import Registry
 
 
 @options
@@ -93,7 +97,7 @@ def config(*overrides: str, tasks: str = "tiles/one", **values) -> RunConfig:
 
 
 def test_without_data_everything_is_generated_and_said(known, tmp_path):
-    made = plan.make(config(), registry=known, output=tmp_path)
+    made = build.make(config(), registry=known, output=tmp_path)
     (one,) = made.tasks
     assert (one.generated, one.samples, one.evaluated) == (True, {"train": 4, "test": 4}, 4)
     text = "\n".join(plan_text.lines(made))
@@ -103,13 +107,13 @@ def test_without_data_everything_is_generated_and_said(known, tmp_path):
 
 
 def test_an_evaluation_reads_no_training_data(known, tmp_path):
-    made = plan.make(config(stages=[]), registry=known, output=tmp_path)
+    made = build.make(config(stages=[]), registry=known, output=tmp_path)
     assert made.tasks[0].samples == {"test": 4}
     assert made.resolved()["world_sizes"] == {"eval": 1}
 
 
 def test_the_resolved_run_holds_what_the_worker_reads(known, tmp_path):
-    resolved = plan.make(config(), registry=known, output=tmp_path).resolved()
+    resolved = build.make(config(), registry=known, output=tmp_path).resolved()
     assert resolved["task_names"] == ["tiles/one"]
     assert resolved["stage_folders"] == ["0-sft", "1-probe", "2-grpo"]
     assert resolved["world_sizes"] == {"0": 1, "1": 1, "2": 1}
@@ -119,7 +123,7 @@ def test_the_resolved_run_holds_what_the_worker_reads(known, tmp_path):
 
 def test_a_prefix_takes_the_children_that_have_data_and_names_the_others(known, tmp_path):
     make_sample(tmp_path / "tiles_a", 3, 0)
-    made = plan.make(
+    made = build.make(
         config(tasks="tiles", data_root=tmp_path), registry=known, output=tmp_path / "run"
     )
     assert made.task_names == ["tiles/one"]
@@ -131,24 +135,24 @@ def test_a_prefix_takes_the_children_that_have_data_and_names_the_others(known, 
 def test_a_task_named_in_full_without_data_is_an_error(known, tmp_path):
     make_sample(tmp_path / "tiles_a", 3, 0)
     with pytest.raises(DatasetNotFoundError, match="tiles_b does not exist"):
-        plan.make(
+        build.make(
             config(tasks="tiles,tiles/two", data_root=tmp_path), registry=known, output=tmp_path
         )
 
 
 def test_a_task_named_in_full_with_an_empty_split_is_an_error(known, tmp_path):
     with pytest.raises(DataError, match="task 'tiles/none' has no samples in split 'train'"):
-        plan.make(config(tasks="tiles/none"), registry=known, output=tmp_path)
+        build.make(config(tasks="tiles/none"), registry=known, output=tmp_path)
 
 
 def test_a_prefix_without_any_data_is_an_error(known, tmp_path):
     with pytest.raises(DataError, match="no task of 'tiles' has data"):
-        plan.make(config(tasks="tiles", data_root=tmp_path), registry=known, output=tmp_path)
+        build.make(config(tasks="tiles", data_root=tmp_path), registry=known, output=tmp_path)
 
 
 def test_the_folder_of_a_prefix_may_hold_its_data_sets(known, tmp_path):
     make_sample(tmp_path / "tiles_b", 3, 0)
-    made = plan.make(
+    made = build.make(
         config(tasks="tiles/two", data={"tiles": {"root": str(tmp_path)}}),
         registry=known,
         output=tmp_path,
@@ -159,7 +163,7 @@ def test_the_folder_of_a_prefix_may_hold_its_data_sets(known, tmp_path):
 def test_data_of_one_set_is_never_mixed_with_generated_data(known, tmp_path):
     make_sample(tmp_path, 3, 0)
     with pytest.raises(DatasetNotFoundError, match="tiles/b"):
-        plan.make(
+        build.make(
             config(tasks="tiles/one,tiles/two", data={"tiles/a": {"root": str(tmp_path)}}),
             registry=known,
             output=tmp_path,
@@ -168,32 +172,32 @@ def test_data_of_one_set_is_never_mixed_with_generated_data(known, tmp_path):
 
 def test_an_unknown_data_set_gets_a_suggestion(known, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.tile: no data set .*did you mean 'tiles'"):
-        plan.make(config(data={"tile": {"root": "/x"}}), registry=known, output=tmp_path)
+        build.make(config(data={"tile": {"root": "/x"}}), registry=known, output=tmp_path)
 
 
 def test_an_unreadable_image_is_named(known, tmp_path):
     make_sample(tmp_path, 3, 0)
     (tmp_path / "train" / "1.png").write_text("no image")
     with pytest.raises(DataError, match=r"1\.png"):
-        plan.make(
+        build.make(
             config(data={"tiles/a": {"root": str(tmp_path)}}), registry=known, output=tmp_path
         )
 
 
 def test_unknown_tasks_and_no_tasks_are_errors(known, tmp_path):
     with pytest.raises(UnknownNameError, match="unknown task 'tilse'"):
-        plan.make(config(tasks="tilse"), registry=known, output=tmp_path)
+        build.make(config(tasks="tilse"), registry=known, output=tmp_path)
     with pytest.raises(ConfigError, match="no tasks are given"):
-        plan.make(config_load.load(None), registry=known, output=tmp_path)
+        build.make(config_load.load(None), registry=known, output=tmp_path)
 
 
 def test_options_are_checked_with_the_path_of_the_key(known, tmp_path):
     wrong = config("tasks.tiles/one.options.smalest=1")
     with pytest.raises(ConfigError, match=r"tasks\.tiles/one\.options\.smalest: .*'smallest'"):
-        plan.make(wrong, registry=known, output=tmp_path)
+        build.make(wrong, registry=known, output=tmp_path)
     none = config("tasks.tiles/two.options.x=1", tasks="tiles/two")
     with pytest.raises(ConfigError, match="there are none to set"):
-        plan.make(none, registry=known, output=tmp_path)
+        build.make(none, registry=known, output=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -202,8 +206,8 @@ def test_options_are_checked_with_the_path_of_the_key(known, tmp_path):
 def test_scaling_over_a_batch_is_refused_for_several_tasks_only(known, tmp_path, setting):
     override = f"stages.2.trainer.{setting}"
     with pytest.raises(ConfigError, match="mixes the rewards of different tasks"):
-        plan.make(config(override, tasks="tiles/one,tiles/two"), registry=known, output=tmp_path)
-    assert plan.make(config(override), registry=known, output=tmp_path).stages
+        build.make(config(override, tasks="tiles/one,tiles/two"), registry=known, output=tmp_path)
+    assert build.make(config(override), registry=known, output=tmp_path).stages
 
 
 def test_grpo_trains_no_task_that_its_probe_leaves_out(known, tmp_path: Path) -> None:
@@ -211,16 +215,16 @@ def test_grpo_trains_no_task_that_its_probe_leaves_out(known, tmp_path: Path) ->
     with pytest.raises(
         ConfigError, match=r"stages\.2 trains 'tiles/two'.*stages\.1, leaves it out"
     ):
-        plan.make(some, registry=known, output=tmp_path)
+        build.make(some, registry=known, output=tmp_path)
     both = [f'stages.{i}.tasks=["tiles/one"]' for i in (1, 2)]
     chosen = config(*both, tasks="tiles/one,tiles/two")
-    assert plan.make(chosen, registry=known, output=tmp_path).stages[2].tasks == ("tiles/one",)
+    assert build.make(chosen, registry=known, output=tmp_path).stages[2].tasks == ("tiles/one",)
 
 
 def test_a_stage_must_name_tasks_of_the_run(known, tmp_path):
     wrong = config('stages.0.tasks=["tiles/on"]')
     with pytest.raises(ConfigError, match=r"stages\.0\.tasks names 'tiles/on'.*'tiles/one'"):
-        plan.make(wrong, registry=known, output=tmp_path)
+        build.make(wrong, registry=known, output=tmp_path)
 
 
 def test_epochs_are_shown_as_steps(known, tmp_path):
@@ -228,7 +232,7 @@ def test_epochs_are_shown_as_steps(known, tmp_path):
     chosen = config(
         "stages.0.epochs=3", "stages.0.trainer.per_device_train_batch_size=2", "processes=2"
     )
-    made = plan.make(chosen, registry=known, output=tmp_path)
+    made = build.make(chosen, registry=known, output=tmp_path)
     assert made.stages[0].length == "3 epochs of 4 rows, 3 steps"
     assert made.stages[0].processes == 2
 
@@ -236,7 +240,7 @@ def test_epochs_are_shown_as_steps(known, tmp_path):
 def test_a_limit_per_task_bounds_every_stage(known, tmp_path):
     limits = [f"stages.{index}.limit=3" for index in range(3)]
     chosen = config(*limits, "stages.0.epochs=1", "stages.2.epochs=2", tasks="tiles/one,tiles/two")
-    lengths = [s.length for s in plan.make(chosen, registry=known, output=tmp_path).stages]
+    lengths = [s.length for s in build.make(chosen, registry=known, output=tmp_path).stages]
     assert "of 6 rows" in lengths[0]
     assert lengths[1].startswith("6 prompts")
     assert lengths[2] == "2 epochs of what the probe keeps"
@@ -245,16 +249,16 @@ def test_a_limit_per_task_bounds_every_stage(known, tmp_path):
 def test_tokens_of_the_built_in_model_are_counted(known, tmp_path):
     # nano wants 7056 px at least: 56 x 28 px grows by sqrt(4.5) to 118.8 x 59.4, up to 140 x 84,
     # which is 5 x 3 squares of 28 px
-    made = plan.make(config(), registry=known, output=tmp_path)
+    made = build.make(config(), registry=known, output=tmp_path)
     assert made.tasks[0].visual_tokens == 15
     assert made.tasks[0].text_tokens > 10
 
 
 def test_the_checksum_follows_the_data(known, tmp_path):
-    first = plan.make(config(), registry=known, output=tmp_path).checksums["tiles/a"]["train"]
-    again = plan.make(config(), registry=known, output=tmp_path).checksums["tiles/a"]["train"]
+    first = build.make(config(), registry=known, output=tmp_path).checksums["tiles/a"]["train"]
+    again = build.make(config(), registry=known, output=tmp_path).checksums["tiles/a"]["train"]
     other = config("sample.records=5")
-    more = plan.make(other, registry=known, output=tmp_path).checksums["tiles/a"]["train"]
+    more = build.make(other, registry=known, output=tmp_path).checksums["tiles/a"]["train"]
     assert first == again
     assert (more["records"], more["sha256"] != first["sha256"]) == (5, True)
 
@@ -262,16 +266,16 @@ def test_the_checksum_follows_the_data(known, tmp_path):
 @pytest.mark.parametrize("name", ["./missing", "/missing/model", "a/b/c"])
 def test_a_model_path_that_does_not_exist_is_refused(name):
     with pytest.raises(ConfigError, match="does not exist"):
-        modelfacts.inspect(config(model=name), registry=registry.load())
+        model.inspect(config(model=name), registry=registry.load())
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"without config\.json"):
-        modelfacts.inspect(config(model=str(tmp_path)), registry=registry.load())
+        model.inspect(config(model=str(tmp_path)), registry=registry.load())
 
 
 def test_a_hub_name_that_is_not_in_the_cache_has_no_facts(monkeypatch):
-    facts = modelfacts.inspect(config(model="nobody/nothing"), registry=registry.load())
+    facts = model.inspect(config(model="nobody/nothing"), registry=registry.load())
     assert (facts.folder, facts.profile, facts.parameters) == (None, None, None)
 
 
@@ -283,7 +287,8 @@ def test_a_prefix_answers_for_its_children():
 
 def test_planning_does_not_import_torch():
     code = (
-        "import sys, geovlm.plan, geovlm.plan_text, geovlm.environment, geovlm.cli.run;"
+        "import sys, geovlm.plan.build, geovlm.plan.text, geovlm.plan.environment;"
+        "import geovlm.cli.commands.run;"
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'trl', 'accelerate')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.plugins import PluginRecord, PluginSet, discover
+from geovlm.plugins.discover import PluginRecord, PluginSet, discover
 from tests.fake_plugins import REWARD, TOY, geovlm, install
 
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from geovlm.plugins_declarations import HOOKS, fits
+from geovlm.plugins.declarations import HOOKS, fits
 
 
 @pytest.mark.parametrize("spec", HOOKS.values(), ids=lambda spec: spec.__name__)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.plugins_guard import guarded, stdout_to_stderr
+from geovlm.plugins.guard import guarded, stdout_to_stderr
 
 
 def test_what_is_printed_is_kept_on_one_line(capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import plugins_installed
+from geovlm.plugins import installed as plugins_installed
 from tests.fake_plugins import REWARD, install
 
 

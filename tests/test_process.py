@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.process import execute
+from geovlm.run.process import execute
 
 STOPPER = """
 import os, signal, sys, time

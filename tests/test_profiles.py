@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from geovlm import profiles
+from geovlm.plugins import profiles
 
 QWEN_DECODER = "model.language_model.layers.11.self_attn.q_proj"
 

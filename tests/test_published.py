@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from geovlm import published, registry
+from geovlm.plugins import registry
+from geovlm.score import published
 
 
 def one(task: str, *, model: str, benchmark: str, metric: str) -> published.PublishedRow:

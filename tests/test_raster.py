@@ -15,6 +15,7 @@ from PIL import Image
 from geovlm import raster
 from geovlm.api import Raster
 from geovlm.errors import DataError
+from geovlm.raster import images
 
 
 def write_tif(path: Path, bands: Sequence[np.ndarray], *, nodata: float | None = None) -> Path:
@@ -148,7 +149,7 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
 def test_a_file_that_the_system_does_not_give_is_not_called_absent(tmp_path: Path) -> None:
     loop = tmp_path / "a.png"  # a link to itself: an error for root too, unlike permissions
     loop.symlink_to(loop)
-    for look in (raster.image_size, raster.open_image, raster.scene_size):
+    for look in (raster.image_size, raster.open_image, images.scene_size):
         with pytest.raises(DataError, match=r"a\.png: the image file cannot be read: Too many"):
             look(loop)
     with pytest.raises(DataError, match=r"a folder, not an image file"):
@@ -304,21 +305,21 @@ def test_an_empty_band_file_is_named(tmp_path: Path) -> None:
 
 def test_references_survive_json(tmp_path: Path) -> None:
     ref = one_file(tmp_path / "a.tif", band_index={"R": 4}, nodata=0.0)
-    assert raster.decode(json.loads(json.dumps(raster.encode(ref)))) == ref
-    assert raster.decode(json.loads(json.dumps(raster.encode(tmp_path)))) == tmp_path
+    assert images.decode(json.loads(json.dumps(images.encode(ref)))) == ref
+    assert images.decode(json.loads(json.dumps(images.encode(tmp_path)))) == tmp_path
 
 
 def test_nodata_that_is_nan_survives_strict_json(tmp_path: Path) -> None:
     ref = one_file(tmp_path / "a.tif", nodata=math.nan)
-    back = raster.decode(json.loads(json.dumps(raster.encode(ref), allow_nan=False)))
+    back = images.decode(json.loads(json.dumps(images.encode(ref), allow_nan=False)))
     assert isinstance(back, Raster)
     assert back.nodata is not None and math.isnan(back.nodata)
 
 
 def test_encoded_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert raster.encode(Path("a.png")) == str(Path.cwd() / "a.png")
-    encoded = raster.encode(one_file(Path("b.tif")))
+    assert images.encode(Path("a.png")) == str(Path.cwd() / "a.png")
+    encoded = images.encode(one_file(Path("b.tif")))
     assert isinstance(encoded, dict)
     assert encoded["files"]["R"] == str(Path.cwd() / "b.tif")  # type: ignore[index, call-overload]
 

@@ -18,6 +18,7 @@ from rasterio.enums import ColorInterp
 from geovlm import raster
 from geovlm.api import Raster
 from geovlm.errors import DataError
+from geovlm.raster import images
 
 THIRTEEN = (
     *("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08"),
@@ -254,7 +255,7 @@ os._exit(0)
     with pytest.raises(DataError, match=r"a\.tif: the last block of band 1 was never written"):
         raster.open_image(named)
     with pytest.raises(DataError, match=r"a\.tif: "):
-        raster.open_window(path, (0, 0, 8, 8))
+        images.open_window(path, (0, 0, 8, 8))
 
 
 def test_a_sparse_tiff_that_declares_its_nodata_opens(tmp_path: Path) -> None:
@@ -268,7 +269,7 @@ def test_a_sparse_tiff_that_declares_its_nodata_opens(tmp_path: Path) -> None:
 def test_an_empty_png_is_named_in_windows_too(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     with pytest.raises(DataError, match=r"a\.png: the image file is empty \(0 bytes\)"):
-        raster.open_window(tmp_path / "a.png", (0, 0, 1, 1))
+        images.open_window(tmp_path / "a.png", (0, 0, 1, 1))
 
 
 def test_a_crop_of_51_by_31_keeps_its_size(tmp_path: Path) -> None:
@@ -298,7 +299,7 @@ def test_all_that_a_reference_says_survives_json(tmp_path: Path) -> None:
         offset=1000,
         nodata=0,
     )
-    assert raster.decode(json.loads(json.dumps(raster.encode(ref), allow_nan=False))) == ref
+    assert images.decode(json.loads(json.dumps(images.encode(ref), allow_nan=False))) == ref
 
 
 def test_a_reference_of_an_earlier_version_is_read() -> None:
@@ -313,11 +314,11 @@ def test_a_reference_of_an_earlier_version_is_read() -> None:
     ref = Raster(
         files={"R": Path("/a.tif")}, bands=("R", "R", "R"), low=0, high=9, band_index={"R": 2}
     )
-    assert raster.decode(old) == ref  # type: ignore[arg-type]  # it is JSON
-    assert raster.encode(ref) == old
+    assert images.decode(old) == ref  # type: ignore[arg-type]  # it is JSON
+    assert images.encode(ref) == old
 
 
 def test_a_reference_leaves_out_the_files_that_are_not_shown() -> None:
     files = {name: Path(f"/{name}.tif") for name in ("B02", "B03", "B04", "B08")}
-    encoded = raster.encode(Raster(files=files, bands=("NDVI", "B02", "B02"), high=9))
+    encoded = images.encode(Raster(files=files, bands=("NDVI", "B02", "B02"), high=9))
     assert list(encoded["files"]) == ["B08", "B04", "B02"]  # type: ignore[index, call-overload, arg-type]

@@ -12,7 +12,7 @@ import rasterio
 
 from geovlm.api import Raster
 from geovlm.errors import DataError
-from geovlm.raster_checks import Suspicion, require_plausible, suspicions
+from geovlm.raster.checks import Suspicion, require_plausible, suspicions
 
 NAMES = ("B02", "B03", "B04", "B08", "B8A", "B11", "B12")
 SPECTRA = {

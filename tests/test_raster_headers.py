@@ -11,9 +11,10 @@ import pytest
 import rasterio
 from PIL import Image
 
-from geovlm import raster, raster_files
+from geovlm import raster
 from geovlm.errors import DataError
-from geovlm.raster_headers import plain_picture_size, single_band_size
+from geovlm.raster import files
+from geovlm.raster.headers import plain_picture_size, single_band_size
 from tests.test_raster_windows import described, write
 
 BAND = np.zeros((1, 31, 51), np.uint16)
@@ -36,14 +37,14 @@ def test_a_plain_band_is_measured_as_gdal_does(
     path = write(tmp_path / "a.tif", values, **options)
     with rasterio.open(path) as file:
         assert single_band_size(path) == (file.width, file.height)
-        assert raster_files.layout(file) == raster_files.remembered(raster_files.state(path))
+        assert files.layout(file) == files.remembered(files.state(path))
 
 
 @pytest.mark.parametrize("options", [{"bigtiff": "yes"}, {"compress": "lerc"}])
 def test_what_is_not_plain_is_left_to_gdal(tmp_path: Path, options: dict[str, str]) -> None:
     path = write(tmp_path / "a.tif", BAND, **options)
     assert single_band_size(path) is None
-    assert raster_files.remembered(raster_files.state(path)).size == (51, 31)
+    assert files.remembered(files.state(path)).size == (51, 31)
 
 
 def test_several_bands_are_left_to_gdal(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_several_bands_are_left_to_gdal(tmp_path: Path) -> None:
 def test_a_band_with_a_name_is_left_to_gdal(tmp_path: Path) -> None:
     path = described(write(tmp_path / "a.tif", BAND), ("B08",))
     assert single_band_size(path) is None
-    assert raster_files.remembered(raster_files.state(path)).names == ("B08",)
+    assert files.remembered(files.state(path)).names == ("B08",)
 
 
 def test_a_band_named_beside_its_file_is_left_to_gdal(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_band_named_beside_its_file_is_left_to_gdal(tmp_path: Path) -> None:
         "</PAMDataset>"
     )
     assert single_band_size(path) is None
-    assert raster_files.remembered(raster_files.state(path)).names == ("B08",)
+    assert files.remembered(files.state(path)).names == ("B08",)
 
 
 @pytest.mark.parametrize("length", [0, 3, 7, 9, 60])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import config_reference
 from geovlm.cli import COMMANDS, reference
-from geovlm.config import RunConfig
+from geovlm.config import reference as config_reference
+from geovlm.config.schema import RunConfig
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = reference.pages()

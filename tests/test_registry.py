@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import registry
 from geovlm.errors import PluginUnavailableError, UnknownNameError
-from geovlm.profiles import QWEN2_5_VL
+from geovlm.plugins import registry
+from geovlm.plugins.profiles import QWEN2_5_VL
 from tests.fake_plugins import TASK, TOY, install
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from geovlm import report, results
-from geovlm.config import RunConfig
+from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError
-from geovlm.rundir import RunDir
+from geovlm.report import page as report
+from geovlm.report import tables
+from geovlm.run.folder import RunDir
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -130,7 +131,7 @@ def test_tasks_of_one_plugin_get_a_mean() -> None:
         "xbd/a": {"primary": "f1", "stages": {"base": entry | {"metrics": {"f1": 0.25}}}},
         "xbd/b": {"primary": "f1", "stages": {"base": entry | {"metrics": {"f1": 0.75}}}},
     }
-    mean = results.table({"tasks": tasks})[-1]
+    mean = tables.table({"tasks": tasks})[-1]
     assert mean["name"] == "xbd: mean of 2 tasks"
     assert mean["n"] == 8
     assert mean["cells"]["base"]["value"] == 0.5
@@ -178,7 +179,7 @@ def test_the_best_blind_baseline_stands_in_the_table(tmp_path: Path) -> None:
     run = begun(tmp_path)
     scored(run, "sft", value=0.7, completion="nothing")
     rescored(run)
-    (row,) = results.table(run.read_metrics())
+    (row,) = tables.table(run.read_metrics())
     assert (row["blind"]["name"], row["blind"]["value"]) == ("text only", 0.6875)
     assert row["blind"]["beaten"] is False
     page = report.write(tmp_path).read_text()
@@ -193,7 +194,7 @@ def test_a_change_since_the_stage_before_is_shown(tmp_path: Path) -> None:
     scored(run, "base", value=0.5, completion="nothing")
     scored(run, "sft", value=0.7, completion="nothing")
     rescored(run, change={"against": "base", "metrics": gain(0.2, 0.1)})
-    assert results.table(run.read_metrics())[0]["cells"]["sft"]["change"] == {
+    assert tables.table(run.read_metrics())[0]["cells"]["sft"]["change"] == {
         "against": "base",
         "difference": 0.2,
         "ci95": [0.1, 0.9],

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from geovlm import resuming
 from geovlm.errors import DataError
-from geovlm.rundir import RunDir
+from geovlm.run import resuming
+from geovlm.run.folder import RunDir
 
 
 def resolved(*, processes: int = 1, samples: int = 8) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from geovlm import rewards
+from geovlm.rewards import paper as rewards
 from tests.scored import alone
 
 VOCABULARY = [f"class {letter}" for letter in "abcdefghijklmnopqrs"]

@@ -7,13 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 
-from geovlm import builtin_rewards, rewards
 from geovlm.api import RewardContext
-from geovlm.profiles import QWEN2_5_VL
+from geovlm.plugins import builtin_rewards
+from geovlm.plugins.profiles import QWEN2_5_VL
+from geovlm.rewards import paper
 from tests.scored import alone, scored
 
 GOLD = "<think> a pier </think><answer> two ships [10, 10, 60, 60] </answer>"
-LEXICAL = [spec for spec in builtin_rewards.SPECS if spec.name not in rewards.NEED_ENCODER]
+LEXICAL = [spec for spec in builtin_rewards.SPECS if spec.name not in paper.NEED_ENCODER]
 PIECES = st.sampled_from(
     [
         "<think>",
@@ -91,7 +92,7 @@ def test_detection_agrees_with_shapely(truth, said) -> None:
         ]
         expected += max(overlaps, default=0.0) / len(true)
     ctx = context(boxes=[list(numbers) for numbers in true])
-    assert alone(rewards.detection, completion, ctx) == pytest.approx(expected)
+    assert alone(paper.detection, completion, ctx) == pytest.approx(expected)
 
 
 GOLD_OF = {

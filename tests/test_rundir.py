@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from geovlm.errors import ConfigError, DataError
-from geovlm.rundir import RunDir, check_writable, default_output, latest_output
+from geovlm.run.folder import RunDir, check_writable, default_output, latest_output
 
 
 def begun(folder: Path) -> RunDir:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import scaffold
+from geovlm.plugins import scaffold
 from tests.fake_plugins import geovlm
 
 PROJECT = Path(__file__).parents[1]

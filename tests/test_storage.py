@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import storage
-from geovlm.engine.callbacks import JsonLines
+from geovlm.engine.training.callbacks import JsonLines
+from geovlm.run import files
 
 
 def test_what_the_disk_refused_is_found_behind_other_exceptions():
@@ -19,12 +19,12 @@ def test_what_the_disk_refused_is_found_behind_other_exceptions():
         except OSError as error:
             raise RuntimeError("unexpected pos 704 vs 598") from error
     except RuntimeError as error:
-        assert storage.refusal(error) == "No space left on device (a/optimizer.pt)"
+        assert files.refusal(error) == "No space left on device (a/optimizer.pt)"
 
 
 def test_other_errors_are_no_refusals():
-    assert storage.refusal(FileNotFoundError(errno.ENOENT, "No such file", "a")) is None
-    assert storage.refusal(RuntimeError("shapes differ")) is None
+    assert files.refusal(FileNotFoundError(errno.ENOENT, "No such file", "a")) is None
+    assert files.refusal(RuntimeError("shapes differ")) is None
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
@@ -36,15 +36,15 @@ def test_a_full_disk_is_recognised_from_each_library_that_writes(tmp_path):
     full.symlink_to("/dev/full")
     with pytest.raises((OSError, RuntimeError)) as by_torch:
         torch.save(torch.zeros(9_999), full)
-    assert storage.refusal(by_torch.value)
+    assert files.refusal(by_torch.value)
     with pytest.raises(OSError) as by_us:
         JsonLines(full).write([{"step": 1}])
-    assert storage.refusal(by_us.value) == os.strerror(errno.ENOSPC)
+    assert files.refusal(by_us.value) == os.strerror(errno.ENOSPC)
     with pytest.raises(Exception, match="os error") as by_safetensors:
         save_file({"a": torch.zeros(9_999)}, tmp_path / "missing" / "a.safetensors")
-    assert storage.refusal(by_safetensors.value) is None
+    assert files.refusal(by_safetensors.value) is None
     again = type(by_safetensors.value)("I/O error: No space left on device (os error 28)")
-    assert storage.refusal(again) == os.strerror(errno.ENOSPC)
+    assert files.refusal(again) == os.strerror(errno.ENOSPC)
 
 
 WITHOUT_PRIVILEGES = """

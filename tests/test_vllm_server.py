@@ -12,10 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from geovlm import config_load, launch, vllm_server, vllm_stage
+from geovlm.config import load
 from geovlm.errors import ConfigError, RunFailedError
-from geovlm.rundir import RunDir
-from geovlm.vllm_server import Placement
+from geovlm.run import launch
+from geovlm.run.folder import RunDir
+from geovlm.run.vllm import server as vllm_server
+from geovlm.run.vllm import stage
+from geovlm.run.vllm.server import Placement
 
 STAND_IN = """
 import http.server, sys, time
@@ -30,7 +33,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 
 def served(*overrides: str, **values):
     sets = ("stages.2.generation=vllm-server", *overrides)
-    loaded = config_load.load(None, overrides=sets, **{"gpus": 8, **values})
+    loaded = load.load(None, overrides=sets, **{"gpus": 8, **values})
     return loaded.model_copy(update={"device": "cuda"})
 
 
@@ -66,10 +69,10 @@ def test_vllm_that_is_not_installed_is_one_line_with_the_extra(monkeypatch):
     monkeypatch.setattr(vllm_server.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs vLLM, which is not here.*'geovlm\[vllm\]'"):
         vllm_server.check(served("stages.2.processes=4"))
-    cpu = config_load.load(None, overrides=["device=cpu", "stages.2.generation=vllm-colocate"])
+    cpu = load.load(None, overrides=["device=cpu", "stages.2.generation=vllm-colocate"])
     with pytest.raises(ConfigError, match="'vllm-colocate' needs GPUs"):
         vllm_server.check(cpu)
-    vllm_server.check(config_load.load(None, overrides=["device=cpu"]))
+    vllm_server.check(load.load(None, overrides=["device=cpu"]))
 
 
 def test_four_bits_are_not_handed_to_vllm(monkeypatch):
@@ -83,11 +86,11 @@ def test_continuous_batching_says_why_it_cannot_be():
     with pytest.raises(
         ConfigError, match="continuous batching is refused by TRL for models that see"
     ):
-        config_load.load(None, overrides=["stages.2.generation=paged"])
+        load.load(None, overrides=["stages.2.generation=paged"])
     with pytest.raises(ConfigError, match="it is the stage's: 'generation'"):
-        config_load.load(None, overrides=["stages.2.trainer.use_vllm=true"])
+        load.load(None, overrides=["stages.2.trainer.use_vllm=true"])
     with pytest.raises(ConfigError, match=r"unknown key 'stages\.2\.vllm\.gpu'.*'gpus'"):
-        config_load.load(None, overrides=["stages.2.vllm.gpu=1"])
+        load.load(None, overrides=["stages.2.vllm.gpu=1"])
 
 
 def test_the_command_is_the_one_of_trl(monkeypatch):
@@ -242,15 +245,11 @@ def test_a_stage_finds_the_server_that_was_started_for_it(tmp_path, monkeypatch)
 
     monkeypatch.setattr(vllm_server, "command", command)
     gpus = [str(i) for i in range(8)]
-    with vllm_stage.serve(
-        directory, config=run, index=2, meeting=None, visible=lambda: gpus
-    ) as server:
+    with stage.serve(directory, config=run, index=2, meeting=None, visible=lambda: gpus) as server:
         assert server.variables == {"GEOVLM_VLLM_URL": f"http://127.0.0.1:{port}"}
         server.check()
     assert [Path(model).name for model in models] == ["weights"]
-    with vllm_stage.serve(
-        directory, config=run, index=0, meeting=None, visible=lambda: gpus
-    ) as none:
+    with stage.serve(directory, config=run, index=0, meeting=None, visible=lambda: gpus) as none:
         assert none.variables == {}
 
 
@@ -258,7 +257,7 @@ def test_a_stage_begins_with_the_latest_trained_weights(tmp_path):
     run = served("model=Qwen/Some")
     directory = RunDir(tmp_path)
     directory.write_json(directory.resolved, {"stage_folders": run.stage_folders()})
-    assert vllm_stage.start_weights(directory, config=run, index=2) == "Qwen/Some"
+    assert stage.start_weights(directory, config=run, index=2) == "Qwen/Some"
     (directory.stage(0) / "model").mkdir(parents=True)
-    begins = vllm_stage.start_weights(directory, config=run, index=2)
+    begins = stage.start_weights(directory, config=run, index=2)
     assert begins == str(directory.stage(0) / "model")

@@ -17,38 +17,59 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geovlm import __version__, storage
+from geovlm import __version__
 from geovlm.cli.groups import Entry, LazyGroup
 from geovlm.errors import GeoVLMError, StoppedError
-from geovlm.plugins import DEBUG_VARIABLE, DISABLE_VARIABLE
+from geovlm.plugins.discover import DEBUG_VARIABLE, DISABLE_VARIABLE
+from geovlm.run import files
 
 if TYPE_CHECKING:
     Command = Any
 
 COMMANDS: dict[str, Entry] = {
-    "run": Entry("geovlm.cli.run:run", "SFT, probe, GRPO, evaluation and report on some tasks."),
-    "plan": Entry(
-        "geovlm.cli.plan:plan", "Tokens, steps and memory per GPU of a run, before it is started."
+    "run": Entry(
+        "geovlm.cli.commands.run:run", "SFT, probe, GRPO, evaluation and report on some tasks."
     ),
-    "eval": Entry("geovlm.cli.evaluate:evaluate", "Score a model on some tasks, without training."),
+    "plan": Entry(
+        "geovlm.cli.commands.plan:plan",
+        "Tokens, steps and memory per GPU of a run, before it is started.",
+    ),
+    "eval": Entry(
+        "geovlm.cli.commands.evaluate:evaluate", "Score a model on some tasks, without training."
+    ),
     "predict": Entry(
-        "geovlm.cli.predict:predict", "Ask a model about images of any size; features on a map."
+        "geovlm.cli.commands.predict:predict",
+        "Ask a model about images of any size; features on a map.",
     ),
     "score": Entry(
-        "geovlm.cli.score:score", "Score stored predictions, as published and strictly."
+        "geovlm.cli.commands.score:score", "Score stored predictions, as published and strictly."
     ),
-    "report": Entry("geovlm.cli.report:report", "Write the HTML report of a run."),
-    "export": Entry("geovlm.cli.export:export", "Write a run's model as a folder for anybody."),
-    "tasks": Entry("geovlm.cli.tasks:app", "List tasks, show one in full, draw its samples."),
-    "data": Entry("geovlm.cli.data:app", "Write a miniature of a data set, or validate a copy."),
-    "rewards": Entry("geovlm.cli.rewards:app", "List rewards, or try one on one completion."),
-    "audit": Entry("geovlm.cli.audit:audit", "What answers earn that never look at the image."),
+    "report": Entry("geovlm.cli.commands.report:report", "Write the HTML report of a run."),
+    "export": Entry(
+        "geovlm.cli.commands.export:export", "Write a run's model as a folder for anybody."
+    ),
+    "tasks": Entry(
+        "geovlm.cli.commands.tasks:app", "List tasks, show one in full, draw its samples."
+    ),
+    "data": Entry(
+        "geovlm.cli.commands.data:app", "Write a miniature of a data set, or validate a copy."
+    ),
+    "rewards": Entry(
+        "geovlm.cli.commands.rewards:app", "List rewards, or try one on one completion."
+    ),
+    "audit": Entry(
+        "geovlm.cli.commands.audit:audit", "What answers earn that never look at the image."
+    ),
     "plugins": Entry(
-        "geovlm.cli.plugins:app",
+        "geovlm.cli.commands.plugins:app",
         "List installed plugins, explain or check one, or begin a new one.",
     ),
-    "doctor": Entry("geovlm.cli.doctor:doctor", "Check whether this machine can do a run."),
-    "config": Entry("geovlm.cli.config:app", "Show a preset, or the schema of the configuration."),
+    "doctor": Entry(
+        "geovlm.cli.commands.doctor:doctor", "Check whether this machine can do a run."
+    ),
+    "config": Entry(
+        "geovlm.cli.commands.config:app", "Show a preset, or the schema of the configuration."
+    ),
 }
 """Name -> where it lives and its line in `geovlm --help`, in the order of that page."""
 
@@ -128,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:
-        refused = storage.refusal(error)
+        refused = files.refusal(error)
         if refused is None:
             raise
         _fail(f"cannot write: {refused} (nothing that was saved before is lost)", code=1)
@@ -167,7 +188,7 @@ def _usage(error: Any) -> str:
 @cache
 def _plugin_commands() -> Mapping[str, Command]:
     """Commands of plugins by name; one that fails costs a warning and its own commands."""
-    from geovlm import registry
+    from geovlm.plugins import registry
 
     loaded = registry.load()
     added: dict[str, Command] = {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from geovlm import results
 from geovlm.cli import output
+from geovlm.report import tables
 
 
 def print_results(metrics: Mapping[str, Any]) -> None:
@@ -15,9 +15,9 @@ def print_results(metrics: Mapping[str, Any]) -> None:
     Per stage the primary metric with its interval, and its change since the stage before with the
     p-value; the best blind baseline; per stage the sampled reward.
     """
-    stages = results.stage_names(metrics)
+    stages = tables.stage_names(metrics)
     columns = ["task", "metric", "n", *stages]
-    table = results.table(metrics)
+    table = tables.table(metrics)
     blind = any(row["blind"] is not None for row in table)
     columns += [*(["blind"] if blind else []), *(f"{name} reward" for name in stages)]
     rows = []

@@ -11,11 +11,11 @@ from geovlm.cli import output
 from geovlm.errors import ConfigError, RunFailedError, StoppedError
 
 if TYPE_CHECKING:
-    from geovlm.config import RunConfig
-    from geovlm.machines import Machine
-    from geovlm.meeting import Meeting
-    from geovlm.plan import Plan
-    from geovlm.rundir import RunDir
+    from geovlm.config.schema import RunConfig
+    from geovlm.plan.build import Plan
+    from geovlm.run.folder import RunDir
+    from geovlm.run.machines import Machine
+    from geovlm.run.meeting import Meeting
 
 
 def by_slurm(
@@ -50,7 +50,7 @@ def on_machine(config: RunConfig, machine: Machine) -> RunConfig:
     Raises:
         ConfigError: configuration or options ask for other numbers.
     """
-    from geovlm import launch
+    from geovlm.run import launch
 
     if config.machines != machine.count:
         raise ConfigError(
@@ -100,8 +100,8 @@ def meeting(
     if machine.alone or alone:
         yield None
         return
-    from geovlm.meeting import Meeting
-    from geovlm.rundir import RunDir
+    from geovlm.run.folder import RunDir
+    from geovlm.run.meeting import Meeting
 
     with Meeting(RunDir(folder), machine, timeout_s=config.machine_timeout_s) as others:
         yield others
@@ -115,9 +115,9 @@ def follow(config: RunConfig, folder: Path, machine: Machine, *, resume: bool) -
     Raises:
         RunFailedError: a stage failed, or a machine was lost.
     """
-    from geovlm import launch
-    from geovlm.config import RunConfig
-    from geovlm.rundir import RunDir
+    from geovlm.config.schema import RunConfig
+    from geovlm.run import launch
+    from geovlm.run.folder import RunDir
 
     directory = RunDir(folder)
     with meeting(config, folder, machine) as others:
@@ -149,8 +149,8 @@ def run_stages(
     Raises:
         RunFailedError: one failed, or a machine was lost; how to go on has been said then.
     """
-    from geovlm import launch
-    from geovlm.rundir import RunDir
+    from geovlm.run import launch
+    from geovlm.run.folder import RunDir
 
     try:
         if others is not None:
@@ -165,14 +165,14 @@ def run_stages(
 
 def script(plan: Plan, *, options: Sequence[str]) -> str:
     """Return the batch script of a planned run."""
-    from geovlm import slurm
+    from geovlm.plan import slurm
 
     return slurm.script(plan, options=options)
 
 
 def submit(directory: RunDir, text: str) -> None:
     """Write a batch script into the run directory; its path is the output."""
-    from geovlm import slurm
+    from geovlm.plan import slurm
 
     path = directory.path / slurm.SCRIPT
     directory.write_text(path, text)

@@ -6,8 +6,8 @@ import os
 import re
 from typing import NamedTuple
 
-from geovlm import storage
-from geovlm.rundir import RunDir
+from geovlm.run import files
+from geovlm.run.folder import RunDir
 
 _LOST = re.compile(
     r"closed by peer|reset by peer|[Bb]roken pipe|Connection refused|remote process exited"
@@ -43,7 +43,7 @@ def explain(error: Exception, run: RunDir, *, stage: str) -> str | None:
 
     It begins with `error: ` but for a rank that is gone: that one says why itself.
     """
-    refused = storage.refusal(error)
+    refused = files.refusal(error)
     if refused is not None:
         return (
             f"error: {who()}{run.path} cannot be written: {refused} (nothing that was saved is "

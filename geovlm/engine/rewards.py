@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from geovlm import health
 from geovlm.api import ModelProfile, RewardContext, RewardSpec, TaskSpec
-from geovlm.engine import data
+from geovlm.config import health
+from geovlm.engine.rows import rows as data
 from geovlm.engine.stopping import RewardWatch
-from geovlm.registry import Registry
-from geovlm.scoring import score
+from geovlm.plugins.registry import Registry
+from geovlm.rewards.scoring import score
 
 FORMAT_REWARDS = {"format/think": 0.5, "format/answer": 0.5}
 """Added to every task by the engine."""

@@ -12,18 +12,20 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from geovlm import loading, mixture, resuming
 from geovlm.api import ModelProfile, Sample, Split, StageInfo, TaskSpec
-from geovlm.config import RunConfig
-from geovlm.config_tasks import configured, weights_of
-from geovlm.engine import batches, collecting, data
-from geovlm.engine.callbacks import Bar
-from geovlm.engine.images import ImageCache
+from geovlm.config.schema import RunConfig
+from geovlm.config.tasks import configured, weights_of
+from geovlm.data import loading, mixture
+from geovlm.data.leaks import LeftOut
+from geovlm.engine import batches, collecting
+from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.stopping import RewardWatch, Stop
+from geovlm.engine.training.callbacks import Bar
 from geovlm.errors import DataError
-from geovlm.leakage import LeftOut
-from geovlm.registry import Registry
-from geovlm.rundir import RunDir
+from geovlm.plugins.registry import Registry
+from geovlm.run import resuming
+from geovlm.run.folder import RunDir
 
 _MANY = 50_000
 """Records whose walks by the collector would take a tenth of a second each."""

@@ -18,7 +18,7 @@ from accelerate.utils import reduce
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from geovlm.api import RewardContext
-from geovlm.process import LIFELINE_VARIABLE
+from geovlm.run.process import LIFELINE_VARIABLE
 
 _POLL_S = 0.5
 

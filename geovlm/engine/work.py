@@ -17,28 +17,22 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from geovlm import encoder, registry, rewards, vllm_stage
 from geovlm.api import Split
-from geovlm.config import RunConfig
-from geovlm.engine import (
-    arguments,
-    checkpoints,
-    evaluate,
-    failures,
-    generation,
-    grpo,
-    model,
-    precheck,
-    probe,
-    sft,
-    sharded,
-)
-from geovlm.engine.images import ImageCache
+from geovlm.config.schema import RunConfig
+from geovlm.data.prompts import Shown, visual_tokens
+from geovlm.engine import failures
+from geovlm.engine.evaluation import evaluate
+from geovlm.engine.models import load
+from geovlm.engine.rows import precheck
+from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import RewardWatch, Stop, end_with_launcher
+from geovlm.engine.training import arguments, checkpoints, grpo, probe, sft, sharded, vllm
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
-from geovlm.rundir import RunDir
-from geovlm.shown import Shown, visual_tokens
+from geovlm.plugins import registry
+from geovlm.rewards import encoder, paper
+from geovlm.run.folder import RunDir
+from geovlm.run.vllm import stage as vllm_stage
 
 _LISTENING_S = 5.0
 """A rank that lost another one waits, so that the launcher sees the lost one's end first."""
@@ -99,7 +93,7 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
     resolved = run.read_resolved()
     config = RunConfig.model_validate(resolved["config"])
     state = PartialState(
-        cpu=model.device(config) == "cpu", timeout=timedelta(seconds=config.timeout_s)
+        cpu=load.device(config) == "cpu", timeout=timedelta(seconds=config.timeout_s)
     )
     index = -1 if stage == "eval" else int(stage)
     expected = resolved["world_sizes"][stage]
@@ -126,7 +120,7 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
         watch=RewardWatch(limit_s=config.timeout_s, rank=failures.who()),
     )
     if index == -1:
-        loaded = model.load(model.source(config.model), config, registry=current.registry)
+        loaded = load.load(load.source(config.model), config, registry=current.registry)
         evaluate.evaluate(current, loaded, name="base")
         return
     if index == 0:
@@ -161,14 +155,14 @@ def check(stage: Stage) -> None:
     """
     config = stage.config
     tasks = [stage.task(name) for name in stage.task_names]
-    rewards.validate_options(config.reward_options)
+    paper.validate_options(config.reward_options)
     named = {reward for task in tasks for each in task.rewards.values() for reward in each}
-    if named & rewards.NEED_ENCODER:
+    if named & paper.NEED_ENCODER:
         chosen = config.reward_options.get("encoder")
         encoder.find(str(chosen) if chosen is not None else None)
     check_arguments(stage)
-    source = model.source(config.model)
-    processor, profile = model.load_reader(source, config, registry=stage.registry)
+    source = load.source(config.model)
+    processor, profile = load.load_reader(source, config, registry=stage.registry)
     tokenizer = processor.tokenizer
 
     def count_images(put: Shown) -> int:
@@ -177,7 +171,7 @@ def check(stage: Stage) -> None:
     def count_tokens(texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
 
-    limit = model.max_positions(model.load_config(config), tokenizer)
+    limit = load.max_positions(load.load_config(config), tokenizer)
     beside_vllm = {
         task.name
         for index, settings in enumerate(config.stages)
@@ -198,7 +192,7 @@ def check(stage: Stage) -> None:
             )
             precheck.audit_images(rows, cache=stage.cache)
             if split == "train" and task.name in beside_vllm:
-                generation.refuse_large_images(rows.asked(), task=task.name, profile=profile)
+                vllm.refuse_large_images(rows.asked(), task=task.name, profile=profile)
 
 
 def check_arguments(stage: Stage) -> None:
@@ -209,7 +203,7 @@ def check_arguments(stage: Stage) -> None:
             its batches; names the stage.
     """
     config = stage.config
-    on_cpu = model.device(config) == "cpu"
+    on_cpu = load.device(config) == "cpu"
     started_with = _started_with(stage.run.read_resolved())
     for index, settings in enumerate(config.stages):
         if settings.kind == "probe" or index < stage.index:
@@ -246,10 +240,10 @@ def _stage(stage: Stage, *, resume: bool) -> int:
         return probe.run(stage, start=start)
     trains_first = all(each.kind == "probe" for each in config.stages[:index])
     if trains_first and config.eval.base:
-        loaded = model.load(start, config, registry=stage.registry)
+        loaded = load.load(start, config, registry=stage.registry)
         evaluate.evaluate(stage, loaded, name="base")
         del loaded
-        model.free()
+        load.free()
     finished = stage.folder / "model"
     steps = 0
     if not finished.is_dir():
@@ -258,7 +252,7 @@ def _stage(stage: Stage, *, resume: bool) -> int:
         if sharded.is_sharded(stage):
             sharded.release()
         else:
-            model.free()
-    loaded = model.load(str(finished), config, registry=stage.registry)
+            load.free()
+    loaded = load.load(str(finished), config, registry=stage.registry)
     evaluate.evaluate(stage, loaded, name=config.evaluation_name(index))
     return steps

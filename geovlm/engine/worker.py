@@ -13,11 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from geovlm import extras
-from geovlm.config import RunConfig
+from geovlm.config import extras
+from geovlm.config.schema import RunConfig
 from geovlm.engine.collecting import imports, leave
 from geovlm.errors import GeoVLMError
-from geovlm.rundir import RunDir
+from geovlm.run.folder import RunDir
 
 
 def main(argv: list[str] | None = None) -> int:

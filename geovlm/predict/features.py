@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from geovlm.api import Json
-from geovlm.predict import antimeridian
-from geovlm.predict.antimeridian import Point
-from geovlm.predict.georeference import Georeference
-from geovlm.predict.tiles import Window
+from geovlm.predict.georeference import antimeridian
+from geovlm.predict.georeference.antimeridian import Point
+from geovlm.predict.georeference.georeference import Georeference
+from geovlm.predict.windows.tiles import Window
 
 DEGREES_DIGITS = 9
 """0.1 mm on the ground."""

@@ -40,9 +40,9 @@ def reference(
             folder lacks a band.
         ConfigError: a choice of bands is needed, or there are not three.
     """
-    from geovlm.raster_bands import role_of
-    from geovlm.raster_files import layout, opened
-    from geovlm.raster_pictures import shows_all
+    from geovlm.raster.bands import role_of
+    from geovlm.raster.files import layout, opened
+    from geovlm.raster.pictures import shows_all
 
     chosen = _three(bands) if bands is not None else None
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where one may not look
@@ -90,7 +90,7 @@ def first_file(image: Path | Raster) -> Path:
     """The file of an image; of several, that of the first band."""
     if not isinstance(image, Raster):
         return image
-    from geovlm.raster_bands import needed
+    from geovlm.raster.bands import needed
 
     bands = needed(image)
     path = image.files[bands[0]] if bands else image.file
@@ -130,7 +130,7 @@ def _band_file(folder: Path, band: str) -> Path:
     Raises:
         DataError: none, or several.
     """
-    from geovlm.raster_files import out_of_reach
+    from geovlm.raster.files import out_of_reach
 
     ending = re.compile(rf"(?:^|[_.-]){re.escape(band)}(?:_\d+m)?$", re.IGNORECASE)
     try:

@@ -20,8 +20,8 @@ from typing import Any
 
 from geovlm.api import Json, ModelProfile, Size
 from geovlm.errors import ConfigError
-from geovlm.predict import tiles
-from geovlm.predict.tiles import Window
+from geovlm.predict.windows import tiles
+from geovlm.predict.windows.tiles import Window
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +57,7 @@ class Plan:
     question: str = ""
     """Of the first window, as the model reads it."""
     again: tuple[Window, ...] = ()
-    """Windows of the second look, after those of the grid; see `geovlm.predict.looks`."""
+    """Windows of the second look, after those of the grid; see `geovlm.predict.windows.looks`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

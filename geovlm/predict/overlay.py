@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geovlm.api import Raster
-from geovlm.predict.antimeridian import Point
-from geovlm.predict.tiles import Window
+from geovlm.predict.georeference.antimeridian import Point
+from geovlm.predict.windows.tiles import Window
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -45,12 +45,12 @@ def draw(
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    from geovlm import raster
+    from geovlm.raster import images as raster_images
 
     longest = max(area.width, area.height)
     scale = min(PANEL_PX, max(_SMALLEST_PX, longest)) / longest
     size = max(1, round(area.width * scale)), max(1, round(area.height * scale))
-    panels = [raster.open_window(image, area, out_size=size) for image in images]
+    panels = [raster_images.open_window(image, area, out_size=size) for image in images]
     pen = ImageDraw.Draw(panels[-1])
     font = ImageFont.load_default(size=13)
     colours: dict[str, tuple[int, int, int]] = {}

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from geovlm import answers, boxes
 from geovlm.api import Json, ModelProfile, Size
-from geovlm.rectangles import Box
+from geovlm.boxes.rectangle import Box
 
 Kind: TypeAlias = Literal["boxes", "labels", "text"]
 

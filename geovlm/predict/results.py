@@ -9,14 +9,15 @@ from typing import Any, TypeAlias
 
 from geovlm import __version__
 from geovlm.api import Json, TaskSpec
+from geovlm.boxes.rectangle import Box, corners
 from geovlm.errors import DataError
-from geovlm.predict import asking, features, job, looks, merge, reading
-from geovlm.predict.antimeridian import Point
-from geovlm.predict.detections import Detection, Views
-from geovlm.predict.georeference import Georeference
+from geovlm.predict import asking, features, job, reading
+from geovlm.predict.georeference.antimeridian import Point
+from geovlm.predict.georeference.georeference import Georeference
 from geovlm.predict.job import Job, Plan, Request
-from geovlm.predict.tiles import Window
-from geovlm.rectangles import Box, corners
+from geovlm.predict.windows import looks, merge
+from geovlm.predict.windows.detections import Detection, Views
+from geovlm.predict.windows.tiles import Window
 
 Shape: TypeAlias = tuple[list[Point], dict[str, Json]]
 """(corners in pixels of the scene, properties)."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from geovlm.api import Raster, Size
 from geovlm.errors import DataError
-from geovlm.predict.georeference import Georeference, reprojected
+from geovlm.predict.georeference.georeference import Georeference, reprojected
+from geovlm.predict.georeference.placing import placed
 from geovlm.predict.images import name
-from geovlm.predict.placing import placed
-from geovlm.predict.tiles import Window
+from geovlm.predict.windows.tiles import Window
 
 _EDGE_POINTS = 21  # per side of an image, when its outline is put on another grid
 _FLAT = 1e-6  # share of a flat band's value that separates black from white
@@ -46,7 +46,7 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
     Raises:
         DataError: a file cannot be read; the images do not overlap; their sizes differ.
     """
-    from geovlm.raster import scene_size
+    from geovlm.raster.images import scene_size
 
     sizes = [scene_size(image) for image in images]
     found = [placed(image) for image in images]
@@ -136,7 +136,7 @@ def _lies_in(grid: Georeference, size: Size, other: Georeference, other_size: Si
 
 def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Path) -> Raster:
     """The image on another grid, as a reference to files that describe how to get there."""
-    from geovlm.raster_pictures import colour_bands
+    from geovlm.raster.pictures import colour_bands
 
     if isinstance(image, Raster):
         paths = [*image.files.values(), *([image.file] if image.file is not None else [])]
@@ -157,8 +157,8 @@ def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Pat
 
 def _own_ranges(image: Raster) -> Mapping[str, tuple[float, float]]:
     """`ranges` of an image; percentiles are those of its own pixels, not of zeros around them."""
-    from geovlm.raster_bands import bands_of
-    from geovlm.raster_scaling import shown_range
+    from geovlm.raster.bands import bands_of
+    from geovlm.raster.scaling import shown_range
 
     if image.scaling == "range":
         return image.ranges
@@ -175,7 +175,7 @@ def _write_warp(path: Path, *, grid: Georeference, size: Size, to: Path) -> Path
     from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
 
-    from geovlm.raster_files import opened
+    from geovlm.raster.files import opened
 
     arguments: dict[str, Any] = {
         "crs": grid.crs,

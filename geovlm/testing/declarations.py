@@ -18,8 +18,8 @@ from typing import Any
 import typer
 
 from geovlm.errors import PluginUnavailableError
-from geovlm.plugins import SLOW_SECONDS
-from geovlm.registry import resolve
+from geovlm.plugins.discover import SLOW_SECONDS
+from geovlm.plugins.registry import resolve
 from geovlm.testing.findings import Finding, fault, remark, source
 from geovlm.testing.subject import Subject
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any, Literal
 
-from geovlm.registry import Registry
+from geovlm.plugins.registry import Registry
 from geovlm.testing import data, declarations, prompts, rewards, scores
 from geovlm.testing.findings import Finding, PluginFault
 from geovlm.testing.subject import Subject

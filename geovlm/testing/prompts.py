@@ -6,9 +6,10 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-from geovlm import answers, profiles
+from geovlm import answers
 from geovlm.api import Turn
-from geovlm.registry import resolve
+from geovlm.plugins import profiles
+from geovlm.plugins.registry import resolve
 from geovlm.testing.findings import Finding, fault, source
 from geovlm.testing.subject import Subject, ask
 

@@ -41,7 +41,7 @@ def reward_ctx() -> Callable[..., RewardContext]:
         **fields: Any,
     ) -> RewardContext:
         from geovlm.api import RewardContext
-        from geovlm.profiles import QWEN2_5_VL
+        from geovlm.plugins.profiles import QWEN2_5_VL
 
         values: dict[str, Any] = {
             "task": "test",
@@ -64,7 +64,7 @@ def prompt_ctx() -> Callable[..., PromptContext]:
 
     def build(*, image_sizes: tuple[Size, ...] = ((280, 280),), **fields: Any) -> PromptContext:
         from geovlm.api import PromptContext
-        from geovlm.profiles import QWEN2_5_VL
+        from geovlm.plugins.profiles import QWEN2_5_VL
 
         values: dict[str, Any] = {
             "profile": QWEN2_5_VL,
@@ -88,7 +88,7 @@ def prediction() -> Callable[..., Prediction]:
         **fields: Any,
     ) -> Prediction:
         from geovlm.api import Prediction
-        from geovlm.profiles import QWEN2_5_VL
+        from geovlm.plugins.profiles import QWEN2_5_VL
 
         values: dict[str, Any] = {
             "task": "test",

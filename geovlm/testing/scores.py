@@ -7,8 +7,8 @@ from functools import partial
 
 from geovlm import answers
 from geovlm.api import Turn
-from geovlm.audit import TOTAL, Audit, audit
-from geovlm.registry import resolve
+from geovlm.plugins.registry import resolve
+from geovlm.rewards.audit.audit import TOTAL, Audit, audit
 from geovlm.testing.findings import Finding, attempt, fault, remark, source
 from geovlm.testing.rewards import ROUNDING
 from geovlm.testing.subject import Case, Subject

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from geovlm import answers, boxes, encoder, profiles, rewards, scoring
+from geovlm import answers, boxes
 from geovlm.api import (
     DatasetSpec,
     MetricSpec,
@@ -24,11 +24,14 @@ from geovlm.api import (
     TaskSpec,
     Turn,
 )
+from geovlm.data.loading import Loaded, load_records, task_samples
+from geovlm.data.prompts import Shown, put, reward_context
 from geovlm.errors import PluginUnavailableError, RewardError, UnknownNameError
-from geovlm.loading import Loaded, load_records, task_samples
-from geovlm.plugins import CORE, PluginRecord
-from geovlm.registry import Registry, load, resolve
-from geovlm.shown import Shown, put, reward_context
+from geovlm.plugins import profiles
+from geovlm.plugins.discover import CORE, PluginRecord
+from geovlm.plugins.registry import Registry, load, resolve
+from geovlm.rewards import encoder, scoring
+from geovlm.rewards import paper as rewards
 from geovlm.testing.findings import PluginFault, attempt, fault, shown, source
 
 RECORDS_PER_SPLIT = 10

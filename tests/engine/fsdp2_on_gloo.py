@@ -20,7 +20,7 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from transformers import AutoModelForImageTextToText
 
 from geovlm import nano
-from geovlm.engine.sharded import fill
+from geovlm.engine.training.sharded import fill
 
 
 def shard(model: Any) -> None:

@@ -11,11 +11,12 @@ import transformers
 from peft import get_peft_model
 from trl.trainer.utils import add_fused_lm_head
 
-from geovlm import memory_estimate, profiles
-from geovlm.config import RunConfig
-from geovlm.engine import model as engine_model
-from geovlm.engine import shape as shapes
-from geovlm.memory import Adapter, Placement, Work
+from geovlm.config.schema import RunConfig
+from geovlm.engine.models import load as engine_model
+from geovlm.engine.programs import shape as shapes
+from geovlm.plan.memory import estimate
+from geovlm.plan.memory.parts import Adapter, Placement, Work
+from geovlm.plugins import profiles
 from tests.engine.peak import Peak
 
 PROFILE = profiles.QWEN2_5_VL
@@ -127,7 +128,7 @@ def measured(
         checkpointing=checkpointing,
         accumulates=False,
     )
-    estimated = memory_estimate.estimate(shape, work, Placement(device=device), adapter=adapter)
+    estimated = estimate.estimate(shape, work, Placement(device=device), adapter=adapter)
     said = estimated.total - estimated.context
     print(f"{real / 1e6:.1f} MB allocated, {said / 1e6:.1f} MB estimated")
     return real, said

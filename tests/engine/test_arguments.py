@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from geovlm.engine import arguments
+from geovlm.engine.training import arguments
 from geovlm.errors import ConfigError
 
 

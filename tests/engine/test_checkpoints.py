@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.engine.checkpoints import damage, find, remove_unfinished, to_resume, write_manifest
+from geovlm.engine.training.checkpoints import (
+    damage,
+    find,
+    remove_unfinished,
+    to_resume,
+    write_manifest,
+)
 
 
 def written(folder: Path, step: int) -> Path:

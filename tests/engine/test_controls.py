@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geovlm import answers, registry
+from geovlm import answers
 from geovlm.api import TaskSpec
-from geovlm.config import EvalConfig
-from geovlm.engine import bitemporal, blind, controls, data, scores
-from geovlm.engine.images import GREY, ImageCache, shifted
-from geovlm.profiles import QWEN2_5_VL
+from geovlm.config.schema import EvalConfig
+from geovlm.engine.evaluation import blind, controls, pairs
+from geovlm.engine.evaluation import judge as scores
+from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.images import GREY, ImageCache, shifted
+from geovlm.plugins import registry
+from geovlm.plugins.profiles import QWEN2_5_VL
 
 FRAME = "<think> x </think><answer> {} </answer>"
 
@@ -71,9 +74,9 @@ def ignores_the_newer(row: data.Row) -> str:
 
 def probed(says: Callable[[data.Row], str], judge: scores.Judge) -> dict[str, object]:
     rows = {"real": PAIRS}
-    rows |= {probe: bitemporal.altered(PAIRS, probe, seed=1) for probe in bitemporal.PROBES}
+    rows |= {probe: pairs.altered(PAIRS, probe, seed=1) for probe in pairs.PROBES}
     texts = {name: [FRAME.format(says(row)) for row in many] for name, many in rows.items()}
-    return bitemporal.report(judge, PAIRS, texts)
+    return pairs.report(judge, PAIRS, texts)
 
 
 def test_a_model_that_ignores_the_newer_image_scores_as_on_the_older_one_twice() -> None:
@@ -101,7 +104,7 @@ def test_without_an_answer_for_unchanged_pairs_there_is_no_false_alarm_rate() ->
 @pytest.mark.parametrize(("answer", "alarm"), [("none", False), ("[1, 2, 30, 40]", True)])
 def test_boxes_where_nothing_changed_are_an_alarm(prediction, answer: str, alarm: bool) -> None:
     one = prediction(FRAME.format(answer), target={"boxes": [[1, 2, 30, 40]]})
-    assert bitemporal.claims_change(a_judge(unchanged="none").task, one) is alarm
+    assert pairs.claims_change(a_judge(unchanged="none").task, one) is alarm
 
 
 def test_the_majority_is_that_of_the_question_type() -> None:
@@ -151,7 +154,7 @@ def test_a_shift_moves_what_is_seen(tmp_path: Path) -> None:
 
 
 def test_the_shift_of_a_sample_is_two_to_eight_pixels_of_the_stored_image() -> None:
-    row = bitemporal.altered(PAIRS[:1], "shifted", seed=5)[0]
+    row = pairs.altered(PAIRS[:1], "shifted", seed=5)[0]
     right, down = json.loads(row.images[1])["share"]
     assert 2.0 <= np.hypot(right * 100, down * 50) <= 8.0
     assert row.images[0] == PAIRS[0].images[0]

@@ -9,10 +9,12 @@ import torch
 import transformers
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
-from geovlm import nano, registry
-from geovlm.config import RunConfig
-from geovlm.engine import distinct_images, model
-from geovlm.engine.patches import CachedImageProcessor
+from geovlm import nano
+from geovlm.config.schema import RunConfig
+from geovlm.engine.models import load as model
+from geovlm.engine.speedups import distinct_images
+from geovlm.engine.speedups.patches import CachedImageProcessor
+from geovlm.plugins import registry
 
 PATCH = 3 * 2 * 14 * 14
 

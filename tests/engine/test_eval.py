@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from geovlm.launch import free_port
+from geovlm.run.launch import free_port
 from tests import inside
 from tests.engine.faults import kill_tree, wait_until
 from tests.engine.test_machines import said, start

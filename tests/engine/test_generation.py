@@ -8,20 +8,23 @@ from pathlib import Path
 import pytest
 from trl import GRPOConfig
 
-from geovlm import config_load, nano, registry
+from geovlm import nano
 from geovlm.api import Sample, Turn
-from geovlm.engine import generation, grpo, model
-from geovlm.engine.images import ImageCache
-from geovlm.engine.processor import load_processor
+from geovlm.config import load
+from geovlm.data.prompts import Shown
+from geovlm.engine.models import load as model
+from geovlm.engine.models.processor import load_processor
+from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.stage import Stage
+from geovlm.engine.training import grpo, vllm
 from geovlm.errors import ConfigError
-from geovlm.profiles import QWEN2_5_VL
-from geovlm.rundir import RunDir
-from geovlm.shown import Shown
+from geovlm.plugins import registry
+from geovlm.plugins.profiles import QWEN2_5_VL
+from geovlm.run.folder import RunDir
 
 
 def stage(folder: Path, *overrides: str) -> Stage:
-    config = config_load.load(None, tasks=["xbd/count"], overrides=["device=cpu", *overrides])
+    config = load.load(None, tasks=["xbd/count"], overrides=["device=cpu", *overrides])
     run = RunDir(folder)
     run.write_json(run.resolved, {"stage_folders": config.stage_folders()})
     return Stage(
@@ -79,9 +82,9 @@ def test_images_that_vllm_beside_the_trainer_cannot_take_are_refused():
     sample, turn = Sample(id="7", images=(), target={}), Turn(question="", answer="", reasoning="")
     small = Shown(sample=sample, turn=turn, image_sizes=(), input_sizes=((84, 84),))
     large = dataclasses.replace(small, input_sizes=((2048, 2048),))
-    generation.refuse_large_images([small], task="t/a", profile=QWEN2_5_VL)
+    vllm.refuse_large_images([small], task="t/a", profile=QWEN2_5_VL)
     with pytest.raises(ConfigError, match=r"'7' of task 't/a' .* 5329 tokens, .* takes 4096"):
-        generation.refuse_large_images([small, large], task="t/a", profile=QWEN2_5_VL)
+        vllm.refuse_large_images([small, large], task="t/a", profile=QWEN2_5_VL)
 
 
 def test_trl_finds_the_revision_of_the_run(tmp_path, monkeypatch):
@@ -91,30 +94,28 @@ def test_trl_finds_the_revision_of_the_run(tmp_path, monkeypatch):
         asked.append((name, revision))
         return "/snapshots/abc"
 
-    monkeypatch.setattr(generation, "snapshot_download", download)
+    monkeypatch.setattr(vllm, "snapshot_download", download)
     chosen = stage(tmp_path, "model=Qwen/Some", "revision=abc").config
-    assert generation.pinned("Qwen/Some", chosen) == "/snapshots/abc"
-    assert generation.served("Qwen/Some", chosen, processor=None, folder=tmp_path) == (
-        "/snapshots/abc"
-    )
+    assert vllm.pinned("Qwen/Some", chosen) == "/snapshots/abc"
+    assert vllm.served("Qwen/Some", chosen, processor=None, folder=tmp_path) == ("/snapshots/abc")
     assert asked == [("Qwen/Some", "abc")] * 2
-    assert generation.pinned("stages/0-sft/model", chosen) == "stages/0-sft/model"
+    assert vllm.pinned("stages/0-sft/model", chosen) == "stages/0-sft/model"
     free = stage(tmp_path, "model=Qwen/Some").config
-    assert generation.pinned("Qwen/Some", free) == "Qwen/Some"
+    assert vllm.pinned("Qwen/Some", free) == "Qwen/Some"
 
 
 def test_vllm_loads_weights_with_the_pixel_limits_of_the_run(tmp_path):
     chosen = stage(tmp_path / "run", f"model={nano.path()}", "max_pixels=50176").config
     start = str(nano.path())
     processor = load_processor(start, max_pixels=50176)
-    served = generation.served(start, chosen, processor=processor, folder=tmp_path / "served")
+    served = vllm.served(start, chosen, processor=processor, folder=tmp_path / "served")
     assert model.pixel_limits(load_processor(served))[1] == 50176
     weights = Path(served) / "model.safetensors"
     assert weights.is_symlink()
     assert weights.resolve() == (nano.path() / "model.safetensors").resolve()
     # a second start finds it there; weights of an earlier stage have their limits
-    assert generation.served(start, chosen, processor=processor, folder=Path(served)) == served
-    assert generation.served("x", chosen, processor=processor, folder=tmp_path / "no") == "x"
+    assert vllm.served(start, chosen, processor=processor, folder=Path(served)) == served
+    assert vllm.served("x", chosen, processor=processor, folder=tmp_path / "no") == "x"
 
 
 def test_a_share_of_the_steps_saves_where_nothing_generated_waits(tmp_path):

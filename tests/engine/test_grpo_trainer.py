@@ -12,9 +12,9 @@ from PIL import Image
 from trl import GRPOConfig, GRPOTrainer
 
 from geovlm import nano
-from geovlm.engine import grpo_trainer
-from geovlm.engine.grpo_trainer import GroupTrainer
-from geovlm.engine.processor import load_processor
+from geovlm.engine.models.processor import load_processor
+from geovlm.engine.speedups import grpo_trainer
+from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from geovlm.errors import ConfigError
 
 LENGTHS = [5, 1, 9, 4, 7, 3, 2, 6]

@@ -14,11 +14,12 @@ from transformers import AutoModelForImageTextToText
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer import grpo_trainer
 
-from geovlm import nano, registry
-from geovlm.config import RunConfig
-from geovlm.engine import model as engine_model
-from geovlm.engine import quantize
-from geovlm.engine.generate import image_tokens
+from geovlm import nano
+from geovlm.config.schema import RunConfig
+from geovlm.engine.generation.generate import image_tokens
+from geovlm.engine.models import load as engine_model
+from geovlm.engine.models import quantize
+from geovlm.plugins import registry
 
 
 def config(**lora: object) -> RunConfig:

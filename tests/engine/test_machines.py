@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from geovlm.launch import free_port
+from geovlm.run.launch import free_port
 from tests.engine.faults import kill_tree
 
 CONFIG = """

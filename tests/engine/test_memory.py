@@ -16,10 +16,13 @@ from peft import get_peft_model
 from trl import GRPOConfig, SFTConfig
 
 from benchmarks.gpu import configuration
-from geovlm import modelfacts, modelshape, nano, plan_memory, profiles, registry
-from geovlm.config import RunConfig
-from geovlm.engine import model as engine_model
-from geovlm.engine import shape as shapes
+from geovlm import nano
+from geovlm.config import model
+from geovlm.config.schema import RunConfig
+from geovlm.engine.models import load as engine_model
+from geovlm.engine.programs import shape as shapes
+from geovlm.plan.memory import shape, stages
+from geovlm.plugins import profiles, registry
 from tests.engine.steps import measured, middle
 
 
@@ -47,8 +50,8 @@ def test_the_shape_of_nano_is_exact_and_read_in_another_process(
 ) -> None:
     monkeypatch.setenv("GEOVLM_CACHE", str(tmp_path))
     config = RunConfig()
-    facts = modelfacts.inspect(config, registry=registry.load())
-    found = modelshape.inspect(facts, config)
+    facts = model.inspect(config, registry=registry.load())
+    found = shape.inspect(facts, config)
     assert found.parameters == facts.parameters
     assert (found.text.layers, found.text.width, found.text.inner) == (4, 128, 512)
     assert (found.vision.layers, found.vision.width, found.vision.inner) == (2, 128, 512)
@@ -56,14 +59,14 @@ def test_the_shape_of_nano_is_exact_and_read_in_another_process(
     assert found.adapter_weights == 4 * (4 * 256 + 3 * 640)
     assert found.quantizable == 4 * (4 * 128**2 + 3 * 128 * 512)
     assert (found.patches_per_cell, found.tokens_per_cell) == (4, 1)
-    monkeypatch.setattr(modelshape, "MODULE", "geovlm.engine.nowhere")
-    assert modelshape.inspect(facts, config) == found  # kept
+    monkeypatch.setattr(shape, "MODULE", "geovlm.engine.nowhere")
+    assert shape.inspect(facts, config) == found  # kept
     with pytest.raises(RuntimeError, match="nowhere failed"):
-        modelshape.inspect(facts, RunConfig(trust_remote_code=True))
+        shape.inspect(facts, RunConfig(trust_remote_code=True))
     (tmp_path / "file").touch()
     monkeypatch.setenv("GEOVLM_CACHE", str(tmp_path / "file"))  # nothing can be kept
     with pytest.raises(RuntimeError, match="nowhere failed"):
-        modelshape.inspect(facts, config)
+        shape.inspect(facts, config)
 
 
 def test_the_model_of_the_gpu_benchmark_has_the_size_of_the_published_one() -> None:
@@ -117,4 +120,4 @@ def test_the_defaults_are_those_of_trl() -> None:
         for cls in (SFTConfig, GRPOConfig)
         for field in dataclasses.fields(cls)
     }
-    assert {key: known[key] for key in plan_memory.DEFAULTS} == dict(plan_memory.DEFAULTS)
+    assert {key: known[key] for key in stages.DEFAULTS} == dict(stages.DEFAULTS)

@@ -16,15 +16,22 @@ import pytest
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from geovlm import nano, raster, registry, shown
+from geovlm import nano
 from geovlm.api import RewardSpec, Sample, TaskSpec, Turn
-from geovlm.config import RunConfig
-from geovlm.engine import collecting, data, grpo, model, precheck, probe, rewards
-from geovlm.engine.callbacks import JsonLines
-from geovlm.engine.images import ImageCache
+from geovlm.config.schema import RunConfig
+from geovlm.data import prompts
+from geovlm.data.prompts import Shown
+from geovlm.engine import collecting, rewards
+from geovlm.engine.models import load
+from geovlm.engine.rows import precheck
+from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.training import grpo, probe
+from geovlm.engine.training.callbacks import JsonLines
 from geovlm.errors import DataError, RewardError, RunFailedError
-from geovlm.profiles import QWEN2_5_VL
-from geovlm.shown import Shown
+from geovlm.plugins import registry
+from geovlm.plugins.profiles import QWEN2_5_VL
+from geovlm.raster import images
 
 
 def a_row(task: str = "t/a", sample_id: str = "1", **target: object) -> data.Row:
@@ -294,7 +301,7 @@ def test_a_cut_off_image_is_found_before_training(tmp_path: Path) -> None:
         rows.append(
             dataclasses.replace(
                 a_row(sample_id=str(number)),
-                images=(json.dumps(raster.encode(path)),),
+                images=(json.dumps(images.encode(path)),),
                 image_sizes=((64, 64),),
                 input_sizes=((56, 56),),
             )
@@ -345,7 +352,7 @@ def test_the_weight_of_the_format_is_the_engine_s_unless_the_active_set_has_its_
 def test_a_sample_without_an_image_is_named() -> None:
     blind = Sample(id="7", images=(), target={})
     with pytest.raises(DataError, match="sample '7' of task 't/a' has no image"):
-        shown.put(a_task("t/a"), blind, profile=QWEN2_5_VL)
+        prompts.put(a_task("t/a"), blind, profile=QWEN2_5_VL)
 
 
 @pytest.mark.parametrize("passed_over", [False, True])
@@ -354,11 +361,11 @@ def test_a_model_is_freed_although_it_refers_to_itself_and_was_frozen(
 ) -> None:
     monkeypatch.setattr(collecting, "_passed_over", False)
     made = AutoModelForImageTextToText.from_pretrained(nano.path())
-    model.quicken(made, QWEN2_5_VL, share_images=True)
+    load.quicken(made, QWEN2_5_VL, share_images=True)
     if passed_over:
         collecting.pass_over()
     gone = weakref.ref(made)
     del made
-    model.free()
+    load.free()
     assert gone() is None
     gc.unfreeze()

@@ -16,10 +16,10 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from trl import GRPOConfig
 
 from geovlm import nano
-from geovlm.engine import patches
-from geovlm.engine.grpo_trainer import GroupTrainer
-from geovlm.engine.patches import CachedImageProcessor
-from geovlm.engine.processor import load_processor
+from geovlm.engine.models.processor import load_processor
+from geovlm.engine.speedups import patches
+from geovlm.engine.speedups.grpo_trainer import GroupTrainer
+from geovlm.engine.speedups.patches import CachedImageProcessor
 
 
 def pictures() -> list[Image.Image]:

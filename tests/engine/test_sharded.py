@@ -19,9 +19,11 @@ from transformers.integrations import (
     unset_hf_deepspeed_config,
 )
 
-from geovlm import loading, nano
-from geovlm.engine import model, sharded
+from geovlm import nano
+from geovlm.data import loading
+from geovlm.engine.models import load
 from geovlm.engine.stage import Stage
+from geovlm.engine.training import sharded
 from tests.engine.test_generation import stage
 
 
@@ -41,8 +43,8 @@ def with_records(folder: Path, *overrides: str, images: bool) -> Stage:
 def test_gathered_weights_become_a_whole_model(tmp_path, overrides):
     made = stage(tmp_path, "parallel=fsdp2", *overrides)
     start = str(nano.path())
-    loaded = model.load(start, made.config, registry=made.registry)
-    adapter = model.lora(made.config, loaded.profile, model=loaded.model)
+    loaded = load.load(start, made.config, registry=made.registry)
+    adapter = load.lora(made.config, loaded.profile, model=loaded.model)
     trained = loaded.model if adapter is None else get_peft_model(loaded.model, adapter)
     with torch.no_grad():
         for weight in trained.parameters():
@@ -51,13 +53,13 @@ def test_gathered_weights_become_a_whole_model(tmp_path, overrides):
     trainer = SimpleNamespace(accelerator=Accelerator(cpu=True), model_wrapped=trained)
     made.folder.mkdir(parents=True)
     sharded.save(trainer, made, start=start, processor=loaded.processor)
-    again = model.load(str(made.folder / "model"), made.config, registry=made.registry).model
+    again = load.load(str(made.folder / "model"), made.config, registry=made.registry).model
     merged = trained if adapter is None else trained.merge_and_unload()
     expected = merged.state_dict()
     assert again.state_dict().keys() == expected.keys()
     worst = max((again.state_dict()[name] - each).abs().max() for name, each in expected.items())
     assert worst < 1e-6
-    before = model.load(start, made.config, registry=made.registry).model.state_dict()
+    before = load.load(start, made.config, registry=made.registry).model.state_dict()
     assert max((before[name] - each).abs().max() for name, each in expected.items()) > 1e-3
 
 
@@ -70,7 +72,7 @@ def test_the_whole_model_is_loaded_as_if_there_were_no_zero3(tmp_path):
     """Under it `from_pretrained` makes weights of size 0, which gathered ones do not fit."""
     made = stage(tmp_path, "parallel=fsdp2")
     start = str(nano.path())
-    loaded = model.load(start, made.config, registry=made.registry)
+    loaded = load.load(start, made.config, registry=made.registry)
     trainer = SimpleNamespace(accelerator=Accelerator(cpu=True), model_wrapped=loaded.model)
     made.folder.mkdir(parents=True)
     zero3 = Zero3()  # transformers keeps it weakly
@@ -80,7 +82,7 @@ def test_the_whole_model_is_loaded_as_if_there_were_no_zero3(tmp_path):
         assert not is_deepspeed_zero3_enabled()
     finally:
         unset_hf_deepspeed_config()
-    again = model.load(str(made.folder / "model"), made.config, registry=made.registry).model
+    again = load.load(str(made.folder / "model"), made.config, registry=made.registry).model
     assert all(
         torch.equal(each, loaded.model.state_dict()[name])
         for name, each in again.state_dict().items()
@@ -89,7 +91,7 @@ def test_the_whole_model_is_loaded_as_if_there_were_no_zero3(tmp_path):
 
 def test_weights_that_do_not_fit_are_never_left_out(tmp_path):
     made = stage(tmp_path)
-    loaded = model.load(str(nano.path()), made.config, registry=made.registry)
+    loaded = load.load(str(nano.path()), made.config, registry=made.registry)
     state = dict(loaded.model.state_dict())
     name = next(each for each in state if each.endswith("mlp.up_proj.weight"))
     del state[name]

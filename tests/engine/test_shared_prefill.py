@@ -12,7 +12,7 @@ import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from geovlm.engine import shared_prefill
+from geovlm.engine.speedups import shared_prefill
 from tests.engine.test_distinct_images import a_batch, a_nano, a_qwen3
 
 WHICH = [[0], [0, 1], [1], [0], [0, 1], [2], [1, 0], [0]]

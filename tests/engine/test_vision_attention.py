@@ -13,7 +13,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel
 
-from geovlm.engine import vision_attention
+from geovlm.engine.speedups import vision_attention
 
 SMALL = {"depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 64}
 TOWERS = {

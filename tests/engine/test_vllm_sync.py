@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from geovlm import nano
-from geovlm.engine import vllm_sync
+from geovlm.engine.programs import vllm_sync
 from geovlm.errors import RunFailedError
 
 PROMPT = list(range(20, 40))

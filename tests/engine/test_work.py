@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.engine import failures, generation, work, worker
+from geovlm.engine import failures, work, worker
 from geovlm.engine.stage import Stage
+from geovlm.engine.training import vllm
 from geovlm.errors import ConfigError, DataError
-from geovlm.rundir import RunDir
+from geovlm.run.folder import RunDir
 from tests.engine.test_sharded import with_records
 
 
@@ -38,7 +39,7 @@ def test_an_image_too_large_for_vllm_is_named_before_the_first_stage(
 ) -> None:
     made = first_stage(tmp_path, "stages.2.generation=vllm-colocate")
     work.check(made)
-    monkeypatch.setattr(generation, "COLOCATED_TOKENS", 3)
+    monkeypatch.setattr(vllm, "COLOCATED_TOKENS", 3)
     name = made.records["xbd", "train"][0].id + "/count"
     with pytest.raises(ConfigError, match=rf"sample '{name}' of task 'xbd/count' has an image of"):
         work.check(made)
@@ -85,7 +86,7 @@ def test_a_single_process_has_no_rank_and_waits_for_nobody(
 def test_a_stage_does_not_import_bitsandbytes_without_a_use_for_it(tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes", reason="the extra qlora is not installed")
     code = (
-        "import sys; from pathlib import Path; from geovlm.rundir import RunDir\n"
+        "import sys; from pathlib import Path; from geovlm.run.folder import RunDir\n"
         "from geovlm.engine.collecting import imports, leave\n"
         "from geovlm.engine.worker import sparing_bitsandbytes\n"
         "with imports(), sparing_bitsandbytes(RunDir(Path(sys.argv[1]))):\n"

@@ -16,9 +16,9 @@ from transformers import AutoModelForImageTextToText
 from trl import GRPOConfig, GRPOTrainer
 
 from geovlm import nano
-from geovlm.engine import distinct_images, shared_prefill
-from geovlm.engine.grpo_trainer import GroupTrainer
-from geovlm.engine.processor import load_processor
+from geovlm.engine.models.processor import load_processor
+from geovlm.engine.speedups import distinct_images, shared_prefill
+from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from tests.engine import test_grpo_trainer as shared
 from tests.engine import test_shared_prefill as prefill
 from tests.engine.steps import measured, middle

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from geovlm import nano
-from geovlm.engine.processor import load_processor, save_processor
+from geovlm.engine.models.processor import load_processor, save_processor
 from tools.nano.batch import collate, pixels, prompt
 from tools.nano.questions import INSTRUCTION, draw
 from tools.nano.scoring import answer, scores

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geovlm.engine.processor import load_processor
+from geovlm.engine.models.processor import load_processor
 from tools.nano import architecture, corpus, questions, recipe, scoring
 
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import raster, registry
 from geovlm.api import ModelProfile
-from geovlm.config import RunConfig
-from geovlm.engine import prediction
+from geovlm.config.schema import RunConfig
+from geovlm.engine.programs import predict
+from geovlm.plugins import registry
 from geovlm.predict import images as pictures
 from geovlm.predict import scenes
 from geovlm.predict.job import Job, Request
 from geovlm.predict.results import Results
+from geovlm.raster import images
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def predicted(tmp_path: Path) -> Callable[..., Results]:
         task: str,
         *,
         profile: ModelProfile,
-        respond: prediction.Respond,
+        respond: predict.Respond,
         said: dict | None = None,
         window: int | None = 112,
         overlap: int | None = None,
@@ -37,7 +38,7 @@ def predicted(tmp_path: Path) -> Callable[..., Results]:
         scene = scenes.scene([pictures.reference(path) for path in paths], folder=folder)
         request = Request(
             task=task,
-            images=tuple(raster.encode(image) for image in scene.images),
+            images=tuple(images.encode(image) for image in scene.images),
             area=scene.area,
             said=said or {},
             window=window,
@@ -47,8 +48,8 @@ def predicted(tmp_path: Path) -> Callable[..., Results]:
         job = Job(folder)
         job.write_request(request)
         spec = loaded.task(task)
-        plan = prediction.make_plan(request, spec, profile=profile)
-        prediction.answer(job, plan, respond, registry=loaded)
+        plan = predict.make_plan(request, spec, profile=profile)
+        predict.answer(job, plan, respond, registry=loaded)
         return Results(
             job=job,
             task=spec,

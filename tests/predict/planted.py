@@ -12,13 +12,14 @@ import rasterio
 import shapely
 from rasterio.transform import Affine
 
-from geovlm import boxes, profiles
+from geovlm import boxes
 from geovlm.api import ModelProfile
-from geovlm.engine import data
-from geovlm.engine.images import ImageCache
-from geovlm.predict.detections import around
+from geovlm.boxes.rectangle import Box, corners
+from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.images import ImageCache
+from geovlm.plugins import profiles
 from geovlm.predict.reading import Sizes
-from geovlm.rectangles import Box, corners
+from geovlm.predict.windows.detections import around
 
 UTM = Affine(10.0, 0.0, 404400.0, 0.0, -10.0, 5342400.0)
 """Of a Sentinel-2 tile in EPSG:32633."""

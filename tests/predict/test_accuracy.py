@@ -10,8 +10,8 @@ import pytest
 import rasterio
 import shapely
 
+from geovlm.boxes.rectangle import Box, corners
 from geovlm.predict.results import Counts
-from geovlm.rectangles import Box, corners
 from tests.predict.planted import QWEN, TURNED, UTM, Oracle, write_scene
 
 pyproj = pytest.importorskip("pyproj", reason="the independent reprojection")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import loading, profiles, registry
+from geovlm.data import loading
+from geovlm.data.prompts import put
 from geovlm.errors import ConfigError
+from geovlm.plugins import profiles, registry
+from geovlm.plugins.registry import resolve
 from geovlm.predict import asking, reading
-from geovlm.registry import resolve
-from geovlm.shown import put
 
 TASKS = [
     *("xbd/detect", "xbd/refer", "xbd/assess", "xbd/disaster", "xbd/affected", "xbd/count"),

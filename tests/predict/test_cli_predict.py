@@ -13,13 +13,14 @@ from PIL import Image
 from rasterio.transform import Affine
 from rasterio.windows import Window as RasterWindow
 
-from geovlm import cli, registry
-from geovlm.cli import predict as command
-from geovlm.engine import prediction
+from geovlm import cli
+from geovlm.boxes.rectangle import Box
+from geovlm.cli.commands import predict as command
+from geovlm.engine.programs import predict
 from geovlm.errors import RunFailedError
+from geovlm.plugins import registry
 from geovlm.predict import writing
 from geovlm.predict.job import Job
-from geovlm.rectangles import Box
 from tests.predict.planted import QWEN, Oracle, write_scene
 
 TRUTH = [Box(20, 20, 40, 44), Box(100, 20, 118, 40), Box(150, 150, 190, 180)]
@@ -32,15 +33,15 @@ def status(*words: object) -> object:
 
 
 @pytest.fixture
-def answered_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[prediction.Respond], None]:
+def answered_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[predict.Respond], None]:
     """Put something in the place of the model's process."""
 
-    def use(respond: prediction.Respond) -> None:
+    def use(respond: predict.Respond) -> None:
         def run_model(folder: Job, *, config: object) -> None:
             request = folder.read_request()
             loaded = registry.load()
-            plan = prediction.make_plan(request, loaded.task(request.task), profile=QWEN)
-            prediction.answer(folder, plan, respond, registry=loaded, batch_pixels=4 * 112 * 112)
+            plan = predict.make_plan(request, loaded.task(request.task), profile=QWEN)
+            predict.answer(folder, plan, respond, registry=loaded, batch_pixels=4 * 112 * 112)
 
         monkeypatch.setattr(command, "run_model", run_model)
 

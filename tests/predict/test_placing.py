@@ -13,13 +13,13 @@ from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
-from geovlm import raster
+from geovlm.boxes.rectangle import Box, corners
 from geovlm.errors import DataError
 from geovlm.predict import features, scenes, writing
-from geovlm.predict.georeference import Georeference
-from geovlm.predict.placing import placed
+from geovlm.predict.georeference.georeference import Georeference
+from geovlm.predict.georeference.placing import placed
 from geovlm.predict.results import Counts
-from geovlm.rectangles import Box, corners
+from geovlm.raster import images
 from tests.predict.planted import QWEN, Oracle, write_scene
 
 FILE = Path("scene.tif")
@@ -91,7 +91,7 @@ def test_the_second_of_a_pair_may_be_placed_by_points(tmp_path: Path) -> None:
         file.write(pixels)
     scene = scenes.scene([before, after], folder=tmp_path)
     assert scene.area == (0, 0, 50, 40)
-    shown = np.asarray(raster.open_window(scene.images[1], scene.area))
+    shown = np.asarray(images.open_window(scene.images[1], scene.area))
     assert (shown[:19, :, 0] == 90).all()
     assert (shown[21:, 21:, 0] == 200).all()  # 40 - 20 rows, 30 - 10 columns
 
@@ -102,7 +102,7 @@ def test_the_second_of_a_pair_may_be_a_map_of_the_world(tmp_path: Path) -> None:
     after = write_scene(tmp_path / "after.tif", (360, 180), crs="EPSG:4326", transform=world)
     scene = scenes.scene([before, after], folder=tmp_path)
     assert scene.area == (0, 0, 60, 60)
-    assert (np.asarray(raster.open_window(scene.images[1], scene.area)) == 90).all()
+    assert (np.asarray(images.open_window(scene.images[1], scene.area)) == 90).all()
 
 
 def test_a_sensor_model_alone_is_no_place(tmp_path: Path) -> None:

@@ -13,14 +13,17 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
-from geovlm import nano, raster, registry
-from geovlm.config import RunConfig
-from geovlm.engine import generate, prediction
-from geovlm.engine.processor import load_processor
+from geovlm import nano
+from geovlm.boxes.rectangle import Box
+from geovlm.config.schema import RunConfig
+from geovlm.engine.generation import generate
+from geovlm.engine.models.processor import load_processor
+from geovlm.engine.programs import predict
+from geovlm.plugins import registry
 from geovlm.predict import scenes
 from geovlm.predict.job import Job, Request
 from geovlm.predict.results import Counts, Results
-from geovlm.rectangles import Box
+from geovlm.raster import images
 from tests.predict.planted import QWEN, UTM, Oracle
 
 PROFILE = replace(QWEN, max_pixels=1008 * 1008)
@@ -64,7 +67,7 @@ def measure(path: str, folder: str, width: int, height: int) -> dict[str, float]
     scene = scenes.scene([Path(path)], folder=Path(folder))
     request = Request(
         task="geochat/refer",
-        images=tuple(raster.encode(image) for image in scene.images),
+        images=tuple(images.encode(image) for image in scene.images),
         area=scene.area,
         said={"phrase": "ships"},
         window=1008,
@@ -74,8 +77,8 @@ def measure(path: str, folder: str, width: int, height: int) -> dict[str, float]
     job = Job(Path(folder))
     job.write_request(request)
     task = loaded.task("geochat/refer")
-    plan = prediction.make_plan(request, task, profile=PROFILE)
-    prediction.answer(job, plan, respond, registry=loaded)
+    plan = predict.make_plan(request, task, profile=PROFILE)
+    predict.answer(job, plan, respond, registry=loaded)
     results = Results(
         job=job, task=task, request=request, plan=plan, where=scene.georeference, model="oracle"
     )

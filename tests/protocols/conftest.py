@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from geovlm.protocols import catalogue, records, scoring
-from geovlm.protocols.contract import Score
+from geovlm.score.protocols import catalogue, records, scoring
+from geovlm.score.protocols.contract import Score
 
 
 @pytest.fixture

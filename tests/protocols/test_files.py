@@ -9,7 +9,7 @@ import pytest
 
 from geovlm.cli import main
 from geovlm.errors import DataError, UnknownNameError
-from geovlm.protocols import catalogue, records, scoring
+from geovlm.score.protocols import catalogue, records, scoring
 
 ROW = {"answer": "yes", "annotation": "yes", "vqa_type": "presence"}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.protocols import catalogue, records, scoring
-from geovlm.protocols.contract import Score
+from geovlm.score.protocols import catalogue, records, scoring
+from geovlm.score.protocols.contract import Score
 
 TOLERANCE = 0.0005  # the golden comparison is of plain floats, ours counts ties
 

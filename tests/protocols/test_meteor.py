@@ -11,7 +11,7 @@ import pytest
 from nltk.corpus import wordnet
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
-from geovlm.protocols import meteor
+from geovlm.score.protocols.text import meteor
 
 _FILES = ("cntlist.rev", "index.sense", *(f"{pos}.exc" for pos in ("adj", "adv", "noun", "verb")))
 

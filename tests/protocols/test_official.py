@@ -15,10 +15,10 @@ from pycocoevalcap.rouge.rouge import Rouge
 from sacrebleu.metrics import BLEU
 from sklearn.metrics import f1_score, recall_score
 
-from geovlm.protocols import change_caption, xview2
-from geovlm.protocols.bigearthnet import CLASSES
-from geovlm.protocols.cider import Cider
-from geovlm.protocols.rsvqa import number_class
+from geovlm.score.protocols import change_caption, xview2
+from geovlm.score.protocols.bigearthnet import CLASSES
+from geovlm.score.protocols.rsvqa import number_class
+from geovlm.score.protocols.text.cider import Cider
 
 # -- RSVQA ----------------------------------------------------------------------------------------
 

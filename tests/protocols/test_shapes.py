@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from geovlm import boxes
 from geovlm.boxes import Box
-from geovlm.protocols import shapes
-from geovlm.protocols.shapes import Pair
+from geovlm.score.protocols.earthdial import shapes
+from geovlm.score.protocols.earthdial.shapes import Pair
 
 SQUARE = Box(0, 0, 10, 10)
 

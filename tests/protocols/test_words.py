@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from geovlm.protocols import words
+from geovlm.score.protocols.text import words
 
 
 def test_token_recall_is_the_share_of_the_truths_words() -> None:

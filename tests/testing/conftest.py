@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from geovlm import registry
+from geovlm.plugins import registry
 from geovlm.testing.kit import RULES, Kit
 from tests.conforming_plugin import GOOD, install_toy
 

@@ -5,8 +5,8 @@ import unittest
 
 import pytest
 
-from geovlm import profiles
 from geovlm.errors import PluginUnavailableError, UnknownNameError
+from geovlm.plugins import profiles
 from geovlm.testing.kit import RULES, Check
 from geovlm.testing.subject import Subject
 from tests.conforming_plugin import GOOD, changed, install_toy
@@ -60,13 +60,13 @@ def test_the_core_is_no_plugin() -> None:
 
 
 def test_gold_is_what_fine_tuning_trains_on(toy) -> None:
-    from geovlm.engine import data
+    from geovlm.engine.rows import rows
 
     subject = toy().subject
     (task, *_) = subject.tasks
     case = subject.cases[task.name][0]
-    row = data.to_row(case.sample, task=task, profile=profiles.QWEN2_5_VL, instruction="")
-    assert case.gold == data.gold(row)
+    row = rows.to_row(case.sample, task=task, profile=profiles.QWEN2_5_VL, instruction="")
+    assert case.gold == rows.gold(row)
 
 
 def test_the_tolerance_is_what_a_box_loses_when_it_is_written(toy) -> None:

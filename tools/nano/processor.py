@@ -5,7 +5,7 @@ from __future__ import annotations
 from transformers import PreTrainedTokenizerBase
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from geovlm.engine.processor import ImageProcessorAndTokenizer
+from geovlm.engine.models.processor import ImageProcessorAndTokenizer
 from tools.nano.architecture import IMAGE_SIDE_PX
 
 

@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
-from geovlm.engine.processor import save_processor
+from geovlm.engine.models.processor import save_processor
 from tools.nano import architecture, corpus, dense, processor, scoring, tokenizer
 from tools.nano.batch import collate
 from tools.nano.card import Provenance, card

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from geovlm.scenes import COVERS, DAMAGES, KINDS, ROOFS, Box, Item, Scene, compose, render
+from geovlm.scenes import COVERS, DAMAGES, KINDS, ROOFS, Item, Scene, compose, render
+from geovlm.scenes.composing import Box
 from tools.nano.architecture import IMAGE_SIDE_PX
 
 

@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 
-from geovlm import plan, registry
-from geovlm.config import RunConfig
+from geovlm.config.schema import RunConfig
 from geovlm.errors import DataError
+from geovlm.plan import build
+from geovlm.plugins import registry
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def planned(tmp_path):
                 "eval": {"split": "train"},
             }
         )
-        return plan.make(config, registry=registry.load(), output=tmp_path / "run")
+        return build.make(config, registry=registry.load(), output=tmp_path / "run")
 
     return make
 

@@ -8,8 +8,10 @@ import pytest
 from geovlm_bigearthnet import tasks
 from geovlm_bigearthnet.classes import CLASSES_19
 
-from geovlm import answers, builtin_rewards, rewards
+from geovlm import answers
 from geovlm.api import Sample
+from geovlm.plugins import builtin_rewards
+from geovlm.rewards import paper
 
 
 @pytest.fixture
@@ -39,14 +41,14 @@ def test_the_turn_lists_all_classes_and_names_those_present(coast, prompt_ctx):
 def test_the_gold_answer_earns_the_most(coast, prompt_ctx, reward_ctx, name):
     turn = tasks.prompt(coast, prompt_ctx())
     ctx = reward_ctx(target=coast.target, answer=turn.answer)
-    assert getattr(rewards, name)(answers.frame(turn), ctx) == 1.0
+    assert getattr(paper, name)(answers.frame(turn), ctx) == 1.0
 
 
 def test_naming_every_class_pays_in_the_paper_set_only(coast, reward_ctx):
     said = f"<think> a </think><answer> {'; '.join(CLASSES_19)} </answer>"
     ctx = reward_ctx(target=coast.target)
-    assert rewards.recall(said, ctx) == 1.0
-    assert rewards.label_f1(said, ctx) == pytest.approx((2 * 3 / (19 + 3)) ** 2)
+    assert paper.recall(said, ctx) == 1.0
+    assert paper.label_f1(said, ctx) == pytest.approx((2 * 3 / (19 + 3)) ** 2)
 
 
 def test_generated_turns_can_be_framed(miniature, read, prompt_ctx):

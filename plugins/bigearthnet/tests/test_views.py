@@ -10,11 +10,15 @@ import pytest
 import rasterio
 from geovlm_bigearthnet import BigEarthNetOptions, View, tasks
 
-from geovlm import preview, raster, raster_checks, registry
+from geovlm import raster
 from geovlm.api import options
-from geovlm.engine.data import to_row
+from geovlm.data import preview
+from geovlm.data.prompts import put
+from geovlm.engine.rows.rows import to_row
 from geovlm.errors import DataError
-from geovlm.shown import put
+from geovlm.plugins import registry
+from geovlm.raster import checks
+from geovlm.raster import images as raster_images
 from geovlm.testing.kit import RULES, Kit
 
 FOUR = ("true_colour", "infrared", "swir", "ndvi")
@@ -104,7 +108,7 @@ def test_a_training_row_has_all_images_and_their_sizes(patch):
     loaded = registry.load()
     profile = loaded.profile("qwen2_5_vl")
     row = to_row(patch, task=loaded.task("bigearthnet"), profile=profile, instruction="Think.")
-    images = [raster.open_image(raster.decode(json.loads(each))) for each in row.images]
+    images = [raster.open_image(raster_images.decode(json.loads(each))) for each in row.images]
     assert [image.size for image in images] == list(row.image_sizes) == list(patch.image_sizes)
     assert [min(size) for size in row.input_sizes] == [448] * 4
 
@@ -130,7 +134,7 @@ def test_a_patch_without_a_file_of_a_view_is_left_out_when_asked(second, read):
 def test_generated_patches_are_physically_plausible(miniature, read):
     for split in ("train", "val", "test"):
         for sample in read(miniature, split)[0]:
-            assert raster_checks.suspicions(sample.images[0]) == ()
+            assert checks.suspicions(sample.images[0]) == ()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

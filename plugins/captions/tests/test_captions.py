@@ -11,9 +11,12 @@ import geovlm_captions
 import pytest
 from geovlm_captions import CaptionOptions, data, sample, tasks
 
-from geovlm import answers, builtin_metrics, builtin_rewards, metrics, raster, rewards
+from geovlm import answers, raster
 from geovlm.api import LoadContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
+from geovlm.plugins import builtin_metrics, builtin_rewards
+from geovlm.rewards import paper
+from geovlm.score import metrics
 
 SETS = ("rsicd", "ucm", "sydney")
 
@@ -48,8 +51,8 @@ def test_generated_data_are_read_and_gold_earns_the_most(name, tmp_path, prompt_
             assert answers.has_think(said)
             assert len(turn.reasoning.split()) <= 25
             ctx = reward_ctx(target=each.target, answer=turn.answer)
-            assert rewards.levenshtein(said, ctx) == 1.0
-            assert rewards.caption_f1(said, ctx) == 1.0
+            assert paper.levenshtein(said, ctx) == 1.0
+            assert paper.caption_f1(said, ctx) == 1.0
     assert len(ids) == 9
     assert len(read(name, tmp_path, limit=2)[0]) == 2
 

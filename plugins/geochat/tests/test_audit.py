@@ -11,10 +11,10 @@ import pytest
 from geovlm_geochat import GeoChatOptions, data
 from PIL import Image
 
-from geovlm import registry
 from geovlm.api import LoadContext, Sample
-from geovlm.audit import audit
-from geovlm.loading import task_samples
+from geovlm.data.loading import task_samples
+from geovlm.plugins import registry
+from geovlm.rewards.audit.audit import audit
 
 ROWS = 600
 FILES = {"caption": ("rs_region_captioning", "annotation"), "refer": ("rs_detection", "gt_bbox")}

@@ -10,8 +10,11 @@ import pytest
 from geovlm_geochat import captions, tasks
 from geovlm_geochat.turns import KINDS
 
-from geovlm import answers, boxes, builtin_rewards, rewards, scoring
-from geovlm.profiles import QWEN2_5_VL, QWEN3_VL
+from geovlm import answers, boxes
+from geovlm.plugins import builtin_rewards
+from geovlm.plugins.profiles import QWEN2_5_VL, QWEN3_VL
+from geovlm.rewards import paper as rewards
+from geovlm.rewards import scoring
 
 IMAGE, INPUT = (256, 256), (252, 252)
 TASKS = {spec.name: spec for spec in geovlm_geochat.geovlm_tasks()}

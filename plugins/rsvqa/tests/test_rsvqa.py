@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from geovlm_rsvqa import tasks
 
-from geovlm import loading, registry
+from geovlm.data import loading
+from geovlm.plugins import registry
 
 
 @pytest.mark.parametrize("name", ["rsvqa/lr", "rsvqa/hr"])

@@ -6,8 +6,10 @@ import sys
 import pytest
 from geovlm_rsvqa import tasks
 
-from geovlm import answers, metrics, rewards
+from geovlm import answers
 from geovlm.api import Sample
+from geovlm.rewards import paper
+from geovlm.score import metrics
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ def test_the_gold_answer_earns_the_most(low, high, read, prompt_ctx, reward_ctx,
     samples = read({"lr": low, "hr": high}[part], part=part)[0]
     turns = [tasks.prompt(sample, prompt_ctx()) for sample in samples]
     earned = {
-        getattr(rewards, name)(
+        getattr(paper, name)(
             answers.frame(turn), reward_ctx(target=sample.target, answer=turn.answer)
         )
         for sample, turn in zip(samples, turns, strict=True)
@@ -122,8 +124,8 @@ def test_the_gold_answer_earns_the_most(low, high, read, prompt_ctx, reward_ctx,
 def test_naming_both_options_earns_nothing_in_the_robust_set(reward_ctx):
     ctx = reward_ctx(target={"answer": "yes", "vocabulary": ["yes", "no"]}, answer="yes")
     said = "<think> a </think><answer> yes or no </answer>"
-    assert rewards.exact(said, ctx) == 0.0
-    assert rewards.jaccard(said, ctx) == pytest.approx(1 / 3)
+    assert paper.exact(said, ctx) == 0.0
+    assert paper.jaccard(said, ctx) == pytest.approx(1 / 3)
 
 
 def test_accuracy_is_given_per_type(prediction):

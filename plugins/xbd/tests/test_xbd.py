@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from geovlm_xbd import COUNTS, XbdOptions, data, geovlm_tasks, sample, tasks
 
-from geovlm import answers, builtin_rewards, scoring
+from geovlm import answers
 from geovlm.api import LoadContext, PromptContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
-from geovlm.profiles import QWEN2_5_VL
+from geovlm.plugins import builtin_rewards
+from geovlm.plugins.profiles import QWEN2_5_VL
+from geovlm.rewards import scoring
 
 SQUARE = "POLYGON ((10 20, 30 20, 30 50, 10 50, 10 20))"
 

@@ -1,0 +1,57 @@
+"""`geovlm config`: presets and files as they are, and the schema of the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geovlm.cli import output
+from geovlm.cli.groups import subcommands
+from geovlm.cli.options import JsonOption
+from geovlm.errors import ConfigError
+
+app = subcommands("Show a preset, or the schema of the configuration.")
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="A preset, or a TOML file.", metavar="PRESET|FILE")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, defaults filled in.")] = False,
+) -> None:
+    """Print a preset or a file, after checking it."""
+    from geovlm.config import load
+
+    is_file = name.endswith(".toml") or "/" in name
+    config = load.load(Path(name)) if is_file else load.load(None, preset=name)
+    if json:
+        output.print_json(config.model_dump(mode="json"))
+        return
+    text = Path(name).read_text(encoding="utf-8") if is_file else load.preset_text(name)
+    print(text, end="")
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON schema of a configuration file, for editors."""
+    from geovlm.config.schema import RunConfig
+
+    output.print_json(RunConfig.model_json_schema())
+
+
+@app.command("presets")
+def presets(
+    json: JsonOption = False,
+) -> None:
+    """List the presets with their first lines."""
+    from geovlm.config import load
+
+    names = load.presets()
+    if not names:
+        raise ConfigError("no presets are installed", hint="reinstall geovlm")
+    rows = {name: load.preset_text(name).partition("\n")[0].lstrip("# ") for name in names}
+    if json:
+        output.print_json(rows)
+    else:
+        output.table(("preset", "summary"), rows.items())

@@ -1,0 +1,260 @@
+"""`geovlm data`: a miniature in the real layout, the check of a copy, statistics, leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from geovlm.api import DatasetSpec, ModelProfile, Split
+from geovlm.cli import output
+from geovlm.cli.arguments import pair
+from geovlm.cli.groups import subcommands
+from geovlm.cli.options import (
+    DataOption,
+    DatasetArgument,
+    JsonOption,
+    LimitOption,
+    SetOption,
+    TasksArgument,
+)
+from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
+from geovlm.plugins import registry
+from geovlm.plugins.registry import resolve
+
+if TYPE_CHECKING:
+    from geovlm.plan.data import Reader
+    from geovlm.plugins.registry import Selected
+
+app = subcommands("Write a miniature of a data set, validate a copy, see what tasks make of it.")
+
+MINIATURE_RECORDS = 16
+"""Records per split of the miniature that stands in where no data is given."""
+
+
+@app.command()
+def sample(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="Records per split.")] = MINIATURE_RECORDS,
+    seed: Annotated[int, typer.Option(help="Same seed, same files.")] = 0,
+) -> None:
+    """Write generated data in the data set's real on-disk layout."""
+    spec = registry.load().dataset(dataset)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(
+            f"--out {str(out)!r} is not an empty folder",
+            hint="nothing is overwritten; name another",
+        )
+    make = resolve(spec.make_sample)
+    out.mkdir(parents=True, exist_ok=True)
+    make(out, n, seed)
+    output.say(f"generated data, not {spec.name} itself: {n} records per split")
+    print(out)
+
+
+@app.command()
+def check(
+    dataset: DatasetArgument,
+    data: Annotated[Path, typer.Option(help="The data set's folder, or a folder of data sets.")],
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every image, not only its header.")
+    ] = False,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the data set, K=V. Repeatable.", metavar="K=V"),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Validate a copy of a data set; exit code 1 if it is not fit for training.
+
+    Unfit: an image that is missing, unreadable, not of the size that the data set declares or so
+    narrow that models refuse it, an id used twice, a split that cannot be read, no record at all.
+    Skipped records, odd boxes and labels, and images in several splits belong to many official
+    releases and are only reported. A check that is interrupted goes on where it stopped.
+    """
+    from geovlm.config.schema import DataConfig
+    from geovlm.data import check as inspection
+    from geovlm.plan.data import parse_options
+
+    spec = registry.load().dataset(dataset)
+    root = locate(spec, data)
+    own = DataConfig(options=dict(map(pair, option or ())))
+    report = inspection.inspect(
+        spec,
+        root=root,
+        options=parse_options(spec.options, own, path="--option"),
+        decode=decode,
+        progress=output.progress,
+    )
+    if json:
+        output.print_json(report.as_json())
+    else:
+        output.fields(report.lines())
+    if not report.fit:
+        output.say(f"data set {spec.name!r} in {root} is not fit for training, see above")
+        raise typer.Exit(1)
+
+
+@app.command()
+def stats(
+    tasks: TasksArgument,
+    data: DataOption = None,
+    model: Annotated[
+        str,
+        typer.Option(help="nano, a model's folder, a name in the local hub cache, or a family."),
+    ] = "nano",
+    split: Annotated[Split, typer.Option(help="The split that is read.")] = "train",
+    limit: LimitOption = 2000,
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print samples, answers, tokens, and the tasks' shares of rows and compute.
+
+    Nothing is downloaded: of a family, such as qwen2_5_vl, the limits of pixels are the family's
+    own, and its text is counted in tokens of the built-in model, which has more of them.
+    """
+    from geovlm.config import model as modelfacts
+    from geovlm.config.tasks import configured, weights_of
+    from geovlm.plan import statistics
+    from geovlm.plan.data import lookup, parse_options
+
+    reader, chosen = _reader(tasks, data=data, overrides=set_ or [], model=model)
+    profile = reader.model.profile or _family(model, reader)
+    counter = modelfacts.token_counter(reader.model)
+    if counter is None:
+        output.say(f"the tokenizer of {model} is not on this machine: text in tokens of nano")
+        built_in = reader.config.model_copy(update={"model": "nano"})
+        counter = modelfacts.token_counter(modelfacts.inspect(built_in, registry=reader.registry))
+    assert counter is not None  # nano comes with the package
+    found = []
+    for declared, explicit in chosen:
+        task = configured(declared, reader.config, profile=profile)
+        options = parse_options(
+            task.options,
+            lookup(reader.config.tasks, task.name),
+            path=f"tasks.{task.name}.options",
+            exact=task.name in reader.config.tasks,
+        )
+        try:
+            found.append(
+                statistics.of_task(
+                    task,
+                    reader,
+                    profile=profile,
+                    count_tokens=counter,
+                    split=split,
+                    limit=limit,
+                    options=options,
+                )
+            )
+        except DataError as error:
+            if explicit:
+                raise
+            output.say(f"left out: {error}")
+    weights = weights_of(reader.config, [each.task for each in found])
+    shared = statistics.with_shares(found, weights=weights) if found else []
+    if json:
+        output.print_json({"model": model, "tasks": [each.as_json() for each in shared]})
+        return
+    for number, each in enumerate(shared):
+        if number:
+            print()
+        output.fields(each.lines())
+
+
+@app.command()
+def leaks(
+    tasks: TasksArgument,
+    data: DataOption = None,
+    fail: Annotated[
+        bool, typer.Option("--fail", help="Exit with 1 where anything is shared.")
+    ] = False,
+    set_: SetOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, with every pair.")] = False,
+) -> None:
+    """Find images, events and scenes that training splits share with held-out ones.
+
+    All data sets of the tasks are compared, train with val and test. Copies that were encoded
+    again, resized or made brighter are found; cropped, turned or mirrored ones are not. A run
+    leaves out what it shares with its evaluation by --deduplicate.
+    """
+    from geovlm.data import leaks as leakage
+    from geovlm.plan import leaks as plan_leaks
+
+    reader, chosen = _reader(tasks, data=data, overrides=set_ or [])
+    specs = [task for task, _ in chosen]
+    train, held_out = plan_leaks.parts(reader, specs, held_out=("val", "test"))
+    if not train or not held_out:
+        raise DataError(
+            f"tasks {tasks!r} have no {'held-out' if train else 'training'} split to compare",
+            hint="see 'geovlm data check'",
+        )
+    found = leakage.find(train, held_out, progress=output.progress)
+    if json:
+        output.print_json(found.as_json())
+    else:
+        output.fields(found.lines())
+    if fail and (found.images or found.grounds):
+        output.say(f"{len(found.images)} images, {len(found.grounds)} events or scenes are shared")
+        raise typer.Exit(1)
+
+
+def _family(name: str, reader: Reader) -> ModelProfile:
+    """Return the profile of a model family, with the run's limits of pixels."""
+    from dataclasses import replace
+
+    own, config = reader.registry.profile(name), reader.config
+    return replace(
+        own,
+        min_pixels=config.min_pixels or own.min_pixels,
+        max_pixels=config.max_pixels or own.max_pixels,
+    )
+
+
+def _reader(
+    tasks: str, *, data: list[str] | None, overrides: Sequence[str], model: str | None = None
+) -> tuple[Reader, Sequence[Selected]]:
+    """Return what reads the data of the tasks, and the tasks; generated data without `data`."""
+    from geovlm.cli.commands.run import split_data, split_names
+    from geovlm.config import load
+    from geovlm.config import model as modelfacts
+    from geovlm.plan.build import check_data_names
+    from geovlm.plan.data import Reader
+
+    data_root, roots = split_data(data or [])
+    config = load.load(
+        None,
+        overrides=overrides,
+        tasks=split_names(tasks),
+        data_root=data_root,
+        data=roots or None,
+        model=model,
+    )
+    loaded = registry.load()
+    chosen = loaded.select(tasks)
+    check_data_names(config, registry=loaded)
+    return Reader(config, loaded, modelfacts.inspect(config, registry=loaded), None), chosen
+
+
+def locate(spec: DatasetSpec, data: Path | None, *, quiet: bool = False) -> Path:
+    """Return the data set's folder: `data` itself, or what it holds; generated data if `None`.
+
+    Raises:
+        DatasetNotFoundError: `data` does not exist.
+    """
+    from geovlm.data.loading import find_root, sample_root
+
+    if data is None:
+        if not quiet:
+            output.say(f"generated data, not {spec.name} itself; give yours with --data DIR")
+        return sample_root(spec, n=MINIATURE_RECORDS, seed=0)
+    if not data.is_dir():
+        raise DatasetNotFoundError(spec.name, data, hint="--data takes an existing folder")
+    if any((data / name).is_dir() for name in spec.folders):
+        return find_root(spec, data_root=data)
+    if not quiet and data.name not in spec.folders:
+        output.say(f"{data} holds no {' or '.join(spec.folders)}: reading it as the set itself")
+    return data

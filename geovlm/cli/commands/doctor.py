@@ -1,0 +1,79 @@
+"""`geovlm doctor`: whether this machine can do what a run needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from geovlm.cli import output
+from geovlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from geovlm.run.doctor.machine import Check
+
+
+def doctor(
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Ranks on the CPU, as a run would have.")
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="Ranks on GPUs; default: one, if there is any.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Where runs are going to be written; its disk is looked at.")
+    ] = Path("runs"),
+    deadline: Annotated[
+        float,
+        typer.Option(min=1.0, help="Seconds that joining and all-reduce may take, each."),
+    ] = 120.0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check versions, plugins, disks, GPUs, communication between ranks, one training step, vLLM.
+
+    Exit code 1 if a check fails.
+    """
+    from geovlm.plugins import registry
+    from geovlm.run.doctor import machine
+
+    if processes is not None and gpus is not None:
+        raise ConfigError("--processes and --gpus are both given", hint="give one of them")
+    checks = machine.versions()
+    checks += machine.plugins(registry.load())
+    checks += machine.disk(out, label="disk")
+    checks += machine.shared_memory(ranks=gpus or processes or 1)
+    checks += _tried(checks, processes=processes, gpus=gpus, deadline=deadline)
+    failed = [each for each in checks if each.state == "FAIL"]
+    if json:
+        output.print_json({"ok": not failed, "checks": [each._asdict() for each in checks]})
+    else:
+        output.table(("check", "state", "found", "what to do"), checks)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _tried(
+    before: Sequence[Check], *, processes: int | None, gpus: int | None, deadline: float
+) -> list[Check]:
+    """Try ranks, training and vLLM out, if versions and GPUs are there."""
+    from geovlm.config.schema import RunConfig
+    from geovlm.run import launch
+    from geovlm.run.doctor import trial
+    from geovlm.run.doctor.machine import Check
+
+    if any(each.state == "FAIL" for each in before):
+        return [Check("training step", "warn", "not tried", "mend what fails above first")]
+    config = RunConfig(
+        processes=processes or 1, gpus=gpus, device="auto" if processes is None else "cpu"
+    )
+    try:
+        device = launch.device(config, gpus=len(launch.visible_gpus()))
+    except ConfigError as error:
+        fix = "see nvidia-smi and CUDA_VISIBLE_DEVICES; on the CPU: --processes N"
+        return [Check("GPUs", "FAIL", str(error.args[0]), fix)]
+    wanted = trial.Ranks(gpus or processes or 1, device)
+    output.say(f"one training step on {wanted.number} x {device}: this takes a minute")
+    checks = trial.ranks(wanted, deadline_s=deadline)
+    return [*checks, trial.vllm(wanted, deadline_s=deadline)]

@@ -1,0 +1,222 @@
+"""`geovlm export`: a run's model as a folder that anybody can load."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from geovlm.cli import output
+
+if TYPE_CHECKING:
+    from geovlm.config.model import ModelFacts
+    from geovlm.config.schema import RunConfig
+    from geovlm.plugins.registry import Registry
+    from geovlm.run.export import Chosen, Job
+    from geovlm.run.folder import RunDir
+
+
+class Weights(StrEnum):
+    """Types of weights. Not float16, in which Qwen-VL overflows (transformers#33294)."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+    stage: Annotated[
+        str | None,
+        typer.Option(help="sft, grpo, or with a number: sft-2. Default: the last that trains."),
+    ] = None,
+    dtype: Annotated[
+        Weights | None, typer.Option(help="Of the weights; default: as they were trained.")
+    ] = None,
+    compare: Annotated[
+        int,
+        typer.Option(min=1, help="Held-out samples that are compared; at least one per task."),
+    ] = 8,
+    json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
+) -> None:
+    """Write a run's model with processor, generation config and model card, LoRA merged.
+
+    The folder is loaded by the stock classes of transformers in a process without GeoVLM, and has
+    to give the same greedy answers as the run's model. Exit code 1 if it does not.
+    """
+    from geovlm.config import model
+    from geovlm.config.schema import RunConfig
+    from geovlm.plugins import registry
+    from geovlm.run import export as exports
+    from geovlm.run.folder import RunDir
+
+    directory = RunDir(run.absolute())
+    resolved = directory.read_resolved()
+    config = RunConfig.model_validate(resolved["config"])
+    chosen = exports.choose(directory, config, name=stage)
+    target = out.absolute()
+    exports.check_target(target)
+    known = registry.load()
+    facts = model.inspect(config.model_copy(update={"model": str(chosen.model)}), registry=known)
+    names: list[str] = resolved["task_names"]
+    job = exports.Job(
+        model=chosen.model,
+        dtype=dtype.value if dtype is not None else None,
+        trust_remote_code=config.trust_remote_code,
+        asked=exports.asked(directory, chosen.name, task_names=names, most=compare),
+        max_new_tokens=_longest(directory, chosen),
+    )
+    needed = exports.weight_bytes(chosen.model, parameters=facts.parameters, dtype=job.dtype)
+    exports.check_space(target, needed=needed)
+    with _folder(target) as scratch:
+        job.write(scratch)
+        own, stock = run_models(scratch, job)
+        exports.compare(job, own, stock)
+        card = _card(
+            directory,
+            resolved,
+            config=config,
+            chosen=chosen,
+            facts=facts,
+            job=job,
+            dtype=own["dtype"],
+            classes=stock["classes"],
+            name=target.name,
+            known=known,
+        )
+        (scratch / "model" / "README.md").write_text(card, encoding="utf-8")
+        if target.is_dir():
+            target.rmdir()
+        (scratch / "model").rename(target)
+    summary = {
+        "out": str(target),
+        "stage": chosen.name,
+        "dtype": own["dtype"],
+        "bytes": sum(path.stat().st_size for path in target.iterdir()),
+        "compared": len(job.asked),
+        "as_scored": sum(
+            one == asked.answered for one, asked in zip(own["answers"], job.asked, strict=True)
+        ),
+        "classes": stock["classes"],
+    }
+    _report(summary)
+    if json:
+        output.print_json(summary)
+    else:
+        print(out)
+
+
+def run_models(scratch: Path, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write the folder, ask the stage's model, then the folder; return what the two said.
+
+    Raises:
+        GeoVLMError: the samples cannot be read.
+        RunFailedError: a process failed.
+    """
+    from geovlm.run.folder import read_json
+
+    output.say(f"writing {job.model} and asking it about {len(job.asked)} held-out samples")
+    _execute(["geovlm.engine.programs.export", "--job", str(scratch)], scratch)
+    output.say("loading what was written with transformers alone, and asking it the same")
+    files = [str(scratch / name) for name in ("model", "asks.json", "stock.json")]
+    _execute(["geovlm.engine.programs.stock", *files], scratch)
+    return read_json(scratch / "own.json"), read_json(scratch / "stock.json")
+
+
+def _execute(module: list[str], scratch: Path) -> None:
+    from geovlm.run import launch
+    from geovlm.run.process import execute
+
+    log = scratch / "stderr.txt"
+    variables = launch.environment(1, on_cpu=not launch.visible_gpus())
+    outcome = execute([sys.executable, "-m", *module], variables=variables, log=log)
+    launch.raise_for(outcome, name="export", log=log)
+
+
+@contextmanager
+def _folder(target: Path) -> Iterator[Path]:
+    """A folder beside the target; if the export fails, all but the weights stays in it."""
+    scratch = target.with_name(f".{target.name}.unfinished")
+    shutil.rmtree(scratch, ignore_errors=True)
+    (scratch / "model").mkdir(parents=True)
+    try:
+        yield scratch
+    except BaseException:
+        shutil.rmtree(scratch / "model", ignore_errors=True)
+        raise
+    shutil.rmtree(scratch)
+
+
+def _longest(directory: RunDir, chosen: Chosen) -> int:
+    """Return the longest answer of the evaluation, tokens."""
+    scores = directory.read_metrics()["tasks"].values()
+    return max(
+        int(task["stages"][chosen.name]["decoding"]["max_new_tokens"])
+        for task in scores
+        if chosen.name in task["stages"]
+    )
+
+
+def _card(
+    directory: RunDir,
+    resolved: Mapping[str, Any],
+    *,
+    config: RunConfig,
+    chosen: Chosen,
+    facts: ModelFacts,
+    job: Job,
+    dtype: str,
+    classes: list[str],
+    name: str,
+    known: Registry,
+) -> str:
+    from geovlm.report import card as model_card
+    from geovlm.report.card_text import CardFacts
+    from geovlm.run.folder import read_json
+
+    return model_card.write(
+        CardFacts(
+            name=name,
+            stage=chosen.name,
+            config=config,
+            registry=known,
+            task_names=resolved["task_names"],
+            generated=resolved["generated"],
+            model=facts,
+            dtype=dtype,
+            metrics=directory.read_metrics(),
+            environment=read_json(directory.environment),
+            stages=[
+                read_json(directory.stage(index) / "done.json")
+                for index in range(chosen.index + 1)
+                if directory.is_done(index)
+            ],
+            question=job.asked[0].question,
+            images=len(job.asked[0].images),
+            compared=len(job.asked),
+            classes=classes,
+        )
+    )
+
+
+def _report(summary: Mapping[str, Any]) -> None:
+    output.say(
+        f"{summary['compared']} of {summary['compared']} answers are the same, loaded by "
+        f"{', '.join(summary['classes'])}"
+    )
+    if not any(each.startswith("AutoProcessor") for each in summary["classes"]):
+        output.say(
+            "note: AutoProcessor itself was not tried: for this family it needs torchvision, which "
+            "is not installed; its tokenizer and image processor were loaded instead"
+        )
+    if summary["as_scored"] < summary["compared"]:
+        output.say(
+            f"note: {summary['compared'] - summary['as_scored']} answers are not those of the "
+            f"run's evaluation: other batches, device or weights in {summary['dtype']}"
+        )

@@ -1,0 +1,173 @@
+"""`geovlm rewards`: every reward with its formula, and one completion against one target."""
+
+from __future__ import annotations
+
+import json as json_text
+import math
+import re
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from geovlm import answers, boxes
+from geovlm.api import ModelProfile, RewardContext, RewardSpec, Size
+from geovlm.cli import output
+from geovlm.cli.arguments import pair
+from geovlm.cli.groups import subcommands
+from geovlm.cli.options import JsonOption
+from geovlm.errors import ConfigError, RewardError, UnknownNameError
+from geovlm.plugins import profiles, registry
+from geovlm.plugins.registry import Registry, resolve
+from geovlm.rewards import paper as core_rewards
+
+app = subcommands("List rewards, or try one on one completion.")
+
+_SIZE = re.compile(r"([1-9][0-9]{0,5})[xX]([1-9][0-9]{0,5})")
+
+
+@app.command("list")
+def list_rewards(
+    json: JsonOption = False,
+) -> None:
+    """List every reward with its formula and source."""
+    rows = [
+        {
+            "name": spec.name,
+            "summary": spec.summary,
+            "formula": spec.formula,
+            "low": spec.low,
+            "high": spec.high,
+            "gold_is_max": spec.gold_is_max,
+            "batched": spec.batched,
+            "source": spec.source,
+            "version": spec.version,
+        }
+        for spec in registry.load().rewards.values()
+    ]
+    if json:
+        output.print_json(rows)
+        return
+    output.table(
+        ("reward", "range", "formula", "source", "summary"),
+        (
+            (
+                row["name"],
+                f"{row['low']:g}..{row['high']:g}",
+                row["formula"],
+                row["source"],
+                row["summary"],
+            )
+            for row in rows
+        ),
+    )
+
+
+@app.command("try")
+def try_reward(
+    name: Annotated[str, typer.Argument(help="Name of the reward.")],
+    target: Annotated[str, typer.Option(help="Gold, a JSON object such as '{\"labels\": […]}'.")],
+    completion: Annotated[
+        str | None, typer.Option(help="Text of the model, tags included; default: standard input.")
+    ] = None,
+    image_size: Annotated[
+        str, typer.Option(help="Stored size of the image, WIDTHxHEIGHT in pixels.")
+    ] = "280x280",
+    profile: Annotated[
+        str, typer.Option(help="Model family: a profile's name or a model type.")
+    ] = profiles.QWEN2_5_VL.name,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An entry of [reward_options], K=V. Repeatable.", metavar="K=V"),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Score one completion against one target and show what the reward saw."""
+    loaded = registry.load()
+    spec = loaded.reward(name)
+    family = _profile(profile, loaded=loaded)
+    gold = _object(target)
+    stored = _size(image_size)
+    seen = boxes.input_size(stored, profile=family)
+    text = sys.stdin.read() if completion is None else completion
+    context = RewardContext(
+        task="rewards-try",
+        sample_id="rewards-try",
+        question="",
+        answer=str(gold.get("answer", "")),
+        target=gold,
+        image_sizes=(stored,),
+        input_sizes=(seen,),
+        profile=family,
+        options=dict(map(pair, option or ())),
+    )
+    if not answers.has_answer(text):
+        output.say("note: the completion has no well-formed <answer>…</answer> at its end")
+    value = _score(spec, text, context)
+    parts = core_rewards.explain(name, text, context)
+    if json:
+        output.print_json({"reward": name, "value": value, "parts": parts})
+        return
+    rows: list[tuple[str, object]] = [("reward", name), ("value", value)]
+    rows += [("formula", spec.formula)] if spec.formula else []
+    rows += [("image", f"stored {_by(stored)}, seen by {family.name} at {_by(seen)}")]
+    rows += [
+        (part, found if isinstance(found, str) else json_text.dumps(found, ensure_ascii=False))
+        for part, found in parts.items()
+    ]
+    output.fields(rows)
+
+
+def _score(spec: RewardSpec, text: str, context: RewardContext) -> float | None:
+    function = resolve(spec.score)
+    value = function([text], [context])[0] if spec.batched else function(text, context)
+    if value is None:
+        return None
+    if not math.isfinite(value) or not spec.low <= value <= spec.high:
+        raise RewardError(
+            f"reward {spec.name!r} gave {value}, outside its range {spec.low:g}..{spec.high:g}",
+            hint="mend the reward, or the range in its RewardSpec",
+        )
+    return float(value)
+
+
+def _profile(name: str, *, loaded: Registry) -> ModelProfile:
+    for known in profiles.BUILTIN:
+        if known.name == name:
+            return known
+    try:
+        return loaded.profile(name)
+    except UnknownNameError as error:
+        names = ", ".join(known.name for known in profiles.BUILTIN)
+        raise UnknownNameError(
+            f"unknown profile {name!r}",
+            hint=f"known: {names}; or the model type of a family that a plugin knows",
+        ) from error
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json_text.loads(text)
+    except json_text.JSONDecodeError as error:
+        raise ConfigError(
+            f"--target is no JSON: {error}", hint="""such as --target '{"labels": ["water"]}'"""
+        ) from error
+    if not isinstance(value, dict):
+        raise ConfigError(
+            f"--target is a JSON {type(value).__name__}, not an object",
+            hint="""such as --target '{"labels": ["water"]}'""",
+        )
+    return value
+
+
+def _size(text: str) -> Size:
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ConfigError(
+            f"--image-size {text!r} is no size", hint="WIDTHxHEIGHT in pixels, such as 1024x1024"
+        )
+    return int(match[1]), int(match[2])
+
+
+def _by(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"

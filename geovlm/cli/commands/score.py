@@ -1,0 +1,126 @@
+"""`geovlm score`: stored predictions by a published protocol, and by a strict one beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from geovlm.cli import output
+from geovlm.cli.options import JsonOption
+from geovlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from geovlm.score.protocols.contract import Protocol, Score
+    from geovlm.score.protocols.records import PredictionFile
+
+
+def score(
+    file: Annotated[
+        Path | None, typer.Argument(help="Predictions, one JSON object per line.", metavar="FILE")
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Name of the protocol; default: that of the task the file names."),
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=100, help="Of the 95 % intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    protocols: Annotated[
+        bool, typer.Option("--protocols", help="List the protocols with their fields, and stop.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Score stored predictions by a published protocol and by a strict one beside it."""
+    if protocols:
+        _print_protocols(json=json)
+        return
+    if file is None:
+        raise ConfigError("no prediction file", hint="give its path, or --protocols for a list")
+    from geovlm.score.protocols import catalogue, records, scoring
+
+    # an unknown protocol needs no look into the file
+    chosen = catalogue.find(protocol) if protocol is not None else None
+    read = records.read(file)
+    made = scoring.score(read, chosen or _of_task(read), resamples=resamples, seed=seed)
+    if json:
+        output.print_json(scoring.as_json(made))
+    else:
+        _print(made)
+
+
+def _of_task(read: PredictionFile) -> Protocol:
+    """Return the protocol of the task that the file names.
+
+    Raises:
+        ConfigError: the file names no task, or its task no protocol; says what would fit.
+    """
+    from geovlm.plugins import registry
+    from geovlm.score.protocols import catalogue, records
+
+    task = records.task(read)
+    named = registry.load().task(task).protocol if task is not None else ""
+    if named:
+        return catalogue.find(named)
+    fitting = catalogue.fitting(read.records[0].fields, own=task is not None)
+    subject = f"task {task!r}" if task is not None else repr(str(read.path))
+    raise ConfigError(
+        f"{subject} names no protocol",
+        hint=f"choose one with --protocol; its fields fit {', '.join(fitting) or 'none'}",
+    )
+
+
+def _print(made: Score) -> None:
+    names = dict.fromkeys((*made.published, *made.strict))
+    output.table(
+        ("score", "published", "95 %", "strict", "95 %", "of"),
+        (
+            (
+                name,
+                _number(made.published.get(name)),
+                _bounds(made.ci95["published"].get(name)),
+                _number(made.strict.get(name)),
+                _bounds(made.ci95["strict"].get(name)),
+                made.counts.get(name, ""),
+            )
+            for name in names
+        ),
+    )
+    output.say(f"{made.protocol.name}: {made.n} records, intervals resample each {made.resampled}.")
+    output.say(f"published: {made.protocol.published_rule} ({made.protocol.source}).")
+    output.say(f"strict: {made.protocol.strict_rule}.")
+    for reason, number in made.skipped.items():
+        output.say(f"skipped {number}: {reason}")
+    for name, reason in made.protocol.left_out().items():
+        output.say(f"{name} is left out: it {reason}")
+
+
+def _print_protocols(*, json: bool) -> None:
+    from geovlm.score.protocols.catalogue import PROTOCOLS
+
+    rows = [
+        {
+            "name": each.name,
+            "summary": each.summary,
+            "fields": [" or ".join(names) for names in each.needs],
+            "published": each.published_rule,
+            "strict": each.strict_rule,
+            "source": each.source,
+        }
+        for each in PROTOCOLS.values()
+    ]
+    if json:
+        output.print_json(rows)
+        return
+    output.table(
+        ("protocol", "summary", "fields", "published"),
+        ((r["name"], r["summary"], ", ".join(r["fields"]), r["published"]) for r in rows),
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _bounds(value: tuple[float, float] | None) -> str:
+    return "" if value is None else f"{value[0]:.4f}..{value[1]:.4f}"

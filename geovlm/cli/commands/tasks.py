@@ -1,0 +1,260 @@
+"""`geovlm tasks`: what is installed, one task in full, samples as pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from geovlm.api import DatasetSpec, ModelProfile, Split, TaskSpec
+from geovlm.cli import output
+from geovlm.cli.groups import subcommands
+from geovlm.cli.options import JsonOption, TaskArgument
+from geovlm.errors import GeoVLMError
+from geovlm.plugins import registry
+from geovlm.plugins.registry import Registry
+
+app = subcommands("List tasks, show one in full, draw its samples.")
+
+DATA_VARIABLE = "GEOVLM_DATA"
+"""Environment variable: the folder in which data sets are looked for, without `--data`."""
+_SETS = ("paper", "robust")
+
+
+@app.command("list")
+def list_tasks(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of data sets; default: $GEOVLM_DATA.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the tasks of all installed plugins."""
+    loaded = registry.load()
+    rows = [_row(task, loaded=loaded, data=data) for task in loaded.tasks.values()]
+    if json:
+        output.print_json(rows)
+        return
+    output.table(
+        ("task", "version", "dataset", "data", "rewards", "plugin", "summary"),
+        (
+            (
+                row["name"],
+                row["version"],
+                row["dataset"],
+                "yes" if row["data_found"] else "no",
+                " ".join(row["rewards"]["paper"]),
+                row["plugin"],
+                row["summary"] if row["usable"] else f"UNUSABLE: {row['reason']}",
+            )
+            for row in rows
+        ),
+    )
+    if not rows:
+        output.say("no task is installed: pip install a plugin, such as geovlm-xbd")
+
+
+@app.command()
+def show(
+    name: TaskArgument,
+    json: JsonOption = False,
+) -> None:
+    """Show one task in full, with an example from generated data."""
+    loaded = registry.load()
+    task = loaded.task(name)
+    spec = loaded.dataset(task.dataset)
+    full = _full(task, spec, loaded=loaded)
+    if json:
+        output.print_json(full)
+        return
+    example = full["example"]
+    rows: list[tuple[str, object]] = [
+        ("task", f"{task.name}, version {task.version}"),
+        ("summary", task.summary),
+    ]
+    if "error" in example:
+        rows.append(("example", f"none: {example['error']}"))
+    else:
+        rows += [(f"example {key}", example[key]) for key in ("question", "reasoning", "answer")]
+    for chosen in _SETS:
+        for reward in full["rewards"][chosen]:
+            formula = reward["formula"] or reward["summary"]
+            text = f"{reward['weight']:g} x {reward['name']} = {formula}"
+            source = f" [{reward['source']}]" if reward["source"] else ""
+            rows.append((f"rewards, {chosen}", f"{text}{source}"))
+    rows += [(f"metric {metric['name']}", metric["summary"]) for metric in full["metrics"]]
+    rows += [
+        ("primary metric", task.primary_metric),
+        ("protocol", task.protocol or "none published"),
+        ("longest completion", f"{task.max_answer_tokens} tokens"),
+        ("smallest image", f"{task.min_pixels} px" if task.min_pixels else "as the model has it"),
+        ("tags", ", ".join(sorted(task.tags)) or "none"),
+        ("data set", f"{spec.name}, version {spec.version}: {spec.summary}"),
+        ("splits", ", ".join(spec.splits)),
+        ("folders", ", ".join(spec.folders)),
+        ("licence", spec.licence),
+        ("homepage", spec.homepage),
+        ("citation", spec.citation),
+    ]
+    for owner, key in (("task", "options"), ("data set", "data_options")):
+        for option in full[key]:
+            text = f"{option['name']} = {option['default']!r}: {option['help']}"
+            rows.append((f"{owner} option", text))
+    output.fields(rows)
+
+
+@app.command()
+def preview(
+    name: TaskArgument,
+    out: Annotated[Path, typer.Option(help="Folder for the PNGs.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many samples.")] = 4,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The data set's folder or a folder of data sets; default: generated."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Default: the data set's first.")] = None,
+    profile: Annotated[str, typer.Option(help="Model type of the family.")] = "qwen2_5_vl",
+    model_pixels: Annotated[
+        str | None,
+        typer.Option(help="Whose resize: nano, a model folder, or a largest area in pixels."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Draw samples: gold boxes, question, answer, reasoning, and the pixels that the model sees."""
+    from geovlm.cli.commands.data import locate
+    from geovlm.data import preview as pictures
+    from geovlm.data.prompts import put
+
+    loaded = registry.load()
+    task = loaded.task(name)
+    spec = loaded.dataset(task.dataset)
+    family = pictures.with_pixels(loaded.profile(profile), model_pixels)
+    root = locate(spec, data)
+    part = cast("Split", split or spec.splits[0])
+    found = pictures.samples(task, spec, root=root, split=part, n=n)
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for number, sample in enumerate(output.progress(found, label="drawing", total=len(found))):
+        shown = put(task, sample, profile=family)
+        path = out / f"{task.name.replace('/', '__')}-{number:03d}.png"
+        pictures.draw(shown, profile=family).save(path)
+        rows.append(
+            {
+                "file": str(path),
+                "id": sample.id,
+                "question": shown.turn.question,
+                "reasoning": shown.turn.reasoning,
+                "answer": shown.turn.answer,
+                "image_sizes": shown.image_sizes,
+                "input_sizes": shown.input_sizes,
+            }
+        )
+    if json:
+        output.print_json(rows)
+        return
+    for row in rows:
+        print(row["file"])
+
+
+def _row(task: TaskSpec, *, loaded: Registry, data: Path | None) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "version": task.version,
+        "summary": task.summary,
+        "dataset": task.dataset,
+        "data_found": _found(loaded.datasets.get(task.dataset), data=data),
+        "rewards": {chosen: dict(task.rewards[chosen]) for chosen in _SETS},
+        "metrics": list(task.metrics),
+        "primary_metric": task.primary_metric,
+        "tags": sorted(task.tags),
+        "plugin": task.name.partition("/")[0],
+        "usable": task.name not in loaded.unusable,
+        "reason": loaded.unusable.get(task.name, ""),
+    }
+
+
+def _found(spec: DatasetSpec | None, *, data: Path | None) -> bool:
+    """Whether one of the data set's folders is under `--data` or `$GEOVLM_DATA`."""
+    named = os.environ.get(DATA_VARIABLE)
+    root = data or (Path(named) if named else None)
+    return spec is not None and root is not None and any((root / f).is_dir() for f in spec.folders)
+
+
+def _full(task: TaskSpec, spec: DatasetSpec, *, loaded: Registry) -> dict[str, Any]:
+    full = _row(task, loaded=loaded, data=None)
+    full["rewards"] = {
+        chosen: [
+            {
+                "name": reward,
+                "weight": weight,
+                "summary": loaded.reward(reward).summary,
+                "formula": loaded.reward(reward).formula,
+                "source": loaded.reward(reward).source,
+            }
+            for reward, weight in task.rewards[chosen].items()
+        ]
+        for chosen in _SETS
+    }
+    full["metrics"] = [
+        {"name": metric, "summary": loaded.metric(metric).summary} for metric in task.metrics
+    ]
+    full["dataset"] = {
+        field: getattr(spec, field)
+        for field in ("name", "version", "summary", "splits", "folders", "licence", "homepage")
+    } | {"citation": spec.citation, "size_gb": spec.size_gb}
+    full |= {
+        "protocol": task.protocol,
+        "max_answer_tokens": task.max_answer_tokens,
+        "min_pixels": task.min_pixels,
+        "options": _options(task.options),
+        "data_options": _options(spec.options),
+        "example": _example(task, spec, profile=loaded.profile("qwen2_5_vl")),
+    }
+    return full
+
+
+def _example(task: TaskSpec, spec: DatasetSpec, *, profile: ModelProfile) -> dict[str, Any]:
+    """One turn from generated data; `{"error": …}` if the plugin cannot make one."""
+    from geovlm.cli.commands.data import locate
+    from geovlm.data import preview as pictures
+    from geovlm.data.prompts import put
+
+    try:
+        root = locate(spec, None, quiet=True)
+        sample = pictures.samples(task, spec, root=root, split=spec.splits[0], n=1)[0]
+        turn = put(task, sample, profile=profile).turn
+    except GeoVLMError as error:
+        return {"error": str(error)}
+    return {"question": turn.question, "reasoning": turn.reasoning, "answer": turn.answer}
+
+
+def _options(made: type | None) -> list[dict[str, Any]]:
+    """Names, defaults and docstrings of an options class."""
+    if made is None:
+        return []
+    import ast
+    import dataclasses
+    import inspect
+    import itertools
+    import textwrap
+
+    tree = ast.parse(textwrap.dedent(inspect.getsource(made))).body[0]
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
+    documented = {
+        field.target.id: " ".join(str(text.value.value).split())
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
+    defaults = made()
+    return [
+        {
+            "name": field.name,
+            "default": getattr(defaults, field.name),
+            "help": documented.get(field.name, ""),
+        }
+        for field in dataclasses.fields(made)
+    ]

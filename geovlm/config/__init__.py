@@ -1,0 +1,1 @@
+"""From TOML and options to one RunConfig."""

@@ -1,0 +1,65 @@
+"""What a configuration needs of packages that are not always installed."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geovlm.config.model import NANO
+from geovlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from geovlm.config.schema import RunConfig
+
+
+def check(config: RunConfig) -> None:
+    """Refuse 4-bit weights and 8-bit optimisers where bitsandbytes is not installed.
+
+    Raises:
+        ConfigError: names the key and what to install.
+    """
+    if find_spec("bitsandbytes") is not None:
+        return
+    found = _for_bitsandbytes(config)
+    if found:
+        key, instead = found[0]
+        raise ConfigError(
+            f"{key} needs bitsandbytes, which is not installed",
+            hint=f"pip install 'geovlm[qlora]', or {instead}",
+        )
+
+
+def may_use_bitsandbytes(config: RunConfig) -> bool:
+    """Whether a stage of the run may need it, for what is configured or for the model's weights."""
+    if _for_bitsandbytes(config):
+        return True
+    if config.model == NANO:
+        return False
+    try:
+        facts = json.loads((Path(config.model) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # a name of the hub
+        return True
+    return "quantization_config" in facts
+
+
+def _for_bitsandbytes(config: RunConfig) -> list[tuple[str, str]]:
+    """Return the keys that need it, and what to write instead."""
+    found = []
+    if config.lora is not None and config.lora.quantize != "none":
+        found.append((f"lora.quantize={config.lora.quantize!r}", "leave it out"))
+    for index, stage in enumerate(config.stages):
+        if stage.kind == "probe":
+            continue
+        optimizer = str(stage.trainer.get("optim", ""))
+        if needs_bitsandbytes(optimizer):
+            found.append((f"stages.{index}.trainer.optim={optimizer!r}", "use adamw_torch_fused"))
+    return found
+
+
+def needs_bitsandbytes(optimizer: str) -> bool:
+    """Whether one of transformers' optimisers is from bitsandbytes: `OptimizerNames`, 5.23."""
+    if optimizer.startswith(("adamw_torch", "galore_adafactor")):
+        return False  # adamw_torch_8bit is torchao's
+    return any(part in optimizer for part in ("8bit", "paged_", "bnb", "ademamix"))

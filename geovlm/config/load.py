@@ -1,0 +1,260 @@
+"""A `RunConfig` out of a preset, a TOML file, command-line values and `--set K=V`, in that order.
+
+Tables are merged, everything else is replaced; a list (`stages`) is replaced as a whole. A preset
+is a TOML file in `geovlm/presets`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geovlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+    from geovlm.config.schema import RunConfig
+
+DEFAULT_PRESET = "nano"
+_LENGTHS = {"steps": "epochs", "epochs": "steps"}
+_KEY_PART = re.compile(r'"((?:[^"\\]|\\.)*)"|\'([^\']*)\'|([^."\']+)')
+
+
+def load(
+    path: Path | None,
+    *,
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
+    **values: Any,
+) -> RunConfig:
+    """Return the configuration of a run.
+
+    Args:
+        path: a TOML file, or `None`.
+        preset: a preset's name; default: the file's `preset`, else `nano`.
+        overrides: `KEY=VALUE` each; the value is TOML, or else a string.
+        values: fields of `RunConfig` given on the command line; those that are `None` were not.
+
+    Raises:
+        ConfigError: all that is wrong, each with the path of its key.
+    """
+    own = read_toml(path) if path is not None else {}
+    name = preset or own.get("preset") or DEFAULT_PRESET
+    table = merge(tomllib.loads(preset_text(name)), own)
+    given = {key: value for key, value in values.items() if value is not None}
+    tasks = given.pop("tasks", None)
+    if tasks is not None:
+        table["tasks"] = _select_tasks(table.get("tasks", {}), tasks)
+    if "processes" in given and "gpus" not in given:
+        table.pop("gpus", None)  # processes of the CPU, whatever the preset says
+    table = merge(table, given)
+    problems = [problem for one in overrides if (problem := _apply(table, one)) is not None]
+    table["preset"] = name
+    config, found = validate(table)
+    problems += found
+    if config is None or problems:
+        where = f"{path}: " if path is not None else ""
+        raise ConfigError(where + "; ".join(problems))
+    return config
+
+
+def validate(table: Mapping[str, Any]) -> tuple[RunConfig | None, list[str]]:
+    """Return the configuration in a table, or `None`, and all that is wrong with the table."""
+    from pydantic import ValidationError
+
+    from geovlm.config.schema import RunConfig
+
+    try:
+        return RunConfig.model_validate(table), []
+    except ValidationError as error:
+        return None, _describe(error)
+
+
+def presets() -> list[str]:
+    """Return the names of all presets."""
+    folder = resources.files("geovlm.config") / "presets"
+    names = [file.name for file in folder.iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def preset_text(name: str) -> str:
+    """Return a preset's file.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    known = presets()
+    if name not in known:
+        raise ConfigError(f"unknown preset {name!r}", hint=near(name, known) or _one_of(known))
+    file = resources.files("geovlm.config") / "presets" / f"{name}.toml"
+    return file.read_text(encoding="utf-8")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the table in a TOML file.
+
+    Raises:
+        ConfigError: it does not exist or is not TOML; names file and line.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}", hint="give the path of a TOML file"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}", hint="see https://toml.io") from error
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return `did you mean 'x'?`, or nothing if nothing is near."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean {found[0]!r}?" if found else ""
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both tables in one; where both have a key, tables are merged, else `above` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def split_key(key: str) -> list[str]:
+    """Return the parts of a dotted key; a part in quotes may hold dots.
+
+    Raises:
+        ValueError: an empty part or an unclosed quote.
+    """
+    parts, at = [], 0
+    while True:
+        match = _KEY_PART.match(key, at)
+        if match is None:
+            raise ValueError(key)
+        parts.append(next(group for group in match.groups() if group is not None).strip())
+        at = match.end()
+        if at == len(key):
+            return parts
+        if key[at] != ".":
+            raise ValueError(key)
+        at += 1
+
+
+def parse_value(text: str) -> Any:
+    """Return the TOML value that a text is, or else the text."""
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return table["value"] if table.keys() == {"value"} else text
+
+
+def _apply(table: dict[str, Any], override: str) -> str | None:
+    """Set one `KEY=VALUE` in the table; returns what is wrong with it, or `None`."""
+    key, sign, text = override.partition("=")
+    try:
+        parts = split_key(key.strip())
+    except ValueError:
+        parts = []
+    if not sign or not parts:
+        return f"--set {override!r} is not KEY=VALUE"
+    value = parse_value(text.strip())
+    here: Any = table
+    for i, part in enumerate(parts):
+        last = i == len(parts) - 1
+        path = ".".join(parts[: i + 1])
+        if isinstance(here, list):
+            if not (part.isdigit() and int(part) < len(here)):
+                return f"--set {path}: there are {len(here)} entries, numbered from 0"
+            index: Any = int(part)
+        elif isinstance(here, dict):
+            index = part
+        else:
+            return f"--set {path}: {'.'.join(parts[:i])} is a value, not a table"
+        if last:
+            if parts[0] == "stages" and isinstance(here, dict) and part in _LENGTHS:
+                here.pop(_LENGTHS[part], None)  # the one given now replaces the other
+            here[index] = value
+        else:
+            below = {} if isinstance(here, dict) and index not in here else here[index]
+            # a copy, so that lists and tables of the preset are never shared
+            here[index] = below.copy() if isinstance(below, dict | list) else below
+            here = here[index]
+    return None
+
+
+def _select_tasks(known: Any, chosen: Sequence[str]) -> dict[str, Any]:
+    """Return the chosen tasks with what the file says of each, or of its prefix."""
+    table = {name: {} for name in known} if isinstance(known, list) else dict(known)
+
+    def inherited(name: str) -> Any:
+        while name:
+            if name in table:
+                return table[name]
+            name = name.rpartition("/")[0]
+        return {}
+
+    return {name: inherited(name) for name in chosen}
+
+
+def _describe(error: ValidationError) -> list[str]:
+    """Return one sentence per problem: path of the key, what is wrong, did you mean."""
+    problems = []
+    for each in error.errors():
+        parts = list(each["loc"])
+        table = _table_at(parts)
+        if parts[:1] == ["stages"] and len(parts) > 2:
+            del parts[2]  # pydantic names the kind between the position and the field
+        path = ".".join(map(str, parts)) or "configuration"
+        if each["type"] == "extra_forbidden":
+            known = sorted(table.model_fields) if table is not None else []
+            hint = near(str(parts[-1]), known) or _one_of(known)
+            problems.append(f"unknown key {path!r}, {hint}")
+        else:
+            message = each["msg"].removeprefix("Value error, ")
+            shown = "" if each["type"] == "value_error" else f", not {_short(each['input'])}"
+            problems.append(f"{path}: {message[:1].lower()}{message[1:]}{shown}")
+    return problems
+
+
+def _table_at(loc: Sequence[int | str]) -> type[BaseModel] | None:
+    """Return the class of the table in which a key lies."""
+    from geovlm.config import schema as config
+
+    first = loc[0] if loc else ""
+    if first == "stages":
+        kinds: dict[str, type[BaseModel]] = {
+            "sft": config.SftStage,
+            "probe": config.ProbeStage,
+            "grpo": config.GrpoStage,
+        }
+        if len(loc) > 4 and loc[3] == "vllm":
+            return config.VllmConfig
+        return kinds.get(str(loc[2])) if len(loc) > 2 else None
+    tables: dict[str, type[BaseModel]] = {
+        "tasks": config.TaskConfig,
+        "data": config.DataConfig,
+        "sample": config.SampleConfig,
+        "eval": config.EvalConfig,
+        "health": config.HealthConfig,
+        "lora": config.LoraConfig,
+    }
+    return config.RunConfig if len(loc) == 1 else tables.get(str(first))
+
+
+def _one_of(known: Sequence[str]) -> str:
+    return f"one of {', '.join(known)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,360 @@
+"""The configuration of a run: every field, its default and what it does.
+
+`geovlm.config.load` reads it from a preset, a TOML file and the command line. Paths are relative to
+the working folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from geovlm.answers import INSTRUCTION
+from geovlm.api import Split
+from geovlm.config.health_config import HealthConfig
+from geovlm.config.parallel import OWNED, Generation, Parallel, VllmConfig
+
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+_OWNED = {
+    "output_dir": "the run directory has a place for it: 'output'",
+    "seed": "it is the run's: 'seed'",
+    "max_steps": "it is the stage's: 'steps'",
+    "num_train_epochs": "it is the stage's: 'epochs'",
+    "max_length": "a prompt is never cut; rows that do not fit are refused before training",
+    "remove_unused_columns": "images are opened from columns that the trainer would drop",
+    "reward_weights": "they are the tasks': choose with 'rewards'",
+    "shuffle_dataset": "the mixture and the probe order the rows",
+    "save_strategy": "resuming needs the checkpoints; 'save_steps' says how often",
+    "resume_from_checkpoint": "it is the command line's: --resume",
+    "use_cpu": "it is the run's: 'device'",
+    "ddp_timeout": "it is the run's: 'timeout_s'",
+    "eval_strategy": "the run evaluates after every stage: [eval]",
+    **OWNED,
+}
+"""Trainer arguments that the engine sets itself, and where to say it instead."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class TaskConfig(_Table):
+    """One task, or all tasks under a prefix."""
+
+    weight: PositiveFloat | None = None
+    """Share of the rows, relative to the other tasks; default: 1, or the number of samples where no
+    task has a weight."""
+    options: dict[str, JsonValue] = {}
+    """Options of the task, as `geovlm tasks show` lists them."""
+    eval_split: Split | None = None
+    """Split on which this task is evaluated; default: `eval.split`."""
+    min_pixels: PositiveInt | None = None
+    """Smallest area at which the model sees the images, in place of the task's own; like that one
+    it raises the model's limit and never lowers it."""
+
+
+class DataConfig(_Table):
+    """One data set, or all data sets under a prefix."""
+
+    root: AbsolutePath | None = None
+    """Its folder."""
+    options: dict[str, JsonValue] = {}
+    """Options of the data set."""
+
+
+class SampleConfig(_Table):
+    """Data generated where no `--data` is given."""
+
+    records: PositiveInt = 256
+    """Records per split."""
+    seed: NonNegativeInt = 0
+    """Same seed, same data."""
+
+
+class LoraConfig(_Table):
+    """Low-rank adapters in place of full fine-tuning."""
+
+    r: PositiveInt = 64
+    """Rank."""
+    alpha: PositiveFloat = 128
+    """Scale of the update, which is multiplied by alpha / r."""
+    dropout: Share = 0.05
+    """Share of the adapters' inputs that is dropped in training."""
+    targets: str | None = None
+    """Regular expression over module names; default: the model profile's."""
+    vision: bool = False
+    """Whether the linear layers of the vision tower have adapters too."""
+    quantize: Literal["none", "nf4"] = "none"
+    """Whether training reads the text decoder's linear layers in 4 bits (QLoRA); needs the extra
+    `qlora`."""
+
+    @model_validator(mode="after")
+    def _one_choice_of_targets(self) -> LoraConfig:
+        if self.vision and self.targets is not None:
+            raise ValueError("'vision' adds to the profile's targets; 'targets' names them all")
+        return self
+
+
+class _Training(_Table):
+    """What SFT and GRPO share."""
+
+    steps: PositiveInt | None = None
+    """Optimiser steps; either this or `epochs`."""
+    epochs: PositiveFloat | None = None
+    """Passes over the rows; either this or `steps`."""
+    limit: PositiveInt | None = None
+    """At most so many samples per task, drawn with the seed."""
+    tasks: list[str] | None = None
+    """Tasks or prefixes of this stage; default: all of the run."""
+    processes: PositiveInt | None = None
+    """At most so many of the run's processes; default: all."""
+    freeze_vision: bool = False
+    """Whether the vision tower keeps its weights, and `lora.targets` leave it out."""
+    parallel: Parallel | None = None
+    """How the processes share the model; default: the run's `parallel`."""
+    trainer: dict[str, Any] = {}
+    """Arguments of TRL's trainer, as they are."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> _Training:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("needs either 'steps' or 'epochs'")
+        return self
+
+    @field_validator("trainer")
+    @classmethod
+    def _not_owned(cls, trainer: dict[str, Any]) -> dict[str, Any]:
+        refused = [f"{key!r} cannot be set here, {_OWNED[key]}" for key in trainer if key in _OWNED]
+        if refused:
+            raise ValueError("; ".join(refused))
+        return trainer
+
+
+class SftStage(_Training):
+    """Supervised fine-tuning; `trainer` holds arguments of trl.SFTConfig."""
+
+    kind: Literal["sft"]
+
+
+class ProbeStage(_Table):
+    """Measures what GRPO could learn from, and picks and orders its prompts."""
+
+    kind: Literal["probe"]
+    prompts: PositiveInt = 128
+    """Prompts that are tried, over all tasks."""
+    limit: PositiveInt | None = None
+    """At most so many samples per task to draw them from: its share of the prompts."""
+    generations: Annotated[int, Field(ge=2)] = 4
+    """Answers per prompt."""
+    temperature: PositiveFloat = 0.9
+    """Of the sampled answers; best that of GRPO."""
+    min_format_rate: Share = 0.5
+    """A task whose answers keep the tags less often fails the probe."""
+    keep_flat: Share = 0.1
+    """Largest share of prompts without signal among those kept for GRPO."""
+    batch_size: PositiveInt = 64
+    """Rows per batch of generation, on each process."""
+    tasks: list[str] | None = None
+    """Tasks or prefixes; default: all of the run."""
+    on_fail: Literal["stop", "warn"] = "stop"
+    """What becomes of the run when a task fails the probe."""
+
+
+class GrpoStage(_Training):
+    """Group-relative policy optimisation; `trainer` holds arguments of trl.GRPOConfig."""
+
+    kind: Literal["grpo"]
+    share_prompt: bool = True
+    """Whether a prompt is computed once for all its completions in a batch: same losses, sooner."""
+    batch_size: PositiveInt | None = None
+    """Rows that are answered at once on each process, those of like length together; default: all
+    of a step. vLLM has its own way."""
+    generation: Generation = "transformers"
+    """What writes the completions: the trainer, vLLM on the trainer's GPUs, or a vLLM server."""
+    vllm: VllmConfig = VllmConfig()
+    """Settings of vLLM."""
+
+    @field_validator("generation", mode="before")
+    @classmethod
+    def _no_continuous_batching(cls, value: Any) -> Any:
+        if value == "paged":
+            raise ValueError("continuous batching is refused by TRL for models that see; use vLLM")
+        return value
+
+
+Stage = Annotated[SftStage | ProbeStage | GrpoStage, Field(discriminator="kind")]
+
+
+class EvalConfig(_Table):
+    """Evaluation before the first and after every training stage."""
+
+    split: Split = "test"
+    """Where no task says otherwise by its `eval_split`."""
+    limit: PositiveInt | None = None
+    """At most so many samples per task, spread over the split."""
+    temperature: PositiveFloat = 0.9
+    """Of the sampled reward; the metrics are of greedy answers."""
+    batch_size: PositiveInt = 64
+    """Rows per batch of generation, on each process."""
+    resamples: PositiveInt = 1000
+    """Of the bootstrap behind the 95 % intervals, and of the test between stages."""
+    base: bool = True
+    """Whether the model is also evaluated before the first stage."""
+    blind: Literal["off", "majority", "last", "all"] = "last"
+    """Baselines that do not see: `majority` needs no model; `last` adds text-only and shuffled
+    images after the last stage, `all` after every stage."""
+    probes: bool = False
+    """Whether pairs of images are also asked about swapped, unchanged and shifted, after the last
+    stage."""
+    control_limit: PositiveInt | None = 256
+    """At most so many samples per task of text-only, shuffled images and probes."""
+
+
+class RunConfig(_Table):
+    """All that decides what a run does."""
+
+    preset: str | None = None
+    """Name of the preset that this configuration started from."""
+    model: str = "nano"
+    """`nano`, a folder with `config.json`, or a name on the Hugging Face hub."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+    trust_remote_code: bool = False
+    """Whether code that comes with the model may run."""
+    output: AbsolutePath | None = None
+    """The run directory; default: runs/<tasks>."""
+    seed: NonNegativeInt = 0
+    """Of the choice and order of rows, of sampling and of the bootstrap."""
+    tasks: dict[str, TaskConfig] = {}
+    """Tasks or prefixes of tasks; a list of names will do."""
+    data_root: AbsolutePath | None = None
+    """Folder that holds the data sets in folders of their usual names."""
+    data: dict[str, DataConfig] = {}
+    """Data sets, or prefixes of data sets, that lie elsewhere or take options."""
+    sample: SampleConfig = SampleConfig()
+    """The generated data."""
+    rewards: Literal["paper", "robust"] = "paper"
+    """The set of rewards that trains; the other one is logged with weight 0."""
+    reward_options: dict[str, JsonValue] = {}
+    """Options of the rewards: `encoder`, `lexical`, `hbb`, …"""
+    instruction: str = INSTRUCTION
+    """Appended to every question."""
+    min_pixels: PositiveInt | None = None
+    """Smallest image area that the model sees; default: the checkpoint's."""
+    max_pixels: PositiveInt | None = None
+    """Largest image area that the model sees; default: the checkpoint's."""
+    share_images: bool = True
+    """Whether equal images are made into patches once and pass the vision tower once per batch:
+    same features, sooner. Families that do not tell an image's size in patches take the ordinary
+    way."""
+    deduplicate: Literal["off", "images", "events"] = "off"
+    """Training rows that are left out: those with an image that nearly equals one of the evaluation
+    rows, or (`events`) also those of an event or scene of the evaluation rows."""
+    lora: LoraConfig | None = None
+    """Adapters; default: full fine-tuning."""
+    stages: list[Stage] = []
+    """What is trained, in order; a file's list replaces the preset's."""
+    health: HealthConfig = HealthConfig()
+    """What is watched while GRPO trains."""
+    eval: EvalConfig = EvalConfig()
+    """How the model is scored."""
+    processes: PositiveInt = 1
+    """Processes per stage on the CPU of each machine."""
+    gpus: PositiveInt | None = None
+    """GPUs of each machine, one process each; default: one if there is any, else the CPU."""
+    machines: PositiveInt = 1
+    """Machines, each with so many `processes` or `gpus`."""
+    machine_timeout_s: PositiveFloat = 180.0
+    """Seconds without a sign of life of another machine after which a run on several ends."""
+    parallel: Parallel = "ddp"
+    """How the processes share the model: `ddp` (a copy each), `fsdp2`, `zero2`, `zero3` (in parts;
+    GPUs only), or the path of an accelerate configuration."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: GPUs if there are any, else the CPU."""
+    timeout_s: PositiveInt = 1800
+    """Seconds after which a reward that does not return, or a rank that others wait for, ends the
+    run."""
+    max_new_tokens: PositiveInt | None = None
+    """Longest completion anywhere; default: the tasks' own `max_answer_tokens`."""
+    log_completions: bool = True
+    """Whether GRPO's completions are written to completions.jsonl."""
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _names_to_tables(cls, value: Any) -> Any:
+        return {name: {} for name in value} if isinstance(value, list) else value
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _folders_to_tables(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {k: {"root": v} if isinstance(v, str | Path) else v for k, v in value.items()}
+
+    @model_validator(mode="after")
+    def _pixels_in_order(self) -> RunConfig:
+        if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels {self.min_pixels} is above max_pixels {self.max_pixels}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_kind_of_process(self) -> RunConfig:
+        if self.gpus is not None and self.device == "cpu":
+            raise ValueError("gpus cannot be given with device 'cpu'; use processes")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_machines(self) -> RunConfig:
+        for index in range(len(self.stages)):
+            size = self.world_size(index)
+            if size > self.per_machine and size % self.per_machine:
+                raise ValueError(
+                    f"stages.{index}.processes {size} does not fill machines of "
+                    f"{self.per_machine}; give a multiple of it, or at most as many"
+                )
+        return self
+
+    @property
+    def per_machine(self) -> int:
+        """Processes on each machine, of a stage that uses it."""
+        return self.gpus or self.processes
+
+    def world_size(self, index: int) -> int:
+        """Return the number of processes of a stage; of an evaluation for -1."""
+        whole = self.per_machine * self.machines
+        stage = self.stages[index] if index >= 0 else None
+        if stage is None or stage.kind == "probe" or stage.processes is None:
+            return whole
+        return min(stage.processes, whole)
+
+    def scheme(self, index: int) -> str:
+        """Return the `parallel` of a stage; probes and evaluations only generate: `ddp`."""
+        stage = self.stages[index] if index >= 0 else None
+        if stage is None or stage.kind == "probe":
+            return "ddp"
+        return stage.parallel or self.parallel
+
+    def stage_folders(self) -> list[str]:
+        """Return the folder name of every stage, such as `0-sft`."""
+        return [f"{index}-{stage.kind}" for index, stage in enumerate(self.stages)]
+
+    def evaluation_name(self, index: int) -> str:
+        """Return under which name a stage's model is scored: `sft`, `grpo`, and then `sft-2`, …"""
+        kind = self.stages[index].kind
+        number = sum(stage.kind == kind for stage in self.stages[: index + 1])
+        return kind if number == 1 else f"{kind}-{number}"

@@ -1,0 +1,60 @@
+"""What a run's table of a task changes of the task's declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from geovlm.api import ModelProfile, TaskSpec
+from geovlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from geovlm.config.schema import RunConfig
+
+
+def configured(
+    task: TaskSpec, config: RunConfig, *, profile: ModelProfile | None = None
+) -> TaskSpec:
+    """Return the task as the run has it: with `min_pixels` of its table, or of its prefix's.
+
+    Whatever is shown, asked, trained or scored reads `min_pixels` of the task, so that sizes, box
+    frames and token counts agree.
+
+    Args:
+        task: as its plugin declares it.
+        config: the run.
+        profile: the model's, with its pixel limits; `None` while they are not known.
+
+    Raises:
+        ConfigError: the table asks for larger images than the model takes.
+    """
+    named = nearest(config.tasks, task.name)
+    wanted = config.tasks[named].min_pixels if named else None
+    if wanted is None:
+        return task
+    largest = config.max_pixels or (profile.max_pixels if profile is not None else None)
+    if largest is not None and wanted > largest:
+        raise ConfigError(
+            f"tasks.{named}.min_pixels is {wanted}, and model {config.model!r} takes images of at "
+            f"most {largest} pixels",
+            hint="lower it, or raise max_pixels",
+        )
+    return replace(task, min_pixels=wanted)
+
+
+def weights_of(config: RunConfig, names: Iterable[str]) -> dict[str, float] | None:
+    """Return the tasks' shares of rows, 1 where none is given; `None` if none is given at all."""
+    wanted = list(names)
+    entries = {name: nearest(config.tasks, name) for name in wanted}
+    given = {name: config.tasks[entry].weight for name, entry in entries.items() if entry}
+    if all(weight is None for weight in given.values()):
+        return None
+    return {name: given.get(name) or 1.0 for name in wanted}
+
+
+def nearest(table: Mapping[str, Any], name: str) -> str:
+    """Return the entry of a name or of its nearest prefix (`xbd/detect`, then `xbd`), or ""."""
+    while name and name not in table:
+        name = name.rpartition("/")[0]
+    return name

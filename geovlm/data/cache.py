@@ -1,0 +1,140 @@
+"""What was found out about files, kept on disk: half a million of them are looked at only once.
+
+An entry holds while path, length and time of change of its files stay the same. What failed is not
+kept, so that a mended file is seen, and so is a disk that was only busy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+from typing import TypeVar
+
+from geovlm.data.loading import cache_dir
+from geovlm.errors import DataError
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+_AT_ONCE = 256  # items between two looks into the cache
+_PER_TASK = 8  # items that a thread takes at once: handing over one costs as much as a look at it
+_SECONDS = 1.0  # between two writes: what a kill loses
+_WORKERS = 16
+
+
+def look(
+    items: Sequence[T],
+    *,
+    kind: Callable[[T], str],
+    files: Callable[[T], Sequence[Path]],
+    work: Callable[[T, Sequence[Path]], bytes],
+) -> Iterator[tuple[T, bytes | DataError]]:
+    """Yield each item with what `work` makes of it, in order, several at a time.
+
+    What an earlier call of the same kind made of the same files is taken from the cache.
+
+    Args:
+        items: what to look at.
+        kind: what is made of an item; another kind, or version of one, has other entries.
+        files: the files of an item.
+        work: what is expensive, of an item and its files; its `DataError` is yielded in place of a
+            result.
+
+    Raises:
+        DataError: the cache cannot be read or written; names it.
+    """
+    path = cache_dir() / "files.sqlite"
+
+    def keyed(some: Sequence[T]) -> list[tuple[Sequence[Path], bytes | None]]:
+        return [(paths, _key(kind(item), paths)) for item in some for paths in (files(item),)]
+
+    def worked(some: Sequence[tuple[T, Sequence[Path]]]) -> list[bytes | DataError]:
+        made: list[bytes | DataError] = []
+        for item, paths in some:
+            try:
+                made.append(work(item, paths))
+            except DataError as error:
+                made.append(error)
+        return made
+
+    pool = ThreadPoolExecutor(max_workers=min(_WORKERS, 4 * (os.cpu_count() or 1)))
+    try:
+        with closing(_open(path)) as store:
+            unsaved: list[tuple[bytes, bytes]] = []
+            saved = time.monotonic()
+            try:
+                for start in range(0, len(items), _AT_ONCE):
+                    chunk = items[start : start + _AT_ONCE]
+                    looked = list(chain.from_iterable(pool.map(keyed, _batched(chunk))))
+                    keys = [key for _, key in looked]
+                    known = _read(store, [key for key in keys if key is not None])
+                    left = [i for i, key in enumerate(keys) if key is None or key not in known]
+                    todo = [(chunk[i], looked[i][0]) for i in left]
+                    results = chain.from_iterable(pool.map(worked, _batched(todo)))
+                    made = dict(zip(left, results, strict=True))
+                    for i, result in made.items():
+                        key = keys[i]
+                        if key is not None and isinstance(result, bytes):
+                            unsaved.append((key, result))
+                    if time.monotonic() - saved > _SECONDS:
+                        _write(store, unsaved)
+                        unsaved, saved = [], time.monotonic()
+                    for i, key in enumerate(keys):
+                        yield chunk[i], made[i] if i in made else known[key or b""]
+            finally:
+                _write(store, unsaved)
+    except sqlite3.Error as error:
+        raise DataError(
+            f"{path}: what is known of files cannot be kept there: {error}",
+            hint="delete it, or name another folder in GEOVLM_CACHE",
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _batched(items: Sequence[U]) -> list[Sequence[U]]:
+    """The items, `_PER_TASK` at a time."""
+    return [items[at : at + _PER_TASK] for at in range(0, len(items), _PER_TASK)]
+
+
+def _key(kind: str, files: Sequence[Path]) -> bytes | None:
+    """The key of what is known of the files as they are; `None` if one is absent."""
+    digest = hashlib.blake2b(kind.encode(), digest_size=16)
+    for path in files:
+        try:
+            state = path.stat()
+        except OSError:
+            return None
+        name = os.fsencode(path if path.is_absolute() else path.absolute())
+        digest.update(b"\0%d\0%d\0%s" % (state.st_size, state.st_mtime_ns, name))
+    return digest.digest()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise sqlite3.OperationalError(str(error)) from error
+    store = sqlite3.connect(path, timeout=30)
+    store.execute("PRAGMA synchronous = OFF")
+    store.execute(
+        "CREATE TABLE IF NOT EXISTS found (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
+    )
+    return store
+
+
+def _read(store: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    marks = ",".join("?" * len(keys))
+    return dict(store.execute(f"SELECT key, value FROM found WHERE key IN ({marks})", keys))
+
+
+def _write(store: sqlite3.Connection, entries: Sequence[tuple[bytes, bytes]]) -> None:
+    with store:
+        store.executemany("INSERT OR REPLACE INTO found VALUES (?, ?)", entries)

@@ -1,0 +1,202 @@
+"""Is a copy of a data set fit for training? Counts, images, boxes, ids, labels, duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from geovlm import boxes
+from geovlm.api import DatasetSpec, LoadContext, Raster, Sample, Size, Split
+from geovlm.data.findings import NAMED, Finding, Report
+from geovlm.data.imagefiles import Header, Progress, files, headers, name_of, same
+from geovlm.data.loading import load_records
+from geovlm.errors import DataError, GeoVLMError
+from geovlm.plugins.registry import resolve
+from geovlm.raster.files import is_absent
+
+SHORT_PX = 28
+"""A shorter side is less than one visual token of Qwen2.5-VL."""
+LONG = 200
+"""A side that is more times the other is refused by the resize of the Qwen family."""
+
+
+def inspect(
+    spec: DatasetSpec,
+    *,
+    root: Path,
+    options: Any = None,
+    decode: bool = False,
+    progress: Progress,
+) -> Report:
+    """Read every split and look at every image once, several at a time.
+
+    What is found out about a file is kept in the cache, so a check that was interrupted goes on
+    where it stopped.
+
+    Args:
+        spec: the data set.
+        root: its folder.
+        options: an instance of the spec's `options` class; its defaults if `None`.
+        decode: decode all pixels; otherwise only the headers are read.
+        progress: `(items, *, label, total)` yields the items and shows how far it is.
+
+    Raises:
+        GeoVLMError: no split can be read; the error of the first.
+    """
+    report = Report(
+        dataset=spec.name,
+        root=root,
+        licence=spec.licence,
+        homepage=spec.homepage,
+        decoded=decode,
+    )
+    parts = _read(spec, report, root=root, options=options)
+    seen: set[str] = set()
+    for record in (record for records in parts.values() for record in records):
+        if record.id in seen:
+            report.duplicates.add(record.id)
+        seen.add(record.id)
+    _count_labels((record for records in parts.values() for record in records), report)
+    images: dict[str, Path | Raster] = {}
+    named: dict[Split, list[Named]] = {}
+    for split, records in parts.items():
+        named[split] = []
+        for record in records:
+            names = tuple(map(name_of, record.images))  # once: they are long, and many
+            images.update(zip(names, record.images, strict=True))
+            named[split].append(Named(record, names))
+    found = _look(images, report, decode=decode, progress=progress)
+    for each in (each for many in named.values() for each in many):
+        _measure(each, found, report)
+    _compare_splits(named, images, found, report)
+    return report
+
+
+class Named(NamedTuple):
+    """A record, and what its images are called."""
+
+    record: Sample
+    names: tuple[str, ...]
+
+
+def _read(
+    spec: DatasetSpec, report: Report, *, root: Path, options: Any
+) -> dict[Split, list[Sample]]:
+    """Return the records of every split that can be read; count them and what was skipped."""
+    parts: dict[Split, list[Sample]] = {}
+    errors: list[GeoVLMError] = []
+    if options is None and spec.options is not None:
+        options = spec.options()
+    for split in spec.splits:
+        try:
+            loaded = load_records(spec, root=root, split=split, options=options)
+        except GeoVLMError as error:
+            report.failed[split] = str(error)
+            errors.append(error)
+            continue
+        parts[split] = loaded.records
+        report.records[split] = len(loaded.records)
+        if spec.official is not None:
+            official = resolve(spec.official)(LoadContext(root=root, split=split, options=options))
+            if official is not None:
+                report.official[split] = official
+        report.skipped[split] = {
+            reason: Finding(count=count, first=loaded.examples.get(reason, [])[:NAMED])
+            for reason, count in loaded.skipped.items()
+        }
+    if len(errors) == len(spec.splits):
+        raise errors[0]
+    return parts
+
+
+def _count_labels(records: Iterable[Sample], report: Report) -> None:
+    """Count labels and closed answers; find those outside their vocabulary, and unused ones."""
+    vocabularies: dict[int, frozenset[str]] = {}  # by identity: records of a set share theirs
+    for record in records:
+        target = record.target
+        said: Any = target.get("labels")
+        listed: Any = target.get("vocabulary")
+        if said is None and listed is not None and isinstance(target.get("answer"), str):
+            said = [target["answer"]]
+        if not isinstance(said, list | tuple):
+            continue
+        report.labels.update(map(str, said))
+        if not isinstance(listed, list | tuple):
+            continue
+        known = vocabularies.get(id(listed))
+        if known is None:
+            known = vocabularies[id(listed)] = frozenset(map(str, listed))
+        for label in said:
+            if str(label) not in known:
+                report.unknown.add(f"{record.id}: {label!r}")
+    report.unused = sorted(frozenset().union(*vocabularies.values()) - report.labels.keys())
+
+
+def _look(
+    images: Mapping[str, Path | Raster], report: Report, *, decode: bool, progress: Progress
+) -> dict[str, Header]:
+    """Look at every distinct image; return the headers of those that can be read."""
+    report.images = len(images)
+    found: dict[str, Header] = {}
+    for name, result in headers(images, decode=decode, progress=progress):
+        if isinstance(result, DataError):
+            absent = [str(path) for path in files(images[name]) if is_absent(path)]
+            for path in absent:
+                report.missing.add(path)
+            if not absent:
+                report.unreadable.add(f"{name}: {result.args[0]}")
+            continue
+        found[name] = result
+        width, height = result.size
+        if max(width, height) > LONG * min(width, height):
+            report.narrow.add(f"{name}: {width} x {height}")
+        elif min(width, height) < SHORT_PX:
+            report.small.add(f"{name}: {width} x {height}")
+    return found
+
+
+def _measure(named: Named, found: Mapping[str, Header], report: Report) -> None:
+    """Count boxes that have no area or leave their image, and sizes that are not as declared."""
+    record = named.record
+    for name, declared in zip(named.names, record.image_sizes, strict=False):
+        header = found.get(name)
+        if header is not None and header.size != declared:
+            report.resized.add(f"{record.id}: {list(header.size)}, declared {list(declared)}")
+    listed = boxes.target_boxes(record.target)
+    if not listed:
+        return
+    newest = found.get(named.names[-1])
+    size: Size | None = newest.size if newest is not None else None
+    for box in listed:
+        report.boxes += 1
+        if box.x1 <= box.x0 or box.y1 <= box.y0:
+            report.degenerate.add(f"{record.id}: {list(box)}")
+            continue
+        hull = boxes.enclosing(box) if box.angle_deg else box
+        inside = size is None or (
+            hull.x0 >= 0 and hull.y0 >= 0 and hull.x1 <= size[0] and hull.y1 <= size[1]
+        )
+        if not inside:
+            report.outside.add(f"{record.id}: {[round(v, 2) for v in box]} in {size}")
+
+
+def _compare_splits(
+    named: Mapping[Split, list[Named]],
+    images: Mapping[str, Path | Raster],
+    found: Mapping[str, Header],
+    report: Report,
+) -> None:
+    """Find images that several splits hold, under one name or under several."""
+    splits: dict[str, tuple[Split, ...]] = {}
+    for split, many in named.items():
+        for name in (name for each in many for name in each.names):
+            before = splits.get(name, ())
+            if split not in before:
+                splits[name] = (*before, split)
+    for name, where in splits.items():
+        if len(where) > 1:
+            report.shared.add(f"{name} in {', '.join(where)}")
+    for names in same(images, {name: header.digest for name, header in found.items()}):
+        if len({split for name in names for split in splits[name]}) > 1:
+            report.shared.add(" = ".join(f"{name} ({', '.join(splits[name])})" for name in names))

@@ -1,0 +1,153 @@
+"""What the headers of images say, and whether two images are the same, without decoding them."""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geovlm.api import Raster, Size
+from geovlm.data import cache
+from geovlm.errors import DataError
+from geovlm.raster.files import out_of_reach
+
+Progress = Callable[..., Iterator[Any]]
+
+DIGEST = 32
+"""Characters of a digest."""
+_ENDS = 4096  # bytes of the beginning and of the end of a file that tell it from others
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Header:
+    """What is known of an image that can be read."""
+
+    size: Size
+    digest: str
+    """The same for the same files; nearly always another one for others."""
+
+
+def headers(
+    images: Mapping[str, Path | Raster], *, decode: bool, progress: Progress
+) -> Iterator[tuple[str, Header | DataError]]:
+    """Yield every image's name with what its header says, or why it cannot be read.
+
+    Args:
+        images: name -> image.
+        decode: decode all pixels too; otherwise headers and the ends of files are read.
+        progress: `(items, *, label, total)` yields the items and shows how far it is.
+    """
+    from geovlm import raster
+    from geovlm.raster import images as raster_images
+    from geovlm.raster.bands import locate
+
+    plain = f"header-1-{decode}"
+
+    def kind(name: str) -> str:
+        image = images[name]
+        return (
+            f"{plain} {json.dumps(raster_images.encode(image))}"
+            if isinstance(image, Raster)
+            else plain
+        )
+
+    def work(name: str, paths: Sequence[Path]) -> bytes:
+        image = images[name]
+        size = raster.image_size(image)
+        if isinstance(image, Raster):
+            for band in image.bands[1:]:
+                locate(image, band)
+        if decode:
+            raster.open_image(image)
+        return json.dumps([*size, digest(paths)]).encode()
+
+    found = cache.look(
+        list(images),
+        kind=kind,
+        files=lambda name: files(images[name]),
+        work=work,
+    )
+    for name, result in progress(found, label="images", total=len(images)):
+        if isinstance(result, DataError):
+            yield name, result
+        else:
+            width, height, made = json.loads(result)
+            yield name, Header(size=(width, height), digest=made)
+
+
+def same(
+    images: Mapping[str, Path | Raster], digests: Mapping[str, str]
+) -> Iterator[tuple[str, ...]]:
+    """Yield groups of names whose images have the same bytes, compared byte by byte.
+
+    Args:
+        images: name -> image.
+        digests: name -> `Header.digest`, of those that can be read.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name, digest in digests.items():
+        alike[digest].append(name)
+    for names in alike.values():
+        while len(names) > 1:
+            first, *others = names
+            equal = [other for other in others if same_bytes(images[first], images[other])]
+            if equal:
+                yield (first, *equal)
+            names = [other for other in others if other not in equal]
+
+
+def files(image: Path | Raster) -> tuple[Path, ...]:
+    """Return the files of an image: of a raster those of the bands that are shown."""
+    if not isinstance(image, Raster):
+        return (image,)
+    from geovlm.raster.bands import needed
+
+    paths = [image.files[band] for band in needed(image)]
+    if image.file is not None:
+        paths.append(image.file)
+    return tuple({str(path): path for path in paths}.values())  # hashing paths takes longer
+
+
+def name_of(image: Path | Raster) -> str:
+    """Return a name for an image: the same for the same files and bands."""
+    if not isinstance(image, Raster):
+        return str(image)
+    from geovlm.raster.bands import needed
+
+    bands = needed(image)
+    first = image.files[bands[0]] if bands else image.file or next(iter(image.files.values()), "")
+    return f"{first} ({', '.join(image.bands)})"
+
+
+def digest(paths: Sequence[Path]) -> str:
+    """Return `DIGEST` characters made of lengths, beginnings and ends of files.
+
+    Raises:
+        DataError: a file cannot be read; names it.
+    """
+    made = hashlib.blake2b(digest_size=DIGEST // 2)
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                length = file.seek(0, 2)
+                file.seek(0)
+                made.update(b"%d\0" % length)
+                made.update(file.read(_ENDS))
+                if length > _ENDS:
+                    file.seek(max(_ENDS, length - _ENDS))
+                    made.update(file.read(_ENDS))
+        except OSError as error:
+            raise out_of_reach(path, error) from error
+    return made.hexdigest()
+
+
+def same_bytes(one: Path | Raster, other: Path | Raster) -> bool:
+    """Whether the files of two images are equal."""
+    return len(files(one)) == len(files(other)) and all(
+        filecmp.cmp(a, b, shallow=False) for a, b in zip(files(one), files(other), strict=True)
+    )

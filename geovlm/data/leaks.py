@@ -1,0 +1,284 @@
+"""What training data share with held-out data, across data sets too: pictures, events, scenes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from geovlm.api import Raster, Sample, Split
+from geovlm.data import cache, fingerprints
+from geovlm.data.findings import Finding
+from geovlm.data.imagefiles import DIGEST, Progress, digest, files, name_of, same_bytes
+from geovlm.errors import DataError
+
+SHARED_KEYS = ("event", "scene")
+"""Keys of `Sample.meta` whose values mean the same in every data set."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One split of one data set."""
+
+    dataset: str
+    split: Split
+    records: Sequence[Sample]
+
+    @property
+    def name(self) -> str:
+        """Data set and split, as people read them."""
+        return f"{self.dataset} {self.split}"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedImage:
+    """A picture that training and held-out data have in common."""
+
+    kind: Literal["same file", "near duplicate"]
+    """The very bytes, or others that show the same."""
+    train: str
+    """Data set and split."""
+    train_image: str
+    held_out: str
+    held_out_image: str
+    correlation: float
+    """Of the two thumbnails; 1 of the same file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedGround:
+    """An event or scene that training and held-out data have in common."""
+
+    key: str
+    value: str
+    train: Mapping[str, int]
+    """Data set and split -> records."""
+    held_out: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leaks:
+    """What was found."""
+
+    images: tuple[SharedImage, ...]
+    grounds: tuple[SharedGround, ...]
+    compared: Mapping[str, int]
+    """Data set and split -> distinct images compared."""
+    unreadable: Finding
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as JSON values."""
+        return {
+            "compared": dict(self.compared),
+            "images": [asdict(each) for each in self.images],
+            "grounds": [asdict(each) for each in self.grounds],
+            "unreadable": self.unreadable.as_json(),
+        }
+
+    def lines(self) -> Iterable[tuple[str, object]]:
+        """Yield (name, text) for people."""
+        for name, count in self.compared.items():
+            yield f"{name} images", count
+        if self.unreadable.count:
+            yield "images unreadable, not compared", self.unreadable
+        pairs: dict[str, Finding] = defaultdict(Finding)
+        for one in self.images:
+            text = f"{one.train_image} = {one.held_out_image} ({one.kind}, {one.correlation:g})"
+            pairs[f"{one.train} and {one.held_out}"].add(text)
+        for name, found in pairs.items():
+            yield f"images in {name}", found
+        for key in SHARED_KEYS:
+            shared = Finding()
+            for each in self.grounds:
+                if each.key == key:
+                    sides = (_counted(each.train), _counted(each.held_out))
+                    shared.add(f"{each.value}: {sides[0]}; {sides[1]}")
+            yield f"{key}s shared", shared
+        yield "leaks", len(self.images) + len(self.grounds)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    """Training data that a run leaves out, because its evaluation has them too."""
+
+    images: frozenset[str] = frozenset()
+    """Names of images, as `name_of` makes them."""
+    grounds: frozenset[tuple[str, str]] = frozenset()
+    """Key and value of `Sample.meta`."""
+
+    def keep(self, records: Iterable[Sample]) -> list[Sample]:
+        """Return the records that stay."""
+        return [record for record in records if not self._has(record)]
+
+    def as_json(self) -> str:
+        """Return it as a JSON text."""
+        return json.dumps({"images": sorted(self.images), "grounds": sorted(self.grounds)})
+
+    @classmethod
+    def read(cls, path: Path) -> LeftOut:
+        """Read what `as_json` wrote.
+
+        Raises:
+            DataError: the file is not there or not JSON; names it.
+        """
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path} cannot be read: {error}", hint="start the run again"
+            ) from error
+        return cls(
+            images=frozenset(held["images"]),
+            grounds=frozenset((key, value) for key, value in held["grounds"]),
+        )
+
+    def _has(self, record: Sample) -> bool:
+        if self.images and any(name_of(image) in self.images for image in record.images):
+            return True
+        return bool(self.grounds) and not self.grounds.isdisjoint(_grounds(record))
+
+
+def find(train: Sequence[Part], held_out: Sequence[Part], *, progress: Progress) -> Leaks:
+    """Compare every image of the training parts with every one of the held-out parts.
+
+    Thumbnails are kept in the cache, so a search that was interrupted goes on where it stopped.
+
+    Args:
+        train: training splits.
+        held_out: what must not have been seen.
+        progress: `(items, *, label, total)` yields the items and shows how far it is.
+
+    Raises:
+        DataError: the cache cannot be used; names it.
+    """
+    sides = [_images(parts) for parts in (train, held_out)]
+    unreadable = Finding()
+    known = _thumbnails(sides[0][0] | sides[1][0], unreadable, progress=progress)
+    names = [[name for name in images if name in known] for images, _ in sides]
+    owners, others = sides[0][1], sides[1][1]
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names[1]:
+        alike[known[name].digest].append(name)
+    copies = {
+        (one, other)
+        for one in names[0]
+        for other in alike.get(known[one].digest, ())
+        if one == other or same_bytes(sides[0][0][one], sides[1][0][other])
+    }
+    found: list[SharedImage] = []
+    for one, other in sorted(copies):
+        found += _pairs("same file", one, other, 1.0, owners, others)
+    stacks = [fingerprints.stack([known[name].thumbnail for name in side]) for side in names]
+    for pair in fingerprints.near(*stacks):
+        one, other = names[0][pair.left], names[1][pair.right]
+        if (one, other) not in copies:
+            found += _pairs("near duplicate", one, other, pair.correlation, owners, others)
+    compared = Counter(
+        part for _, holders in sides for holding in holders.values() for part in holding
+    )
+    return Leaks(
+        images=tuple(found),
+        grounds=tuple(_shared_grounds(train, held_out)),
+        compared={part.name: compared[part.name] for part in (*train, *held_out)},
+        unreadable=unreadable,
+    )
+
+
+class _Look(NamedTuple):
+    """What is kept of an image."""
+
+    digest: str
+    thumbnail: bytes
+
+
+def left_out(leaks: Leaks, *, events: bool) -> LeftOut:
+    """Return what training must do without; with `events` also every shared event and scene."""
+    return LeftOut(
+        images=frozenset(each.train_image for each in leaks.images),
+        grounds=frozenset((g.key, g.value) for g in leaks.grounds) if events else frozenset(),
+    )
+
+
+def _images(parts: Sequence[Part]) -> tuple[dict[str, Path | Raster], dict[str, list[str]]]:
+    """Return every distinct image by name, and the parts that hold it."""
+    images: dict[str, Path | Raster] = {}
+    owners: dict[str, list[str]] = {}
+    for part in parts:
+        for record in part.records:
+            for image in record.images:
+                name = name_of(image)
+                images[name] = image
+                own = owners.setdefault(name, [])
+                if part.name not in own:
+                    own.append(part.name)
+    return images, owners
+
+
+def _thumbnails(
+    images: Mapping[str, Path | Raster], unreadable: Finding, *, progress: Progress
+) -> dict[str, _Look]:
+    from geovlm.raster import images as raster_images
+
+    def kind(name: str) -> str:
+        image = images[name]
+        shown = json.dumps(raster_images.encode(image)) if isinstance(image, Raster) else ""
+        return f"thumbnail-2 {shown}"
+
+    def work(name: str, paths: Sequence[Path]) -> bytes:
+        return digest(paths).encode() + fingerprints.thumbnail(images[name])
+
+    looked = cache.look(
+        list(images),
+        kind=kind,
+        files=lambda name: files(images[name]),
+        work=work,
+    )
+    known: dict[str, _Look] = {}
+    for name, result in progress(looked, label="images", total=len(images)):
+        if isinstance(result, DataError):
+            unreadable.add(f"{name}: {result.args[0]}")
+        else:
+            known[name] = _Look(result[:DIGEST].decode(), result[DIGEST:])
+    return known
+
+
+def _pairs(
+    kind: Literal["same file", "near duplicate"],
+    one: str,
+    other: str,
+    correlation: float,
+    owners: Mapping[str, Sequence[str]],
+    others: Mapping[str, Sequence[str]],
+) -> list[SharedImage]:
+    return [
+        SharedImage(kind, mine, one, theirs, other, correlation)
+        for mine in owners[one]
+        for theirs in others[other]
+    ]
+
+
+def _shared_grounds(train: Sequence[Part], held_out: Sequence[Part]) -> list[SharedGround]:
+    counted: list[dict[tuple[str, str], Counter[str]]] = []
+    for parts in (train, held_out):
+        side: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        for part in parts:
+            for record in part.records:
+                for ground in _grounds(record):
+                    side[ground][part.name] += 1
+        counted.append(side)
+    ours, theirs = counted
+    return [
+        SharedGround(key, value, dict(ours[key, value]), dict(theirs[key, value]))
+        for key, value in sorted(ours.keys() & theirs.keys())
+    ]
+
+
+def _grounds(record: Sample) -> list[tuple[str, str]]:
+    return [(key, str(record.meta[key])) for key in SHARED_KEYS if record.meta.get(key)]
+
+
+def _counted(parts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} in {name}" for name, count in parts.items())

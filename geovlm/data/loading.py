@@ -1,0 +1,148 @@
+"""From a data set's name to its samples: where it lies, what it holds, what was left out."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geovlm.api import DatasetSpec, LoadContext, Sample, Split, TaskSpec
+from geovlm.errors import DataError, DatasetNotFoundError
+from geovlm.plugins.registry import resolve
+
+EXAMPLES_KEPT = 10
+"""Skipped items that are kept by name, per reason; the rest are only counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """Records of one split, and what was left out of it."""
+
+    records: list[Sample]
+    skipped: Counter[str]
+    """Reason -> number of records left out."""
+    examples: dict[str, list[str]]
+    """Reason -> the first `EXAMPLES_KEPT` items left out for it."""
+
+
+def find_root(spec: DatasetSpec, *, data_root: Path | None, override: Path | None = None) -> Path:
+    """Return the folder in which the data set lies.
+
+    `override` is taken as it is; else the first of the spec's folder names that exists under
+    `data_root`.
+
+    Raises:
+        DatasetNotFoundError: neither is there; the hint says what was looked for.
+    """
+    if override is not None:
+        if not override.is_dir():
+            raise DatasetNotFoundError(
+                spec.name, override, hint=f"give its folder: --data {spec.name}=DIR"
+            )
+        return override
+    if data_root is None:
+        raise DatasetNotFoundError(
+            spec.name, Path(spec.folders[0]), hint=f"give its folder: --data {spec.name}=DIR"
+        )
+    if not data_root.is_dir():
+        raise DatasetNotFoundError(spec.name, data_root, hint="--data takes an existing folder")
+    for name in spec.folders:
+        if (data_root / name).is_dir():
+            return data_root / name
+    raise DatasetNotFoundError(
+        spec.name,
+        data_root / spec.folders[0],
+        hint=f"looked for {', '.join(spec.folders)}; or give its folder: --data {spec.name}=DIR",
+    )
+
+
+def cache_dir() -> Path:
+    """Folder for generated data: `GEOVLM_CACHE`, else `~/.cache/geovlm`."""
+    named = os.environ.get("GEOVLM_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "geovlm"
+
+
+def sample_root(spec: DatasetSpec, *, n: int, seed: int) -> Path:
+    """Return a miniature of the data set in its real layout, `n` records per split, written once.
+
+    It is written into a temporary folder and moved, so that a broken write never looks finished.
+    """
+    name = spec.name.replace("/", "__")
+    final = cache_dir() / "samples" / f"{name}-v{spec.version}-n{n}-seed{seed}"
+    if final.is_dir():
+        return final
+    final.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=final.parent))
+    try:
+        resolve(spec.make_sample)(scratch, n, seed)
+        scratch.chmod(0o755)
+        scratch.rename(final)
+    except OSError:
+        if not final.is_dir():  # another process may have finished the same miniature first
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return final
+
+
+def load_records(
+    spec: DatasetSpec,
+    *,
+    root: Path,
+    split: Split,
+    limit: int | None = None,
+    options: Any = None,
+) -> Loaded:
+    """Read one split, counting what the loader leaves out.
+
+    Args:
+        spec: the data set.
+        root: its folder.
+        split: which part; must be one of the spec's.
+        limit: at most so many records.
+        options: an instance of the spec's `options` class; its defaults if `None`.
+
+    Raises:
+        DataError: the spec has no such split.
+        DatasetNotFoundError: `root` does not hold the data set.
+    """
+    if split not in spec.splits:
+        raise DataError(
+            f"data set {spec.name!r} has no split {split!r}",
+            hint=f"one of {', '.join(spec.splits)}",
+        )
+    skipped: Counter[str] = Counter()
+    examples: dict[str, list[str]] = {}
+
+    def skip(reason: str, item: str) -> None:
+        skipped[reason] += 1
+        kept = examples.setdefault(reason, [])
+        if len(kept) < EXAMPLES_KEPT:
+            kept.append(item)
+
+    if options is None and spec.options is not None:
+        options = spec.options()
+    context = LoadContext(root=root, split=split, limit=limit, options=options, skip=skip)
+    load = resolve(spec.load)
+    collecting = gc.isenabled()
+    gc.disable()  # it would walk a growing list of records again and again, and find nothing
+    try:
+        records = list(load(context))
+    finally:
+        if collecting:
+            gc.enable()
+    return Loaded(records=records, skipped=skipped, examples=examples)
+
+
+def task_samples(task: TaskSpec, records: Iterable[Sample]) -> list[Sample]:
+    """Return the task's samples: what its `samples` makes of each record, else the records."""
+    if task.samples is None:
+        return list(records)
+    expand = resolve(task.samples)
+    return [sample for record in records for sample in expand(record)]

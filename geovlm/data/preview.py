@@ -1,0 +1,147 @@
+"""Samples as people should see them before any training: gold boxes, words, the model's pixels."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geovlm import boxes, nano
+from geovlm.api import DatasetSpec, ModelProfile, Sample, Size, Split, TaskSpec
+from geovlm.data.loading import load_records, task_samples
+from geovlm.data.prompts import Shown
+from geovlm.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+PANEL_PX = 420
+"""Longest side of a drawn image."""
+_MARGIN_PX = 12
+_LINE_PX = 18
+_GOLD = (255, 208, 0)
+
+
+def samples(task: TaskSpec, spec: DatasetSpec, *, root: Path, split: Split, n: int) -> list[Sample]:
+    """Return the first `n` samples of a task, reading no more records than it takes.
+
+    Raises:
+        DataError: the split holds no sample of the task.
+    """
+    for limit in (4 * n, 64 * n, None):
+        records = load_records(spec, root=root, split=split, limit=limit).records
+        found = task_samples(task, records)[:n]
+        if len(found) == n or (limit is not None and len(records) < limit):
+            break
+    if not found:
+        raise DataError(
+            f"split {split!r} of {root} holds no sample of task {task.name!r}",
+            hint=f"choose another split: {', '.join(spec.splits)}",
+        )
+    return found
+
+
+def with_pixels(profile: ModelProfile, pixels: str | None) -> ModelProfile:
+    """Return the profile with the pixel limits of a model.
+
+    Args:
+        profile: the family.
+        pixels: `nano`, a model folder with a `preprocessor_config.json`, or a largest area in
+            pixels; `None` keeps the family's own limits.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if pixels is None:
+        return profile
+    if pixels.isdecimal() and int(pixels) > 0:
+        largest = int(pixels)
+        return replace(profile, min_pixels=min(profile.min_pixels, largest), max_pixels=largest)
+    path = (nano.path() if pixels == "nano" else Path(pixels)) / "preprocessor_config.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        size = settings.get("size") or {}
+        low = settings.get("min_pixels") or size["shortest_edge"]
+        high = settings.get("max_pixels") or size["longest_edge"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"--model-pixels {pixels!r} is no model: {path} does not give pixel limits",
+            hint="'nano', a folder with preprocessor_config.json, or a number of pixels",
+        ) from error
+    return replace(profile, min_pixels=int(low), max_pixels=int(high))
+
+
+def draw(shown: Shown, *, profile: ModelProfile) -> Image.Image:
+    """Return one picture: per image what is stored and what the model sees, then the words."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    from geovlm import raster
+
+    rows: list[list[tuple[str, Image.Image]]] = []
+    newest = len(shown.sample.images) - 1
+    gold = boxes.target_boxes(shown.sample.target)
+    for index, reference in enumerate(shown.sample.images):
+        stored = raster.open_image(reference)
+        seen = stored.resize(shown.input_sizes[index], Image.Resampling.BICUBIC)
+        left, scale = _fit(stored)
+        if index == newest:
+            pen = ImageDraw.Draw(left)
+            for box in gold:
+                outline = [(x * scale, y * scale) for x, y in boxes.corners(box)]
+                pen.line([*outline, outline[0]], fill=_GOLD, width=2)
+        number = f"image {index + 1} of {newest + 1}, " if newest else ""
+        rows.append(
+            [
+                (f"{number}stored {_by(stored.size)}", left),
+                (f"as {profile.name} sees it, {_by(seen.size)}", _fit(seen)[0]),
+            ]
+        )
+    width = 2 * PANEL_PX + 3 * _MARGIN_PX
+    words = _words(shown, columns=width // 8)
+    height = _MARGIN_PX + sum(
+        max(panel.height for _, panel in row) + _LINE_PX + _MARGIN_PX for row in rows
+    )
+    sheet = Image.new("RGB", (width, height + _LINE_PX * len(words) + _MARGIN_PX), "white")
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=13)
+    y = _MARGIN_PX
+    for row in rows:
+        for column, (caption, panel) in enumerate(row):
+            x = _MARGIN_PX + column * (PANEL_PX + _MARGIN_PX)
+            pen.text((x, y), caption, fill="black", font=font)
+            sheet.paste(panel, (x, y + _LINE_PX))
+        y += max(panel.height for _, panel in row) + _LINE_PX + _MARGIN_PX
+    for line in words:
+        pen.text((_MARGIN_PX, y), line, fill="black", font=font)
+        y += _LINE_PX
+    return sheet
+
+
+def _fit(image: Image.Image) -> tuple[Image.Image, float]:
+    """Return the image with its longer side at `PANEL_PX`, and the scale used."""
+    from PIL import Image
+
+    scale = PANEL_PX / max(image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
+    return image.resize(size, method), scale
+
+
+def _words(shown: Shown, *, columns: int) -> list[str]:
+    parts: list[tuple[str, Any]] = [
+        ("id", shown.sample.id),
+        ("question", shown.turn.question),
+        ("reasoning", shown.turn.reasoning),
+        ("answer", shown.turn.answer),
+    ]
+    return [
+        line
+        for name, text in parts
+        for line in textwrap.wrap(f"{name}: {text}", columns, subsequent_indent="    ")
+    ]
+
+
+def _by(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,83 @@
+"""What a model scores that does not see: baselines that a model must beat.
+
+`majority` needs no model: the most frequent answer of the training split. `text_only` asks the
+model with every image replaced by mid-grey of the same size, so that the prompt keeps its tokens.
+`shuffled` asks it about the images of another sample of the same task.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from geovlm import answers
+from geovlm.api import Turn
+from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.images import GREY
+
+
+def majority(train: Sequence[data.Row]) -> dict[str, str]:
+    """Return question type -> most frequent gold answer; the type is "" where targets name none.
+
+    Ties go to the answer that comes first. The entry "" is always there, over all types.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for row in train:
+        for kind in {"", _type(row)}:
+            counts.setdefault(kind, Counter())[row.answer] += 1
+    return {kind: counter.most_common(1)[0][0] for kind, counter in counts.items()}
+
+
+def majority_texts(rows: Sequence[data.Row], most_frequent: dict[str, str]) -> dict[str, str]:
+    """Return row key -> the completion that gives the most frequent answer of the row's type.
+
+    A type that the training split lacks gets the answer that is most frequent over all.
+    """
+    return {
+        row.key: answers.frame(
+            Turn(
+                question=row.question,
+                answer=most_frequent.get(_type(row), most_frequent[""]),
+                reasoning="The most frequent answer.",
+            )
+        )
+        for row in rows
+    }
+
+
+def text_only(rows: Sequence[data.Row]) -> list[data.Row]:
+    """Return the rows with grey in place of their images, at the size at which they were seen."""
+    return [replace(row, images=(GREY,) * len(row.images)) for row in rows]
+
+
+def shuffled(
+    rows: Sequence[data.Row], *, pool: Sequence[data.Row], seed: int
+) -> list[data.Row] | None:
+    """Return the rows with the images of other samples, seen at the rows' own sizes.
+
+    Args:
+        rows: rows of one task.
+        pool: rows whose images may be taken.
+        seed: of the choice.
+
+    Returns:
+        `None` if a row has no other images to take: the data hold a single scene.
+    """
+    rng = random.Random(seed)
+    sets = list(dict.fromkeys(row.images for row in pool))
+    made = []
+    for row in rows:
+        others = [images for images in sets if len(images) == len(row.images)]
+        if all(images == row.images for images in others):
+            return None
+        chosen = row.images
+        while chosen == row.images:
+            chosen = rng.choice(others)
+        made.append(replace(row, images=chosen))
+    return made
+
+
+def _type(row: data.Row) -> str:
+    return str(row.target.get("type", ""))

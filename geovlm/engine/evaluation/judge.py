@@ -1,0 +1,113 @@
+"""Answers -> numbers with their uncertainty: metrics, intervals, paired changes, provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from geovlm.api import ModelProfile, Prediction, TaskSpec
+from geovlm.engine.rows import rows as data
+from geovlm.plugins.registry import Registry, resolve
+from geovlm.score import bootstrap
+
+MIN_EVENTS = 8
+"""With fewer events among the samples, the images are the groups: no interval of so few holds."""
+
+
+class Clusters(NamedTuple):
+    """The groups of answers that the bootstrap draws."""
+
+    by: str
+    """`event` or `image`."""
+    names: tuple[Hashable, ...]
+    """Group of each row."""
+
+    def described(self) -> dict[str, Any]:
+        """Return what `metrics.json` says of them."""
+        return {"by": self.by, "n": len(set(self.names))}
+
+
+def clusters(rows: Sequence[data.Row]) -> Clusters:
+    """Return the groups of the rows: `meta["event"]` where there are enough, else the images.
+
+    An interval over images speaks of new images of the same events only.
+    """
+    events = [row.meta.get("event") for row in rows]
+    if all(event is not None for event in events) and len(set(events)) >= MIN_EVENTS:
+        return Clusters("event", tuple(events))
+    return Clusters("image", tuple(row.images for row in rows))
+
+
+def prompt_hash(rows: Sequence[data.Row], *, template: str) -> str:
+    """Return the SHA-256 of the chat template and of every sample's question, in order."""
+    asked = [[row.key, row.question] for row in rows]
+    return hashlib.sha256(json.dumps([template, asked]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Scores answers to one task."""
+
+    task: TaskSpec
+    profile: ModelProfile
+    """How the model speaks of boxes."""
+    registry: Registry
+    resamples: int
+    """Of the bootstrap and of the permutation test."""
+    seed: int
+
+    def predictions(self, rows: Sequence[data.Row], texts: Sequence[str]) -> list[Prediction]:
+        """Return the rows with one completion each, as metrics receive them."""
+        pairs = zip(rows, texts, strict=True)
+        return [data.prediction(row, text, profile=self.profile) for row, text in pairs]
+
+    def metrics(self, answered: Sequence[Prediction]) -> dict[str, float]:
+        """Return every number of every metric of the task."""
+        values: dict[str, float] = {}
+        for metric in self.task.metrics:
+            values.update(resolve(self.registry.metric(metric).compute)(answered))
+        return values
+
+    def intervals(
+        self, rows: Sequence[data.Row], answered: Sequence[Prediction]
+    ) -> dict[str, list[float]]:
+        """Return the 95 % interval of every number; see `geovlm.score.bootstrap`."""
+        statistic = self._statistic(answered, clusters(rows).names)
+        found = bootstrap.intervals(statistic, resamples=self.resamples, seed=self.seed)
+        return {name: list(bounds) for name, bounds in found.items()}
+
+    def changes(
+        self, rows: Sequence[data.Row], before: Sequence[Prediction], after: Sequence[Prediction]
+    ) -> dict[str, dict[str, Any]]:
+        """Return how every number differs between two sets of answers to the same rows.
+
+        Each is `{"difference", "ci95", "p"}`; see `geovlm.score.bootstrap.changes`.
+        """
+        names = [(side, name) for side in (0, 1) for name in clusters(rows).names]
+        pair = self._statistic([*before, *after], names)
+        found = bootstrap.changes(pair, resamples=self.resamples, seed=self.seed)
+        return {
+            name: {
+                "difference": change.difference,
+                "ci95": [change.low, change.high],
+                "p": change.p,
+            }
+            for name, change in found.items()
+        }
+
+    def _statistic(
+        self, answered: Sequence[Prediction], names: Sequence[Hashable]
+    ) -> bootstrap.Statistic:
+        """Return all metrics of the task as one statistic of groups."""
+        found = []
+        for name in self.task.metrics:
+            spec = self.registry.metric(name)
+            if spec.counts is not None and spec.finish is not None:
+                counts = [resolve(spec.counts)(one) for one in answered]
+                found.append(bootstrap.of_sums(counts, resolve(spec.finish), clusters=names))
+            else:
+                found.append(bootstrap.of_items(resolve(spec.compute), answered, clusters=names))
+        return bootstrap.together(found)

@@ -1,0 +1,90 @@
+"""Completions of a batch of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from geovlm.api import ModelProfile
+from geovlm.data import prompts
+from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.images import ImageCache
+
+
+def complete(
+    model: Any,
+    processor: Any,
+    rows: Sequence[data.Row],
+    *,
+    cache: ImageCache,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> list[str]:
+    """Return one completion per row, decoded without special tokens, in the order of the rows.
+
+    The state of torch's random generators is the same afterwards as before.
+
+    Args:
+        model: a generating model, on its device.
+        processor: its processor.
+        rows: what to ask, one batch; see `answering.batched`.
+        cache: decoded images.
+        max_new_tokens: longest completion.
+        temperature: 0 decodes greedily, otherwise tokens are sampled.
+        seed: of the sampling.
+    """
+    was_training = model.training
+    model.eval()
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.no_grad():
+        torch.manual_seed(seed)
+        inputs = encode(processor, rows, cache=cache).to(model.device)
+        output = model.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=temperature > 0,
+            temperature=temperature or None,
+            top_k=0 if temperature > 0 else None,
+            top_p=1.0 if temperature > 0 else None,
+            repetition_penalty=1.0,
+            suppress_tokens=image_tokens(model),
+        )
+    model.train(was_training)
+    completions = output[:, inputs["input_ids"].shape[1] :]
+    return list(processor.tokenizer.batch_decode(completions, skip_special_tokens=True))
+
+
+def lengths(processor: Any, *, profile: ModelProfile) -> Callable[[data.Row], int]:
+    """Return what counts the tokens of a row's prompt, without what a chat template adds to all."""
+
+    def length(row: data.Row) -> int:
+        words = processor.tokenizer(row.question, add_special_tokens=False)["input_ids"]
+        return len(words) + prompts.tokens_of(row.input_sizes, profile=profile)
+
+    return length
+
+
+def encode(processor: Any, rows: Sequence[data.Row], *, cache: ImageCache) -> Any:
+    """Return the model inputs of the rows' prompts, padded on the left."""
+    texts = [
+        processor.apply_chat_template(
+            data.messages(row), tokenize=False, add_generation_prompt=True
+        )
+        for row in rows
+    ]
+    images = [picture for row in rows for picture in data.pictures(row, cache=cache)]
+    return processor(
+        text=texts, images=images, padding=True, padding_side="left", return_tensors="pt"
+    )
+
+
+def image_tokens(model: Any) -> list[int] | None:
+    """Return the ids of placeholder tokens, which a completion must never contain."""
+    ids = [
+        getattr(model.config, name, None)
+        for name in ("image_token_id", "video_token_id", "vision_start_token_id")
+    ]
+    return [token for token in ids if token is not None] or None

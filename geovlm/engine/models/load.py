@@ -1,0 +1,245 @@
+"""Models and processors: from a name or folder to something that trains, and back to a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from peft import LoraConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    PretrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+
+from geovlm import nano
+from geovlm.api import ModelProfile
+from geovlm.config.schema import RunConfig
+from geovlm.engine import collecting
+from geovlm.engine.models import quantize
+from geovlm.engine.models.processor import load_processor, save_processor
+from geovlm.engine.speedups import distinct_images, vision_attention
+from geovlm.errors import ConfigError
+from geovlm.plugins.registry import Registry
+
+NANO = "nano"
+"""The name of the built-in model."""
+
+
+class Loaded(NamedTuple):
+    """A model with all that belongs to it."""
+
+    model: PreTrainedModel
+    processor: ProcessorMixin
+    profile: ModelProfile
+    """The family's profile, with the pixel limits of this processor."""
+
+
+def source(name: str) -> str:
+    """Return the folder or hub name behind `--model`."""
+    return str(nano.path()) if name == NANO else name
+
+
+def load_config(config: RunConfig) -> PretrainedConfig:
+    """Return the configuration of the run's model.
+
+    Raises:
+        ConfigError: the checkpoint cannot be found.
+    """
+    try:
+        return AutoConfig.from_pretrained(
+            source(config.model),
+            revision=config.revision,
+            trust_remote_code=config.trust_remote_code,
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"model {config.model!r} cannot be loaded: {str(error).splitlines()[0]}",
+            hint="give a folder with config.json, a hub name that is in the local cache, or 'nano'",
+        ) from error
+
+
+def load_reader(
+    path: str, config: RunConfig, *, registry: Registry
+) -> tuple[ProcessorMixin, ModelProfile]:
+    """Load what reads for a model: its processor, and the family's profile with its pixel limits.
+
+    Args:
+        path: the run's model, a stage's `model/` or a checkpoint.
+        config: the run; `min_pixels` and `max_pixels` override the checkpoint's own.
+        registry: where the profile is looked up.
+
+    Raises:
+        ConfigError: the run's model cannot be found.
+        UnknownNameError: no plugin knows its family.
+    """
+    profile = registry.profile(load_config(config).model_type)
+    processor = load_processor(
+        path,
+        min_pixels=config.min_pixels,
+        max_pixels=config.max_pixels,
+        revision=config.revision if path == config.model else None,
+        trust_remote_code=config.trust_remote_code,
+        cache_patches=config.share_images,
+    )
+    limits = pixel_limits(processor)
+    if limits is not None:
+        profile = dataclasses.replace(profile, min_pixels=limits[0], max_pixels=limits[1])
+    return processor, profile
+
+
+def load(
+    path: str,
+    config: RunConfig,
+    *,
+    registry: Registry,
+    place: str | None = None,
+    to_train: bool = False,
+) -> Loaded:
+    """Load model, processor and profile from a folder or hub name.
+
+    Args:
+        path: where the weights are: the run's model, a stage's `model/` or a checkpoint.
+        config: the run; `min_pixels` and `max_pixels` override the checkpoint's own.
+        registry: where the profile is looked up.
+        place: `cpu` or `cuda`; default: where the run works.
+        to_train: whether the weights are read as training wants them: in 4 bits with QLoRA.
+    """
+    processor, profile = load_reader(path, config, registry=registry)
+    options: dict[str, Any] = {
+        "dtype": torch.float32 if device(config) == "cpu" else torch.bfloat16,
+        "revision": config.revision if path == config.model else None,
+        "trust_remote_code": config.trust_remote_code,
+    }
+    if to_train and config.lora is not None and config.lora.quantize != "none":
+        options |= quantize.options(path, profile, common=options, device=device(config))
+    model = AutoModelForImageTextToText.from_pretrained(path, **options)
+    if "quantization_config" not in options:
+        # a decorated method
+        model.to(torch.device(place or device(config)))  # type: ignore[arg-type]
+    quicken(model, profile, share_images=config.share_images)
+    return Loaded(model=model, processor=processor, profile=profile)
+
+
+def quicken(model: PreTrainedModel, profile: ModelProfile, *, share_images: bool) -> None:
+    """Let a model give the same sooner: windows in batches, and equal images once if wanted."""
+    tower = model.get_submodule(profile.vision_module)
+    if isinstance(tower, PreTrainedModel):
+        vision_attention.batch(tower)
+    if share_images:
+        distinct_images.share(model)
+
+
+def free() -> None:
+    """Give back the memory of models that nothing refers to any more.
+
+    `quicken` makes models refer to themselves: only the collector frees them.
+    """
+    collecting.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def device(config: RunConfig) -> str:
+    """Return `cuda` or `cpu`: what the run asks for, else what is there."""
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return config.device
+
+
+def pixel_limits(processor: Any) -> tuple[int, int] | None:
+    """Return (fewest, most) pixels of the processor's resize; `None` if it has no such limits."""
+    size = processor.image_processor.size
+    if "shortest_edge" not in size or "longest_edge" not in size:
+        return None
+    return int(size["shortest_edge"]), int(size["longest_edge"])
+
+
+def max_positions(config: PretrainedConfig, tokenizer: Any) -> int:
+    """Return the longest sequence that a model of this configuration and tokenizer take, tokens."""
+    text = config.get_text_config()
+    return int(min(text.max_position_embeddings, tokenizer.model_max_length))
+
+
+def freeze_vision(model: PreTrainedModel, profile: ModelProfile) -> None:
+    """Let no training change the weights of the profile's `vision_module`."""
+    model.get_submodule(profile.vision_module).requires_grad_(False)
+
+
+def skip_frozen_vision(model: PreTrainedModel, profile: ModelProfile) -> None:
+    """Let a vision tower of which nothing is trained record nothing for the backward pass.
+
+    Under gradient checkpointing TRL gives the inputs of a model with adapters gradients, those of
+    the tower too: the backward pass would go through all of it, for nothing.
+    """
+    tower = model.get_submodule(profile.vision_module)
+    if not any(parameter.requires_grad for parameter in tower.parameters()):
+        tower.forward = torch.no_grad()(tower.forward)
+
+
+def vision_linears(model: PreTrainedModel, profile: ModelProfile) -> list[str]:
+    """Return the names of the linear layers below the profile's `vision_module`."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if name.startswith(f"{profile.vision_module}.") and isinstance(module, torch.nn.Linear)
+    ]
+
+
+def lora(
+    config: RunConfig,
+    profile: ModelProfile,
+    *,
+    model: PreTrainedModel,
+    freeze_vision: bool = False,
+) -> LoraConfig | None:
+    """Return the adapter of the run, or `None` for full fine-tuning.
+
+    Args:
+        config: the run.
+        profile: the model's, with the default targets.
+        model: what the adapter is for; names its vision tower's layers.
+        freeze_vision: leave out targets within the vision tower.
+    """
+    if config.lora is None:
+        return None
+    targets = config.lora.targets or profile.lora_targets
+    # the profile's own targets are in the text decoder: nothing to leave out
+    left_out = freeze_vision and config.lora.targets is not None
+    if config.lora.vision and not freeze_vision and targets != "all-linear":
+        # peft takes one expression over whole names, or a list of names
+        tower = "|".join(map(re.escape, vision_linears(model, profile)))
+        targets = f"{targets}|{tower}"
+    return LoraConfig(
+        r=config.lora.r,
+        lora_alpha=config.lora.alpha,  # type: ignore[arg-type]  # a float will do
+        lora_dropout=config.lora.dropout,
+        target_modules=targets,
+        exclude_modules=rf"{re.escape(profile.vision_module)}\..*" if left_out else None,
+        task_type="CAUSAL_LM",
+    )
+
+
+def save(model: Any, processor: Any, folder: Path) -> None:
+    """Write a complete model folder, LoRA merged, under a temporary name, then move it in place."""
+    for left in folder.parent.glob(f".{folder.name}-*"):  # by a killed process
+        shutil.rmtree(left)
+    scratch = folder.with_name(f".{folder.name}-{os.getpid()}")
+    try:
+        if quantize.is_quantized(model):
+            merged = quantize.merged(model, scratch=scratch)
+        else:
+            merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+        merged.save_pretrained(scratch)
+        save_processor(processor, scratch)
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)  # a full disk needs its space back

@@ -1,0 +1,1 @@
+"""Subprograms that need torch, each a process of its own."""

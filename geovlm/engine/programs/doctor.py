@@ -1,0 +1,252 @@
+"""Try out what `geovlm doctor` asks for, in a process of its own.
+
+`python -m geovlm.engine.programs.doctor --run DIR --stage ranks|vllm`
+
+Every rank writes how far it got into `rank-<n>.json`, after each phase: `joined`, `reduced`,
+`trained`. A phase that takes longer than its deadline ends the process, whatever it waits for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from PIL import Image
+from transformers import PrinterCallback
+from transformers.utils import logging as transformers_logging
+from trl import SFTConfig, SFTTrainer
+
+from geovlm.config.schema import RunConfig
+from geovlm.engine.collecting import leave
+from geovlm.engine.models import load
+from geovlm.engine.programs import vllm_sync
+from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.images import ImageCache
+from geovlm.errors import GeoVLMError, RunFailedError
+from geovlm.plugins import registry
+from geovlm.raster import images
+from geovlm.run.folder import RunDir, read_json
+
+REDUCED_BYTES = 16 << 20
+ROUNDS = 5
+ROWS = 2
+"""Per rank."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Try everything out; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="geovlm.engine.programs.doctor")
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--stage", choices=("ranks", "vllm"), required=True)
+    args = parser.parse_args(argv)
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        work(args.run, stage=args.stage)
+    except GeoVLMError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+def work(folder: Path, *, stage: str) -> None:
+    """Do one part and write what was found.
+
+    Raises:
+        RunFailedError: a phase did not give what it has to.
+    """
+    settings = read_json(folder / "settings.json")
+    on_cpu, deadline = settings["device"] == "cpu", settings["deadline_s"]
+    rank = int(os.environ.get("RANK", "0"))
+    notes = Notes(folder, rank)
+    notes.add("devices", devices())
+    with limited("joining the other ranks", deadline, rank=rank):
+        state = PartialState(cpu=on_cpu, timeout=timedelta(seconds=deadline + 60))
+    if state.num_processes != settings["ranks"] and stage == "ranks":
+        raise RunFailedError(
+            f"{state.num_processes} ranks started, {settings['ranks']} were asked for",
+            hint="the launcher did not start all of them",
+        )
+    if on_cpu:
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    notes.add("joined", {"backend": dist.get_backend() if dist.is_initialized() else None})
+    if stage == "vllm":
+        with limited("the weight sync with vLLM", 5 * deadline, rank=rank):
+            notes.add("synced", vllm_sync.check(folder)._asdict())
+        return
+    with limited("all-reduce", deadline, rank=rank):
+        notes.add("reduced", {"seconds": all_reduce(state), "bytes": REDUCED_BYTES})
+    with limited("the training step", 5 * deadline, rank=rank):
+        notes.add("trained", train(folder, state, on_cpu=on_cpu))
+        state.wait_for_everyone()
+
+
+class Notes:
+    """How far a rank got."""
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self._folder = folder
+        self._path = folder / f"rank-{rank}.json"
+        self._found: dict[str, Any] = {}
+
+    def add(self, phase: str, found: dict[str, Any]) -> None:
+        """Write down that a phase was reached, and what was found in it."""
+        self._found[phase] = found
+        RunDir(self._folder).write_json(self._path, self._found)
+
+
+@contextmanager
+def limited(what: str, seconds: float, *, rank: int) -> Iterator[None]:
+    """End the process, with a line that says why, if the block takes longer than `seconds`."""
+
+    def give_up() -> None:
+        message = f"error: rank {rank}: {what} did not end within {seconds:g} s"
+        print(message, file=sys.stderr, flush=True)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def devices() -> dict[str, Any]:
+    """Return what torch sees: its build, and name, memory and abilities of every GPU."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    found = []
+    for index in range(count):
+        about = torch.cuda.get_device_properties(index)
+        found.append(
+            {
+                "name": about.name,
+                "bytes": about.total_memory,
+                "capability": f"{about.major}.{about.minor}",
+            }
+        )
+    bfloat16 = bool(count) and torch.cuda.is_bf16_supported()
+    return {"torch": torch.__version__, "cuda": torch.version.cuda, "gpus": found, "bf16": bfloat16}
+
+
+def all_reduce(state: PartialState) -> float | None:
+    """Sum 16 MB over all ranks a few times; return the seconds of one time, `None` of one rank.
+
+    Raises:
+        RunFailedError: the sum is wrong.
+    """
+    if state.num_processes == 1:
+        return None
+    values = torch.empty(REDUCED_BYTES // 4, device=state.device)
+    expected = state.num_processes * (state.num_processes + 1) / 2
+    started = 0.0
+    for number in range(ROUNDS + 1):
+        values.fill_(state.process_index + 1)
+        dist.all_reduce(values)
+        if values.min().item() != expected or values.max().item() != expected:
+            raise RunFailedError(f"all-reduce gave {values[0].item():g} in place of {expected:g}")
+        if number == 0:  # the first one opens the connections
+            started = time.monotonic()
+    return (time.monotonic() - started) / ROUNDS
+
+
+def train(folder: Path, state: PartialState, *, on_cpu: bool) -> dict[str, Any]:
+    """Take one step of SFT with the built-in model, as a run does.
+
+    Raises:
+        RunFailedError: the loss is no number, nothing was learned, or the ranks differ afterwards.
+    """
+    started = time.monotonic()
+    config = RunConfig(device="cpu" if on_cpu else "cuda")
+    loaded = load.load(load.source(config.model), config, registry=registry.load())
+    before = total(loaded.model)
+    trainer = SFTTrainer(
+        model=loaded.model,
+        args=SFTConfig(
+            output_dir=str(folder / "checkpoints"),
+            max_steps=1,
+            per_device_train_batch_size=ROWS,
+            learning_rate=1e-2,
+            logging_steps=1,
+            max_length=None,
+            gradient_checkpointing=False,
+            remove_unused_columns=False,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=on_cpu,
+            dataloader_pin_memory=not on_cpu,
+            bf16=not on_cpu,
+            ddp_find_unused_parameters=False,
+        ),
+        train_dataset=data.dataset(
+            rows(folder, rank=state.process_index, number=ROWS * state.num_processes),
+            cache=ImageCache(),
+            with_completion=True,
+        ),
+        processing_class=loaded.processor,
+    )
+    trainer.remove_callback(PrinterCallback)  # standard output is data
+    trainer.train()
+    loss = next(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
+    after = total(trainer.accelerator.unwrap_model(trainer.model))
+    totals = gather_object([after])
+    if not math.isfinite(loss):
+        raise RunFailedError(f"the loss of a training step is {loss}")
+    if after == before:
+        raise RunFailedError("a training step changed no weight")
+    if len(set(totals)) > 1:
+        raise RunFailedError("after a training step the ranks have different weights")
+    return {"loss": loss, "seconds": time.monotonic() - started, "model": config.model}
+
+
+def total(trained: Any) -> float:
+    """Return the sum of all weights, in double precision: a fingerprint."""
+    with torch.no_grad():
+        return sum(float(weight.double().sum()) for weight in trained.parameters())
+
+
+def rows(folder: Path, *, rank: int, number: int) -> list[data.Row]:
+    """Return rows about plain tiles, which this rank draws for itself."""
+    colours = ("green", "blue", "red", "grey")
+    made = []
+    for i in range(number):
+        colour = colours[i % len(colours)]
+        path = folder / f"tile-{rank}-{i}.png"
+        Image.new("RGB", (84, 84), colour).save(path)
+        made.append(
+            data.Row(
+                task="doctor",
+                sample_id=str(i),
+                images=(json.dumps(images.encode(path)),),
+                question="Which colour is the tile?",
+                reasoning=f"It is {colour} all over.",
+                answer=colour,
+                target={"answer": colour},
+                image_sizes=((84, 84),),
+                input_sizes=((84, 84),),
+                meta={},
+            )
+        )
+    return made
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,0 +1,134 @@
+"""The model's part of `geovlm export`, `python -m geovlm.engine.programs.export`.
+
+Writes the folder that is exported, and what the stage's model answers to the samples on which the
+folder is compared afterwards by `geovlm.engine.programs.stock`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText, GenerationConfig
+from transformers.utils import logging as transformers_logging
+
+from geovlm.engine.collecting import leave
+from geovlm.engine.generation import generate
+from geovlm.engine.models.processor import load_processor, save_processor
+from geovlm.engine.rows import rows
+from geovlm.engine.rows.images import ImageCache
+from geovlm.errors import GeoVLMError
+from geovlm.run.export import Asked, Job
+from geovlm.run.folder import RunDir
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the folder and the answers; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="geovlm.engine.programs.export")
+    parser.add_argument("--job", type=Path, required=True)
+    args = parser.parse_args(argv)
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    try:
+        work(args.job)
+    except GeoVLMError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+def work(folder: Path) -> None:
+    """Do the job in a folder.
+
+    Raises:
+        DataError: a picture of the samples cannot be read.
+    """
+    job = Job.read(folder)
+    cache = ImageCache()
+    write_asks(folder, job, cache=cache)
+    processor = load_processor(str(job.model))
+    model = AutoModelForImageTextToText.from_pretrained(
+        job.model, dtype=job.dtype or "auto", trust_remote_code=job.trust_remote_code
+    )
+    model.generation_config = greedy(model, max_new_tokens=job.max_new_tokens)
+    model.save_pretrained(folder / "model")
+    save_processor(processor, folder / "model")
+    for path in (folder / "model").iterdir():  # the weights come readable by their owner only
+        path.chmod((folder / "job.json").stat().st_mode)
+    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))  # type: ignore[arg-type]
+    answers, prompts = [], []
+    for asked in job.asked:
+        one = [row(asked)]
+        prompts.append(generate.encode(processor, one, cache=cache)["input_ids"][0].tolist())
+        answers += generate.complete(
+            model, processor, one, cache=cache, max_new_tokens=job.max_new_tokens
+        )
+    RunDir(folder).write_json(
+        folder / "own.json",
+        {
+            "answers": answers,
+            "prompts": prompts,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "device": model.device.type,
+        },
+    )
+
+
+def greedy(model: Any, *, max_new_tokens: int) -> GenerationConfig:
+    """Return the decoding of the run's evaluation as the model's own default.
+
+    What the base model brought would answer otherwise than was measured: Qwen2.5-VL's samples, with
+    a repetition penalty of 1.05.
+    """
+    before = model.generation_config
+    return GenerationConfig(
+        bos_token_id=before.bos_token_id,
+        eos_token_id=before.eos_token_id,
+        pad_token_id=before.pad_token_id,
+        do_sample=False,
+        repetition_penalty=1.0,
+        suppress_tokens=generate.image_tokens(model),
+        max_new_tokens=max_new_tokens,
+    )
+
+
+def row(asked: Asked) -> rows.Row:
+    """Return a sample as the engine puts it to a model."""
+    return rows.Row(
+        task=asked.task,
+        sample_id=asked.sample_id,
+        images=tuple(json.dumps(image) for image in asked.images),
+        question=asked.question,
+        reasoning="",
+        answer="",
+        target={},
+        image_sizes=asked.input_sizes,
+        input_sizes=asked.input_sizes,
+        meta={},
+    )
+
+
+def write_asks(folder: Path, job: Job, *, cache: ImageCache) -> None:
+    """Write the samples as PNG files and `asks.json`, for programs that know nothing of GeoVLM.
+
+    Raises:
+        DataError: a picture cannot be read.
+    """
+    asks = []
+    for number, asked in enumerate(job.asked):
+        paths = []
+        for place, picture in enumerate(rows.pictures(row(asked), cache=cache)):
+            paths.append(folder / f"{number}-{place}.png")
+            picture.save(paths[-1])
+        asks.append({"question": asked.question, "images": [str(path) for path in paths]})
+    RunDir(folder).write_json(folder / "asks.json", {"asks": asks})
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,0 +1,279 @@
+"""The model's part of `geovlm predict`, `python -m geovlm.engine.programs.predict`.
+
+Windows are read, shown and answered batch by batch; memory depends on the batch, not on the scene.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from geovlm.api import ModelProfile, PromptContext, Raster, Sample, TaskSpec
+from geovlm.config.schema import RunConfig
+from geovlm.config.tasks import configured
+from geovlm.data.prompts import tokens_of
+from geovlm.engine.collecting import leave
+from geovlm.engine.generation import generate
+from geovlm.engine.models import load
+from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.images import ImageCache, windowed
+from geovlm.engine.stage import parse_options
+from geovlm.engine.stopping import end_with_launcher
+from geovlm.engine.training.callbacks import Bar
+from geovlm.errors import ConfigError, GeoVLMError
+from geovlm.plugins import registry as registries
+from geovlm.plugins.registry import Registry, resolve
+from geovlm.predict import asking, reading
+from geovlm.predict.job import Answer, Job, Plan, Request, input_size, said_of, windows
+from geovlm.predict.results import Results
+from geovlm.predict.windows import tiles
+from geovlm.predict.windows.tiles import Window
+from geovlm.raster.images import decode, has_data
+
+Respond: TypeAlias = Callable[[Sequence[data.Row], ImageCache], list[str]]
+"""(rows, where their pictures are) -> one completion per row."""
+BATCH_PIXELS = 8_000_000
+"""Pixels of a batch as the model sees them; about 400 MB while they are prepared."""
+CACHE_BYTES = 64 << 20
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Answer all windows of a job; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="geovlm.engine.programs.predict")
+    parser.add_argument("--job", type=Path, required=True)
+    args = parser.parse_args(argv)
+    end_with_launcher()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    try:
+        work(Job(args.job))
+    except GeoVLMError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+def work(job: Job) -> None:
+    """Load the model and answer what is not answered yet."""
+    request = job.read_request()
+    config = RunConfig.model_validate(request.config)
+    registry = registries.load()
+    task = registry.task(request.task)
+    if load.device(config) == "cpu":
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    loaded = load.load(load.source(config.model), config, registry=registry)
+    task = configured(task, config, profile=loaded.profile)
+    plan = make_plan(request, task, profile=loaded.profile)
+    longest = min(task.max_answer_tokens, config.max_new_tokens or task.max_answer_tokens)
+    _check_length(plan, request, loaded, longest=longest)
+
+    def respond(rows: Sequence[data.Row], cache: ImageCache) -> list[str]:
+        return generate.complete(
+            loaded.model,
+            loaded.processor,
+            rows,
+            cache=cache,
+            max_new_tokens=longest,
+        )
+
+    answer(job, plan, respond, registry=registry)
+
+
+def make_plan(request: Request, task: TaskSpec, *, profile: ModelProfile) -> Plan:
+    """Decide how the model looks at the scene.
+
+    Raises:
+        ConfigError: window and overlap do not fit, or the task cannot be asked without gold.
+        DataError: a window cannot be shown.
+    """
+    side = tiles.default_side(profile) if request.window is None else request.window
+    target = asking.blank_target(task, request.said)
+    by_boxes = reading.kind(target, asked=frozenset(request.said)) == "boxes"
+    overlap = request.overlap if request.overlap is not None else by_boxes * (side // 4)
+    plan = Plan(profile=profile, side=side, overlap=overlap, min_pixels=task.min_pixels)
+    config = RunConfig.model_validate(request.config)
+    first = row(request, 0, windows(request, plan)[0], task=task, plan=plan, config=config)
+    return dataclasses.replace(plan, question=first.question)
+
+
+def answer(
+    job: Job,
+    plan: Plan,
+    respond: Respond,
+    *,
+    registry: Registry,
+    batch_pixels: int = BATCH_PIXELS,
+) -> None:
+    """Answer the windows that are not answered yet, each batch on disk before the next begins.
+
+    First those of the grid; then those of a second look, which follow from the answers. A window
+    in which an image has no data (outside of a scene's footprint) is not asked about.
+
+    Args:
+        job: where request and answers lie.
+        plan: how the model looks.
+        respond: the model.
+        registry: where the task is looked up.
+        batch_pixels: most pixels per batch, all images of a window counted, as the model sees them.
+
+    Raises:
+        DataError: a window cannot be read; names the file.
+    """
+    request = job.read_request()
+    job.write_plan(plan)
+    task = registry.task(request.task)
+    done = job.drop_torn_end()
+    _answer(job, request, plan, respond, task=task, done=done, batch_pixels=batch_pixels)
+    grid = len(windows(request, plan))
+    found = Results(job=job, task=task, request=request, plan=plan, where=None, model="")
+    plan = dataclasses.replace(plan, again=tuple(found.again()))
+    job.write_plan(plan)
+    done = max(done, grid)
+    _answer(job, request, plan, respond, task=task, done=done, batch_pixels=batch_pixels)
+
+
+def row(
+    request: Request,
+    index: int,
+    window: Window,
+    *,
+    task: TaskSpec,
+    plan: Plan,
+    config: RunConfig,
+) -> data.Row:
+    """One window as the engine puts a sample to a model.
+
+    Raises:
+        ConfigError: see `asking.blank_target`.
+        DataError: the window cannot be shown.
+    """
+    said = said_of(request, index, window)
+    target = asking.blank_target(task, said)
+    number = len(request.images)
+    sizes = ((window.width, window.height),) * number
+    inputs = (input_size(window, plan),) * number
+    sample = Sample(
+        id=str(index),
+        images=tuple(decode(image) for image in request.images),
+        target=target,
+        question=str(target.get("question") or said.get("question") or ""),
+    )
+    options = parse_options(task.options, config.tasks.get(task.name))
+    context = PromptContext(
+        profile=plan.profile, image_sizes=sizes, input_sizes=inputs, options=options
+    )
+    turn = resolve(task.prompt)(sample, context)
+    return data.Row(
+        task=task.name,
+        sample_id=sample.id,
+        images=tuple(windowed(json.dumps(image), window=window) for image in request.images),
+        question=f"{turn.question.strip()} {config.instruction}".strip(),
+        reasoning="",
+        answer="",
+        target=target,
+        image_sizes=sizes,
+        input_sizes=inputs,
+        meta={},
+    )
+
+
+def batches(
+    rows: Iterator[data.Row], *, most: int, pixels: int = BATCH_PIXELS
+) -> Iterator[list[data.Row]]:
+    """Gather rows, at most so many and of at most so many pixels together, at least one."""
+    batch: list[data.Row] = []
+    held = 0
+    for each in rows:
+        own = sum(width * height for width, height in each.input_sizes)
+        if batch and (len(batch) == most or held + own > pixels):
+            yield batch
+            batch, held = [], 0
+        batch.append(each)
+        held += own
+    if batch:
+        yield batch
+
+
+def _answer(
+    job: Job,
+    request: Request,
+    plan: Plan,
+    respond: Respond,
+    *,
+    task: TaskSpec,
+    done: int,
+    batch_pixels: int,
+) -> None:
+    """Answer the windows from a number on."""
+    views = windows(request, plan)
+    if done >= len(views):
+        return
+    config = RunConfig.model_validate(request.config)
+    cache = ImageCache(max_bytes=CACHE_BYTES)
+    bar = Bar(f"{request.task}, windows", total=len(views), done=done)
+    rows = (
+        row(request, index, views[index], task=task, plan=plan, config=config)
+        for index in range(done, len(views))
+    )
+    images = [decode(image) for image in request.images]
+    for batch in batches(rows, most=config.eval.batch_size, pixels=batch_pixels):
+        asked = [
+            each
+            for each in batch
+            if not _is_empty(each, cache, images=images, window=views[int(each.sample_id)])
+        ]
+        said = respond(asked, cache) if asked else []
+        texts = {each.sample_id: text for each, text in zip(asked, said, strict=True)}
+        job.append(
+            [Answer(tile=int(each.sample_id), text=texts.get(each.sample_id)) for each in batch]
+        )
+        bar.advance(len(batch))
+    bar.close()
+
+
+def _is_empty(
+    each: data.Row, cache: ImageCache, *, images: Sequence[Path | Raster], window: Window
+) -> bool:
+    """Whether an image has no data in a window; a black picture may be one of dark ground."""
+    pictures = data.pictures(each, cache=cache)
+    return any(
+        picture.getbbox() is None and not has_data(image, window)
+        for picture, image in zip(pictures, images, strict=True)
+    )
+
+
+def _check_length(plan: Plan, request: Request, loaded: load.Loaded, *, longest: int) -> None:
+    """Refuse windows that do not fit into the model.
+
+    Raises:
+        ConfigError: pixels, question and answer are more tokens than it takes.
+    """
+    tokenizer = loaded.processor.tokenizer  # type: ignore[attr-defined]  # a mixin's field
+    views = windows(request, plan)  # all of a grid are of one size, those around marked boxes not
+    sizes = [
+        input_size(views[i], plan) for i in range(len(views) if "boxes" in request.said else 1)
+    ]
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    visual = len(request.images) * (tokens_of([largest], profile=plan.profile) + 2)
+    needed = visual + len(tokenizer(plan.question)["input_ids"]) + 12 + longest
+    limit = load.max_positions(loaded.model.config, tokenizer)
+    if needed > limit:
+        raise ConfigError(
+            f"a window of {plan.side} px needs {needed} tokens, the model takes {limit}",
+            hint="a smaller --window, or --set max_pixels=…",
+        )
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,0 +1,99 @@
+"""Images as the model sees them: decoded, resized once, kept while they are in use."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from geovlm import raster
+from geovlm.api import Size
+from geovlm.raster import images
+
+DEFAULT_BYTES = 512 * 1024 * 1024
+WINDOW_PIXELS = 16_000_000
+"""A larger window is read at about the size at which it is shown, to bound memory."""
+GREY = json.dumps({"view": "grey"})
+"""Reference of an image without content, of whatever size it is asked for."""
+
+
+def shifted(reference: str, *, share: tuple[float, float]) -> str:
+    """Return the reference of the same image moved right and down by shares of its sides.
+
+    Where nothing is left to see, its border pixels are repeated.
+    """
+    return json.dumps({"view": "shifted", "of": reference, "share": share})
+
+
+def windowed(reference: str, *, window: tuple[int, int, int, int]) -> str:
+    """Return the reference of a part of an image: column, row, width, height, in its pixels."""
+    return json.dumps({"view": "window", "of": json.loads(reference), "window": window})
+
+
+class ImageCache:
+    """Decoded images by (reference, size), the least recently used dropped beyond `max_bytes`.
+
+    GRPO asks for the same picture once per generation, and VQA sets ask a hundred questions of one:
+    each is opened and resized once while it stays in the cache. The resize is the bicubic one of
+    the image processors, to a size that they leave as it is.
+    """
+
+    def __init__(self, *, max_bytes: int = DEFAULT_BYTES) -> None:
+        self._images: OrderedDict[tuple[str, Size], Image.Image] = OrderedDict()
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self.opened = 0
+        """How many times a file was decoded."""
+
+    def get(self, reference: str, size: Size) -> Image.Image:
+        """Return the RGB image of an encoded reference, resized to `size`.
+
+        Args:
+            reference: as `geovlm.raster` encodes it, or `GREY`, or one of `shifted` or `windowed`.
+            size: width and height at which the model sees it.
+
+        Raises:
+            DataError: the file cannot be read; names it.
+        """
+        key = (reference, size)
+        if key in self._images:
+            self._images.move_to_end(key)
+            return self._images[key]
+        image = self._open(json.loads(reference), size)
+        self._images[key] = image
+        self._bytes += size[0] * size[1] * 3
+        while self._bytes > self._max_bytes and len(self._images) > 1:
+            (_, dropped), _ = self._images.popitem(last=False)
+            self._bytes -= dropped[0] * dropped[1] * 3
+        return image
+
+    def _open(self, encoded: object, size: Size) -> Image.Image:
+        match encoded:
+            case {"view": "grey"}:
+                return Image.new("RGB", size, (128, 128, 128))
+            case {"view": "shifted", "of": str(original), "share": [float(right), float(down)]}:
+                return _move(self.get(original, size), right * size[0], down * size[1])
+            case {"view": "window", "of": original, "window": [int(x), int(y), int(w), int(h)]}:
+                reduced = size if w * h > WINDOW_PIXELS else None
+                image = images.open_window(images.decode(original), (x, y, w, h), out_size=reduced)
+            case _:
+                image = raster.open_image(images.decode(encoded))  # type: ignore[arg-type]  # JSON
+        self.opened += 1
+        return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _move(image: Image.Image, right_px: float, down_px: float) -> Image.Image:
+    """Return the image moved by fractions of pixels, bicubic, its border repeated."""
+    margin = math.ceil(max(abs(right_px), abs(down_px))) + 2
+    widths: Sequence[tuple[int, int]] = ((margin, margin), (margin, margin), (0, 0))
+    padded = Image.fromarray(np.pad(np.asarray(image), widths, mode="edge"))
+    return padded.transform(
+        image.size,
+        Image.Transform.AFFINE,
+        (1, 0, margin - right_px, 0, 1, margin - down_px),
+        resample=Image.Resampling.BICUBIC,
+    )

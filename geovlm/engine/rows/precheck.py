@@ -1,0 +1,94 @@
+"""What is found before anything trains: prompts that do not fit, images that cannot be decoded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from geovlm import answers
+from geovlm.data.prompts import Shown
+from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.images import ImageCache
+from geovlm.errors import DataError
+
+IMAGES_DECODED = 128
+"""Rows per task and split whose images are decoded before training; `geovlm data check` reads all.
+"""
+_TEXTS_AT_ONCE = 1024
+_PREFIX_TOKENS = 8  # more than any tokenizer puts before a text
+
+
+def audit_lengths(
+    asked: Iterable[Shown],
+    *,
+    task: str,
+    instruction: str,
+    count_tokens: Callable[[Sequence[str]], Sequence[int]],
+    count_images: Callable[[Shown], int],
+    limit: int,
+) -> None:
+    """Refuse a prompt that does not fit into the model together with its gold completion.
+
+    Prompts are never truncated, so one that does not fit must be found before training. A token
+    stands for at least one character of ASCII text, so a text of fewer characters than there is
+    room needs no tokenizer; of the others each distinct one is tokenized once.
+
+    Args:
+        asked: the samples of a task.
+        task: its name.
+        instruction: what is appended to every question.
+        count_tokens: tokens of each of many texts.
+        count_images: tokens of a sample's images, and all that a chat template adds.
+        limit: the most tokens that the model takes.
+
+    Raises:
+        DataError: a sample is longer; names the longest one of a thousand.
+    """
+    spare = max(count_tokens([""])) + _PREFIX_TOKENS
+    waiting: dict[str, tuple[int, str]] = {}
+    known: set[int] = set()
+
+    def tokenize() -> None:
+        worst = max(
+            (tokens + images, sample_id)
+            for tokens, (images, sample_id) in zip(
+                count_tokens(list(waiting)), waiting.values(), strict=True
+            )
+        )
+        if worst[0] > limit:
+            raise DataError(
+                f"sample {worst[1]!r} of task {task!r} needs {worst[0]} tokens, the model takes "
+                f"{limit}",
+                hint="shorten the instruction, lower max_pixels, or choose a model that takes more",
+            )
+        waiting.clear()
+
+    for put in asked:
+        turn = put.turn
+        key = hash((turn.question, turn.reasoning, turn.answer, put.input_sizes))
+        if key in known:
+            continue
+        known.add(key)
+        images = count_images(put)
+        text = f"{put.turn.question.strip()} {instruction}{answers.frame(put.turn)}"
+        if text.isascii() and images + len(text) + spare <= limit:
+            continue
+        waiting[text] = max(waiting.get(text, (0, "")), (images, put.sample.id))
+        if len(waiting) == _TEXTS_AT_ONCE:
+            tokenize()
+    if waiting:
+        tokenize()
+
+
+def audit_images(rows: Sequence[data.Row], *, cache: ImageCache) -> None:
+    """Decode the images of at most `IMAGES_DECODED` rows, spread evenly.
+
+    Sizes come from headers or from the data set's definition, and a file that was cut off has a
+    sound header: without this, it would be found in the middle of training.
+
+    Raises:
+        DataError: an image cannot be decoded; names the file.
+    """
+    for row in rows[:: math.ceil(len(rows) / IMAGES_DECODED) or 1]:
+        for reference, size in zip(row.images, row.input_sizes, strict=True):
+            cache.get(reference, size)

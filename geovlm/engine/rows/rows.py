@@ -1,0 +1,275 @@
+"""Samples -> rows -> what the trainers read.
+
+A row is strings only: the references of its images, never their pixels, so that Arrow stays small
+and every task has the same schema. Pixels come into being when a trainer reads a row.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from geovlm import answers
+from geovlm.api import ModelProfile, Prediction, RewardContext, Sample, Size, TaskSpec, Turn
+from geovlm.data import prompts
+from geovlm.data.prompts import Shown
+from geovlm.engine.rows.images import ImageCache
+from geovlm.errors import DataError, RunFailedError
+from geovlm.raster import images as raster_images
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One sample of one task, ready for any stage; every field survives JSON."""
+
+    task: str
+    sample_id: str
+    images: tuple[str, ...]
+    """References, encoded by `geovlm.raster.encode`, as JSON."""
+    question: str
+    """What the user says, the instruction included."""
+    reasoning: str
+    answer: str
+    target: Mapping[str, Any]
+    image_sizes: tuple[Size, ...]
+    input_sizes: tuple[Size, ...]
+    meta: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Identifies the row over all stages of a run."""
+        return f"{self.task}\t{self.sample_id}"
+
+
+def asker(
+    task: TaskSpec, *, profile: ModelProfile, options: Any = None
+) -> Callable[[Sample], Shown]:
+    """Return what puts a task's question, with its gold answer, to this model family.
+
+    What is returned raises `DataError` where an image cannot be read, or the task wrote no
+    reasoning or no answer.
+    """
+    put = prompts.putter(task, profile=profile, options=options)
+
+    def ask(sample: Sample) -> Shown:
+        made = put(sample)
+        if not made.turn.answer.strip() or not made.turn.reasoning.strip():
+            raise DataError(
+                f"task {task.name!r} wrote no "
+                f"{'reasoning' if made.turn.answer.strip() else 'answer'} for sample {sample.id!r}",
+                hint="its prompt function must return both",
+            )
+        return made
+
+    return ask
+
+
+def to_row(
+    sample: Sample,
+    *,
+    task: TaskSpec,
+    profile: ModelProfile,
+    instruction: str,
+    options: Any = None,
+) -> Row:
+    """Write the sample as the task's question to this model family.
+
+    Raises:
+        DataError: an image cannot be read, or the task wrote no reasoning or no answer.
+    """
+    put = asker(task, profile=profile, options=options)(sample)
+    return Row(
+        task=task.name,
+        sample_id=sample.id,
+        images=tuple(json.dumps(raster_images.encode(image)) for image in sample.images),
+        question=f"{put.turn.question.strip()} {instruction}".strip(),
+        reasoning=put.turn.reasoning,
+        answer=put.turn.answer,
+        target=sample.target,
+        image_sizes=put.image_sizes,
+        input_sizes=put.input_sizes,
+        meta=sample.meta,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows(Sequence[Row]):
+    """The rows of a task's samples, each written when it is asked for.
+
+    A sample takes a quarter of the memory of its row, and a stage that trains on a thousand of
+    half a million rows never writes the others.
+    """
+
+    samples: Sequence[Sample]
+    task: TaskSpec
+    profile: ModelProfile
+    instruction: str
+    options: Any = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: Any) -> Any:
+        chosen = self.samples[index]
+        if isinstance(chosen, Sample):
+            return self._row(chosen)
+        return [self._row(sample) for sample in chosen]
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._row, self.samples)
+
+    def asked(self) -> Iterator[Shown]:
+        """Every sample with its question, without what else a row holds."""
+        return map(asker(self.task, profile=self.profile, options=self.options), self.samples)
+
+    def _row(self, sample: Sample) -> Row:
+        return to_row(
+            sample,
+            task=self.task,
+            profile=self.profile,
+            instruction=self.instruction,
+            options=self.options,
+        )
+
+
+@dataclass(frozen=True)
+class Picked(Sequence[Row]):
+    """A mixture: the rows that a plan picks, in its order."""
+
+    parts: Mapping[str, Sequence[Row]]
+    picks: Sequence[tuple[str, int]]
+    """(task, row number) pairs, as `geovlm.data.mixture.plan` makes them."""
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self.parts[name][number] for name, number in self.picks[index]]
+        name, number = self.picks[index]
+        return self.parts[name][number]
+
+
+def messages(row: Row) -> list[dict[str, Any]]:
+    """Return the user's turn: one placeholder per image, then the question."""
+    content: list[dict[str, Any]] = [{"type": "image"} for _ in row.images]
+    return [{"role": "user", "content": [*content, {"type": "text", "text": row.question}]}]
+
+
+def gold(row: Row) -> str:
+    """Return what a perfect model writes: reasoning and answer in their tags."""
+    return answers.frame(Turn(question=row.question, answer=row.answer, reasoning=row.reasoning))
+
+
+def dataset(rows: Sequence[Row], *, cache: ImageCache, with_completion: bool) -> Dataset:
+    """Return a data set whose columns are built on access; Arrow holds the rows' numbers.
+
+    Columns: `prompt` (messages), `images` (PIL), `task`, `sample_id`, `row` (JSON of the `Row`),
+    and with `with_completion` also `completion` (messages).
+    """
+    table = Dataset.from_dict({"row": np.arange(len(rows))})
+    return table.with_transform(_Columns(rows, cache=cache, with_completion=with_completion))
+
+
+class _Columns:
+    """Builds the columns of a batch of row numbers.
+
+    `datasets` pickles a transform to name the result in its cache and copies it with the data set;
+    half a million rows and the decoded images stay where they are instead.
+    """
+
+    def __init__(self, rows: Sequence[Row], *, cache: ImageCache, with_completion: bool) -> None:
+        self._rows = rows
+        self._cache = cache
+        self._with_completion = with_completion
+
+    def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
+        rows = [self._rows[number] for number in batch["row"]]
+        made: dict[str, list[Any]] = {
+            "prompt": [messages(row) for row in rows],
+            "images": [pictures(row, cache=self._cache) for row in rows],
+            "task": [row.task for row in rows],
+            "sample_id": [row.sample_id for row in rows],
+            "row": [dump(row) for row in rows],
+        }
+        if self._with_completion:
+            made["completion"] = [[{"role": "assistant", "content": gold(row)}] for row in rows]
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Columns:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
+        return _not_here, (uuid.uuid4().hex,)
+
+
+def _not_here(token: str) -> Any:
+    raise RunFailedError(
+        "the rows of a stage stay in its process and those that it forks",
+        hint="leave out dataloader workers that are spawned, or dataloader_num_workers",
+    )
+
+
+def pictures(row: Row, *, cache: ImageCache) -> list[Any]:
+    """Return the row's images (PIL, RGB) at the sizes at which the model sees them."""
+    return [cache.get(ref, size) for ref, size in zip(row.images, row.input_sizes, strict=True)]
+
+
+def dump(row: Row) -> str:
+    """Return the row as JSON."""
+    return json.dumps(asdict(row))
+
+
+@lru_cache(maxsize=65536)
+def parse(text: str) -> Row:
+    """Return the row that `dump` wrote."""
+    fields = json.loads(text)
+    for name in ("image_sizes", "input_sizes"):
+        fields[name] = tuple((width, height) for width, height in fields[name])
+    fields["images"] = tuple(fields["images"])
+    return Row(**fields)
+
+
+def reward_context(
+    row: Row,
+    *,
+    profile: ModelProfile,
+    options: Mapping[str, Any],
+    progress: float = 0.0,
+) -> RewardContext:
+    """Return what rewards may know of the row; never its `meta`."""
+    return RewardContext(
+        task=row.task,
+        sample_id=row.sample_id,
+        question=row.question,
+        answer=row.answer,
+        target=row.target,
+        image_sizes=row.image_sizes,
+        input_sizes=row.input_sizes,
+        profile=profile,
+        progress=progress,
+        options=options,
+    )
+
+
+def prediction(row: Row, completion: str, *, profile: ModelProfile) -> Prediction:
+    """Return the row with a model's completion, as metrics receive it."""
+    return Prediction(
+        task=row.task,
+        sample_id=row.sample_id,
+        question=row.question,
+        completion=completion,
+        answer=row.answer,
+        target=row.target,
+        image_sizes=row.image_sizes,
+        input_sizes=row.input_sizes,
+        profile=profile,
+        meta=row.meta,
+    )

@@ -1,0 +1,1 @@
+"""SFT, probe and GRPO."""

@@ -1,0 +1,49 @@
+"""The `trainer` tables of a run against the arguments that TRL has."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from trl import GRPOConfig, SFTConfig
+
+from geovlm.config.load import near
+from geovlm.errors import ConfigError
+
+CONFIGS: Mapping[str, type] = {"sft": SFTConfig, "grpo": GRPOConfig}
+"""Kind of stage -> the class whose arguments its `trainer` table holds."""
+
+_STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
+
+
+def check(kind: str, given: Mapping[str, Any], *, path: str) -> None:
+    """Refuse a `trainer` table with unknown keys or values of another type.
+
+    TRL itself takes any type, and fails on it when the first step is made. A whole number passes
+    for a float, a text does not pass for a number.
+
+    Args:
+        kind: `sft` or `grpo`.
+        given: the table.
+        path: where it stands, for the error: `stages.0.trainer`.
+
+    Raises:
+        ConfigError: names the key and what is expected.
+    """
+    cls = CONFIGS[kind]
+    types = typing.get_type_hints(cls)
+    for key, value in given.items():
+        if key not in types:
+            raise ConfigError(
+                f"{path}: unknown key {key!r}",
+                hint=near(key, list(types)) or f"it takes the arguments of trl.{cls.__name__}",
+            )
+        try:
+            TypeAdapter(types[key], config=_STRICT).validate_python(value)
+        except ValidationError as error:
+            raise ConfigError(
+                f"{path}.{key}: {error.errors()[0]['msg'].lower()}, not {value!r}",
+                hint=f"it is an argument of trl.{cls.__name__}",
+            ) from error

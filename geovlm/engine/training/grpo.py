@@ -1,0 +1,265 @@
+"""Group-relative policy optimisation on what the probe kept, by TRL's `GRPOTrainer`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from accelerate.utils import gather_object
+from transformers import PrinterCallback
+from trl import GRPOConfig
+
+from geovlm.config import health
+from geovlm.engine import rewards
+from geovlm.engine.generation.generate import image_tokens
+from geovlm.engine.models import load
+from geovlm.engine.rows import rows as data
+from geovlm.engine.speedups.grpo_trainer import GroupTrainer
+from geovlm.engine.stage import Stage
+from geovlm.engine.stopping import StopCallback
+from geovlm.engine.training import probe, sharded, vllm
+from geovlm.engine.training.callbacks import (
+    HealthCallback,
+    JsonLines,
+    LogCallback,
+    ProgressCallback,
+)
+from geovlm.engine.training.checkpoints import CheckpointCallback, to_resume
+from geovlm.errors import StoppedError
+
+_FREQUENT = 4
+"""Rows with the same gold answer that are ordered by themselves."""
+
+
+def arguments(
+    stage: Stage,
+    *,
+    max_steps: int,
+    on_cpu: bool,
+    reward_weights: list[float] | None = None,
+    suppress: list[int] | None = None,
+) -> GRPOConfig:
+    """Return the trainer's arguments: the engine's, under those of the configuration.
+
+    Raises:
+        ValueError: checkpoints would fall between a generation and its last step.
+    """
+    own = dict(stage.settings.trainer)
+    save_steps = own.get("save_steps", max(1, max_steps // 4))
+    chosen = vllm.arguments(stage.settings, suppress=suppress or [])
+    merged: dict[str, Any] = {
+        **stage.trl_arguments(on_cpu=on_cpu),
+        "max_steps": max_steps,
+        "logging_steps": 1,
+        "save_steps": save_steps,
+        # one from before the window in which a health rule is broken has to be left
+        "save_total_limit": 2 + int(health.WINDOW // save_steps if save_steps >= 1 else 0),
+        "shuffle_dataset": False,  # the rows are in the order of the curriculum
+        "max_completion_length": stage.max_new_tokens(stage.tasks),
+        "reward_weights": reward_weights,
+        "bf16": not on_cpu,
+        **chosen,
+        **own,
+        "generation_kwargs": {
+            **chosen["generation_kwargs"],
+            **(own.get("generation_kwargs") or {}),
+        },
+    }
+    args = GRPOConfig(**stage.spread(merged))
+    every = generation_steps(args)
+    if 0 < args.save_steps < 1:  # a share of all steps, as transformers takes it
+        args.save_steps = math.ceil(args.save_steps * max_steps)
+    if "save_steps" not in own:
+        args.save_steps = every * math.ceil(args.save_steps / every)
+    elif args.save_steps % every:
+        raise ValueError(
+            f"save_steps {args.save_steps:g} would save while generated completions wait to be "
+            f"trained on; use a multiple of {every}"
+        )
+    return args
+
+
+def train(stage: Stage, *, start: str, resume: bool) -> int:
+    """Train from the weights at `start` and write `model/`; return the number of steps.
+
+    `start` is also the reference of the KL term, after a resume too.
+
+    Raises:
+        StoppedError: it was asked to stop, and has written a checkpoint.
+    """
+    checkpoint = to_resume(stage.folder / "checkpoints") if resume else None
+    full = stage.config.lora is None
+    loaded = load.load(
+        str(checkpoint) if checkpoint is not None and full else start,
+        stage.config,
+        registry=stage.registry,
+        to_train=True,
+    )
+    if stage.settings.freeze_vision:
+        load.freeze_vision(loaded.model, loaded.profile)
+    on_cpu = load.device(stage.config) == "cpu"
+    rows = _curriculum(stage, profile=loaded.profile, on_cpu=on_cpu)
+    base = vllm.pinned(start, stage.config)
+    if stage.settings.generation == "vllm-colocate":
+        base = vllm.served(
+            start, stage.config, processor=loaded.processor, folder=stage.folder / "served"
+        )
+    loaded.model.config._name_or_path = base  # TRL loads the reference model and vLLM from here
+    cols = rewards.columns(stage.tasks, registry=stage.registry, active=stage.config.rewards)
+    completions = JsonLines(stage.folder / "completions.jsonl")
+    log = JsonLines(stage.folder / "log.jsonl")
+
+    def write(records: list[dict[str, Any]]) -> None:
+        if stage.config.log_completions:
+            of_all_ranks = gather_object(records)
+            if stage.is_main:
+                completions.write(of_all_ranks)
+
+    args = arguments(
+        stage,
+        max_steps=_n_steps(stage, rows=len(rows.kept), on_cpu=on_cpu),
+        on_cpu=on_cpu,
+        reward_weights=[column.weight for column in cols],
+        suppress=image_tokens(loaded.model),
+    )
+    keep, args.save_total_limit = args.save_total_limit, None  # `CheckpointCallback` deletes
+    stop = StopCallback(stage.stop, every=generation_steps(args))
+    trainer = GroupTrainer(
+        share_prompt=stage.settings.share_prompt,
+        rows_per_generation=stage.settings.batch_size,
+        model=loaded.model,
+        reward_funcs=rewards.trl_functions(
+            cols,
+            tokenizer=loaded.processor.tokenizer,
+            profile=loaded.profile,
+            options=stage.config.reward_options,
+            log=rewards.CompletionLog(cols, write=write),
+            watch=stage.watch,
+        ),
+        args=args,
+        train_dataset=data.dataset(rows.ordered, cache=stage.cache, with_completion=False),
+        processing_class=loaded.processor,
+        peft_config=load.lora(
+            stage.config,
+            loaded.profile,
+            model=loaded.model,
+            freeze_vision=stage.settings.freeze_vision,
+        ),
+        callbacks=[
+            LogCallback(log, completions=completions),
+            HealthCallback(
+                stage.config.health,
+                rewards={task.name: task.rewards for task in stage.tasks},
+                log=log,
+                findings=JsonLines(stage.folder / "health.jsonl"),
+                checkpoints=stage.folder / "checkpoints",
+                start=start,
+            ),
+            CheckpointCallback(keep=keep, resumed=checkpoint),
+            stop,
+            ProgressCallback("grpo"),
+            *stage.registry.callbacks(stage.info()),
+        ],
+    )
+    if trainer.ref_model is not None:
+        load.quicken(
+            trainer.accelerator.unwrap_model(trainer.ref_model),
+            loaded.profile,
+            share_images=stage.config.share_images,
+        )
+    load.skip_frozen_vision(loaded.model, loaded.profile)
+    trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if stop.stopped:
+        raise StoppedError(
+            f"saved at step {trainer.state.global_step} of {trainer.state.max_steps}"
+        )
+    if sharded.is_sharded(stage):
+        sharded.save(trainer, stage, start=start, processor=loaded.processor)
+    elif stage.is_main:
+        load.save(
+            trainer.accelerator.unwrap_model(trainer.model),
+            loaded.processor,
+            stage.folder / "model",
+        )
+    trainer.accelerator.wait_for_everyone()
+    return int(trainer.state.max_steps)
+
+
+def generation_steps(args: GRPOConfig) -> int:
+    """Return after how many optimiser steps nothing generated is left to be trained on.
+
+    A checkpoint in between would lose the rest.
+    """
+    batches = (args.steps_per_generation or 1) * args.num_iterations
+    return math.lcm(batches, args.gradient_accumulation_steps) // args.gradient_accumulation_steps
+
+
+def _prompts_per_step(stage: Stage, *, on_cpu: bool) -> float:
+    """Return how many distinct prompts one optimiser step takes in."""
+    args = arguments(stage, max_steps=1, on_cpu=on_cpu)
+    per_generation = (args.generation_batch_size or 0) / (args.num_generations or 1)
+    steps_per_generation = (args.steps_per_generation or 1) * args.num_iterations
+    return per_generation * args.gradient_accumulation_steps / steps_per_generation
+
+
+def _n_steps(stage: Stage, *, rows: int, on_cpu: bool) -> int:
+    per_step = _prompts_per_step(stage, on_cpu=on_cpu)
+    if stage.settings.steps is not None:
+        return int(stage.settings.steps)
+    return max(1, math.ceil(stage.settings.epochs * rows / per_step))
+
+
+class _Rows:
+    """The rows of the stage, and the order in which they are asked."""
+
+    def __init__(self, kept: list[data.Row], ordered: list[data.Row]) -> None:
+        self.kept = kept
+        self.ordered = ordered
+
+
+def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
+    """Return what the probe kept, easy to hard in each pass; all rows where no probe was run."""
+    difficulty = probe.difficulty(stage)
+    parts: dict[str, list[data.Row]] = {}
+    for task in stage.tasks:
+        rows = stage.rows(task, split="train", profile=profile, limit=stage.settings.limit)
+        if difficulty is not None:
+            rows = [row for row in rows if row.key in difficulty]
+        if rows:
+            parts[task.name] = rows
+    kept = [row for rows in parts.values() for row in rows]
+    wanted = math.ceil(
+        _n_steps(stage, rows=len(kept), on_cpu=on_cpu) * _prompts_per_step(stage, on_cpu=on_cpu)
+    )
+    sizes = {name: len(rows) for name, rows in parts.items()}
+    ordered = [parts[name][i] for name, i in stage.plan(sizes, n=wanted)]
+    if difficulty is not None:
+        # whole passes stay whole
+        passes = [ordered[i : i + len(kept)] for i in range(0, len(ordered), len(kept))]
+        ordered = [row for one in passes for row in easy_to_hard(one, difficulty)]
+    return _Rows(kept, ordered)
+
+
+def easy_to_hard(rows: Sequence[data.Row], reward: Mapping[str, float]) -> list[data.Row]:
+    """Order rows so that every task goes from its easiest to its hardest at the same pace.
+
+    Every part of the result has the tasks in about the shares of the whole: in one order over all,
+    easy tasks would come first, and what a step teaches one task it would undo in another. So have
+    the gold answers of a task that are frequent in it: the easiest questions of all are those to
+    which the answer is what the model says anyway, and it would learn to say that alone.
+
+    Args:
+        rows: of several tasks.
+        reward: row key -> mean reward in the probe; the higher the easier.
+    """
+    frequency = Counter((row.task, row.answer) for row in rows)
+    groups: dict[tuple[str, str], list[data.Row]] = {}
+    for row in sorted(rows, key=lambda row: -reward[row.key]):
+        own = row.task, row.answer
+        rare = frequency[own] < _FREQUENT
+        groups.setdefault((row.task, "") if rare else own, []).append(row)
+    placed = [((i + 0.5) / len(own), row) for own in groups.values() for i, row in enumerate(own)]
+    return [row for _, row in sorted(placed, key=lambda pair: pair[0])]

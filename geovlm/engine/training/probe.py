@@ -1,0 +1,230 @@
+"""The probe: does the SFT model earn any signal? It gates GRPO and orders its prompts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from accelerate.utils import gather_object
+
+from geovlm.engine import rewards
+from geovlm.engine.generation import answering, generate
+from geovlm.engine.models import load
+from geovlm.engine.models.load import Loaded
+from geovlm.engine.rows import rows as data
+from geovlm.engine.stage import Stage
+from geovlm.errors import RunFailedError, StoppedError
+
+ANSWERS = "answers"
+"""Folder of the completions while the probe runs; gone afterwards."""
+SEEDS_APART = 1_000_003
+"""Between the seeds of two generations: more than a probe has batches."""
+FLAT = 1e-6
+"""Rewards of one prompt that differ by less are equal: the group teaches nothing."""
+
+
+def run(stage: Stage, *, start: str) -> int:
+    """Roll out k completions per prompt, judge them, and write `probe.json` and `kept.jsonl`.
+
+    Each batch is on the disk before the next begins, and is not asked for again on resume. What is
+    answered does not depend on the number of processes.
+
+    Returns:
+        The number of prompts kept.
+
+    Raises:
+        RunFailedError: a task fails the gate, and the stage is configured to stop.
+        StoppedError: it was asked to stop; the completions so far are kept.
+    """
+    settings = stage.settings
+    loaded = load.load(start, stage.config, registry=stage.registry)
+    parts = {
+        task.name: stage.rows(task, split="train", profile=loaded.profile, limit=settings.limit)
+        for task in stage.tasks
+    }
+    sizes = {name: len(rows) for name, rows in parts.items()}
+    picks = sorted(set(stage.plan(sizes, n=min(settings.prompts, sum(sizes.values())))))
+    rows = [parts[name][i] for name, i in picks]
+    place = {row.key: number for number, row in enumerate(rows)}
+    mine = [
+        (place[row.key], generation, row, text)
+        for generation, texts in enumerate(_rollouts(stage, loaded, rows))
+        for row in rows
+        if row.key in texts
+        for text in texts[row.key]
+    ]
+    texts = [text for *_, text in mine]
+    cols = rewards.columns(stage.tasks, registry=stage.registry, active=stage.config.rewards)
+    contexts = [
+        data.reward_context(row, profile=loaded.profile, options=stage.config.reward_options)
+        for _, _, row, _ in mine
+    ]
+    scored = rewards.totals(cols, texts, contexts, watch=stage.watch)
+    lengths = [len(ids) for ids in loaded.processor.tokenizer(texts)["input_ids"]] if texts else []
+    gathered = gather_object(
+        [
+            {
+                "order": (number, generation),
+                "task": row.task,
+                "key": row.key,
+                "completion": text,
+                "total": total,
+                "rewards": parts_,
+                "tokens": length,
+            }
+            for (number, generation, row, text), (total, parts_), length in zip(
+                mine, scored, lengths, strict=True
+            )
+        ]
+    )
+    found = sorted(gathered, key=lambda record: record["order"])
+    if not stage.is_main:
+        return 0
+    report = {
+        task.name: summarise([r for r in found if r["task"] == task.name]) for task in stage.tasks
+    }
+    kept = choose(found, keep_flat=settings.keep_flat)
+    stage.run.write_json(
+        stage.folder / "probe.json",
+        {"tasks": report, "kept": len(kept), "dropped": len(rows) - len(kept)},
+    )
+    lines = "".join(json.dumps({"key": k, "reward": v}) + "\n" for k, v in kept.items())
+    stage.run.write_text(stage.folder / "kept.jsonl", lines)
+    shutil.rmtree(stage.folder / ANSWERS, ignore_errors=True)
+    complaint = gate(report, min_format_rate=settings.min_format_rate)
+    if complaint:
+        example = next((r["completion"] for r in found if r["task"] == complaint[0]), "")
+        message = f"probe: {complaint[1]}; an answer was {example[:200]!r}"
+        if settings.on_fail == "stop":
+            raise RunFailedError(
+                message, hint="train SFT longer, or set stages.N.on_fail='warn' for this stage"
+            )
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+    return len(kept)
+
+
+def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[data.Row]) -> list[dict[str, list[str]]]:
+    """Return this process's share of the completions: one row key -> [text] per generation."""
+    settings = stage.settings
+
+    def respond(batch: Sequence[data.Row], temperature: float, seed: int) -> list[str]:
+        return generate.complete(
+            loaded.model,
+            loaded.processor,
+            batch,
+            cache=stage.cache,
+            max_new_tokens=stage.max_new_tokens(stage.tasks),
+            temperature=temperature,
+            seed=seed,
+        )
+
+    asks = [
+        answering.Ask(name=f"generation-{number}", rows=rows, temperatures=(settings.temperature,))
+        for number in range(settings.generations)
+    ]
+    place = {"rank": stage.rank, "world_size": stage.world_size}
+    length = generate.lengths(loaded.processor, profile=loaded.profile)
+    batches = answering.batched(rows, size=settings.batch_size, length=length)
+    total = sum(answering.n_texts(ask, batches=batches, **place) for ask in asks)
+    bar = stage.bar("probe", total=total)
+    found = []
+    for number, ask in enumerate(asks):
+        found.append(
+            answering.answer(
+                ask,
+                respond,
+                folder=stage.folder / ANSWERS,
+                batches=batches,
+                seed=stage.config.seed + number * SEEDS_APART,
+                **place,
+                advance=bar.advance if bar is not None else lambda n: None,
+                stop=lambda: stage.stop.asked,
+            )
+        )
+        if stage.stop.agreed():
+            raise StoppedError("probe: the completions so far are kept")
+    if bar is not None:
+        bar.close()
+    return found
+
+
+def summarise(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a reader wants to know of one task's rollouts; zeros if there were none."""
+    groups: dict[str, list[float]] = {}
+    for record in found:
+        groups.setdefault(record["key"], []).append(record["total"])
+    values: dict[str, list[float]] = {}
+    for record in found:
+        for name, value in record["rewards"].items():
+            if value is not None:
+                values.setdefault(name, []).append(value)
+    right = [
+        record["rewards"]["format/think"] == 1.0 and record["rewards"]["format/answer"] == 1.0
+        for record in found
+    ]
+    tokens = [record["tokens"] for record in found]
+    return {
+        "prompts": len(groups),
+        "format_rate": sum(right) / len(right) if right else 0.0,
+        "reward": statistics.fmean(r["total"] for r in found) if found else 0.0,
+        "rewards": {
+            name: {"mean": statistics.fmean(many), "std": statistics.pstdev(many)}
+            for name, many in values.items()
+        },
+        "flat_share": (
+            sum(is_flat(totals) for totals in groups.values()) / len(groups) if groups else 0.0
+        ),
+        "tokens": {"mean": statistics.fmean(tokens), "max": max(tokens)} if tokens else {},
+    }
+
+
+def is_flat(totals: Sequence[float]) -> bool:
+    """Whether all rollouts of a prompt earned the same: no advantage, no gradient."""
+    return max(totals) - min(totals) < FLAT
+
+
+def choose(found: Sequence[dict[str, Any]], *, keep_flat: float) -> dict[str, float]:
+    """Return the prompts to train on with their mean reward.
+
+    All with signal, and so many without that they make up `keep_flat` of the result at most; if
+    none has signal, all are kept, and the gate speaks. The flat ones kept are the hardest: those
+    that never earned anything may still come to.
+    """
+    groups: dict[str, list[float]] = {}
+    for record in found:
+        groups.setdefault(record["key"], []).append(record["total"])
+    mean = {key: statistics.fmean(totals) for key, totals in groups.items()}
+    lively = [key for key, totals in groups.items() if not is_flat(totals)]
+    flat = sorted((key for key in groups if key not in set(lively)), key=lambda key: mean[key])
+    room = round(len(lively) * keep_flat / (1 - keep_flat)) if keep_flat < 1 else len(flat)
+    chosen = [*lively, *flat[:room]] if lively else list(groups)
+    return {key: mean[key] for key in chosen}
+
+
+def gate(report: dict[str, Any], *, min_format_rate: float) -> tuple[str, str] | None:
+    """Return (task, what is wrong) of the first task that cannot learn, or `None`."""
+    for task, facts in report.items():
+        if not facts["prompts"]:
+            continue
+        if facts["format_rate"] < min_format_rate:
+            return task, (
+                f"task {task!r} keeps the tags in {facts['format_rate']:.0%} of its answers, "
+                f"{min_format_rate:.0%} are needed"
+            )
+        if facts["flat_share"] == 1.0 and facts["prompts"] >= 4:
+            return task, f"the reward of task {task!r} is constant on every prompt"
+    return None
+
+
+def difficulty(stage: Stage) -> dict[str, float] | None:
+    """Return what the latest probe before this stage kept: row key -> mean reward; else `None`."""
+    for index in range(stage.index - 1, -1, -1):
+        if stage.config.stages[index].kind == "probe":
+            path = stage.run.stage(index) / "kept.jsonl"
+            records = [json.loads(line) for line in path.read_text().splitlines()]
+            return {record["key"]: record["reward"] for record in records}
+    return None

@@ -1,0 +1,111 @@
+"""Supervised fine-tuning on the mixture, every target in its tags: TRL's `SFTTrainer`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PrinterCallback
+from trl import SFTConfig, SFTTrainer
+
+from geovlm.engine.models import load
+from geovlm.engine.rows import rows as data
+from geovlm.engine.stage import Stage, steps
+from geovlm.engine.stopping import StopCallback
+from geovlm.engine.training import sharded
+from geovlm.engine.training.callbacks import JsonLines, LogCallback, ProgressCallback
+from geovlm.engine.training.checkpoints import CheckpointCallback, to_resume
+from geovlm.errors import StoppedError
+
+
+def arguments(stage: Stage, *, max_steps: int, on_cpu: bool) -> SFTConfig:
+    """Return the trainer's arguments: the engine's, under those of the configuration."""
+    merged: dict[str, Any] = {
+        **stage.trl_arguments(on_cpu=on_cpu),
+        "max_steps": max_steps,
+        "logging_steps": 5,
+        "save_steps": max(1, max_steps // 4),
+        "save_total_limit": 2,
+        "max_length": None,  # a prompt is never truncated
+        "bf16": not on_cpu,
+        **stage.settings.trainer,
+    }
+    return SFTConfig(**stage.spread(merged))
+
+
+def train(stage: Stage, *, start: str, resume: bool) -> int:
+    """Train from the weights at `start` and write `model/`; return the number of steps.
+
+    Raises:
+        StoppedError: it was asked to stop, and has written a checkpoint.
+
+    With `resume` it goes on from the last complete checkpoint. The model is then built from the
+    checkpoint's folder: the trainer's own loader does not match the saved names of Qwen2.5-VL and
+    would go on from the initial weights.
+    """
+    checkpoint = to_resume(stage.folder / "checkpoints") if resume else None
+    full = stage.config.lora is None
+    loaded = load.load(
+        str(checkpoint) if checkpoint is not None and full else start,
+        stage.config,
+        registry=stage.registry,
+        to_train=True,
+    )
+    if stage.settings.freeze_vision:
+        load.freeze_vision(loaded.model, loaded.profile)
+    parts = {
+        task.name: stage.written_late(
+            task, split="train", profile=loaded.profile, limit=stage.settings.limit
+        )
+        for task in stage.tasks
+    }
+    on_cpu = load.device(stage.config) == "cpu"
+    probe = arguments(stage, max_steps=1, on_cpu=on_cpu)
+    per_step = (
+        probe.per_device_train_batch_size * probe.gradient_accumulation_steps * stage.world_size
+    )
+    total = sum(len(rows) for rows in parts.values())
+    n_steps = steps(stage.settings, rows=total, per_step=per_step)
+    picks = stage.plan({name: len(rows) for name, rows in parts.items()}, n=n_steps * per_step)
+    args = arguments(stage, max_steps=n_steps, on_cpu=on_cpu)
+    keep, args.save_total_limit = args.save_total_limit, None  # `CheckpointCallback` deletes
+    stop = StopCallback(stage.stop)
+    trainer = SFTTrainer(
+        model=loaded.model,
+        args=args,
+        train_dataset=data.dataset(
+            data.Picked(parts, picks), cache=stage.cache, with_completion=True
+        ),
+        processing_class=loaded.processor,
+        peft_config=load.lora(
+            stage.config,
+            loaded.profile,
+            model=loaded.model,
+            freeze_vision=stage.settings.freeze_vision,
+        ),
+        callbacks=[
+            LogCallback(JsonLines(stage.folder / "log.jsonl")),
+            CheckpointCallback(keep=keep, resumed=checkpoint),
+            stop,
+            ProgressCallback("sft"),
+            *stage.registry.callbacks(stage.info()),
+        ],
+    )
+    # TRL divides the loss by the tokens of all ranks and accumulated batches if it is told their
+    # number; models of images say that their own forward takes none, and each batch would have the
+    # same weight, however many tokens it has
+    trainer.model_accepts_loss_kwargs = True
+    load.skip_frozen_vision(loaded.model, loaded.profile)
+    trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if stop.stopped:
+        raise StoppedError(f"saved at step {trainer.state.global_step} of {n_steps}")
+    if sharded.is_sharded(stage):
+        sharded.save(trainer, stage, start=start, processor=loaded.processor)
+    elif stage.is_main:
+        load.save(
+            trainer.accelerator.unwrap_model(trainer.model),
+            loaded.processor,
+            stage.folder / "model",
+        )
+    trainer.accelerator.wait_for_everyone()
+    return n_steps

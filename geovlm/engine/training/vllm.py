@@ -1,0 +1,120 @@
+"""What writes GRPO's completions: the trainer, vLLM beside it on its GPUs, or a vLLM server.
+
+vLLM could not be installed where this was written: arguments are tested, completions are not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from huggingface_hub import snapshot_download
+
+from geovlm.api import ModelProfile
+from geovlm.config.schema import GrpoStage, RunConfig
+from geovlm.data.prompts import Shown, tokens_of
+from geovlm.engine.models.processor import save_processor
+from geovlm.errors import ConfigError
+from geovlm.run.vllm.server import URL_VARIABLE
+
+COLOCATED_TOKENS = 4096
+"""Most tokens of one image beside the trainer: TRL 1.16 fixes vLLM's `max_num_batched_tokens`, and
+vLLM takes an image in one batch."""
+_NEVER = -100.0
+"""vLLM's lowest bias of a token."""
+_NOT_BESIDE = frozenset({"processor_config.json"})
+"""A file that would overrule the processor's own."""
+
+
+def arguments(settings: GrpoStage, *, suppress: Sequence[int]) -> dict[str, Any]:
+    """Return the trainer's arguments that say how it generates.
+
+    A placeholder of an image in a completion would not match the images: both ways exclude it. The
+    log-probabilities of vLLM are those after temperature and bias: TRL says so itself beside the
+    trainer, a server is started with it (`geovlm.run.vllm.server`).
+
+    Args:
+        settings: the stage.
+        suppress: ids of tokens that a completion must never contain.
+    """
+    if settings.generation == "transformers":
+        return {"generation_kwargs": {"suppress_tokens": list(suppress)} if suppress else {}}
+    vllm = settings.vllm
+    made: dict[str, Any] = {
+        "use_vllm": True,
+        "generation_kwargs": ({"logit_bias": dict.fromkeys(suppress, _NEVER)} if suppress else {}),
+    }
+    if settings.generation == "vllm-server":
+        url = vllm.url or os.environ.get(URL_VARIABLE) or f"http://127.0.0.1:{vllm.port}"
+        return {**made, "vllm_mode": "server", "vllm_server_base_url": url}
+    return {
+        **made,
+        "vllm_mode": "colocate",
+        "vllm_enable_sleep_mode": True,
+        "vllm_gpu_memory_utilization": vllm.memory or 0.3,
+        "vllm_max_model_length": vllm.max_model_len,
+    }
+
+
+def refuse_large_images(asked: Iterable[Shown], *, task: str, profile: ModelProfile) -> None:
+    """Refuse images that vLLM beside the trainer cannot take.
+
+    Args:
+        asked: the samples of a task.
+        task: its name.
+        profile: with the pixel limits of the run.
+
+    Raises:
+        ConfigError: names the sample and its tokens.
+    """
+    for put in asked:
+        for size in put.input_sizes:
+            tokens = tokens_of([size], profile=profile)
+            if tokens > COLOCATED_TOKENS:
+                raise ConfigError(
+                    f"sample {put.sample.id!r} of task {task!r} has an image of {tokens} "
+                    f"tokens, vLLM beside the trainer takes {COLOCATED_TOKENS}",
+                    hint="lower max_pixels, or use generation='vllm-server'",
+                )
+
+
+def pinned(start: str, config: RunConfig) -> str:
+    """Return where TRL finds the weights at `start`: it loads by name, without the revision.
+
+    Returns:
+        A folder where the run asks for a revision on the hub, else `start`.
+    """
+    if start != config.model or config.revision is None or Path(start).is_dir():
+        return start
+    return snapshot_download(start, revision=config.revision)
+
+
+def served(start: str, config: RunConfig, *, processor: Any, folder: Path) -> str:
+    """Return weights whose processor has the run's pixel limits, for vLLM to load.
+
+    Those of an earlier stage have them. Where the run sets limits of its own, other weights are
+    linked into a folder with the processor of the run; its main process writes it.
+
+    Args:
+        start: the stage's weights, a folder or a name on the hub.
+        config: the run.
+        processor: with the run's pixel limits.
+        folder: where links may lie.
+    """
+    if start != config.model or not (config.min_pixels or config.max_pixels):
+        return pinned(start, config)
+    state = PartialState()
+    if state.is_main_process:
+        path = Path(start)
+        source = path if path.is_dir() else Path(snapshot_download(start, revision=config.revision))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_processor(processor, folder)
+        for file in source.iterdir():
+            link = folder / file.name
+            if file.name not in _NOT_BESIDE and not link.exists():
+                link.symlink_to(file.resolve())
+    state.wait_for_everyone()
+    return str(folder)

@@ -1,0 +1,1 @@
+"""What a run will do, cost and need, before it starts."""

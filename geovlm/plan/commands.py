@@ -1,0 +1,125 @@
+"""What every machine of a run would start: command, ranks, GPUs, environment; for `--dry-run`."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geovlm import nano
+from geovlm.run import launch, parallel
+from geovlm.run.machines import Machine
+from geovlm.run.vllm import server as vllm_server
+
+if TYPE_CHECKING:
+    from geovlm.plan.build import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """One command on one machine."""
+
+    stage: str
+    """Folder of the stage."""
+    machine: int
+    what: str
+    """Ranks, or the server."""
+    gpus: tuple[int, ...]
+    """Numbered from 0 among the machine's that are visible; empty on the CPU."""
+    argv: list[str]
+    accelerate: dict[str, Any] | None = None
+    """What the accelerate.yaml of the command will hold, if it has one; port 0: any will do."""
+
+    def describe(self) -> list[str]:
+        """Return the launch as lines for people; the command is the last one."""
+        gpus = f", GPUs {','.join(map(str, self.gpus))}" if self.gpus else ""
+        return [f"# {self.stage}, machine {self.machine}: {self.what}{gpus}", self.command]
+
+    @property
+    def command(self) -> str:
+        """The command as a shell would take it."""
+        return f"$ {shlex.join(self.argv)}"
+
+    def table(self) -> dict[str, Any]:
+        """Return the launch for programs."""
+        return {
+            "stage": self.stage,
+            "machine": self.machine,
+            "what": self.what,
+            "gpus": list(self.gpus),
+            "command": shlex.join(self.argv),
+            "accelerate": self.accelerate,
+        }
+
+
+def launches(plan: Plan, *, machine: Machine | None = None) -> list[Launch]:
+    """Return every command of a run on all its machines, stage by stage.
+
+    Args:
+        plan: the run.
+        machine: the one that plans; says how machine 0 is reached.
+    """
+    here = machine or Machine(count=plan.config.machines)
+    folders = [stage.folder for stage in plan.stages]
+    if not folders:
+        return _stage(plan, -1, folder="eval", here=here)
+    return [
+        each
+        for index, folder in enumerate(folders)
+        for each in _stage(plan, index, folder=folder, here=here)
+    ]
+
+
+def _stage(plan: Plan, index: int, *, folder: str, here: Machine) -> list[Launch]:
+    config = plan.config
+    on_cpu = config.device == "cpu"
+    found = []
+    placed = vllm_server.placement(config, index) if index >= 0 else None
+    if placed is not None:
+        settings = config.stages[index].vllm  # type: ignore[union-attr]  # placement: a GRPO stage
+        server = vllm_server.command(_weights(plan, index), config, settings, gpus=len(placed.gpus))
+        found.append(
+            Launch(
+                stage=folder,
+                machine=placed.machine,
+                what=f"vLLM server on port {settings.port}",
+                gpus=placed.gpus,
+                argv=server,
+            )
+        )
+    port = here.port + max(index, 0) if here.port else 0
+    for rank in range(config.machines):
+        there = Machine(rank=rank, count=config.machines, host=here.host, port=here.port)
+        ranks = parallel.layout(config, index, machine=there)
+        if not ranks.local:
+            continue
+        scheme = config.scheme(index)
+        first, last = ranks.ranks[0], ranks.ranks[-1]
+        names = f"rank {first}" if first == last else f"ranks {first} to {last}"
+        at = f", rendezvous {here.host}:{port}" if port else ""
+        yaml = accelerate = None
+        if not launch.is_alone(ranks, scheme=scheme):
+            yaml = plan.output / "stages" / folder / launch.accelerate_file(there)
+            accelerate = parallel.accelerate_config(
+                ranks, on_cpu=on_cpu, port=port, parallel=scheme
+            )
+        found.append(
+            Launch(
+                stage=folder,
+                machine=rank,
+                what=f"{names} of {ranks.world_size}, {scheme}{at}",
+                gpus=() if on_cpu else tuple(range(ranks.local)),
+                argv=launch.command(yaml, run=plan.output, stage=launch.stage_name(index)),
+                accelerate=accelerate,
+            )
+        )
+    return found
+
+
+def _weights(plan: Plan, index: int) -> str:
+    """Return the weights that a stage will begin with."""
+    trained = [i for i in range(index) if plan.stages[i].kind != "probe"]
+    if trained:
+        return str(Path(plan.output) / "stages" / plan.stages[trained[-1]].folder / "model")
+    return str(nano.path()) if plan.model.built_in else plan.config.model

@@ -1,0 +1,96 @@
+"""What a run was made with: versions, plugins, machine, data checksums, prompt hashes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from geovlm import __version__
+
+if TYPE_CHECKING:
+    from geovlm.plan.build import Plan
+    from geovlm.plugins.registry import Registry
+
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "accelerate",
+    "datasets",
+    "peft",
+    "sentence-transformers",
+    "shapely",
+    "python-Levenshtein",
+    "numpy",
+    "pillow",
+)
+
+
+def describe(plan: Plan, *, registry: Registry, gpus: int) -> dict[str, Any]:
+    """Return what `environment.json` holds.
+
+    Args:
+        plan: the run.
+        registry: what is installed.
+        gpus: how many GPUs are visible.
+    """
+    specs = [registry.task(name) for name in plan.task_names]
+    return {
+        "geovlm": __version__,
+        "python": platform.python_version(),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "plugins": [
+            {
+                "name": record.name,
+                "distribution": record.distribution,
+                "version": record.version,
+                "status": record.status,
+                "reason": record.reason,
+            }
+            for record in registry.plugins
+        ],
+        "machine": {
+            "system": platform.platform(),
+            "cores": os.cpu_count(),
+            "gpus": gpus,
+            "device": plan.config.device,
+        },
+        "model": {
+            "name": plan.model.name,
+            "built_in": plan.model.built_in,
+            "model_type": plan.model.model_type,
+            "parameters": plan.model.parameters,
+            "profile": plan.model.profile.name if plan.model.profile is not None else None,
+        },
+        "data": {
+            task.dataset: {
+                "root": str(task.root),
+                "generated": task.generated,
+                "version": registry.dataset(task.dataset).version,
+                "splits": plan.checksums[task.dataset],
+            }
+            for task in plan.tasks
+        },
+        "tasks": {
+            task.name: {
+                "version": spec.version,
+                "prompt_sha256": task.prompt_sha256,
+                "samples": dict(task.samples),
+                "skipped": dict(task.skipped),
+            }
+            for task, spec in zip(plan.tasks, specs, strict=True)
+        },
+        "left_out": dict(plan.left_out),
+        "seed": plan.config.seed,
+        "command": sys.argv[1:],
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,68 @@
+"""The splits of a run, compared before it starts: what training shares with the evaluation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from geovlm.api import Split, TaskSpec
+from geovlm.data import leaks
+from geovlm.data.imagefiles import Progress
+from geovlm.data.leaks import LeftOut, Part
+from geovlm.errors import DataError, DatasetNotFoundError
+from geovlm.plan.data import Reader, lookup
+
+
+def parts(
+    reader: Reader, tasks: Sequence[TaskSpec], *, held_out: Sequence[Split] = ()
+) -> tuple[list[Part], list[Part]]:
+    """Return the tasks' training splits, and the splits that they must not share anything with.
+
+    A data set that is not there is left out: `Reader.plan` says so.
+
+    Args:
+        reader: reads every data set once.
+        tasks: the tasks.
+        held_out: those splits; default: the one on which the run evaluates each task.
+    """
+    config = reader.config
+    found: dict[tuple[str, Split], Part] = {}
+    for task in tasks:
+        own = lookup(config.tasks, task.name)
+        spec = reader.registry.dataset(task.dataset)
+        evaluated = (own.eval_split if own is not None else None) or config.eval.split
+        wanted: list[Split] = ["train", *(held_out or [evaluated])]
+        for split in dict.fromkeys(wanted):
+            if split not in spec.splits:
+                continue
+            try:
+                records = reader.load(spec, root=reader.root(spec)[0], split=split).records
+            except DatasetNotFoundError:
+                continue
+            found[spec.name, split] = Part(dataset=spec.name, split=split, records=records)
+    sides = [
+        [part for part in found.values() if (part.split == "train") is t] for t in (True, False)
+    ]
+    return sides[0], sides[1]
+
+
+def left_out(
+    reader: Reader,
+    tasks: Sequence[TaskSpec],
+    *,
+    progress: Progress = lambda items, *, label, total: items,
+) -> LeftOut:
+    """Return what the run's training leaves out; reads every image of its splits.
+
+    Raises:
+        DataError: an image cannot be read, or the cache cannot be used.
+    """
+    train, held_out = parts(reader, tasks)
+    print("comparing the images of training and evaluation", file=sys.stderr, flush=True)
+    found = leaks.find(train, held_out, progress=progress)
+    if found.unreadable.count:
+        raise DataError(
+            f"an image cannot be compared: {found.unreadable.first[0]}",
+            hint="'geovlm data check' names them all",
+        )
+    return leaks.left_out(found, events=reader.config.deduplicate == "events")

@@ -1,0 +1,1 @@
+"""Memory per GPU, by part."""

@@ -1,0 +1,84 @@
+"""The shape of the run's model, read in a process of the engine: only there is torch imported.
+
+That takes ten seconds, so what was read is kept for as long as the model's `config.json` stays the
+same.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geovlm.data import cache
+from geovlm.errors import ConfigError, DataError
+from geovlm.plan.memory.parts import ModelShape, Stack
+
+if TYPE_CHECKING:
+    from geovlm.config.model import ModelFacts
+    from geovlm.config.schema import RunConfig
+
+MODULE = "geovlm.engine.programs.shape"
+_VERSION = 1
+"""Of what is kept; another one for another `ModelShape`."""
+
+
+def inspect(facts: ModelFacts, config: RunConfig) -> ModelShape:
+    """Return the shape of the model, exact, from its config alone.
+
+    Raises:
+        ConfigError: its files are not on this machine, or nothing of it is called `lora.targets`.
+    """
+    folder = facts.folder
+    if folder is None or facts.profile is None:
+        raise ConfigError(
+            f"model {config.model!r} is not on this machine: its memory cannot be estimated",
+            hint=f"hf download {config.model} --include '*.json' fetches what is needed",
+        )
+    request = {
+        "source": str(folder),
+        "revision": None,
+        "trust_remote_code": config.trust_remote_code,
+        "profile": asdict(facts.profile),
+        "targets": config.lora.targets if config.lora is not None else None,
+    }
+    # code that comes with a model may change without its config.json
+    answer = _ask(request) if config.trust_remote_code else _kept(request, folder / "config.json")
+    found = json.loads(answer)
+    text, vision = (Stack(**found.pop(name)) for name in ("text", "vision"))
+    return ModelShape(text=text, vision=vision, **found)
+
+
+def _kept(request: dict[str, Any], file: Path) -> bytes:
+    """Return what the process of the engine answers, or has answered of this file before."""
+    libraries = [f"{name} {metadata.version(name)}" for name in ("transformers", "peft")]
+    kind = " ".join(["shape", str(_VERSION), *libraries, json.dumps(request)])
+    try:
+        ((_, answer),) = cache.look(
+            [request], kind=lambda _: kind, files=lambda _: [file], work=lambda one, _: _ask(one)
+        )
+    except DataError:  # nothing can be kept here, which is no reason not to answer
+        return _ask(request)
+    assert isinstance(answer, bytes)  # what fails is no DataError
+    return answer
+
+
+def _ask(request: dict[str, Any]) -> bytes:
+    """Return what the process of the engine answers."""
+    done = subprocess.run(
+        [sys.executable, "-m", MODULE],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 2:
+        problem = done.stderr.strip().splitlines()[-1].removeprefix("error: ")
+        raise ConfigError(f"lora.targets: {problem}", hint="it is matched against whole names")
+    if done.returncode:
+        raise RuntimeError(f"{MODULE} failed: {done.stderr}")
+    return done.stdout.splitlines()[-1].encode()

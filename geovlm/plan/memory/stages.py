@@ -1,0 +1,292 @@
+"""The memory of a planned run: what each stage does, in numbers, and whether its GPUs hold it."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from geovlm.plan.memory import estimate, ladder
+from geovlm.plan.memory.ladder import Fit, StageWork
+from geovlm.plan.memory.parts import GIB, Adapter, Estimate, ModelShape, Parallel, Placement, Work
+
+if TYPE_CHECKING:
+    from geovlm.config.schema import RunConfig
+    from geovlm.plan.build import Plan
+    from geovlm.plan.data import TaskPlan
+
+TEMPLATE_TOKENS = 32
+"""Of the chat template and of the markers around images."""
+UNKNOWN_TEXT_TOKENS = 256
+"""Taken where no tokenizer is on this machine."""
+SMALL = 50_000_000
+"""Parameters up to which a run on the CPU prints no estimate."""
+DEFAULTS: Mapping[str, Any] = {
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "gradient_checkpointing": True,
+    "optim": "adamw_torch_fused",
+    "label_smoothing_factor": 0.0,
+    "beta": 0.0,
+    "use_vllm": False,
+    "vllm_mode": "colocate",
+    "vllm_gpu_memory_utilization": 0.3,
+    "ds3_gather_for_generation": True,
+}
+"""Of trl.SFTConfig and trl.GRPOConfig 1.16, as far as they decide about memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """Estimates of every stage and of the evaluation."""
+
+    shape: ModelShape
+    trained: int
+    """Weights that training changes."""
+    limit: float
+    """Bytes of one GPU, or of the machine for each process."""
+    device: str
+    estimates: Mapping[str, Estimate]
+    """Stage folder, or `eval` -> what it takes."""
+    nearest: Fit | None
+    """The nearest configuration that fits; `None` if this one does, or none was found."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether every stage fits."""
+        return all(each.total <= self.limit for each in self.estimates.values())
+
+
+def of(plan: Plan, *, shape: ModelShape, limit: float) -> MemoryPlan:
+    """Return what the stages of a plan take.
+
+    Args:
+        plan: the run.
+        shape: its model.
+        limit: bytes of one GPU; on the CPU, of the machine for each process.
+    """
+    config = plan.config
+    adapter = adapter_of(config)
+    stages = works(plan, shape=shape, limit=limit)
+    estimates = {
+        each.name: estimate.estimate(
+            shape, each.work, each.placement, adapter=adapter, freeze_vision=each.freeze_vision
+        )
+        for each in stages
+    }
+    nearest = None
+    if any(each.total > limit for each in estimates.values()):
+        profile = plan.model.profile
+        assert profile is not None  # its shape has been read
+        nearest = ladder.nearest(
+            shape,
+            stages,
+            adapter=adapter,
+            pixels=max(task.most_pixels for task in plan.tasks),
+            min_pixels=config.min_pixels or 0,
+            cell_pixels=profile.size_factor**2,
+        )
+    training = [each for each in stages if each.trains]
+    if not training:
+        trained = 0
+    elif adapter is not None:
+        trained = estimate.adapter_parameters(shape, adapter)
+    else:
+        frozen = all(each.freeze_vision for each in training)
+        trained = shape.parameters - (shape.vision_parameters if frozen else 0)
+    return MemoryPlan(
+        shape=shape,
+        trained=trained,
+        limit=limit,
+        device=config.device,
+        estimates=estimates,
+        nearest=nearest,
+    )
+
+
+def adapter_of(config: RunConfig) -> Adapter | None:
+    """Return the run's adapters as memory sees them."""
+    if config.lora is None:
+        return None
+    return Adapter(
+        rank=config.lora.r,
+        dropout=config.lora.dropout > 0,
+        vision=config.lora.vision,
+        quantized=config.lora.quantize != "none",
+    )
+
+
+def works(plan: Plan, *, shape: ModelShape, limit: float) -> list[StageWork]:
+    """Return what every stage does, and the evaluation last."""
+    config = plan.config
+    found = [_stage(plan, index, shape=shape, limit=limit) for index in range(len(config.stages))]
+    work = Work(
+        kind="eval",
+        batch=0,
+        generated=config.eval.batch_size,
+        **_lengths(plan.tasks, shape=shape),
+    )
+    placement = _placement(config, -1, limit=limit)
+    return [*found, StageWork(name="eval", index=-1, work=work, placement=placement)]
+
+
+def _stage(plan: Plan, index: int, *, shape: ModelShape, limit: float) -> StageWork:
+    config = plan.config
+    stage = config.stages[index]
+    name = config.stage_folders()[index]
+    tasks = [task for task in plan.tasks if task.name in plan.stages[index].tasks]
+    lengths = _lengths(tasks, shape=shape)
+    placement = _placement(config, index, limit=limit)
+    if stage.kind == "probe":
+        work = Work(kind="probe", batch=0, generated=stage.batch_size, **lengths)
+        return StageWork(name=name, index=index, work=work, placement=placement)
+    trainer = {**DEFAULTS, **stage.trainer}
+    batch, accumulation = (
+        int(trainer["per_device_train_batch_size"]),
+        int(trainer["gradient_accumulation_steps"]),
+    )
+    generated = 0
+    if stage.kind == "grpo":
+        lengths["answer_tokens"] = trainer.get("max_completion_length") or lengths["answer_tokens"]
+        whole = trainer.get("generation_batch_size")
+        steps = trainer.get("steps_per_generation") or accumulation
+        generated = int(whole) // placement.processes if whole else batch * int(steps)
+    else:
+        lengths["answer_tokens"] = _text(tasks)
+    vllm = trainer["use_vllm"] and trainer["vllm_mode"] == "colocate"
+    work = Work(
+        kind=stage.kind,
+        batch=batch,
+        generated=0 if trainer["use_vllm"] else generated,
+        accumulates=accumulation > 1,
+        checkpointing=bool(trainer["gradient_checkpointing"]),
+        optimizer=str(trainer["optim"]),
+        reference=stage.kind == "grpo" and float(trainer["beta"]) != 0,
+        whole_logits=stage.kind == "sft" and float(trainer["label_smoothing_factor"]) > 0,
+        vllm_share=float(trainer["vllm_gpu_memory_utilization"]) if vllm else 0.0,
+        **lengths,
+    )
+    return StageWork(
+        name=name,
+        index=index,
+        work=work,
+        placement=placement,
+        accumulation=accumulation,
+        steps_per_generation=trainer.get("steps_per_generation"),
+        capped=stage.processes is not None,
+        freeze_vision=bool(stage.model_dump().get("freeze_vision", False)),
+    )
+
+
+def _placement(config: RunConfig, index: int, *, limit: float) -> Placement:
+    named = str(config.model_dump().get("parallel", "ddp"))
+    known: dict[str, Parallel] = {"fsdp2": "fsdp2", "zero2": "zero2", "zero3": "zero3"}
+    trainer = config.stages[index].model_dump().get("trainer", {}) if index >= 0 else {}
+    return Placement(
+        device="cpu" if config.device == "cpu" else "cuda",
+        processes=config.world_size(index),
+        parallel=known.get(named, "ddp"),
+        memory=limit,
+        gather_for_generation=bool(trainer.get("ds3_gather_for_generation", True)),
+    )
+
+
+def _lengths(tasks: Iterable[TaskPlan], *, shape: ModelShape) -> dict[str, Any]:
+    """Return cells and tokens of the longest row, and the longest completion."""
+    tasks = list(tasks)
+    visual = max(task.most_visual_tokens or 0 for task in tasks)
+    return {
+        "cells": math.ceil(visual / shape.tokens_per_cell),
+        "prompt_tokens": visual + _text(tasks),
+        "answer_tokens": max(task.answer_tokens for task in tasks),
+    }
+
+
+def _text(tasks: Iterable[TaskPlan]) -> int:
+    """Return the most text tokens of a row, with the gold answer and the template."""
+    return TEMPLATE_TOKENS + max(task.most_text_tokens or UNKNOWN_TEXT_TOKENS for task in tasks)
+
+
+def present_gpu_bytes() -> float | None:
+    """Return the memory of the smallest GPU of this machine, or `None` without one."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return None
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        listed = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    sizes = [float(line) for line in listed.stdout.split() if line.strip().isdigit()]
+    return min(sizes) * 2**20 if sizes else None
+
+
+def limit_of(config: RunConfig, *, gpu_gib: float | None, default_gib: float = 80.0) -> float:
+    """Return the bytes that one process may fill.
+
+    Args:
+        config: the run, with its device resolved.
+        gpu_gib: of one GPU, as the user says; wins over what is there.
+        default_gib: of one GPU where there is none.
+    """
+    if config.device == "cpu":
+        import psutil
+
+        return float(psutil.virtual_memory().total) / config.processes
+    if gpu_gib is not None:
+        return gpu_gib * GIB
+    return present_gpu_bytes() or default_gib * GIB
+
+
+def lines(found: MemoryPlan) -> list[str]:
+    """Return the estimate, one stage per line, and what to change where it does not fit."""
+    where = "process" if found.device == "cpu" else "GPU"
+    shape = found.shape
+    share = found.trained / shape.parameters
+    made = [
+        f"params  {shape.parameters:,}, {shape.vision_parameters:,} of them in the vision tower; "
+        f"{found.trained:,} are trained ({share:.1%})"
+    ]
+    for name, each in found.estimates.items():
+        parts = ", ".join(f"{part} {_gib(value)}" for part, value in each.parts().items())
+        made.append(
+            f"memory  {name}: about {_gib(each.total)} of {_gib(found.limit)} GiB per {where}: "
+            f"{parts}"
+        )
+    if found.fits:
+        return made
+    if found.nearest is None:
+        return [*made, "fits    no, and nothing tried makes it fit: choose a smaller model"]
+    return [
+        *made,
+        f"fits    no; nearest that does, with at most {_gib(found.nearest.most)} GiB: "
+        f"{' '.join(found.nearest.options)}",
+    ]
+
+
+def table(found: MemoryPlan) -> dict[str, Any]:
+    """Return the estimate for programs, bytes."""
+    return {
+        "parameters": found.shape.parameters,
+        "vision_parameters": found.shape.vision_parameters,
+        "trained": found.trained,
+        "limit": round(found.limit),
+        "stages": {
+            name: {
+                "total": round(each.total),
+                "parts": {part: round(value) for part, value in each.parts().items()},
+            }
+            for name, each in found.estimates.items()
+        },
+        "fits": found.fits,
+        "nearest": None
+        if found.nearest is None
+        else {"options": list(found.nearest.options), "most": round(found.nearest.most)},
+    }
+
+
+def _gib(value: float) -> str:
+    size = value / GIB
+    return f"{size:.1f}" if size >= 0.1 else f"{size:.2g}"

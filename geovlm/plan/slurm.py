@@ -1,0 +1,142 @@
+"""The batch script with which Slurm starts a run on its machines, and again when it requeues it.
+
+No Slurm was at hand where this was written: tests run the script with stand-ins for `srun` and
+`scontrol`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geovlm.errors import ConfigError
+from geovlm.run.vllm import server
+
+if TYPE_CHECKING:
+    from geovlm.plan.build import Plan
+
+SCRIPT = "job.sbatch"
+"""Name of the script in the run directory."""
+_CORES = 8
+"""Per process, where no `cpus-per-task` is given: Slurm's own default is one for all of them."""
+_BEFORE_S = 120
+"""Seconds before the end of the time when the run is stopped."""
+_OPTION = re.compile(r"[a-z][a-z0-9-]*(=.+)?", re.DOTALL)
+_OWN = ("nodes", "ntasks", "ntasks-per-node", "output", "open-mode", "requeue", "no-requeue")
+_BODY = """
+set -uo pipefail
+cd {folder} || exit
+
+# A requeued job goes on in its next start; what it has reached lies in the run directory. A requeue
+# alone would leave the launchers KillWait seconds to save.
+# shellcheck disable=SC2329  # the trap calls it
+requeue() {{
+  echo "the time is nearly up: save and requeue" >&2
+  scancel --signal=TERM "$SLURM_JOB_ID"  # to the launchers, not to this script
+  for ((waited = 0; waited < {patience}; waited++)); do
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 1
+  done
+  scontrol requeue "$SLURM_JOB_ID"
+  interrupted=1
+}}
+interrupted=
+trap requeue USR1
+
+main=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+port=$((20000 + SLURM_JOB_ID % 20000))  # one port for each stage, from here on
+
+# one launcher on each machine; every launcher starts its machine's ranks itself
+# shellcheck disable=SC2016  # the rank is known on the machine only
+srun --nodes={machines} --ntasks={machines} --ntasks-per-node=1 --kill-on-bad-exit=0 \\
+  --cpus-per-task="$SLURM_CPUS_PER_TASK" \\
+  bash -c {inner} {name} "$main:$port" &
+pid=$!
+wait "$pid"
+status=$?
+while [[ -n $interrupted ]]; do  # a signal had ended the wait
+  interrupted=
+  wait "$pid"
+  status=$?
+done
+exit "$status"
+"""
+
+
+def script(plan: Plan, *, options: Sequence[str] = (), folder: Path | None = None) -> str:
+    """Return a complete batch script.
+
+    It goes on with the run directory that was written when the job was made, so that the first
+    start, a requeue and a second submission are the same command.
+
+    Args:
+        plan: the run.
+        options: of sbatch, without their dashes, such as `time=24:00:00`.
+        folder: where the job runs; default: the working folder.
+
+    Raises:
+        ConfigError: an option is none, or is the script's own.
+    """
+    config = plan.config
+    name = "geovlm-" + re.sub(r"[^\w.-]+", "-", plan.output.name)
+    lines = [
+        f"--job-name={name}",
+        f"--nodes={config.machines}",
+        "--ntasks-per-node=1",
+        *([f"--gpus-per-node={config.per_machine}"] if config.device == "cuda" else []),
+        f"--cpus-per-task={_CORES * config.per_machine}",
+        f'--output="{plan.output}/slurm-%j.txt"',
+        "--open-mode=append",
+        "--requeue",
+        f"--signal=B:USR1@{_BEFORE_S}",
+    ]
+    given = [f"--{_checked(option)}" for option in options]
+    names = {option.partition("=")[0] for option in given}
+    lines = [line for line in lines if line.partition("=")[0] not in names] + given
+    inner = [
+        *(sys.executable, "-m", "geovlm.cli", "run", "--resume", "--output", str(plan.output)),
+        *("--machines", str(config.machines)),
+    ]
+    command = f'exec {shlex.join(inner)} --machine-rank "$SLURM_PROCID" --main-address "$1"'
+    body = _BODY.format(
+        folder=shlex.quote(str(folder or Path.cwd())),
+        patience=_BEFORE_S - 20,
+        machines=config.machines,
+        inner=shlex.quote(command),
+        name=shlex.quote(name),
+    )
+    said = [f"# {line}" for line in _stages(plan)]
+    return "\n".join(["#!/bin/bash", *(f"#SBATCH {line}" for line in lines), *said]) + "\n" + body
+
+
+def _stages(plan: Plan) -> list[str]:
+    """Return where each stage runs, for whoever reads the script."""
+    made = []
+    for index, stage in enumerate(plan.stages):
+        placed = server.placement(plan.config, index)
+        serves = (
+            f"; vLLM on machine {placed.machine}, GPUs {','.join(map(str, placed.gpus))}"
+            if placed is not None
+            else ""
+        )
+        made.append(f"{stage.folder}: {stage.processes} processes{serves}")
+    return made
+
+
+def _checked(option: str) -> str:
+    bare = option.strip()
+    name = bare.partition("=")[0]
+    if not _OPTION.fullmatch(bare) or "\n" in bare:
+        raise ConfigError(
+            f"--sbatch {option!r} is no option of sbatch", hint="such as --sbatch time=24:00:00"
+        )
+    if name in _OWN:
+        raise ConfigError(
+            f"--sbatch {option!r}: the script sets {name} itself",
+            hint="--machines says how many nodes, --output where everything lies",
+        )
+    return bare

@@ -1,0 +1,228 @@
+"""What a task's samples are made of, as a model of one family reads them."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from geovlm import answers, boxes
+from geovlm.api import ModelProfile, Sample, Split, TaskSpec
+from geovlm.data import loading, mixture, prompts
+from geovlm.data.prompts import Shown
+from geovlm.errors import DataError, DatasetNotFoundError
+
+if TYPE_CHECKING:
+    from geovlm.plan.data import Reader
+
+SHOWN = 12
+"""Answers, labels and sizes that are listed for people, the most frequent ones; JSON has all."""
+_ROWS = 1_000_000  # of the mixture whose shares are given
+
+
+class Spread(NamedTuple):
+    """Least, middle, most and mean of some whole numbers."""
+
+    min: int
+    median: float
+    max: int
+    mean: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskStatistics:
+    """One task."""
+
+    task: str
+    dataset: str
+    root: str
+    samples: Mapping[str, int]
+    """Split -> samples."""
+    skipped: Mapping[str, int]
+    """Reason -> records that the loader left out, over all splits."""
+    split: str
+    """The split that the following is of."""
+    read: int
+    """Samples of it that were read, spread evenly."""
+    min_pixels: int
+    """Smallest area at which the model sees an image, by the task; 0: as the model has it."""
+    sizes: Mapping[str, int]
+    """`120x120 as 448x448`: stored images and how they are seen."""
+    visual_tokens: Spread
+    """Per sample."""
+    text_tokens: Spread
+    """Per sample: question, instruction and gold answer with its reasoning."""
+    balance: Mapping[str, Mapping[str, int]]
+    """`labels`, `answers` or `boxes per sample` -> value -> samples that have it, most first."""
+    rows_share: float = 0.0
+    """Share of the rows of the mixture of all the tasks."""
+    compute_share: float = 0.0
+    """Share of their tokens."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self) | {
+            "visual_tokens": self.visual_tokens._asdict(),
+            "text_tokens": self.text_tokens._asdict(),
+        }
+
+    def lines(self) -> Iterator[tuple[str, object]]:
+        """Yield (name, text) for people."""
+        yield "task", f"{self.task} on {self.dataset} in {self.root}"
+        yield "samples", ", ".join(f"{split} {n:,}" for split, n in self.samples.items())
+        for reason, n in self.skipped.items():
+            yield f"skipped, {reason}", f"{n:,} records"
+        yield "read", f"{self.read:,} samples of {self.split}"
+        yield "images", _top(self.sizes)
+        yield "smallest image", f"{self.min_pixels} px" if self.min_pixels else "the model's"
+        yield "visual tokens", _said(self.visual_tokens)
+        yield "text tokens", _said(self.text_tokens)
+        for name, counted in self.balance.items():
+            yield f"{name}, {len(counted)} different", _top(counted)
+        yield "share of rows", f"{self.rows_share:.1%}"
+        yield "share of compute", f"{self.compute_share:.1%}"
+
+
+def of_task(
+    task: TaskSpec,
+    reader: Reader,
+    *,
+    profile: ModelProfile,
+    count_tokens: Callable[[str], int],
+    split: Split,
+    limit: int,
+    options: Any = None,
+) -> TaskStatistics:
+    """Count a task's samples in every split, and read some of one split as a model would.
+
+    Args:
+        task: as the run has it.
+        reader: reads every data set once.
+        profile: the model family, with the model's limits of pixels.
+        count_tokens: tokens of a text.
+        split: the split that is read.
+        limit: at most so many of its samples are read, spread evenly.
+        options: an instance of the task's `options` class; its defaults if `None`.
+
+    Raises:
+        DataError: the split has no sample of the task, or an image cannot be read.
+        DatasetNotFoundError: no split is there.
+    """
+    spec = reader.registry.dataset(task.dataset)
+    root, _ = reader.root(spec)
+    samples: dict[Split, list[Sample]] = {}
+    skipped: Counter[str] = Counter()
+    for each in spec.splits:
+        try:
+            loaded = reader.load(spec, root=root, split=each)
+        except DatasetNotFoundError:
+            if each == split:
+                raise
+            continue
+        skipped.update(loaded.skipped)
+        samples[each] = loading.task_samples(task, loaded.records)
+    if not samples.get(split):
+        raise DataError(
+            f"task {task.name!r} has no samples in split {split!r} of {root}",
+            hint="choose another with --split",
+        )
+    chosen = samples[split][:: max(1, -(-len(samples[split]) // limit))]
+    put = list(map(prompts.putter(task, profile=profile, options=options), chosen))
+    return TaskStatistics(
+        task=task.name,
+        dataset=spec.name,
+        root=str(root),
+        samples={each: len(many) for each, many in samples.items()},
+        skipped=dict(skipped),
+        split=split,
+        read=len(put),
+        min_pixels=task.min_pixels,
+        sizes=_most_first(_resize(one) for many in put for one in _sides(many)),
+        visual_tokens=_spread([prompts.visual_tokens(each, profile=profile) for each in put]),
+        text_tokens=_spread([count_tokens(text) for text in _texts(put, reader)]),
+        balance=_balance(put),
+    )
+
+
+def with_shares(
+    tasks: Sequence[TaskStatistics], *, weights: Mapping[str, float] | None
+) -> list[TaskStatistics]:
+    """Return the statistics with each task's share of rows and of tokens of a mixture.
+
+    Args:
+        tasks: the tasks of the mixture.
+        weights: as `geovlm.data.mixture.shares` takes them; `None`: by the numbers of samples.
+    """
+    sizes = {each.task: each.samples[each.split] for each in tasks}
+    rows = mixture.shares(sizes, weights=weights, n=_ROWS)
+    tokens = {
+        each.task: rows[each.task] * (each.visual_tokens.mean + each.text_tokens.mean)
+        for each in tasks
+    }
+    total = sum(tokens.values())
+    return [
+        replace(
+            each,
+            rows_share=round(rows[each.task] / _ROWS, 4),
+            compute_share=round(tokens[each.task] / total, 4),
+        )
+        for each in tasks
+    ]
+
+
+def _texts(put: Sequence[Shown], reader: Reader) -> Iterator[str]:
+    for each in put:
+        said = f"{each.turn.question} {reader.config.instruction}"
+        yield said + (answers.frame(each.turn) if each.turn.reasoning.strip() else each.turn.answer)
+
+
+def _balance(put: Sequence[Shown]) -> dict[str, dict[str, int]]:
+    """What there is to answer, and how often: labels, closed or short answers, numbers of boxes."""
+    labels: Counter[str] = Counter()
+    said: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
+    for each in put:
+        target: Mapping[str, Any] = each.sample.target
+        if isinstance(target.get("labels"), list | tuple):
+            labels.update(map(str, target["labels"]))
+        elif "boxes" in target and "answer" not in target:
+            numbers[str(len(boxes.target_boxes(target)))] += 1
+        else:
+            said[each.turn.answer] += 1
+    counted = {"labels": labels, "answers": said, "boxes per sample": numbers}
+    return {name: dict(many.most_common()) for name, many in counted.items() if many}
+
+
+def _sides(each: Shown) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    return zip(each.image_sizes, each.input_sizes, strict=True)
+
+
+def _resize(sizes: tuple[tuple[int, int], tuple[int, int]]) -> str:
+    (width, height), (seen_width, seen_height) = sizes
+    return f"{width}x{height} as {seen_width}x{seen_height}"
+
+
+def _most_first(items: Iterator[str]) -> dict[str, int]:
+    return dict(Counter(items).most_common())
+
+
+def _spread(numbers: Sequence[int]) -> Spread:
+    return Spread(
+        min(numbers),
+        statistics.median(numbers),
+        max(numbers),
+        round(statistics.fmean(numbers), 1),
+    )
+
+
+def _said(spread: Spread) -> str:
+    return f"{spread.min} to {spread.max}, median {spread.median:g}, mean {spread.mean:g}"
+
+
+def _top(counted: Mapping[str, int]) -> str:
+    total = sum(counted.values())
+    lines = [f"{n:,} ({n / total:.1%}) {value}" for value, n in list(counted.items())[:SHOWN]]
+    more = len(counted) - SHOWN
+    return "\n".join([*lines, *([f"and {more} more"] if more > 0 else [])])

@@ -1,0 +1,148 @@
+"""A plan as people and programs read it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from geovlm.plan import commands
+
+if TYPE_CHECKING:
+    from geovlm.plan.build import Plan
+
+
+def lines(plan: Plan) -> list[str]:
+    """Return the plan, one fact per line."""
+    return [
+        f"model   {_model(plan)}",
+        f"data    {_data(plan)}",
+        *(f"task    {line}" for line in _tasks(plan)),
+        *(f"left out  {name}: {why}" for name, why in plan.left_out.items()),
+        *(f"skipped   {line}" for line in _skipped(plan)),
+        *(f"deduplicated  {line}" for line in _deduplicated(plan)),
+        *(
+            f"stage   {stage.folder}: {stage.length}, "
+            f"{_processes(stage.processes, plan.config.device)}{_subset(stage.tasks, plan)}"
+            for stage in plan.stages
+        ),
+        f"reward  the {plan.config.rewards} set {'trains' if plan.stages else 'counts'}, the other "
+        "one is logged",
+        *_warnings(plan),
+        f"output  {plan.output}",
+    ]
+
+
+def table(plan: Plan) -> dict[str, Any]:
+    """Return the plan for programs, with the command lines of its stages."""
+    model = plan.model
+    return {
+        "model": {
+            "name": model.name,
+            "built_in": model.built_in,
+            "model_type": model.model_type,
+            "parameters": model.parameters,
+        },
+        "tasks": [
+            {
+                "name": task.name,
+                "dataset": task.dataset,
+                "root": str(task.root),
+                "generated": task.generated,
+                "samples": dict(task.samples),
+                "evaluated": task.evaluated,
+                "skipped": dict(task.skipped),
+                "deduplicated": task.deduplicated,
+                "visual_tokens": task.visual_tokens,
+                "text_tokens": task.text_tokens,
+            }
+            for task in plan.tasks
+        ],
+        "left_out": dict(plan.left_out),
+        "stages": [
+            {
+                "folder": stage.folder,
+                "kind": stage.kind,
+                "tasks": list(stage.tasks),
+                "processes": stage.processes,
+                "length": stage.length,
+            }
+            for stage in plan.stages
+        ],
+        "device": plan.config.device,
+        "output": str(plan.output),
+        "commands": [shlex.join(each.argv) for each in commands.launches(plan)],
+        "config": plan.config.model_dump(mode="json"),
+    }
+
+
+def _model(plan: Plan) -> str:
+    model = plan.model
+    name = f"{model.name}, the built-in model" if model.built_in else model.name
+    if model.profile is None:
+        return f"{name}: its files are not on this machine, the first stage fetches them"
+    size = f", {model.parameters / 1e6:,.2f} M parameters" if model.parameters else ""
+    return f"{name}: {model.model_type}{size}, boxes in {model.profile.box_frame}"
+
+
+def _data(plan: Plan) -> str:
+    if all(task.generated for task in plan.tasks):
+        sample = plan.config.sample
+        return (
+            f"generated sample data, {sample.records} records per split, seed {sample.seed} "
+            "(--data gives real ones)"
+        )
+    roots = dict.fromkeys(f"{task.dataset}: {task.root}" for task in plan.tasks)
+    return "; ".join(roots)
+
+
+def _tasks(plan: Plan) -> list[str]:
+    width = max(len(task.name) for task in plan.tasks)
+    made = []
+    for task in plan.tasks:
+        counts = ", ".join(f"{split} {n:,}" for split, n in task.samples.items())
+        tokens = ""
+        if task.visual_tokens is not None:
+            tokens = f"; about {task.visual_tokens} visual"
+            tokens += f" + {task.text_tokens} text tokens" if task.text_tokens else " tokens"
+        made.append(f"{task.name:<{width}}  {counts} ({task.evaluated:,} evaluated){tokens}")
+    return made
+
+
+def _skipped(plan: Plan) -> list[str]:
+    per_dataset = {task.dataset: task.skipped for task in plan.tasks}
+    return [
+        f"{dataset}: {n:,} records, {reason}"
+        for dataset, skipped in per_dataset.items()
+        for reason, n in skipped.items()
+    ]
+
+
+def _deduplicated(plan: Plan) -> list[str]:
+    if plan.config.deduplicate == "off":
+        return []
+    what = "images, events or scenes" if plan.config.deduplicate == "events" else "images"
+    return [
+        f"{task.name}: {task.deduplicated:,} training samples left out, the evaluation has their "
+        f"{what}"
+        for task in plan.tasks
+    ]
+
+
+def _processes(n: int, device: str) -> str:
+    kind = "GPU" if device == "cuda" else "CPU process"
+    plural = "s" if kind == "GPU" else "es"
+    return f"{n} {kind}{plural if n > 1 else ''}"
+
+
+def _subset(tasks: Sequence[str], plan: Plan) -> str:
+    return "" if len(tasks) == len(plan.tasks) else f", on {', '.join(tasks)}"
+
+
+def _warnings(plan: Plan) -> list[str]:
+    if plan.config.preset == "nano" and not plan.model.built_in and plan.stages:
+        return [
+            "warning  preset nano has the learning rates of a model of two million parameters; "
+            "--preset geovlm-r1 has those of the paper"
+        ]
+    return []

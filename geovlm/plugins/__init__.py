@@ -1,0 +1,1 @@
+"""From an entry point to a checked object."""

@@ -1,0 +1,301 @@
+"""Discover plugins and keep the bad ones from hurting anybody: one record each, never a crash.
+
+Order: the core's own declarations, then entry points of group `geovlm` sorted by name. What a
+plugin requires of GeoVLM is read from its metadata before its code is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+import pluggy
+
+from geovlm import __version__, hookspecs
+from geovlm.api import DatasetSpec, MetricSpec, RewardSpec, TaskSpec
+from geovlm.plugins import builtin, declarations
+from geovlm.plugins import installed as plugins_installed
+from geovlm.plugins.declarations import HOOKS, PLUGIN_NAME, DeclarationError, Spec
+from geovlm.plugins.guard import guarded, stdout_to_stderr
+from geovlm.plugins.installed import Plugin
+
+GROUP = "geovlm"
+CORE = "builtin"
+"""Name under which the core's own declarations are listed."""
+DISABLE_VARIABLE = "GEOVLM_DISABLE_PLUGINS"
+"""Environment variable: names of plugins to do without, by commas; `*` for all."""
+DEBUG_VARIABLE = "GEOVLM_DEBUG"
+"""Environment variable: if set, the first error of a plugin is raised."""
+SLOW_SECONDS = 0.1
+"""An import that takes longer, or hooks that do, are named in `geovlm plugins list`."""
+
+Status = Literal["active", "disabled", "incompatible", "broken"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PluginRecord:
+    """One installed plugin and what became of it."""
+
+    name: str
+    distribution: str
+    version: str
+    status: Status
+    reason: str = ""
+    """Why it is not active; one line."""
+    traceback: str = ""
+    seconds: float = 0.0
+    """Duration of the import."""
+    notes: tuple[str, ...] = ()
+    """What is odd about it although it works, such as a slow import."""
+    requires: tuple[str, ...] = ()
+    """Its requirements, as its metadata states them."""
+    module: str = ""
+    """What the entry point names."""
+    hooks: tuple[str, ...] = ()
+    """The hooks that it implements."""
+
+    @property
+    def title(self) -> str:
+        """`plugin 'x' (dist 1.0)`."""
+        return f"plugin {self.name!r} ({self.distribution} {self.version})"
+
+    def describe(self) -> str:
+        """Return `plugin 'x' (dist 1.0) is broken: reason`."""
+        because = f": {self.reason}" if self.reason else ""
+        return f"{self.title} is {self.status}{because}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PluginSet:
+    """Everything that the installed plugins declare."""
+
+    manager: pluggy.PluginManager
+    records: tuple[PluginRecord, ...]
+    datasets: dict[str, DatasetSpec]
+    tasks: dict[str, TaskSpec]
+    rewards: dict[str, RewardSpec]
+    metrics: dict[str, MetricSpec]
+    warnings: tuple[str, ...]
+    """One line per bad plugin or unreadable distribution, per plugin that printed or changed the
+    process, and per disabled name nobody has."""
+
+
+@dataclass(slots=True)
+class _Loader:
+    manager: pluggy.PluginManager
+    debug: bool
+    found: dict[str, dict[str, Any]] = field(default_factory=lambda: {hook: {} for hook in HOOKS})
+    warnings: list[str] = field(default_factory=list)
+
+    def declare(self, name: str, plugin: object) -> tuple[str, ...]:
+        """Register one plugin and keep what it declares; all or nothing."""
+        try:
+            self.manager.register(plugin, name=name)
+            callers = self.manager.get_hookcallers(plugin) or []
+            for caller in callers:
+                if not caller.has_spec() and not _is_optional(caller, name):
+                    near = declarations.near_hook(caller.name)
+                    raise pluggy.PluginValidationError(
+                        plugin, f"unknown hook {caller.name!r}{near}"
+                    )
+            hooks = tuple(caller.name for caller in callers)
+            if not hooks:
+                raise DeclarationError(
+                    "it implements no hook; mark its functions with @geovlm.hookimpl"
+                )
+            own = {hook: self._collect(hook, name) for hook in HOOKS if hook in hooks}
+        except BaseException:
+            if self.manager.has_plugin(name):
+                self.manager.unregister(name=name)
+            raise
+        for hook, specs in own.items():
+            self.found[hook].update(specs)
+        return hooks
+
+    def _collect(self, hook: str, name: str) -> dict[str, Spec]:
+        results = only(self.manager, name, hook)()
+        specs: dict[str, Spec] = {}
+        for spec in declarations.read(results, hook=hook, plugin=name, core=name == CORE):
+            if spec.name in specs or spec.name in self.found[hook]:
+                raise DeclarationError(f"{hook} declares {spec.name!r} twice")
+            specs[spec.name] = spec
+        return specs
+
+    def load(self, plugin: Plugin, *, disabled: frozenset[str], taken: set[str]) -> PluginRecord:
+        """Load one plugin; what goes wrong becomes its record."""
+        entry, record = plugin.entry, _record(plugin)
+        if entry.name in disabled or "*" in disabled:
+            return replace(record, status="disabled", reason="switched off by the user")
+        started = time.perf_counter()
+        try:
+            if not PLUGIN_NAME.fullmatch(entry.name):
+                raise DeclarationError(f"{entry.name!r} is no plugin name: {PLUGIN_NAME.pattern}")
+            if entry.name in taken:
+                raise DeclarationError(f"the name {entry.name!r} is taken by another distribution")
+            unmet = plugins_installed.incompatible(record.requires)
+            if unmet:
+                return self._bad(replace(record, status="incompatible", reason=unmet))
+            with guarded() as traces:
+                started = time.perf_counter()
+                module = entry.load()
+                imported = time.perf_counter()
+                hooks = self.declare(entry.name, module)
+                declared = time.perf_counter()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, and the outcomes of test frameworks
+            if self.debug:
+                raise
+            broken = replace(
+                record,
+                status="broken",
+                reason=_one_line(error),
+                traceback="".join(traceback.format_exception(error)),
+                seconds=time.perf_counter() - started,
+            )
+            return self._bad(broken)
+        notes = _slow("import", imported - started) + _slow("hooks", declared - imported)
+        habits = []
+        if traces.printed:
+            notes += ("prints when it is imported",)
+            habits.append(f"printed when it was imported: {traces.printed[:200]}")
+        if traces.changed:
+            what = ", ".join(traces.changed)
+            notes += (f"changes the process when it is imported: {what}",)
+            habits.append(f"changed {what} when it was imported, which was put back")
+        if habits:
+            self.warnings.append(f"plugin {entry.name!r} {'; '.join(habits)}")
+        return replace(record, seconds=imported - started, notes=notes, hooks=hooks)
+
+    def _bad(self, record: PluginRecord) -> PluginRecord:
+        self.warnings.append(record.describe())
+        return record
+
+
+def discover(*, disabled: Iterable[str] = ()) -> PluginSet:
+    """Load every installed plugin, isolating the bad ones.
+
+    Args:
+        disabled: names to do without; `*` for all.
+    """
+    off = frozenset(disabled)
+    manager = pluggy.PluginManager("geovlm")
+    manager.add_hookspecs(hookspecs)
+    loader = _Loader(manager=manager, debug=bool(os.environ.get(DEBUG_VARIABLE)))
+    hooks = loader.declare(CORE, builtin)
+    records = [
+        PluginRecord(
+            name=CORE,
+            distribution="geovlm",
+            version=__version__,
+            status="active",
+            hooks=hooks,
+            module=builtin.__name__,
+        )
+    ]
+    taken = {CORE}
+    installed = plugins_installed.find(group=GROUP)
+    loader.warnings += installed.problems
+    for plugin in installed.plugins:
+        records.append(loader.load(plugin, disabled=off, taken=taken))
+        taken.add(plugin.entry.name)
+    for name in sorted(off - taken - {"*"}):
+        loader.warnings.append(f"plugin {name!r} is to be disabled, but there is no such plugin")
+    found = loader.found
+    return PluginSet(
+        manager=manager,
+        records=tuple(records),
+        datasets=found["geovlm_datasets"],
+        tasks=found["geovlm_tasks"],
+        rewards=found["geovlm_rewards"],
+        metrics=found["geovlm_metrics"],
+        warnings=tuple(loader.warnings),
+    )
+
+
+def only(manager: pluggy.PluginManager, name: str, hook: str) -> pluggy.HookCaller:
+    """Return a caller of `hook` that asks one plugin only."""
+    others = [plugin for other, plugin in manager.list_name_plugin() if other != name]
+    return manager.subset_hook_caller(hook, [plugin for plugin in others if plugin is not None])
+
+
+class Answer(NamedTuple):
+    """What one active plugin said when a hook asked it."""
+
+    results: list[Any]
+    """Empty if the hook failed."""
+    problem: str
+    """One line, or nothing."""
+
+
+def ask(
+    manager: pluggy.PluginManager, name: str, hook: str, *, wanted: type, **arguments: Any
+) -> Answer:
+    """Call a hook of one active plugin, at any time after the plugins were loaded.
+
+    What it prints goes to standard error. With `GEOVLM_DEBUG` its error is raised.
+
+    Args:
+        manager: the manager with which the plugins are registered.
+        name: the plugin.
+        hook: a hook that yields objects, or one of which the first result counts.
+        wanted: the type of every result.
+        arguments: those of the hook.
+    """
+    try:
+        with stdout_to_stderr():
+            found = only(manager, name, hook)(**arguments)
+            many = found if isinstance(found, list) else [[] if found is None else [found]]
+            results = [each for one in many for each in one]
+        wrong = [each for each in results if not isinstance(each, wanted)]
+        if wrong:
+            raise TypeError(f"{wanted.__name__} objects are wanted, got {wrong[0]!r:.80}")
+        return Answer(results, "")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        return Answer([], f"{hook} failed: {_one_line(error)}")
+
+
+def disabled_by_environment() -> frozenset[str]:
+    """Return the names in `GEOVLM_DISABLE_PLUGINS`."""
+    named = os.environ.get(DISABLE_VARIABLE, "").split(",")
+    return frozenset(name.strip() for name in named if name.strip())
+
+
+def _record(plugin: Plugin) -> PluginRecord:
+    entry, metadata = plugin
+    return PluginRecord(
+        name=entry.name,
+        distribution=metadata.distribution,
+        version=metadata.version,
+        status="active",
+        requires=metadata.requires,
+        module=entry.value,
+    )
+
+
+def _is_optional(caller: pluggy.HookCaller, plugin: str) -> bool:
+    """Whether a plugin marks a hook as one that only other versions of GeoVLM have."""
+    own = [impl for impl in caller.get_hookimpls() if impl.plugin_name == plugin]
+    return all(impl.optionalhook for impl in own)
+
+
+def _slow(what: str, seconds: float) -> tuple[str, ...]:
+    return (f"slow {what}: {1000 * seconds:.0f} ms",) if seconds > SLOW_SECONDS else ()
+
+
+def _one_line(error: BaseException) -> str:
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # of an exception's own __str__
+        text = "its message cannot be shown"
+    if isinstance(error, DeclarationError):
+        return text[:300]
+    return f"{type(error).__name__}: {text}"[:300]

@@ -1,0 +1,280 @@
+"""Names -> specifications: what is installed, and what a user may have meant."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, NamedTuple, TypeVar
+
+import pluggy
+
+from geovlm.api import (
+    DatasetSpec,
+    MetricSpec,
+    ModelProfile,
+    Ref,
+    RewardSpec,
+    StageInfo,
+    TaskSpec,
+)
+from geovlm.errors import PluginUnavailableError, UnknownNameError
+from geovlm.plugins.discover import (
+    CORE,
+    DEBUG_VARIABLE,
+    PluginRecord,
+    PluginSet,
+    ask,
+    disabled_by_environment,
+    discover,
+    only,
+)
+from geovlm.plugins.guard import stdout_to_stderr
+
+T = TypeVar("T")
+
+
+class Selected(NamedTuple):
+    """A task that a user chose, by its own name or by a prefix."""
+
+    spec: TaskSpec
+    explicit: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """Everything that the active plugins declare."""
+
+    datasets: Mapping[str, DatasetSpec]
+    tasks: Mapping[str, TaskSpec]
+    rewards: Mapping[str, RewardSpec]
+    metrics: Mapping[str, MetricSpec]
+    unusable: Mapping[str, str]
+    """Task -> why it cannot be used: a data set, reward or metric that nobody provides."""
+    plugins: tuple[PluginRecord, ...]
+    """The records of all plugins, whatever their status, the core's own first."""
+    manager: pluggy.PluginManager
+
+    def plugin(self, name: str) -> PluginRecord:
+        """Return the record of a plugin, whatever its status."""
+        records = {record.name: record for record in reversed(self.plugins)}
+        if name not in records:
+            raise UnknownNameError(_unknown("plugin", name, records))
+        return records[name]
+
+    def task(self, name: str) -> TaskSpec:
+        """Return the task.
+
+        Raises:
+            UnknownNameError: nothing of this name; says what may have been meant.
+            PluginUnavailableError: the plugin behind the name is not active, or the task names
+                something that nobody provides.
+        """
+        if name in self.unusable:
+            raise PluginUnavailableError(f"task {name!r} is not available: {self.unusable[name]}")
+        return self._get("task", name, self.tasks)
+
+    def dataset(self, name: str) -> DatasetSpec:
+        """Return the data set; errors as for `task`."""
+        return self._get("data set", name, self.datasets)
+
+    def reward(self, name: str) -> RewardSpec:
+        """Return the reward; errors as for `task`."""
+        return self._get("reward", name, self.rewards)
+
+    def metric(self, name: str) -> MetricSpec:
+        """Return the metric; errors as for `task`."""
+        return self._get("metric", name, self.metrics)
+
+    def select(self, names: str | Sequence[str]) -> list[Selected]:
+        """Return the tasks that names or prefixes choose, in that order, each once.
+
+        A name that is a task and a prefix chooses the task and its children.
+        """
+        wanted = names.split(",") if isinstance(names, str) else list(names)
+        chosen: dict[str, Selected] = {}
+        for name in (each.strip() for each in wanted):
+            children = [task for task in self.tasks if task.startswith(f"{name}/")]
+            if name in self.tasks or not children:
+                spec = self.task(name)
+                chosen[name] = Selected(spec, True)
+            for child in children:
+                chosen.setdefault(child, Selected(self.task(child), False))
+        return list(chosen.values())
+
+    def profile(self, model_type: str) -> ModelProfile:
+        """Return how to talk to a model family.
+
+        Raises:
+            UnknownNameError: no plugin knows it.
+        """
+        found = _profile(self.manager, self.plugins, model_type)
+        if found is None:
+            raise UnknownNameError(
+                f"no model profile for model type {model_type!r}",
+                hint="a plugin can provide one with the hook geovlm_model_profile",
+            )
+        return found
+
+    def callbacks(self, stage: StageInfo) -> list[Any]:
+        """Return the trainer callbacks of all plugins for a stage.
+
+        A plugin whose hook fails loses its callbacks, which is a warning.
+
+        Raises:
+            PluginUnavailableError: the stage trains a task of that plugin.
+        """
+        from transformers import TrainerCallback
+
+        owners = {task.partition("/")[0] for task in stage.tasks}
+        callbacks: list[Any] = []
+        for record in self.plugins:
+            if "geovlm_callbacks" not in record.hooks:
+                continue
+            found = ask(
+                self.manager, record.name, "geovlm_callbacks", wanted=TrainerCallback, stage=stage
+            )
+            if found.problem and record.name in owners:
+                raise PluginUnavailableError(
+                    f"{record.title}: {found.problem}", hint=f"{DEBUG_VARIABLE}=1 has the traceback"
+                )
+            if found.problem:
+                _warn(f"{record.title} goes without its callbacks: {found.problem}")
+            callbacks += found.results
+        return callbacks
+
+    def active(self) -> list[str]:
+        """Return the names of the active plugins, without the core's own."""
+        return [r.name for r in self.plugins if r.status == "active" and r.name != CORE]
+
+    def call(self, plugin: str, hook: str, **arguments: Any) -> list[Any]:
+        """Call one hook of one plugin; what it prints goes to standard error."""
+        with stdout_to_stderr():
+            found: list[Any] = only(self.manager, plugin, hook)(**arguments)
+        return found
+
+    def _get(self, kind: str, name: str, table: Mapping[str, T]) -> T:
+        if name in table:
+            return table[name]
+        inactive = _inactive(name, self.plugins)
+        if inactive:
+            raise PluginUnavailableError(f"{kind} {name!r} is not available: {inactive}")
+        hidden = [record.name for record in self.plugins if record.status != "active"]
+        raise UnknownNameError(_unknown(kind, name, table, hidden=hidden))
+
+
+def load(*, disabled: Iterable[str] = ()) -> Registry:
+    """Return the registry of this process; plugins are loaded once, warnings are printed once.
+
+    Args:
+        disabled: plugins to leave out, beside those of `GEOVLM_DISABLE_PLUGINS` (`a,b` or `*`).
+    """
+    return _load(frozenset(disabled) | disabled_by_environment())
+
+
+def resolve(ref: Ref[T]) -> T:
+    """Return the object itself, or import what `"module:attribute"` names.
+
+    Raises:
+        PluginUnavailableError: the reference points to nothing; names it.
+    """
+    return _imported(ref) if isinstance(ref, str) else ref
+
+
+@lru_cache
+def _imported(ref: str) -> Any:
+    module, _, attribute = ref.partition(":")
+    try:
+        with stdout_to_stderr():
+            holder = import_module(module)
+    except ImportError as error:
+        raise PluginUnavailableError(
+            f"reference {ref!r} cannot be imported: {type(error).__name__}: {error}",
+            hint="install what is missing, or mend the reference in the plugin",
+        ) from error
+    if attribute not in vars(holder):
+        raise PluginUnavailableError(
+            f"reference {ref!r} points to nothing: {module} has no {attribute!r}",
+            hint="mend the reference in the plugin",
+        )
+    return vars(holder)[attribute]
+
+
+@lru_cache
+def _load(disabled: frozenset[str]) -> Registry:
+    found = discover(disabled=disabled)
+    for warning in found.warnings:
+        _warn(warning)
+    unusable = {task.name: _missing(task, found) for task in found.tasks.values()}
+    return Registry(
+        datasets=found.datasets,
+        tasks=found.tasks,
+        rewards=found.rewards,
+        metrics=found.metrics,
+        unusable={name: reason for name, reason in unusable.items() if reason},
+        plugins=found.records,
+        manager=found.manager,
+    )
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+@lru_cache
+def _profile(
+    manager: pluggy.PluginManager, records: tuple[PluginRecord, ...], model_type: str
+) -> ModelProfile | None:
+    """The first profile, asked in the order of pluggy; a plugin that fails costs a warning."""
+    hook = "geovlm_model_profile"
+    titles = {record.name: record.title for record in reversed(records)}
+    for implementation in reversed(manager.hook.geovlm_model_profile.get_hookimpls()):
+        name = implementation.plugin_name
+        found = ask(manager, name, hook, wanted=ModelProfile, model_type=model_type)
+        if found.problem:
+            _warn(f"{titles[name]} is not asked for model profiles: {found.problem}")
+        if found.results:
+            profile: ModelProfile = found.results[0]
+            return profile
+    return None
+
+
+def _missing(task: TaskSpec, found: PluginSet) -> str:
+    """Return what the task names and nobody provides, or nothing."""
+    rewards = [name for weights in task.rewards.values() for name in weights]
+    wanted: list[tuple[str, str, Mapping[str, Any]]] = [
+        ("data set", task.dataset, found.datasets),
+        *(("reward", name, found.rewards) for name in rewards),
+        *(("metric", name, found.metrics) for name in task.metrics),
+    ]
+    for kind, name, table in wanted:
+        if name not in table:
+            owner = _inactive(name, found.records)
+            return f"it needs {kind} {name!r}: {owner or 'no plugin provides it'}"
+    return ""
+
+
+def _inactive(name: str, records: Iterable[PluginRecord]) -> str:
+    """Why the plugin that owns a name is not there, and what to do; empty if it is no plugin's."""
+    for record in records:
+        if record.name == name.partition("/")[0] and record.status != "active":
+            todo = {
+                "broken": f"Run 'geovlm plugins doctor {record.name}' for the traceback.",
+                "incompatible": f"Run 'geovlm plugins doctor {record.name}' for what to install.",
+                "disabled": "Leave it out of --no-plugin and GEOVLM_DISABLE_PLUGINS.",
+            }
+            return f"{record.describe()}. {todo[record.status]}"
+    return ""
+
+
+def _unknown(kind: str, name: str, known: Iterable[str], *, hidden: Iterable[str] = ()) -> str:
+    available = sorted(known)
+    # `xbd` selects its children, but only where tasks are chosen
+    prefixes = {each.partition("/")[0] for each in available} if kind == "task" else set()
+    near = difflib.get_close_matches(name, [*prefixes, *available, *hidden], n=1, cutoff=0.5)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    listed = f"Available: {', '.join(available)}." if available else "No plugin offers any."
+    return f"unknown {kind} {name!r}.{meant} {listed}"

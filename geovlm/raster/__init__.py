@@ -1,0 +1,7 @@
+"""From image files on disk to RGB pictures."""
+
+from __future__ import annotations
+
+from geovlm.raster.images import image_size, open_image
+
+__all__ = ["image_size", "open_image"]

@@ -1,0 +1,297 @@
+"""The bands of a `Raster` by name: where each lies, and its values or those of an index."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from geovlm.api import Raster, Size
+from geovlm.errors import DataError
+from geovlm.raster.files import (
+    Window,
+    layout,
+    opened,
+    read,
+    refuse_unfinished,
+    remembered,
+    state,
+    valid,
+)
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+INDICES = {"NDVI": ("nir", "red"), "NDWI": ("green", "nir")}
+"""Index -> a and b of (a - b) / (a + b): Rouse et al. 1974; McFeeters 1996, IJRS 17(7)."""
+ROLES = {
+    "blue": ("B02", "blue"),
+    "green": ("B03", "green"),
+    "red": ("B04", "red"),
+    "nir": ("B08", "nir"),
+    "nir_narrow": ("B8A", "nir08"),
+    "swir1": ("B11", "swir1", "swir16"),
+    "swir2": ("B12", "swir2", "swir22"),
+}
+"""Part of the spectrum -> names of its band: of Sentinel-2, as a word, of STAC catalogues."""
+
+
+class Band(NamedTuple):
+    """Where a band lies."""
+
+    path: Path
+    number: int
+    """Its place in the file, from 1."""
+    size: Size
+
+
+class Bands:
+    """The opened files of a `Raster`; made by `bands_of`."""
+
+    def __init__(self, ref: Raster, stack: ExitStack) -> None:
+        self.ref = ref
+        self._stack = stack
+        self._sources: dict[Path, DatasetReader] = {}
+
+    def source(self, path: Path) -> DatasetReader:
+        """The opened file."""
+        if path not in self._sources:
+            self._sources[path] = self._stack.enter_context(opened(path))
+        return self._sources[path]
+
+    def find(self, name: str) -> Band:
+        """The band of that name.
+
+        Raises:
+            DataError: There is none; lists those that there are.
+        """
+        path = _path(self.ref, name)
+        source = self.source(path)
+        index = _index(self.ref, name, path=path, names=layout(source).names)
+        return Band(path, index, (source.width, source.height))
+
+    def values(
+        self, name: str, *, window: Window, grid: Size, shape: tuple[int, int]
+    ) -> np.ndarray:
+        """The stored values of a band, or those of an index: (H, W) float32, NaN where no data.
+
+        A band of another size than `grid` is taken to cover the same ground and is resampled
+        (bilinear).
+
+        Args:
+            name: of a band or an index.
+            window: part of the grid that is read.
+            grid: size of the raster's first band.
+            shape: (H, W) of the result; where it is smaller than the window, pixels are left out.
+        """
+        if not is_index(self.ref, name):
+            return self._band_values(self.find(name), window=window, grid=grid, shape=shape)
+        first, second = (
+            self._band_values(
+                self.find(role_name(self.ref, role, index=name)),
+                window=window,
+                grid=grid,
+                shape=shape,
+            )
+            - np.float32(self.ref.offset)
+            for role in INDICES[name]
+        )
+        total = first + second
+        return np.divide(first - second, total, out=np.full_like(total, np.nan), where=total > 0)
+
+    def _band_values(
+        self, band: Band, *, window: Window, grid: Size, shape: tuple[int, int]
+    ) -> np.ndarray:
+        source = self.source(band.path)
+        refuse_unfinished(source, band.number)
+        if band.size == grid:
+            return self._stored(source, band.number, window=window, shape=shape)
+        part = tuple(
+            edge * own / whole
+            for edge, own, whole in zip(
+                (window[0], window[1], window[0] + window[2], window[1] + window[3]),
+                band.size * 2,
+                grid * 2,
+                strict=True,
+            )
+        )
+        # bilinear weights reach one pixel beyond, or as far as one pixel of the result is wide
+        reach = max(1.0, (part[2] - part[0]) / shape[1], (part[3] - part[1]) / shape[0])
+        margin = math.ceil(reach) + 1
+        left, top = (max(0, math.floor(edge) - margin) for edge in part[:2])
+        right, bottom = (
+            min(whole, math.ceil(edge) + margin)
+            for edge, whole in zip(part[2:], band.size, strict=True)
+        )
+        around = (left, top, right - left, bottom - top)
+        # no more pixels than twice those of the result, so that memory follows the result
+        factor = max(1.0, min(around[2] / (2 * shape[1]), around[3] / (2 * shape[0])))
+        height, width = math.ceil(around[3] / factor), math.ceil(around[2] / factor)
+        values = self._stored(source, band.number, window=around, shape=(height, width))
+        across, down = width / around[2], height / around[3]
+        box = (
+            (part[0] - left) * across,
+            (part[1] - top) * down,
+            (part[2] - left) * across,
+            (part[3] - top) * down,
+        )
+        image = Image.fromarray(values).resize(shape[::-1], Image.Resampling.BILINEAR, box=box)
+        return np.asarray(image)
+
+    def _stored(
+        self, source: DatasetReader, index: int, *, window: Window, shape: tuple[int, int]
+    ) -> np.ndarray:
+        stored = read(source, index, window=window, shape=shape)
+        good = valid(source, index, values=stored, window=window, nodata=self.ref.nodata)
+        values = stored.astype(np.float32)
+        values[~good] = np.nan
+        return values
+
+
+@contextmanager
+def bands_of(ref: Raster) -> Iterator[Bands]:
+    """The bands of a raster, its files open."""
+    with ExitStack() as stack:
+        yield Bands(ref, stack)
+
+
+def locate(ref: Raster, name: str) -> Band:
+    """The band of that name, or the first one of an index, by remembered headers.
+
+    Raises:
+        DataError: There is no such band; or its file is absent, empty or no raster.
+    """
+    if is_index(ref, name):
+        name = role_name(ref, INDICES[name][0], index=name)
+    path = _path(ref, name)
+    found = remembered(state(path))
+    return Band(path, _index(ref, name, path=path, names=found.names), found.size)
+
+
+def available(ref: Raster) -> tuple[str, ...]:
+    """The names of all bands: of `files`, then of `file` by number and by its own names.
+
+    Raises:
+        DataError: `file` is absent, empty or no raster.
+    """
+    if ref.file is None:
+        return tuple(ref.files)
+    numbered = [name for name in ref.band_index if name not in ref.files]
+    taken = {ref.band_index[name] for name in numbered}
+    own = remembered(state(ref.file)).names
+    described = [name for i, name in enumerate(own, start=1) if name and i not in taken]
+    return tuple(dict.fromkeys([*ref.files, *numbered, *described]))
+
+
+def needed(ref: Raster) -> tuple[str, ...]:
+    """The names in `files` that `bands` takes, of those of an index as far as they are known."""
+    if not ref.files:
+        return ()
+    found = roles(_known(ref))
+    taken: list[str] = []
+    for name in ref.bands:
+        taken += [found.get(r, "") for r in INDICES[name]] if is_index(ref, name) else [name]
+    return tuple(name for name in dict.fromkeys(taken) if name in ref.files)
+
+
+def is_index(ref: Raster, name: str) -> bool:
+    """Whether a name is that of an index; a band of that name comes first."""
+    return name in INDICES and name not in _known(ref)
+
+
+def role_name(ref: Raster, role: str, *, index: str) -> str:
+    """The name of the band that covers a part of the spectrum.
+
+    Raises:
+        DataError: The raster has none; names the index that needs it, and the bands there are.
+    """
+    found = roles(available(ref))
+    if role not in found:
+        raise DataError(
+            f"{_somewhere(ref)}: {index} needs a band called {' or '.join(ROLES[role])}",
+            hint=f"its bands are {_listed(available(ref))}",
+        )
+    return found[role]
+
+
+def roles(bands: Sequence[str]) -> dict[str, str]:
+    """Part of the spectrum -> name of the band that covers it, as far as names tell."""
+    names = {_key(name): name for name in reversed(bands)}
+    return {
+        role: next(names[_key(known)] for known in options if _key(known) in names)
+        for role, options in ROLES.items()
+        if any(_key(known) in names for known in options)
+    }
+
+
+def role_of(name: str) -> str | None:
+    """The part of the spectrum that a band of that name covers; `None`: the name does not say."""
+    return next((role for role, known in ROLES.items() if _key(name) in map(_key, known)), None)
+
+
+def _known(ref: Raster) -> tuple[str, ...]:
+    """`available`; where `file` cannot be read, the names that the reference gives."""
+    try:
+        return available(ref)
+    except DataError:
+        return (*ref.files, *ref.band_index)
+
+
+def _path(ref: Raster, name: str) -> Path:
+    if name in ref.files:
+        return ref.files[name]
+    if ref.file is None:
+        raise DataError(
+            f"band {name!r} has no file", hint=f"Raster.files has {', '.join(ref.files) or 'none'}"
+        )
+    return ref.file
+
+
+def _index(ref: Raster, name: str, *, path: Path, names: Sequence[str]) -> int:
+    """The number of a band in its file, which calls its bands `names`."""
+    if name in ref.band_index:
+        index = ref.band_index[name]
+        if not 1 <= index <= len(names):
+            raise DataError(
+                f"{path}: band {index} does not exist, the file has {len(names)}",
+                hint="Raster.band_index counts from 1",
+            )
+        return index
+    same = [i for i, own in enumerate(names, start=1) if own == name]
+    alike = same or [i for i, own in enumerate(names, start=1) if own and _key(own) == _key(name)]
+    if len(alike) == 1:
+        return alike[0]
+    if len(names) == 1 and name in ref.files:
+        return 1
+    if len(alike) > 1:
+        raise DataError(
+            f"{path}: bands {_listed([str(i) for i in alike])} are all called {name!r}",
+            hint="choose one by Raster.band_index",
+        )
+    known = available(ref) if ref.file == path else tuple(n for n in names if n)
+    number = f"number them, as in band_index={{{name!r}: 1}}"
+    raise DataError(
+        f"{path}: no band is called {name!r}",
+        hint=f"it has {_listed(known)}"
+        if known
+        else f"its {len(names)} band(s) have no names: {number}",
+    )
+
+
+def _key(name: str) -> str:
+    """A name as it compares: `b4` is `B04`, `Red` is `red`."""
+    folded = name.strip().casefold()
+    return f"b{folded[2:]}" if folded.startswith("b0") else folded
+
+
+def _somewhere(ref: Raster) -> str:
+    return str(ref.file or next(iter(ref.files.values()), "Raster"))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"

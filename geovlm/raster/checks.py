@@ -1,0 +1,199 @@
+"""Do the values of a `Raster` agree with what is declared of them: bands, scale, nodata?
+
+A band under a wrong name, or one range for another, trains a model on pictures that nobody has
+seen. What is tested of declared reflectances is what no land cover, snow, cloud or water does, so
+that a scene which tells nothing (all water, cloud, snow or sand) passes. Thresholds were set on
+Sentinel-2, levels 1C and 2A: 144 patches and scenes of fields, forest, coast, sea, snow and desert
+haze gave no false alarm. Of 76 patches with a clear view of land, B02 and B04 exchanged were found
+in 76, B04 and B08 in 76, B02 and B03 in 65, B03 and B04 in 48, B11 and B12 in 68, B08 and B8A or
+B03 and B12 in none; of 64 under thin cloud B04 and B08 in 46, others in few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from geovlm.api import Raster
+from geovlm.errors import DataError
+from geovlm.raster.bands import Bands, available, bands_of, is_index, locate, roles
+from geovlm.raster.files import decimated, opened
+from geovlm.raster.scaling import shown_range
+from geovlm.raster.spectra import implausible
+
+SAMPLED_PX = 256
+"""Longest side of the evenly spread pixels that are looked at."""
+_TOO_DARK = 0.005
+"""Reflectance that the brightest band of any scene exceeds somewhere."""
+_NEGATIVE = -0.03
+"""Reflectance that no median falls below: atmospheric correction takes too much by 0.02 at most."""
+_TOO_BRIGHT = 2.0
+"""Reflectance that no scene has in the median: snow and cloud reach 1.6."""
+
+
+class Suspicion(NamedTuple):
+    """What does not fit."""
+
+    kind: Literal["bands", "scale", "nodata", "contrast"]
+    message: str
+    """One line: the file, the bands, the reason."""
+    hint: str
+    rejects: bool
+    """Whether training on it would be a mistake; else it may be meant so."""
+
+
+def suspicions(ref: Path | Raster) -> tuple[Suspicion, ...]:
+    """What does not fit in one image; nothing for an ordinary file.
+
+    Bands and scale are tested where `reflectance` is declared, bands if blue, green, red and near
+    infrared are among the names in `files` or `file`, shown or not. A band whose file is absent is
+    passed over unless it is shown.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    if not isinstance(ref, Raster):
+        return ()
+    with bands_of(ref) as bands:
+        return (*_reflectance(bands), *_nodata(bands), *_contrast(bands))
+
+
+def require_plausible(refs: Sequence[Path | Raster]) -> None:
+    """Raise unless most images are what they are declared to be.
+
+    Bands are exchanged in all images of a data set or in none, and a scene may be odd: one image is
+    rejected on its own evidence, several where at least two and a quarter of them are suspect.
+
+    Raises:
+        DataError: The first suspicion that rejects; or a file cannot be read.
+    """
+    found = [
+        first
+        for ref in refs
+        if (first := next((each for each in suspicions(ref) if each.rejects), None)) is not None
+    ]
+    if found and len(found) >= min(len(refs), max(2, len(refs) / 4)):
+        others = f" (as in {len(found) - 1} more of {len(refs)} images)" if len(refs) > 1 else ""
+        raise DataError(f"{found[0].message}{others}", hint=found[0].hint)
+
+
+def _reflectance(bands: Bands) -> Iterator[Suspicion]:
+    """Test scale, and where that is right the order of bands."""
+    ref = bands.ref
+    if ref.reflectance is None:
+        return
+    named = {role: name for role, name in roles(available(ref)).items() if _there(ref, name)}
+    if not named:
+        return
+    where = locate(ref, next(iter(named.values()))).path
+    stored = {role: _sampled(bands, name) for role, name in named.items()}
+    found = list(_scale(bands, stored, where=where))
+    yield from found
+    if not found:
+        spectra = {role: (values - ref.offset) / ref.reflectance for role, values in stored.items()}
+        for reason in implausible(spectra, names=named):
+            yield Suspicion(
+                "bands",
+                f"{where}: {reason}",
+                hint="compare band names and files (Raster.files, file, band_index); without "
+                "reflectance they are not judged",
+                rejects=True,
+            )
+
+
+def _scale(bands: Bands, stored: dict[str, np.ndarray], *, where: Path) -> Iterator[Suspicion]:
+    ref = bands.ref
+    assert ref.reflectance is not None
+    kept = {role: values[np.isfinite(values)] for role, values in stored.items()}
+    kept = {role: values for role, values in kept.items() if values.size}
+    if not kept or not any(values.any() for values in kept.values()):
+        return
+    most = max(float(np.percentile(values, 99)) for values in kept.values())
+    middle = max(float(np.median(values)) for values in kept.values())
+    least = min(float(np.median(values)) for values in kept.values())
+    declared = f"reflectance={ref.reflectance:g}, offset={ref.offset:g}"
+    names = ", ".join(roles(available(ref))[role] for role in kept)
+
+    def suspicion(reason: str, hint: str) -> Suspicion:
+        return Suspicion("scale", f"{where}: {reason} ({names})", hint=hint, rejects=True)
+
+    with opened(where) as source:
+        eight_bits = source.dtypes[0] in ("uint8", "int8") and ref.reflectance > 255
+    if (least - ref.offset) / ref.reflectance < _NEGATIVE:
+        yield suspicion(
+            f"the median is {least:.5g} in the darkest band, a reflectance below 0 for {declared}",
+            "offset is 1000 for Sentinel-2 products since January 2022, 0 before",
+        )
+    elif eight_bits or (most - ref.offset) / ref.reflectance < _TOO_DARK or _is_byte(kept, ref):
+        yield suspicion(
+            f"values reach {most:.3g}, far too dark for {declared}",
+            "declare the stored value of reflectance 1: 1 for 0..1, 10000 for Sentinel-2",
+        )
+    elif (middle - ref.offset) / ref.reflectance > _TOO_BRIGHT:
+        yield suspicion(
+            f"the median is {middle:.5g}, far too bright for {declared}",
+            "declare the stored value of reflectance 1: 10000 for Sentinel-2",
+        )
+
+
+def _is_byte(kept: dict[str, np.ndarray], ref: Raster) -> bool:
+    """Whether wider integers hold 0..255, and it is not clear water, which is as dark."""
+    if ref.offset or ref.reflectance is None or ref.reflectance < 2550 or "nir" not in kept:
+        return False
+    within = all(float(values.max()) <= 255 for values in kept.values())
+    visible = np.median(kept["green"]) if "green" in kept else 0
+    return within and bool(np.median(kept["nir"]) > 0.5 * visible)
+
+
+def _nodata(bands: Bands) -> Iterator[Suspicion]:
+    """Zeros in all shown bands that nothing declares as nodata."""
+    ref = bands.ref
+    shown = [name for name in dict.fromkeys(ref.bands) if not is_index(ref, name)]
+    if ref.nodata is not None or not shown:
+        return
+    zero = np.logical_and.reduce([_sampled(bands, name) == 0 for name in shown])
+    if zero.mean() > 0.01:
+        yield Suspicion(
+            "nodata",
+            f"{locate(ref, shown[0]).path}: {zero.mean():.0%} of the pixels are 0 in "
+            f"{', '.join(shown)}, and nothing declares nodata",
+            hint="declare nodata=0 if these are no data: zeros enter percentiles",
+            rejects=False,
+        )
+
+
+def _contrast(bands: Bands) -> Iterator[Suspicion]:
+    """Pictures that are black or white nearly everywhere."""
+    ref = bands.ref
+    dark, bright = [], []
+    for name in dict.fromkeys(ref.bands):
+        low, high = shown_range(bands, name)
+        values = _sampled(bands, name)
+        values = values[np.isfinite(values)]
+        if not values.size:
+            return
+        dark.append(float(np.mean(values <= low + (high - low) / 510)))
+        bright.append(float(np.mean(values >= high)))
+    for word, shares in (("black", dark), ("white", bright)):
+        if min(shares) > 0.995:
+            yield Suspicion(
+                "contrast",
+                f"{locate(ref, ref.bands[0]).path}: {', '.join(ref.bands)} show nothing but "
+                f"{word} with low={ref.low:g}, high={ref.high:g}",
+                hint="compare low and high with the stored values",
+                rejects=False,
+            )
+
+
+def _sampled(bands: Bands, name: str) -> np.ndarray:
+    """Evenly spread values of a band, all bands on one grid."""
+    grid = locate(bands.ref, bands.ref.bands[0]).size
+    shape = decimated(*grid, longest=SAMPLED_PX)
+    return bands.values(name, window=(0, 0, *grid), grid=grid, shape=shape)
+
+
+def _there(ref: Raster, name: str) -> bool:
+    return name in ref.bands or name not in ref.files or ref.files[name].is_file()

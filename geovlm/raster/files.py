@@ -1,0 +1,222 @@
+"""Files with bands, opened and read by rasterio; whatever is wrong with one is a `DataError`."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from geovlm.api import Size
+from geovlm.errors import DataError
+from geovlm.raster.headers import single_band_size
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+Window: TypeAlias = tuple[int, int, int, int]
+"""Column, row, width and height of a part of an image, pixels."""
+
+CACHE_BYTES = 64 << 20
+"""What GDAL may keep of a file's blocks; its default is a twentieth of the machine's memory."""
+
+_ABSENT = (FileNotFoundError, NotADirectoryError, ValueError)  # the last: a name with a zero byte
+_COLOURS = frozenset({"red", "green", "blue", "nir"})
+
+
+class Layout(NamedTuple):
+    """What the header of a file says."""
+
+    size: Size
+    names: tuple[str, ...]
+    """Per band its description, else its colour (`red`, `green`, `blue`, `nir`), else ""."""
+
+
+class State(NamedTuple):
+    """A file as long as it does not change."""
+
+    path: Path
+    length: int
+    time_ns: int
+
+
+def refuse_nothing(path: Path) -> None:
+    """Raise `DataError` unless the file exists and is not empty."""
+    state(path)
+
+
+def state(path: Path) -> State:
+    """The file's length and time beside its path, a key for what is remembered of it.
+
+    Raises:
+        DataError: The file is absent or empty, or out of reach.
+    """
+    try:
+        found = path.stat()
+    except _ABSENT:
+        found = None
+    except OSError as error:
+        raise out_of_reach(path, error) from error
+    if found is None:
+        raise DataError(f"{path}: no such image file", hint="check the copy of the data set")
+    if not S_ISREG(found.st_mode):
+        kind = "a folder" if S_ISDIR(found.st_mode) else "something else"
+        raise DataError(f"{path}: {kind}, not an image file", hint="name the file")
+    if not found.st_size:
+        raise DataError(f"{path}: the image file is empty (0 bytes)", hint="copy the file again")
+    return State(path, found.st_size, found.st_mtime_ns)
+
+
+def is_absent(path: Path) -> bool:
+    """Whether there is nothing at a path, as far as one may look."""
+    try:
+        path.stat()
+    except _ABSENT:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def refuse_out_of_reach(path: Path) -> None:
+    """Raise `DataError` if the file is there and the system gives none of its bytes."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise out_of_reach(path, error) from error
+
+
+def out_of_reach(path: Path, error: OSError) -> DataError:
+    """What to tell about a file that the system does not give."""
+    return DataError(
+        f"{path}: the image file cannot be read: {error.strerror or error}",
+        hint="check its permissions and those of its folders, and the disk",
+    )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[DatasetReader]:
+    """The file, opened by its header.
+
+    Raises:
+        DataError: It is absent, empty, out of reach or no raster.
+    """
+    import rasterio
+
+    refuse_nothing(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            source = rasterio.open(path)
+    except rasterio.errors.RasterioError as error:
+        refuse_out_of_reach(path)
+        raise DataError(
+            f"{path}: no readable raster: {error}", hint="copy the file again"
+        ) from error
+    with source, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        yield source
+
+
+@lru_cache(maxsize=65536)
+def remembered(file: State) -> Layout:
+    """The layout of a file, read once while it does not change.
+
+    Raises:
+        DataError: As `opened`.
+    """
+    size = single_band_size(file.path)
+    if size is not None:
+        return Layout(size, ("",))
+    with opened(file.path) as source:
+        return layout(source)
+
+
+def layout(source: DatasetReader) -> Layout:
+    """What the header says of size and bands."""
+    colours = ("" if c.name not in _COLOURS else c.name for c in source.colorinterp)
+    names = tuple(d or c for d, c in zip(source.descriptions, colours, strict=True))
+    return Layout((source.width, source.height), names)
+
+
+def read(
+    source: DatasetReader, index: int, *, window: Window, shape: tuple[int, int]
+) -> np.ndarray:
+    """A window of a band as stored, (H, W); the nearest pixels where `shape` (H, W) is smaller.
+
+    Raises:
+        DataError: The pixels are damaged, cut off or complex.
+    """
+    import rasterio
+    from rasterio.windows import Window as Part
+
+    try:
+        values: np.ndarray = source.read(index, window=Part(*window), out_shape=shape)
+    except rasterio.errors.RasterioError as error:
+        raise DataError(
+            f"{source.name}: band {index} is damaged or cut off: {error}",
+            hint="copy the file again",
+        ) from error
+    if np.iscomplexobj(values):
+        raise DataError(
+            f"{source.name}: band {index} is complex", hint="store its magnitude or power"
+        )
+    return values
+
+
+def valid(
+    source: DatasetReader, index: int, *, values: np.ndarray, window: Window, nodata: float | None
+) -> np.ndarray:
+    """Where `values`, read from `window`, are data: (H, W), bool.
+
+    Not those that are NaN, equal `nodata` (`None`: what the file declares) or lie where the file's
+    mask or alpha is 0.
+    """
+    from rasterio.enums import MaskFlags
+    from rasterio.windows import Window as Part
+
+    if nodata is None:
+        nodata = source.nodatavals[index - 1]
+    good = np.ones(values.shape, bool) if values.dtype.kind in "iu" else ~np.isnan(values)
+    if nodata is not None and not math.isnan(nodata):
+        good &= values != nodata
+    if MaskFlags.per_dataset in source.mask_flag_enums[index - 1]:
+        good &= source.read_masks(index, window=Part(*window), out_shape=values.shape) > 0
+    return good
+
+
+def declares_nodata(source: DatasetReader, index: int) -> bool:
+    """Whether a file says which pixels of a band are no data: by value, mask or alpha."""
+    from rasterio.enums import MaskFlags
+
+    masked = MaskFlags.per_dataset in source.mask_flag_enums[index - 1]
+    return masked or source.nodatavals[index - 1] is not None
+
+
+def refuse_unfinished(source: DatasetReader, index: int) -> None:
+    """Raise `DataError` if the last block of a band was never written and no nodata fills it.
+
+    That is what a writer leaves behind that was killed: GDAL reads such blocks as zeros.
+    """
+    if source.driver != "GTiff" or source.nodatavals[index - 1] is not None:
+        return
+    height, width = source.block_shapes[index - 1]
+    column, row = (source.width - 1) // width, (source.height - 1) // height
+    if source.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=index) is None:
+        raise DataError(
+            f"{source.name}: the last block of band {index} was never written",
+            hint="the writer was stopped half-way: write the file again; a file that leaves empty "
+            "blocks out must declare its nodata",
+        )
+
+
+def decimated(width: int, height: int, *, longest: int) -> tuple[int, int]:
+    """The shape (H, W) of a window of that size when its longer side has at most `longest` px."""
+    factor = max(1.0, max(width, height) / longest)
+    return max(1, round(height / factor)), max(1, round(width / factor))

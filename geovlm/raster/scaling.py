@@ -1,0 +1,95 @@
+"""Stored values as brightness: the range of each band or index, and 0..255 from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geovlm.errors import DataError
+from geovlm.raster.bands import Bands, is_index, locate
+from geovlm.raster.files import State, Window, decimated, opened, read, state, valid
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+SAMPLED_PX = 1024
+"""Longest side of the pixels, evenly spread over the whole band, that percentiles come from."""
+_SQUARE_PX = 64
+
+
+def stretched(values: np.ndarray, *, low: float, high: float) -> np.ndarray:
+    """Values as (H, W) uint8: `low` to 0, `high` to 255, clipped; NaN is 0.
+
+    Where both are the same, as percentiles of a flat band are, what lies above is 255.
+    """
+    if high == low:
+        return np.where(values > high, 255, 0).astype(np.uint8)
+    scaled = (values - np.float32(low)) * np.float32(255.0 / (high - low))
+    np.nan_to_num(scaled, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
+    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+
+
+def shown_range(bands: Bands, name: str) -> tuple[float, float]:
+    """The values of a band or an index that are shown as 0 and 255.
+
+    Raises:
+        DataError: The declared ones are none; names the file.
+    """
+    ref = bands.ref
+    declared = ref.ranges.get(name)
+    if declared is None and is_index(ref, name):
+        return -1.0, 1.0
+    low, high = declared or (ref.low, ref.high)
+    if not high > low:
+        raise DataError(
+            f"{locate(ref, name).path}: low={low} is not below high={high}",
+            hint="low is the stored value shown as black, high the one shown as white",
+        )
+    if declared is not None or ref.scaling == "range":
+        return low, high
+    path, number, _ = bands.find(name)
+    if not (low >= 0 and high <= 100):
+        raise DataError(
+            f"{path}: low={low} and high={high} are no percentiles",
+            hint="percentiles lie in 0..100, such as low=2 and high=98",
+        )
+    nodata = None if ref.nodata is None else repr(ref.nodata)
+    return _percentiles(state(path), number, nodata, low, high)
+
+
+@lru_cache(maxsize=4096)
+def _percentiles(
+    file: State, index: int, nodata: str | None, low: float, high: float
+) -> tuple[float, float]:
+    """Two percentiles of a band's valid pixels; both 0 if it has none."""
+    declared = None if nodata is None else float(nodata)
+    found = []
+    with opened(file.path) as source:
+        for window, shape in _spread(source, index):
+            stored = read(source, index, window=window, shape=shape)
+            good = valid(source, index, values=stored, window=window, nodata=declared)
+            found.append(stored[good & np.isfinite(stored)].astype(np.float64))
+    kept = np.concatenate(found)
+    if not kept.size:
+        return 0.0, 0.0
+    first, second = np.percentile(kept, (low, high))
+    return float(first), float(second)
+
+
+def _spread(source: DatasetReader, index: int) -> Iterator[tuple[Window, tuple[int, int]]]:
+    """Windows that the pixels for percentiles come from, and the shape (H, W) to read of each.
+
+    The whole band with pixels left out; of a large scene without overviews, of which that would
+    read every block, 16 x 16 squares instead.
+    """
+    width, height = source.width, source.height
+    if max(width, height) <= 4 * SAMPLED_PX or source.overviews(index):
+        yield (0, 0, width, height), decimated(width, height, longest=SAMPLED_PX)
+        return
+    across, down = min(width, _SQUARE_PX), min(height, _SQUARE_PX)
+    for row in np.linspace(0, height - down, SAMPLED_PX // _SQUARE_PX).round().astype(int):
+        for column in np.linspace(0, width - across, SAMPLED_PX // _SQUARE_PX).round().astype(int):
+            yield (int(column), int(row), across, down), (down, across)

@@ -1,0 +1,101 @@
+"""The model card of an exported folder: metadata for the hub, and what a user has to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geovlm import nano
+from geovlm.config.model import HUB_NAME, NANO
+from geovlm.report.card_text import CardFacts, sections
+
+if TYPE_CHECKING:
+    from geovlm.config.schema import RunConfig
+
+PIPELINE = "image-text-to-text"
+
+
+def write(facts: CardFacts) -> str:
+    """Return README.md: a YAML block and Markdown.
+
+    Raises:
+        ValueError: the hub's library cannot read it back.
+    """
+    from huggingface_hub import ModelCard
+
+    base, licence = base_model(facts.config), base_licence(facts.config)
+    body = "\n\n".join(sections(facts, base=base, licence=licence))
+    metadata = _metadata(facts, base=base, licence=licence)
+    return str(ModelCard(f"---\n{metadata}\n---\n\n{body}\n"))
+
+
+def base_model(config: RunConfig) -> str | None:
+    """Return the hub name of the model that training started from; `None` if it has none."""
+    is_hub = HUB_NAME.fullmatch(config.model) and not Path(config.model).expanduser().exists()
+    return config.model if config.model != NANO and is_hub else None
+
+
+def base_licence(config: RunConfig) -> dict[str, str]:
+    """Return `license`, and if need be `license_name` and `license_link`, of the base model's card.
+
+    Where its card is not on this machine, the licence is `other`.
+    """
+    from huggingface_hub import ModelCard, try_to_load_from_cache
+
+    named = base_model(config)
+    if named is not None:
+        cached = try_to_load_from_cache(named, "README.md", revision=config.revision)
+        path = Path(cached) if isinstance(cached, str) else None
+    else:
+        folder = nano.path() if config.model == NANO else Path(config.model).expanduser()
+        path = folder / "README.md"
+    fields: dict[str, Any] = {}
+    if path is not None and path.is_file():
+        fields = ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()
+    names = ("license", "license_name", "license_link")
+    found = {name: str(fields[name]) for name in names if fields.get(name)}
+    if "license" in found:
+        return found
+    link = {"license_link": f"https://huggingface.co/{named}"} if named is not None else {}
+    return {"license": "other", "license_name": "that-of-the-base-model", **link}
+
+
+def _metadata(facts: CardFacts, *, base: str | None, licence: Mapping[str, Any]) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    specs = [facts.registry.task(name) for name in facts.task_names]
+    results = []
+    for spec in specs:
+        entry = facts.entry(spec.name)
+        if entry is not None:
+            results.append(
+                EvalResult(
+                    task_type=PIPELINE,
+                    task_name=spec.name,
+                    dataset_type=_slug(spec.dataset),
+                    dataset_name=spec.dataset + " (generated)" * (spec.dataset in facts.generated),
+                    dataset_split=entry["split"],
+                    metric_type=spec.primary_metric,
+                    metric_name=spec.primary_metric,
+                    metric_value=round(entry["metrics"][spec.primary_metric], 4),
+                    metric_args={"n": entry["n"], "seed": entry["seed"]},
+                )
+            )
+    data = ModelCardData(
+        base_model=base,
+        datasets=sorted({_slug(spec.dataset) for spec in specs}),
+        language="en",
+        library_name="transformers",
+        pipeline_tag=PIPELINE,
+        tags=["geovlm", "earth-observation", "remote-sensing", *facts.kinds],
+        model_name=facts.name,
+        eval_results=results or None,
+        **licence,
+    )
+    return str(data.to_yaml())
+
+
+def _slug(dataset: str) -> str:
+    """Return a data set's name without `/`, which on the hub would name somebody's account."""
+    return dataset.replace("/", "-")

@@ -1,0 +1,230 @@
+"""A run as one self-contained HTML file: what it was, what it scored, how it learnt, what it says.
+
+Model output is hostile input: the template escapes everything but our own figures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from geovlm import answers, boxes
+from geovlm.api import Prediction
+from geovlm.plugins import profiles
+from geovlm.report import figures as report_figures
+from geovlm.report import tables
+from geovlm.run.folder import RunDir, read_json
+
+CARDS_PER_TASK = 3
+CURVES = 8
+"""More tasks than this are averaged per plugin in the reward curves."""
+
+
+def write(run: Path) -> Path:
+    """Write `report.html` into a run's folder from whatever the run has got to; returns its path.
+
+    Raises:
+        ConfigError: the folder holds no run.
+    """
+    directory = RunDir(run)
+    resolved = directory.read_resolved()
+    environment = directory.environment
+    loader = jinja2.Environment(
+        loader=jinja2.PackageLoader("geovlm.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    metrics = directory.read_metrics()
+    against = directory.path / "against.json"
+    page = loader.get_template("report.html.j2").render(
+        title=", ".join(resolved["task_names"]),
+        config=resolved["config"],
+        generated=resolved.get("generated", []),
+        left_out=resolved.get("left_out", {}),
+        deduplicated=resolved.get("deduplicated", {}),
+        data_roots=resolved["data_roots"],
+        environment=read_json(environment) if environment.is_file() else {},
+        stages=tables.stage_names(metrics),
+        rows=tables.table(metrics),
+        baselines=tables.baselines(metrics),
+        pairs=tables.pair_probes(metrics),
+        provenance=tables.provenance(metrics),
+        health=_health(directory, resolved),
+        against=read_json(against)["rows"] if against.is_file() else [],
+        seconds=metrics["seconds"],
+        figures=_figures(directory, resolved),
+        probes=_probes(directory, resolved),
+        cards=_cards(directory, resolved, stages=tables.stage_names(metrics)),
+        config_json=json.dumps(resolved["config"], indent=1),
+    )
+    directory.write_text(directory.report, page)
+    return directory.report
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a JSON-lines file; none if it is not there, a cut last line dropped."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def _figures(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the curves of every training stage: title and SVG."""
+    figures = []
+    for index, stage in enumerate(resolved["config"]["stages"]):
+        if stage["kind"] == "probe":
+            continue
+        log = _read_lines(directory.stage(index) / "log.jsonl")
+        if stage["kind"] == "sft":
+            series = {"loss": _points(log, "loss")}
+            figures.append(("SFT: loss", report_figures.curves(series, ylabel="loss")))
+            continue
+        total = {"reward": _points(log, "reward"), "kl": _points(log, "kl")}
+        figures.append(("GRPO: total reward", report_figures.curves(total, ylabel="reward")))
+        for kind in ("paper", "robust"):
+            series = _reward_series(log, resolved["task_names"], kind=kind)
+            figures.append(
+                (f"GRPO: {kind} rewards", report_figures.curves(series, ylabel="mean reward"))
+            )
+        health = {
+            "entropy": _points(log, "entropy"),
+            "groups without signal": _points(log, "frac_reward_zero_std"),
+            "clipped completions": _points(log, "completions/clipped_ratio"),
+        }
+        figures.append(("GRPO: health", report_figures.curves(health, ylabel="")))
+    # the SVG is our own drawing; names in it were escaped by matplotlib
+    return [{"title": title, "svg": Markup(svg)} for title, svg in figures if svg]
+
+
+def _points(log: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    return [(r["step"], float(r[key])) for r in log if r.get(key) is not None]
+
+
+def _reward_series(
+    log: Sequence[Mapping[str, Any]], tasks: Sequence[str], *, kind: str
+) -> dict[str, list[tuple[float, float]]]:
+    """Return the mean accuracy reward of one set, per task, or per plugin where tasks are many."""
+    from geovlm.plugins import registry
+
+    known = registry.load().tasks
+    per_plugin = len(tasks) > CURVES
+    sums: dict[str, dict[float, list[float]]] = {}
+    for record in log:
+        for task in tasks:
+            if task not in known:
+                continue
+            name = task.partition("/")[0] if per_plugin else task
+            for reward in known[task].rewards.get(kind, {}):
+                value = record.get(f"rewards/{task}/{reward}/mean")
+                if value is not None:
+                    sums.setdefault(name, {}).setdefault(record["step"], []).append(float(value))
+    return {
+        name: [(step, sum(values) / len(values)) for step, values in sorted(steps.items())]
+        for name, steps in sums.items()
+    }
+
+
+def _probes(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for index, stage in enumerate(resolved["config"]["stages"]):
+        path = directory.stage(index) / "probe.json"
+        if stage["kind"] == "probe" and path.is_file():
+            found.append(read_json(path))
+    return found
+
+
+def _health(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the broken health rules of every GRPO stage, with the stage's folder."""
+    return [
+        {"stage": directory.stage(index).name, **finding}
+        for index, stage in enumerate(resolved["config"]["stages"])
+        if stage["kind"] == "grpo"
+        for finding in _read_lines(directory.stage(index) / "health.jsonl")
+    ]
+
+
+def _cards(
+    directory: RunDir, resolved: Mapping[str, Any], *, stages: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return sample cards: the first few of every task, with each stage's answer to it."""
+    cards = []
+    for task in resolved["task_names"]:
+        by_stage = {
+            stage: {
+                record["sample_id"]: record
+                for record in _read_lines(directory.eval_file(task, stage))
+            }
+            for stage in stages
+        }
+        newest = next((by_stage[s] for s in reversed(stages) if by_stage[s]), {})
+        chosen = list(newest)
+        step = max(1, len(chosen) // CARDS_PER_TASK)
+        for sample_id in chosen[::step][:CARDS_PER_TASK]:
+            answered = {s: by_stage[s][sample_id] for s in stages if sample_id in by_stage[s]}
+            cards.append(_card(task, newest[sample_id], answered))
+    return cards
+
+
+def _card(
+    task: str, record: Mapping[str, Any], answered: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    predicted = _predicted(record)
+    images = record["images"]
+    last = len(images) - 1
+    truth = boxes.target_boxes(record["target"])
+    return {
+        "task": task,
+        "sample_id": record["sample_id"],
+        "images": [
+            report_figures.picture(
+                image,
+                truth=truth if i == last else (),
+                predicted=predicted if i == last else (),
+            )
+            for i, image in enumerate(images)
+        ],
+        "question": record["question"],
+        "gold": record["answer"],
+        "stages": [
+            {
+                "name": stage,
+                "think": answers.think_text(each["completion"]),
+                "answer": answers.answer_text(each["completion"]),
+                "completion": each["completion"],
+                "rewards": each["rewards"],
+            }
+            for stage, each in answered.items()
+        ],
+    }
+
+
+def _predicted(record: Mapping[str, Any]) -> tuple[boxes.Box, ...]:
+    """Return the boxes of the newest answer, where the task has boxes for an answer."""
+    if "boxes" not in record["target"] or "answer" in record["target"]:
+        return ()
+    profile = record.get("profile")
+    context = Prediction(
+        task=record["task"],
+        sample_id=record["sample_id"],
+        question=record["question"],
+        completion=record["completion"],
+        answer=record["answer"],
+        target=record["target"],
+        image_sizes=tuple((w, h) for w, h in record["image_sizes"]),
+        input_sizes=tuple((w, h) for w, h in record["input_sizes"]),
+        profile=next((p for p in profiles.BUILTIN if p.name == profile), profiles.QWEN2_5_VL),
+    )
+    return boxes.parse(answers.answer_text(record["completion"]), context)

@@ -1,0 +1,1 @@
+"""How much reward answers earn that never look at the image."""

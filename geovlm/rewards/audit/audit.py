@@ -1,0 +1,200 @@
+"""What answers that never look at an image earn, beside what gold earns.
+
+A reward that pays a blind policy well teaches the policy, not the task; one that pays gold in full
+with everything else behind it teaches to say everything. Both are found here before any GPU time is
+spent. Policies may be longer than the task's `max_answer_tokens`: the reward is
+judged, not the limit. The format rewards are left out: every policy but tag stuffing is well-formed
+and earns them in full.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from geovlm import answers
+from geovlm.api import Json, ModelProfile, RewardContext, RewardSpec, Sample, TaskSpec
+from geovlm.data.prompts import put, reward_context
+from geovlm.errors import DataError, RewardError
+from geovlm.plugins.profiles import QWEN2_5_VL
+from geovlm.plugins.registry import Registry
+from geovlm.rewards.audit.lessons import Exchange, exchange, learn
+from geovlm.rewards.audit.policies import padded, policies
+from geovlm.rewards.scoring import score
+
+TOTAL = "total"
+"""Name of the weighted sum of a set beside its rewards."""
+HALF = 0.5
+"""The largest gap that passes where answers are open."""
+_ROUNDING = 1e-9
+_GOLD = "gold"
+_PADDED = "gold, padded"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RewardAudit:
+    """One reward of a set, means over the audited samples; a sample it does not apply to is 0."""
+
+    gold: float
+    """What the gold answers earn."""
+    policies: Mapping[str, float]
+    """Blind policy -> what it earns."""
+    best: str
+    """The policy that earns most; the first of equals."""
+    gap: float
+    """(best - low) / (gold - low), low being the least the reward can give; infinite if gold earns
+    no more than that and a policy does."""
+    floor: float | None
+    """Closed answers: the rate of the most frequent answer, in [0, 1], which a model must beat.
+    Questions of different kinds (type, vocabulary) have their own most frequent answer. `None`:
+    answers are open."""
+    padded: float
+    """What gold earns with a grid of boxes or every option behind it. As much as gold: saying more
+    than was asked for costs nothing."""
+    passes: bool
+    """Whether padding costs something and the gap is at most `floor`, or one half where answers
+    are open."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audit:
+    """One task: every reward of every set, and the set's weighted sum as `total`."""
+
+    task: str
+    n: int
+    """Audited samples."""
+    rewards: Mapping[str, Mapping[str, RewardAudit]]
+    """Set -> reward -> result."""
+
+
+def audit(
+    task: TaskSpec,
+    *,
+    registry: Registry,
+    samples: Sequence[Sample],
+    train: Sequence[Sample],
+    profile: ModelProfile = QWEN2_5_VL,
+    options: Mapping[str, Json] = {},
+    task_options: Any = None,
+    sets: Sequence[str] = (),
+) -> Audit:
+    """Return what blind policies earn on a task's samples.
+
+    Args:
+        task: the task.
+        registry: where reward names are looked up.
+        samples: the task's held-out samples.
+        train: the samples from which policies learn majority answers, typical captions and boxes.
+        profile: the model family that is asked; its box frame is the one of questions and answers.
+        options: the run's `[reward_options]`.
+        task_options: an instance of the task's `options` class; its defaults if `None`.
+        sets: sets of rewards to audit; all of the task if empty.
+
+    Raises:
+        DataError: `samples` or `train` is empty, or an image cannot be read.
+        RewardError: a reward raised, left its range, or applies to none of the samples.
+        GeoVLMError: a reward needs a sentence encoder and none is installed.
+    """
+    if not samples or not train:
+        raise DataError(
+            f"the audit of task {task.name!r} has no {'training' if samples else 'held-out'} "
+            "samples",
+            hint="choose other splits with --split and --learn",
+        )
+    shown, taught = (
+        [put(task, sample, profile=profile, options=task_options) for sample in many]
+        for many in (samples, train)
+    )
+    contexts = [reward_context(s, task=task, profile=profile, options=options) for s in shown]
+    lessons = learn([exchange(each, profile=profile) for each in taught])
+    exchanges = [exchange(each, profile=profile) for each in shown]
+    texts = {
+        _GOLD: [answers.frame(each.turn) for each in shown],
+        _PADDED: [padded(e.asked, answer=e.answer, lessons=lessons) for e in exchanges],
+    } | {
+        policy.name: [policy.write(each.asked) for each in exchanges]
+        for policy in policies(lessons)
+    }
+    floor = _floor(exchanges)
+    audited: dict[str, dict[str, RewardAudit]] = {}
+    values: dict[str, dict[str, float]] = {}
+    for name in sets or tuple(task.rewards):
+        weights = task.rewards[name]
+        for reward in weights:
+            if reward not in values:
+                values[reward] = _means(registry.reward(reward), texts, contexts)
+        specs = {reward: registry.reward(reward) for reward in weights}
+        total = {
+            policy: sum(weight * values[reward][policy] for reward, weight in weights.items())
+            for policy in texts
+        }
+        least = sum(min(w * specs[r].low, w * specs[r].high) for r, w in weights.items())
+        audited[name] = {
+            reward: judge(values[reward], low=specs[reward].low, floor=floor) for reward in weights
+        } | {TOTAL: judge(total, low=least, floor=floor)}
+    return Audit(task=task.name, n=len(samples), rewards=audited)
+
+
+def judge(means: Mapping[str, float], *, low: float, floor: float | None) -> RewardAudit:
+    """Return the verdict on what gold, padded gold and the policies earn.
+
+    Args:
+        means: what earned how much: `gold`, `gold, padded` and at least one policy.
+        low: the least the reward can give.
+        floor: the rate of the most frequent answer, or `None` where answers are open.
+    """
+    earned = {name: value for name, value in means.items() if name not in (_GOLD, _PADDED)}
+    gold, padding = means[_GOLD], means[_PADDED]
+    best = max(earned, key=lambda policy: earned[policy])
+    above, span = earned[best] - low, gold - low
+    gap = above / span if span > 0 else float("inf") if above > 0 else 0.0
+    return RewardAudit(
+        gold=gold,
+        policies=earned,
+        best=best,
+        gap=gap,
+        floor=floor,
+        padded=padding,
+        passes=padding < gold - _ROUNDING and gap <= (HALF if floor is None else floor) + _ROUNDING,
+    )
+
+
+def _means(
+    reward: RewardSpec, texts: Mapping[str, Sequence[str]], contexts: Sequence[RewardContext]
+) -> dict[str, float]:
+    """Return the mean of a reward per policy, all of them scored in one call."""
+    everything = [text for many in texts.values() for text in many]
+    values = score(reward, everything, list(contexts) * len(texts))
+    if all(value is None for value in values):
+        raise RewardError(
+            f"reward {reward.name!r} applies to none of {len(contexts)} samples of task "
+            f"{contexts[0].task!r}",
+            hint="audit more samples, or take it out of the task's rewards",
+        )
+    n = len(contexts)
+    return {
+        policy: statistics.fmean(value or 0.0 for value in values[start : start + n])
+        for policy, start in zip(texts, range(0, len(values), n), strict=True)
+    }
+
+
+def _floor(exchanges: Sequence[Exchange]) -> float | None:
+    """Return the rate of each kind's most frequent answer, or `None` if answers are open.
+
+    Closed: every target has an `answer`, and a vocabulary or answers that repeat: at most half as
+    many different ones as samples.
+    """
+    if any("answer" not in each.target for each in exchanges):
+        return None
+    kinds: dict[str, Counter[str]] = {}
+    for each in exchanges:
+        gold = answers.normalise(str(each.target["answer"]))
+        kinds.setdefault(each.asked.kind, Counter())[gold] += 1
+    different = sum(len(counts) for counts in kinds.values())
+    listed = all(each.asked.vocabulary for each in exchanges)
+    if not listed and different > len(exchanges) / 2:
+        return None
+    return sum(max(counts.values()) for counts in kinds.values()) / len(exchanges)

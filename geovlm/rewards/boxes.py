@@ -1,0 +1,136 @@
+"""Rewards of boxes, a batch at a time: boxes of all completions are read and compared in arrays.
+
+Axis-aligned throughout: rotated boxes are replaced as the option `hbb` says, by the enclosing box
+(default) or by dropping the angle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from geovlm import answers
+from geovlm.api import RewardContext
+from geovlm.boxes import arrays, reading
+from geovlm.rewards.reading import MAX_BOXES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[np.float64]
+    Counts: TypeAlias = NDArray[np.intp]
+
+_PAIRS = 1 << 15
+"""Pairs of boxes whose IoU is taken at once: what fits the cache is twice as fast."""
+
+
+class _Ragged(NamedTuple):
+    """Boxes of many samples, one sample after the other."""
+
+    rows: Array
+    """`(n, 4)`, stored pixels."""
+    counts: Counts
+    """Of each sample."""
+
+
+def detection(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
+    """Mean over the true boxes of the best IoU with any predicted box; extra boxes cost nothing.
+
+    No true box: 1 if none is predicted, else 0.
+    """
+    truth, found = _read(completions, contexts)
+    sums = [
+        total
+        for tables in _tables(truth, found)
+        for total in tables.max(axis=2).sum(axis=1).tolist()
+    ]
+    return [
+        min(1.0, total / n) if n else float(not m)
+        for total, n, m in zip(sums, truth.counts.tolist(), found.counts.tolist(), strict=True)
+    ]
+
+
+def matched_iou(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
+    """Sum of IoUs of the best one-to-one matching over the larger count; both empty: 1."""
+    from scipy.optimize import linear_sum_assignment
+
+    truth, found = _read(completions, contexts)
+    sizes = zip(truth.counts.tolist(), found.counts.tolist(), strict=True)
+    values = []
+    for tables in _tables(truth, found):
+        for table, (n, m) in zip(tables, sizes, strict=False):  # the tables end first
+            if not n or not m:
+                values.append(float(n == m))
+                continue
+            pairs = linear_sum_assignment(table[:n, :m], maximize=True)
+            values.append(min(1.0, sum(table[pairs].tolist()) / max(n, m)))
+    return values
+
+
+def _read(completions: Sequence[str], contexts: Sequence[RewardContext]) -> tuple[_Ragged, _Ragged]:
+    """Return true and predicted boxes of a batch, axis-aligned."""
+    import numpy as np
+
+    listed = [reading.target_numbers(ctx.target) for ctx in contexts]
+    n_true = np.array([len(each) for each in listed], dtype=np.intp)
+    truth = arrays.rows([box for each in listed for box in each])
+    texts = [answers.answer_text(completion) for completion in completions]
+    found, n_found = arrays.parse(texts, contexts, limit=MAX_BOXES)
+    drops = np.array([ctx.options.get("hbb") == "drop" for ctx in contexts], dtype=bool)
+    return (
+        _Ragged(arrays.upright(truth, drop=np.repeat(drops, n_true)), n_true),
+        _Ragged(arrays.upright(found, drop=np.repeat(drops, n_found)), n_found),
+    )
+
+
+def _tables(truth: _Ragged, found: _Ragged) -> Iterator[Array]:
+    """Yield tables of IoU `(samples, true boxes, predicted boxes)` of some samples, in their order.
+
+    Beyond the boxes of a sample they are 0.
+    """
+    n_samples = len(truth.counts)
+    start = 0
+    while start < n_samples:
+        end, height, width = start, 0, 0
+        while end < n_samples:
+            height = max(height, int(truth.counts[end]))
+            width = max(width, int(found.counts[end]))
+            if end > start and (end + 1 - start) * height * width > _PAIRS:
+                break
+            end += 1
+        yield _ious(_padded(truth, start, end), _padded(found, start, end))
+        start = end
+
+
+def _padded(boxes: _Ragged, start: int, end: int) -> Array:
+    """Return boxes `(samples, most boxes, 4)`, zeros where a sample has fewer."""
+    import numpy as np
+
+    counts = boxes.counts[start:end]
+    before = int(boxes.counts[:start].sum())
+    filled = np.arange(max(1, int(counts.max()))) < counts[:, None]
+    padded = np.zeros((*filled.shape, 4))
+    padded[filled] = boxes.rows[before : before + int(counts.sum())]
+    return padded
+
+
+def _ious(a: Array, b: Array) -> Array:
+    """IoU `(samples, n, m)` of boxes `(samples, n, 4)` and `(samples, m, 4)`, as `boxes.iou`."""
+    import numpy as np
+
+    a, b = a[:, :, None], b[:, None]
+
+    def common(low: int, high: int) -> Array:  # in place: new arrays take longer than arithmetic
+        side = np.minimum(a[..., high], b[..., high])
+        side -= np.maximum(a[..., low], b[..., low])
+        return np.maximum(side, 0.0, out=side)
+
+    def areas(of: Array) -> Array:
+        return (of[..., 2] - of[..., 0]) * (of[..., 3] - of[..., 1])
+
+    shared = common(0, 2)
+    shared *= common(1, 3)
+    union = areas(a) + areas(b)
+    union -= shared
+    return np.divide(shared, union, out=shared, where=union > 0)

@@ -1,0 +1,76 @@
+"""A reward applied to completions, its values checked: the one way in which rewards are called."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from geovlm.api import RewardContext, RewardSpec
+from geovlm.errors import GeoVLMError, RewardError
+from geovlm.plugins.registry import resolve
+
+_BUGS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a reward may raise; a service that it asks raises an `OSError`."""
+
+
+def score(
+    reward: RewardSpec,
+    completions: Sequence[str],
+    contexts: Sequence[RewardContext],
+    *,
+    began: Callable[[RewardContext], None] = lambda context: None,
+) -> list[float | None]:
+    """Return the reward of each completion.
+
+    Args:
+        reward: what is asked.
+        completions: texts of the model.
+        contexts: of the completions, in their order.
+        began: called before each call of the reward; with the first context of a batch.
+
+    Raises:
+        RewardError: the reward raised, or returned a value that is not finite or not in its range;
+            names reward, task and sample.
+    """
+    function = resolve(reward.score)
+    if reward.batched:
+        began(contexts[0])
+        try:
+            values = list(function(completions, contexts))
+        except _BUGS as error:
+            raise _broken(reward, contexts[0], f"raised {error!r}") from error
+        if len(values) != len(completions):
+            raise _broken(reward, contexts[0], f"returned {len(values)} values for a batch")
+    else:
+        values = []
+        for completion, context in zip(completions, contexts, strict=True):
+            began(context)
+            try:
+                values.append(function(completion, context))
+            except _BUGS as error:
+                raise _broken(reward, context, f"raised {error!r}") from error
+    for value, context in zip(values, contexts, strict=True):
+        if value is None:
+            continue
+        if not math.isfinite(value) or not reward.low <= value <= reward.high:
+            raise _broken(
+                reward, context, f"returned {value!r}, outside [{reward.low}, {reward.high}]"
+            )
+    return values
+
+
+def _broken(reward: RewardSpec, context: RewardContext, what: str) -> GeoVLMError:
+    return RewardError(
+        f"reward {reward.name!r} {what} on task {context.task!r}, sample {context.sample_id!r}",
+        hint="a reward returns a finite number in its range, or None where it does not apply",
+    )

@@ -1,0 +1,175 @@
+"""What `geovlm doctor` finds out without torch: versions, plugins, memory and disks."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from geovlm.plugins.registry import Registry
+
+DISTRIBUTION = "geovlm"
+LEAST_FREE = 2_000_000_000
+"""Bytes; below it a run with `nano` may fail."""
+USUAL_FREE = 50_000_000_000
+"""Bytes: two checkpoints of a 3 B model (3.75 B weights) with its optimiser, 6 bytes a weight."""
+SLOW = 50e6
+"""Bytes per second; below it such a checkpoint takes over seven minutes."""
+SHARED_MEMORY = 1 << 30
+"""Bytes; a container has 64 MB unless told otherwise."""
+_CHUNK = bytes(4 << 20)
+_WRITTEN = 256 << 20
+_SECONDS = 3.0
+
+
+class Check(NamedTuple):
+    """One line of the diagnosis."""
+
+    check: str
+    state: Literal["ok", "warn", "FAIL"]
+    found: str
+    fix: str = ""
+    """What to do; empty if nothing."""
+
+
+def tested() -> dict[str, str]:
+    """Return distribution -> version of the set that is tested together."""
+    text = (Path(__file__).parent / "tested.txt").read_text(encoding="utf-8")
+    pairs = (line.partition("==") for line in text.split())
+    return {name: version for name, _, version in pairs}
+
+
+def versions(
+    installed: Mapping[str, str] | None = None, requires: Iterable[str] | None = None
+) -> list[Check]:
+    """Hold what is installed against what is required and what is tested.
+
+    Args:
+        installed: normalised name -> version; default: what is here.
+        requires: requirements; default: those of the installed GeoVLM without extras.
+    """
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+    from packaging.version import Version
+
+    here = _installed() if installed is None else installed
+    wanted = [Requirement(text) for text in (_requires() if requires is None else requires)]
+    found = [Check("python", "ok", f"{platform.python_version()}, {sys.executable}")]
+    failed = set()
+    for each in wanted:
+        name = canonicalize_name(each.name)
+        if each.marker is not None and not each.marker.evaluate({"extra": ""}):
+            continue
+        if name not in here:
+            found.append(Check(each.name, "FAIL", "not installed", f"pip install '{each}'"))
+        elif not each.specifier.contains(here[name], prereleases=True):
+            found.append(
+                Check(each.name, "FAIL", f"{here[name]}, needs {each.specifier}", _install(each))
+            )
+        else:
+            continue
+        failed.add(name)
+    same, other = 0, []
+    for package, version in tested().items():
+        own = here.get(canonicalize_name(package))
+        if own is None or canonicalize_name(package) in failed:
+            continue
+        if Version(own).public == version:
+            same += 1
+        else:
+            fix = _pin(package, version)
+            other.append(Check(package, "warn", f"{own}, tested with {version}", fix))
+    found.append(Check("versions", "ok", f"{same} packages are as tested, {len(other)} are not"))
+    return found + other
+
+
+def plugins(registry: Registry) -> list[Check]:
+    """Say how many plugins are active, and which are not."""
+    records = registry.plugins
+    active = [record for record in records if record.status == "active"]
+    found = [Check("plugins", "ok", f"{len(active)} active, {len(registry.tasks)} tasks")]
+    for record in records:
+        if record.status in ("broken", "incompatible"):
+            fix = f"geovlm plugins doctor {record.name}"
+            found.append(Check(f"plugin {record.name}", "warn", str(record.status), fix))
+    return found
+
+
+def disk(folder: Path, *, label: str) -> list[Check]:
+    """Measure free space and write speed where a folder is or will be.
+
+    Args:
+        folder: need not exist; then its nearest parent that does is looked at.
+        label: the name of the check.
+    """
+    place = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
+    if not os.access(place, os.W_OK):
+        return [Check(label, "FAIL", f"{place} cannot be written", "give --out on another disk")]
+    free = shutil.disk_usage(place).free
+    found = f"{free / 1e9:.0f} GB free at {place}"
+    if free < LEAST_FREE:
+        return [Check(label, "FAIL", found, "make room, or give --out on another disk")]
+    if free < USUAL_FREE:
+        fix = "enough for nano; checkpoints of a 3 B model with its optimiser take 23 GB each"
+        checks = [Check(label, "warn", found, fix)]
+    else:
+        checks = [Check(label, "ok", found)]
+    try:
+        speed = write_speed(place)
+    except OSError as error:
+        return [*checks, Check(f"{label}, writing", "FAIL", str(error), "give another --out")]
+    state: Literal["ok", "warn"] = "warn" if speed < SLOW else "ok"
+    fix = "checkpoints will take minutes; give --out on a faster disk" if speed < SLOW else ""
+    return [*checks, Check(f"{label}, writing", state, f"{speed / 1e6:.0f} MB/s", fix)]
+
+
+def write_speed(folder: Path) -> float:
+    """Return bytes per second of writing up to 256 MB and having them on the disk."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".geovlm-doctor-") as file:
+        started, written = time.monotonic(), 0
+        while written < _WRITTEN and time.monotonic() - started < _SECONDS:
+            written += file.write(_CHUNK)
+        file.flush()
+        os.fsync(file.fileno())
+        return written / max(time.monotonic() - started, 1e-6)
+
+
+def shared_memory(*, ranks: int, folder: Path = Path("/dev/shm")) -> list[Check]:
+    """Warn of a container's small shared memory, through which several processes talk."""
+    if ranks < 2 or not folder.is_dir():
+        return []
+    total = shutil.disk_usage(folder).total
+    found = f"{total / 1e9:.1f} GB"
+    if total >= SHARED_MEMORY:
+        return [Check("shared memory", "ok", found)]
+    return [Check("shared memory", "warn", found, "docker run --shm-size=8g, or --ipc=host")]
+
+
+def _installed() -> dict[str, str]:
+    from packaging.utils import canonicalize_name
+
+    return {
+        canonicalize_name(each.name): each.version
+        for each in metadata.distributions()
+        if each.name is not None
+    }
+
+
+def _requires() -> list[str]:
+    return metadata.requires(DISTRIBUTION) or []
+
+
+def _install(requirement: object) -> str:
+    return f"pip install '{requirement}'"
+
+
+def _pin(name: str, version: str) -> str:
+    return f"if something fails: pip install {name}=={version}"

@@ -1,0 +1,168 @@
+"""What `geovlm doctor` tries out in processes of their own: ranks, a training step, vLLM."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from geovlm.errors import GeoVLMError, RunFailedError
+from geovlm.run import launch
+from geovlm.run.doctor.machine import Check
+from geovlm.run.folder import RunDir, read_json
+from geovlm.run.machines import Machine
+from geovlm.run.parallel import Layout
+from geovlm.run.process import execute
+
+WORKER = "geovlm.engine.programs.doctor"
+VLLM_SUPPORTED = ("0.22.0", "0.31.0")
+"""First and last version that TRL 1.16.0 supports (trl/import_utils.py)."""
+_START_S = 600.0
+"""For the imports of a worker, on a machine that is busy."""
+_PARALLEL = {
+    "nccl": "try NCCL_DEBUG=INFO; NCCL_P2P_DISABLE=1 or NCCL_IB_DISABLE=1 tell which path hangs; "
+    "a container needs --shm-size=8g",
+    "gloo": "set GLOO_SOCKET_IFNAME to the interface that the host name resolves to, such as lo",
+}
+
+
+class Ranks(NamedTuple):
+    """How many processes, and where."""
+
+    number: int
+    device: Literal["cpu", "cuda"]
+
+    @property
+    def backend(self) -> str:
+        """What they talk by."""
+        return "gloo" if self.device == "cpu" else "nccl"
+
+
+class _Ended(NamedTuple):
+    error: str
+    """Why the worker failed; empty if it did not."""
+    notes: list[dict[str, Any]]
+    """What each rank wrote, empty for one that wrote nothing."""
+
+
+def ranks(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> list[Check]:
+    """Start the ranks, let them sum numbers and take one training step together.
+
+    Args:
+        wanted: how many and where.
+        deadline_s: of joining and of all-reduce, each.
+        module: the worker.
+    """
+    ended = _run("ranks", wanted, deadline_s=deadline_s, module=module)
+    first = ended.notes[0]
+    checks = [_devices(first["devices"], wanted)] if "devices" in first else []
+    title, where = "all-reduce", f"{wanted.number} ranks by {wanted.backend}"
+    lost = [i for i, each in enumerate(ended.notes) if "joined" not in each]
+    if lost:
+        named = ", ".join(map(str, lost))
+        found = f"{where}: {ended.error or 'no answer'}; not joined: rank {named}"
+        return [*checks, Check(title, "FAIL", found, _PARALLEL[wanted.backend])]
+    late = [i for i, each in enumerate(ended.notes) if "reduced" not in each]
+    if late:
+        found = f"{where}: {ended.error or 'no answer'}"
+        return [*checks, Check(title, "FAIL", found, _PARALLEL[wanted.backend])]
+    seconds = max(each["reduced"]["seconds"] or 0.0 for each in ended.notes)
+    if wanted.number == 1:
+        checks.append(Check(title, "ok", "one rank: nothing to do"))
+    else:
+        size = first["reduced"]["bytes"]
+        rate = f"{1000 * seconds:.1f} ms, {size / seconds / 1e9:.2f} GB/s"
+        checks.append(Check(title, "ok", f"{where}: {size >> 20} MB in {rate}"))
+    if ended.error or "trained" not in first:
+        fix = "its output is above; 'geovlm run' would fail in the same way"
+        return [*checks, Check("training step", "FAIL", ended.error or "no answer", fix)]
+    step = first["trained"]
+    same = ", the same weights on all ranks" if wanted.number > 1 else ""
+    found = f"SFT of {step['model']} on {wanted.device}: loss {step['loss']:.2f}{same}"
+    return [*checks, Check("training step", "ok", found)]
+
+
+def vllm(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> Check:
+    """Let TRL sync changed weights to vLLM, and see whether it answers with them."""
+    from packaging.version import Version
+
+    try:
+        version = metadata.version("vllm")
+    except metadata.PackageNotFoundError:
+        return Check("vLLM", "ok", "not installed: GRPO generates by transformers")
+    low, high = VLLM_SUPPORTED
+    if not Version(low) <= Version(Version(version).base_version) <= Version(high):
+        fix = f"TRL supports {low} to {high}: pip install 'trl[vllm]'"
+        return Check("vLLM", "FAIL", version, fix)
+    if wanted.device == "cpu":
+        return Check("vLLM", "warn", f"{version}, not tried", "its weight sync needs a GPU")
+    ended = _run("vllm", Ranks(1, "cuda"), deadline_s=deadline_s, module=module)
+    if ended.error or "synced" not in ended.notes[0]:
+        fix = "leave out use_vllm, or install the tested versions"
+        return Check("vLLM", "FAIL", f"{version}: {ended.error or 'no answer'}", fix)
+    synced = ended.notes[0]["synced"]
+    return Check(
+        "vLLM",
+        "ok",
+        f"{version}: answers with the synced weights, log-probabilities within "
+        f"{synced['with_new']:.3f} of transformers'",
+    )
+
+
+def _run(stage: str, wanted: Ranks, *, deadline_s: float, module: str) -> _Ended:
+    """Run the worker and return what it left."""
+    on_cpu = wanted.device == "cpu"
+    with tempfile.TemporaryDirectory(prefix="geovlm-doctor-") as scratch:
+        folder = Path(scratch)
+        settings = {"ranks": wanted.number, "device": wanted.device, "deadline_s": deadline_s}
+        RunDir(folder).write_json(folder / "settings.json", settings)
+        ranks = Layout(machine=Machine(), world_size=wanted.number, machines=1, local=wanted.number)
+        yaml = None
+        if not launch.is_alone(ranks, scheme="ddp"):
+            yaml = folder / "accelerate.yaml"
+            port = launch.free_port()
+            yaml.write_text(launch.accelerate_config(ranks, on_cpu=on_cpu, port=port))
+        error = ""
+        limit_s = _START_S + 8 * deadline_s
+        ends = time.monotonic() + limit_s
+
+        def check() -> None:
+            if time.monotonic() > ends:
+                raise TimeoutError
+
+        try:
+            outcome = execute(
+                launch.command(yaml, run=folder, stage=stage, module=module),
+                variables=launch.environment(wanted.number, on_cpu=on_cpu),
+                log=folder / "stderr.txt",
+                check=check,
+            )
+            launch.raise_for(outcome, name=stage, log=folder / "stderr.txt")
+        except TimeoutError:
+            error = f"did not end within {limit_s:g} s"
+        except RunFailedError as failed:
+            error = str(failed.args[0])
+        except GeoVLMError as refused:
+            error = str(refused)
+        paths = [folder / f"rank-{i}.json" for i in range(wanted.number)]
+        return _Ended(error, [read_json(path) if path.is_file() else {} for path in paths])
+
+
+def _devices(found: dict[str, Any], wanted: Ranks) -> Check:
+    """Say what torch sees of the GPUs."""
+    build = f"torch {found['torch']}"
+    if not found["gpus"]:
+        if wanted.device == "cuda":
+            fix = "install a CUDA build of torch that fits the driver (see nvidia-smi)"
+            return Check("GPUs", "FAIL", f"{build} sees none", fix)
+        return Check("GPUs", "ok", f"none: the CPU is used, {build}")
+    named = "; ".join(
+        f"{each['name']}, {each['bytes'] / 2**30:.0f} GiB, {each['capability']}"
+        for each in found["gpus"]
+    )
+    if not found["bf16"]:
+        fix = "stages train in bfloat16 on GPUs: compute capability 8.0 or newer is needed"
+        return Check("GPUs", "FAIL", f"{named}: no bfloat16", fix)
+    return Check("GPUs", "ok", f"{named}; {build}, CUDA {found['cuda']}")

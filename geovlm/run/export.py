@@ -1,0 +1,237 @@
+"""A run's model on its way out: which stage, whether there is room, what is asked to compare.
+
+```text
+job.json     what is exported: weights, dtype, the samples that are asked
+model/       the exported folder, until it has been reloaded
+asks.json    the same samples as anybody would ask them: questions and pictures
+own.json     answers of the stage's model
+stock.json   answers of the exported folder, loaded without GeoVLM
+stderr.txt   output of the two processes
+```
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geovlm.errors import ConfigError, RunFailedError
+from geovlm.run.folder import RunDir, read_json
+
+if TYPE_CHECKING:
+    from geovlm.config.schema import RunConfig
+
+BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Of a weight."""
+MARGIN_BYTES = 64 << 20
+"""For tokenizer, pictures and what else is written beside the weights."""
+_SHOWN = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A finished stage."""
+
+    index: int
+    name: str
+    """Under which its model was scored: `sft`, `grpo`, `sft-2`."""
+    model: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A held-out sample, as the run asked it; every field survives JSON."""
+
+    task: str
+    sample_id: str
+    images: tuple[Any, ...]
+    """References, encoded by `geovlm.raster.encode`."""
+    input_sizes: tuple[tuple[int, int], ...]
+    """(width, height) at which the model saw them."""
+    question: str
+    answered: str
+    """What the run's evaluation got, greedily."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What the engine is to do."""
+
+    model: Path
+    dtype: str | None
+    """`None`: that of the stage's weights."""
+    trust_remote_code: bool
+    max_new_tokens: int
+    """Longest answer, as scored."""
+    asked: tuple[Asked, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write `job.json`."""
+        RunDir(folder).write_json(folder / "job.json", {**asdict(self), "model": str(self.model)})
+
+    @classmethod
+    def read(cls, folder: Path) -> Job:
+        """Return what `write` wrote."""
+        fields = read_json(folder / "job.json")
+        asked = [
+            Asked(
+                **{
+                    **each,
+                    "images": tuple(each["images"]),
+                    "input_sizes": tuple((w, h) for w, h in each["input_sizes"]),
+                }
+            )
+            for each in fields["asked"]
+        ]
+        return cls(**{**fields, "model": Path(fields["model"]), "asked": tuple(asked)})
+
+
+def choose(run: RunDir, config: RunConfig, *, name: str | None) -> Chosen:
+    """Return the stage whose model is exported.
+
+    Args:
+        run: the run directory.
+        config: its configuration.
+        name: of the stage; `None`: the last one that trains.
+
+    Raises:
+        ConfigError: the run trains nothing, has no such stage or has not finished it.
+    """
+    trained = {
+        config.evaluation_name(index): index
+        for index, stage in enumerate(config.stages)
+        if stage.kind != "probe"
+    }
+    if not trained:
+        raise ConfigError(
+            f"{run.path} trained nothing: it has no sft and no grpo stage",
+            hint="give the folder of a 'geovlm run'",
+        )
+    if name is not None and name not in trained:
+        raise ConfigError(
+            f"{run.path} has no stage {name!r}", hint=f"--stage takes {' or '.join(trained)}"
+        )
+    done = [each for each, index in trained.items() if run.is_done(index)]
+    wanted = name if name is not None else list(trained)[-1]
+    index = trained[wanted]
+    if wanted not in done:
+        instead = f", --stage {done[-1]} exports what is finished" if done else ""
+        raise ConfigError(
+            f"{run.path} is not finished: stage {run.stage(index).name} has no done.json",
+            hint=f"'geovlm run --resume --output {run.path}' finishes it{instead}",
+        )
+    folder = run.stage(index) / "model"
+    if not (folder / "config.json").is_file():
+        raise ConfigError(
+            f"{folder} is not there: was the stage's model deleted?",
+            hint=f"--stage takes {' or '.join(trained)}; or train the run again",
+        )
+    return Chosen(index, wanted, folder)
+
+
+def asked(run: RunDir, stage: str, *, task_names: Sequence[str], most: int) -> tuple[Asked, ...]:
+    """Return held-out samples of the run's evaluation, of each task in turn, at least one of each.
+
+    Raises:
+        ConfigError: the answers after this stage are not there.
+    """
+    per_task: list[list[Asked]] = []
+    for task in task_names:
+        path = run.eval_file(task, stage)
+        if not path.is_file():
+            raise ConfigError(
+                f"{path} is not there: the exported model is compared on these samples",
+                hint="did you delete the run's answers?",
+            )
+        with path.open(encoding="utf-8") as lines:
+            records = [json.loads(line) for line, _ in zip(lines, range(most), strict=False)]
+        per_task.append([_asked(record) for record in records])
+    in_turn = [each for each in chain.from_iterable(zip_longest(*per_task)) if each is not None]
+    return tuple(in_turn[: max(most, len(task_names))])
+
+
+def _asked(record: Mapping[str, Any]) -> Asked:
+    return Asked(
+        task=record["task"],
+        sample_id=record["sample_id"],
+        images=tuple(record["images"]),
+        input_sizes=tuple((width, height) for width, height in record["input_sizes"]),
+        question=record["question"],
+        answered=record["completion"],
+    )
+
+
+def check_target(out: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        ConfigError: it does, or is a file.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise ConfigError(f"{out} exists and is not an empty folder", hint="give another --out")
+
+
+def weight_bytes(model: Path, *, parameters: int | None, dtype: str | None) -> int:
+    """Return how much the exported weights take.
+
+    Args:
+        model: the stage's folder.
+        parameters: of the model; `None` where they are not in safetensors files.
+        dtype: in which they are written; `None`: as `config.json` says.
+    """
+    stored = read_json(model / "config.json").get("dtype") or "float32"
+    if parameters is None:
+        return sum(path.stat().st_size for path in model.iterdir() if path.is_file())
+    return parameters * BYTES.get(dtype or stored, 4)
+
+
+def check_space(out: Path, *, needed: int) -> None:
+    """Refuse a disk that is too full.
+
+    Args:
+        out: the folder to be; need not exist.
+        needed: bytes of the weights.
+
+    Raises:
+        ConfigError: there is less than `needed` and a margin.
+    """
+    place = next(parent for parent in (out, *out.parents) if parent.is_dir())
+    free = shutil.disk_usage(place).free
+    if free < needed + MARGIN_BYTES:
+        raise ConfigError(
+            f"{place} has {free / 1e9:.2f} GB free, the export takes "
+            f"{(needed + MARGIN_BYTES) / 1e9:.2f} GB",
+            hint="give an --out on another disk, or --dtype bfloat16",
+        )
+
+
+def compare(job: Job, own: Mapping[str, Any], stock: Mapping[str, Any]) -> None:
+    """Refuse an export that does not read or answer as the stage's model does.
+
+    Args:
+        job: what was asked.
+        own: `answers` and `prompts` (token ids) of the stage's model.
+        stock: the same of the exported folder.
+
+    Raises:
+        RunFailedError: names the first sample that differs.
+    """
+    for what in ("prompts", "answers"):
+        differing = [
+            i for i, (a, b) in enumerate(zip(own[what], stock[what], strict=True)) if a != b
+        ]
+        if not differing:
+            continue
+        first = differing[0]
+        where = job.asked[first]
+        said = (repr(str(side[what][first])[:_SHOWN]) for side in (own, stock))
+        raise RunFailedError(
+            f"{len(differing)} of {len(job.asked)} {what} differ after reloading, first "
+            f"{where.task} {where.sample_id!r}: {' became '.join(said)}",
+            hint="the folder was not exported; this is a bug worth reporting",
+        )

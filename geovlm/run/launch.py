@@ -1,0 +1,307 @@
+"""Stages as processes: accelerate's configuration, the command, its output and its exit status.
+
+Every stage is a process tree of its own, so that memory is freed, a crash stays in its stage and a
+stage resumes alone. `accelerate launch --cpu --num_processes 2` silently starts one process
+(accelerate 1.15); a configuration file with `MULTI_GPU` and `use_cpu` starts two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
+from geovlm.run import parallel
+from geovlm.run.machines import Machine, without_launcher
+from geovlm.run.parallel import Layout
+from geovlm.run.process import LAUNCHER, Outcome, StopRequest, execute
+from geovlm.run.vllm import stage as vllm_stage
+
+if TYPE_CHECKING:
+    from geovlm.config.schema import RunConfig
+    from geovlm.run.folder import RunDir
+    from geovlm.run.meeting import Meeting
+
+WORKER = "geovlm.engine.worker"
+_HINTS: dict[int, str] = {
+    signal.SIGKILL: "out of memory? a smaller per_device_train_batch_size needs less; ",
+    signal.SIGABRT: "so NCCL ends a rank that waited longer than timeout_s for another: go on with "
+    "--resume, or set a longer timeout_s; ",
+}
+"""What a signal that ended a rank may mean."""
+
+
+def visible_gpus() -> list[str]:
+    """Return the ids of the GPUs that this process may use, without importing torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [each.strip() for each in named.split(",") if each.strip() not in ("", "-1")]
+    if metadata.version("torch").endswith("+cpu"):
+        return []
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [str(i) for i, _ in enumerate(re.findall(r"^GPU \d+:", listed.stdout, re.MULTILINE))]
+
+
+def device(config: RunConfig, *, gpus: int) -> Literal["cpu", "cuda"]:
+    """Return where the stages run.
+
+    Args:
+        config: the run.
+        gpus: how many GPUs there are.
+
+    Raises:
+        ConfigError: more GPUs are asked for than there are.
+    """
+    wanted = config.gpus or config.processes
+    if config.device == "cpu" or (config.device == "auto" and config.gpus is None and not gpus):
+        return "cpu"
+    if wanted > gpus:
+        there = f"{gpus} are visible" if gpus else "none is visible"
+        raise ConfigError(
+            f"{wanted} GPUs are asked for and {there}",
+            hint=f"use --gpus {gpus}" if gpus else "use --processes N --set device=cpu",
+        )
+    return "cuda"
+
+
+def accelerate_config(ranks: Layout, *, on_cpu: bool, port: int, scheme: str = "ddp") -> str:
+    """Return the text of a stage's accelerate.yaml on one machine."""
+    import yaml
+
+    settings = parallel.accelerate_config(ranks, on_cpu=on_cpu, port=port, parallel=scheme)
+    return yaml.safe_dump(settings, sort_keys=False)
+
+
+def command(
+    config_file: Path | None, *, run: Path, stage: str, resume: bool = False, module: str = WORKER
+) -> list[str]:
+    """Return the command line of a stage: `accelerate launch`, or its one process without it.
+
+    Args:
+        config_file: accelerate.yaml; `None` where there is nothing to launch, see `is_alone`.
+        run: the run directory.
+        stage: its position, or `eval`.
+        resume: go on from the stage's last checkpoint.
+        module: the worker.
+    """
+    start = ["-m", module]
+    if config_file is not None:
+        start = ["-m", LAUNCHER, "--config_file", str(config_file)]
+        start += ["--module", module]
+    return [
+        sys.executable,
+        *start,
+        *("--run", str(run), "--stage", stage),
+        *(["--resume"] if resume else []),
+    ]
+
+
+def is_alone(ranks: Layout, *, scheme: str) -> bool:
+    """Whether a stage is one whole process, which needs no launcher.
+
+    accelerate's imports torch, as the process does again, to set a few variables: 3.7 of the 19
+    seconds of CPU that a stage takes to start.
+    """
+    return ranks.world_size == 1 and scheme == "ddp"
+
+
+def environment(local: int, *, on_cpu: bool) -> dict[str, str]:
+    """Return the environment of a stage's ranks on this machine: their cores, and their GPUs.
+
+    Threads that spin while they wait for a core that another process has make training several
+    times slower: 30 forward and backward passes of a small network took 7 to 13 s with two threads
+    on two busy cores, 2.1 s with threads that sleep instead.
+    """
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    variables = without_launcher(os.environ) | {
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // local)),
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY") or "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+        "ACCELERATE_USE_CPU": str(on_cpu).lower(),
+    }
+    if not on_cpu:  # with more GPUs in sight than processes, the Trainer would use DataParallel
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(visible_gpus()[:local])
+    if sys.stderr.isatty():
+        size = os.get_terminal_size(sys.stderr.fileno())
+        variables |= {"TTY_COMPATIBLE": "1", "COLUMNS": str(size.columns)}
+    return variables
+
+
+def run_stage(
+    run: RunDir,
+    *,
+    config: RunConfig,
+    index: int,
+    resume: bool,
+    stop: StopRequest,
+    meeting: Meeting | None = None,
+) -> float:
+    """Run this machine's part of one stage to its end and return its wall seconds.
+
+    Args:
+        run: the run directory, with `resolved.json` in it.
+        config: the run; its device is resolved.
+        index: the stage's position; -1 for an evaluation without training.
+        resume: go on from its last checkpoint.
+        stop: how it is asked to stop.
+        meeting: the other machines; `None` where there are none.
+
+    Raises:
+        StoppedError: it was asked to stop, and can go on.
+        GeoVLMError: the worker found the request impossible.
+        RunFailedError: it failed, or another machine was lost; names the stage and its log.
+    """
+    machine = meeting.machine if meeting is not None else Machine()
+    ranks = parallel.layout(config, index, machine=machine)
+    folder = run.stage(index)
+    folder.mkdir(parents=True, exist_ok=True)
+    with vllm_stage.serve(
+        run, config=config, index=index, meeting=meeting, visible=visible_gpus
+    ) as server:
+
+        def check() -> None:
+            if stop.signal is None:  # a SIGTERM to all processes of a job ends the server first
+                server.check()
+            if meeting is not None:
+                meeting.check()
+                meeting.share(stop)
+
+        def done() -> bool:
+            check()
+            return run.is_done(index)
+
+        if not ranks.local:
+            assert meeting is not None  # the first machine has ranks
+            started = time.monotonic()
+            meeting.wait(done)
+            return time.monotonic() - started
+        on_cpu = config.device == "cpu"
+        yaml = None
+        if not is_alone(ranks, scheme=config.scheme(index)):
+            port = machine.port + max(index, 0) if machine.port else free_port()
+            text = accelerate_config(ranks, on_cpu=on_cpu, port=port, scheme=config.scheme(index))
+            yaml = folder / accelerate_file(machine)
+            run.write_text(yaml, text)
+        log = folder / ("stderr.txt" if machine.rank == 0 else f"stderr.{machine.rank}.txt")
+        outcome = execute(
+            command(yaml, run=run.path, stage=stage_name(index), resume=resume),
+            variables=environment(ranks.local, on_cpu=on_cpu) | server.variables,
+            log=log,
+            check=check,
+            stop=stop,
+        )
+    if outcome.status and not outcome.error and meeting is not None:
+        meeting.explain()
+    raise_for(outcome, name=folder.name, log=log, by=stop.signal)
+    return outcome.seconds
+
+
+def accelerate_file(machine: Machine) -> str:
+    """Return the name of a machine's accelerate.yaml in a stage's folder."""
+    return "accelerate.yaml" if machine.rank == 0 else f"accelerate.{machine.rank}.yaml"
+
+
+def stage_name(index: int) -> str:
+    """Return what the worker calls the stage of a position."""
+    return "eval" if index == -1 else str(index)
+
+
+def run_stages(
+    run: RunDir, *, config: RunConfig, resume: bool, meeting: Meeting | None = None
+) -> None:
+    """Run every stage that is not done yet, in order, and note their wall seconds.
+
+    A run without stages is an evaluation.
+
+    Raises:
+        StoppedError: SIGTERM or Ctrl-C came; a stage was stopped where it can go on, or not begun.
+        GeoVLMError: as `run_stage`.
+    """
+    with StopRequest(worker=WORKER) as stop:
+        _run_stages(run, config=config, resume=resume, stop=stop, meeting=meeting)
+
+
+def _run_stages(
+    run: RunDir, *, config: RunConfig, resume: bool, stop: StopRequest, meeting: Meeting | None
+) -> None:
+    leads = meeting is None or meeting.machine.leads
+    for index in range(len(config.stages)) or [-1]:
+        name = run.stage(index).name
+        kind = config.stages[index].kind if index >= 0 else "eval"
+        if run.is_done(index):
+            print(f"stage {name}: done before, skipped", file=sys.stderr, flush=True)
+            continue
+        # beside other machines the ranks of the stage agree on it: one alone would be waited for
+        if stop.signal is not None and (meeting is None or meeting.machine.count == 1):
+            raise StoppedError(f"stage {name} was not begun", exit_code=_exit_code(stop.signal))
+        print(f"stage {name}", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        try:
+            run_stage(run, config=config, index=index, resume=resume, stop=stop, meeting=meeting)
+        except BaseException:
+            with contextlib.suppress(OSError):  # a full disk; why the stage failed says more
+                _add_seconds(run, kind, started, leads=leads)
+            raise
+        _add_seconds(run, kind, started, leads=leads)
+
+
+def _add_seconds(run: RunDir, kind: str, started: float, *, leads: bool) -> None:
+    if leads and run.has_progress:
+        run.add_seconds(kind, time.monotonic() - started)
+
+
+def _exit_code(by: int | None) -> int:
+    """Return the exit code of a stopped run: 0, so that it is requeued; as usual after Ctrl-C."""
+    return 128 + signal.SIGINT if by == signal.SIGINT else 0
+
+
+def raise_for(outcome: Outcome, *, name: str, log: Path, by: int | None = None) -> None:
+    """Raise what the end of a stage stands for; nothing if it is done.
+
+    Args:
+        outcome: how it ended.
+        name: the stage.
+        log: where its output is.
+        by: the signal with which it was asked to stop.
+    """
+    if outcome.stopped:
+        raise StoppedError(f"stage {name}: {outcome.stopped}", exit_code=_exit_code(by))
+    if outcome.status == 0:
+        return
+    if outcome.error and outcome.status in (1, 2):
+        kind = GeoVLMError if outcome.status == 2 else RunFailedError
+        raise kind(outcome.error)
+    if outcome.status < 0:
+        number = -outcome.status
+        who = (
+            f"rank {outcome.rank} of stage {name}" if outcome.rank is not None else f"stage {name}"
+        )
+        why = f"was killed by {signal.Signals(number).name}"
+        hint = _HINTS.get(number, "")
+        raise RunFailedError(f"{who} {why}", hint=f"{hint}its output is in {log}")
+    raise RunFailedError(
+        f"stage {name} failed with exit status {outcome.status}; its traceback is above",
+        hint=f"its whole output is in {log}",
+    )
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,254 @@
+"""The processes that start a run's stages, one per machine, and what they know of each other.
+
+Each writes `machines/<rank>.json` into the run directory, on the file system that they share, and
+counts on in it: a count that stands still is a machine that was lost. Clocks are not compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
+from geovlm.run.folder import RunDir
+from geovlm.run.machines import Machine
+from geovlm.run.process import StopRequest
+
+FOLDER = "machines"
+"""Name of the folder in the run directory."""
+
+
+class _Seen(NamedTuple):
+    """What another machine wrote last, and when that was first read here."""
+
+    record: dict[str, Any]
+    at: float
+
+
+class Meeting:
+    """This process among those that start the run's stages; as a context it gives signs of life.
+
+    Leaving the context says to the others how it ended.
+    """
+
+    def __init__(self, run: RunDir, machine: Machine, *, timeout_s: float) -> None:
+        """Prepare; nothing is written before the context is entered.
+
+        Args:
+            run: the run directory, on a file system that all machines share.
+            machine: which one this is.
+            timeout_s: seconds without a sign of life until a machine counts as lost.
+        """
+        self.machine = machine
+        self._run = run
+        self._timeout_s = timeout_s
+        self._beat_s = min(5.0, timeout_s / 10)
+        self._seen: dict[int, _Seen] = {}
+        self._checked = 0.0
+        self._stop_heard = False
+        self._record: dict[str, Any] = {
+            "attempt": uuid.uuid4().hex,
+            "beat": 0,
+            "state": "running",
+            "host": socket.gethostname(),
+        }
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Meeting:
+        if not self.machine.leads:
+            self._find_leader()
+        if not self.machine.waits:
+            self._write()
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if self.machine.waits:
+            return
+        self._over.set()
+        self._thread.join()
+        if error is None:
+            self.tell(state="done")
+        elif isinstance(error, StoppedError):  # the ranks agreed: every machine stops by itself
+            self.tell(state="stopped")
+        else:
+            text = str(error) if isinstance(error, GeoVLMError) else ""
+            with contextlib.suppress(OSError):  # a full disk; why it failed says more
+                self.tell(state="failed", error=text or kind.__name__ if kind else "")
+
+    def tell(self, **facts: Any) -> None:
+        """Put facts beside the sign of life, at once."""
+        with self._lock:
+            self._record |= facts
+        self._write()
+
+    def heard(self, rank: int, fact: str) -> Any:
+        """Return what a machine told in this attempt; `None` if it did not."""
+        if rank == self.machine.rank and not self.machine.waits:
+            return self._record.get(fact)
+        self._look(rank)
+        record = self._seen[rank].record if rank in self._seen else {}
+        return record.get(fact) if record.get("attempt") == self._record["attempt"] else None
+
+    def wait(self, condition: Callable[[], bool], *, timeout: str | None = None) -> None:
+        """Wait until something is so.
+
+        Args:
+            condition: asked again and again.
+            timeout: what to say if it is not so within the machines' timeout; `None` waits for as
+                long as all machines live.
+
+        Raises:
+            RunFailedError: a machine failed or was lost, or the time is over.
+            StoppedError: a machine was stopped, so that it will never be so.
+        """
+        started = time.monotonic()
+        while not condition():
+            self.check()
+            for rank in self._others():
+                if self.heard(rank, "state") == "stopped":
+                    raise StoppedError(f"{_name(rank, self._seen[rank].record)} was stopped")
+            if timeout is not None and time.monotonic() - started > self._timeout_s:
+                raise RunFailedError(timeout, hint=_HINT)
+            time.sleep(min(0.5, self._beat_s))
+
+    def wait_for_all(self) -> None:
+        """Wait until every machine has come; for machine 0.
+
+        Raises:
+            RunFailedError: one did not come in time; names it.
+        """
+        for rank in range(1, self.machine.count):
+            self.wait(
+                lambda rank=rank: self.heard(rank, "beat") is not None,  # type: ignore[misc]
+                timeout=f"machine {rank} did not come within {self._timeout_s:g} s",
+            )
+
+    def check(self) -> None:
+        """Look after the other machines; cheap enough to be called all the time.
+
+        Raises:
+            RunFailedError: one failed or was lost.
+        """
+        now = time.monotonic()
+        if now - self._checked < self._beat_s:
+            return
+        self._checked = now
+        for rank in self._others():
+            self._look(rank)
+            if rank not in self._seen:
+                continue
+            record, at = self._seen[rank]
+            if record.get("attempt") != self._record["attempt"]:
+                if rank == 0:
+                    raise RunFailedError("machine 0 began the run anew", hint=_HINT)
+                continue
+            self._stop_heard |= bool(record.get("stop"))
+            if record["state"] == "failed":
+                raise RunFailedError(f"{_name(rank, record)} failed: {record['error']}")
+            if record["state"] == "running" and now - at > self._timeout_s:
+                raise RunFailedError(
+                    f"{_name(rank, record)} has given no sign of life for {self._timeout_s:g} s",
+                    hint=_HINT,
+                )
+
+    def share(self, stop: StopRequest) -> None:
+        """Let a stop that is asked for on one machine be asked for on all; cheap, as `check`."""
+        if stop.signal is not None and not self._record.get("stop"):
+            self.tell(stop=True)
+        elif stop.signal is None and self._stop_heard:
+            stop.ask()
+
+    def explain(self) -> None:
+        """After a stage failed here: wait until it is known whether that was another machine's.
+
+        Raises:
+            RunFailedError: another machine failed or was lost.
+        """
+        before = {rank: self._beats(rank) for rank in self._others()}
+        deadline = time.monotonic() + self._timeout_s + 3 * self._beat_s
+        while time.monotonic() < deadline:
+            self._checked = 0.0
+            self.check()
+            # two signs of life after the failure: a machine that fails with us says so in the first
+            if all(self._is_over(r) or self._beats(r) >= n + 2 for r, n in before.items()):
+                return
+            time.sleep(self._beat_s / 2)
+
+    def _others(self) -> list[int]:
+        if self.machine.waits:
+            return [0]
+        return [rank for rank in range(self.machine.count) if rank != self.machine.rank]
+
+    def _beats(self, rank: int) -> int:
+        self._look(rank)
+        return int(self._seen[rank].record["beat"]) if rank in self._seen else 0
+
+    def _is_over(self, rank: int) -> bool:
+        return rank in self._seen and self._seen[rank].record["state"] != "running"
+
+    def _find_leader(self) -> None:
+        """Wait for a living machine 0: what is there may be left from an earlier attempt."""
+        deadline = time.monotonic() + self._timeout_s
+        self._look(0)
+        first = self._seen.get(0)
+        while time.monotonic() < deadline:
+            self._look(0)
+            now = self._seen.get(0)
+            alive = now is not None and (first is None or now.record != first.record)
+            if now is not None and alive:
+                self._record["attempt"] = now.record["attempt"]
+                return
+            time.sleep(min(0.2, self._beat_s))
+        raise RunFailedError(
+            f"machine 0 has not begun a run in {self._run.path} within {self._timeout_s:g} s",
+            hint="is --output on a file system that all machines share? was it started with "
+            "--machine-rank 0?",
+        )
+
+    def _look(self, rank: int) -> None:
+        """Read what a machine wrote; a file that cannot be read counts as unchanged."""
+        try:
+            record = json.loads(self._path(rank).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        if rank not in self._seen or self._seen[rank].record != record:
+            self._seen[rank] = _Seen(record, time.monotonic())
+
+    def _path(self, rank: int) -> Path:
+        return self._run.path / FOLDER / f"{rank}.json"
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._beat_s):
+            with self._lock:
+                self._record["beat"] += 1
+            with contextlib.suppress(OSError):  # the next one may get through
+                self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            path = self._path(self.machine.rank)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scratch = path.with_name(f".{path.name}.{os.getpid()}")
+            scratch.write_text(json.dumps(self._record), encoding="utf-8")
+            scratch.replace(path)
+
+
+_HINT = "start the same command with --resume on every machine"
+
+
+def _name(rank: int, record: dict[str, Any]) -> str:
+    return f"machine {rank} ({record['host']})"

@@ -1,0 +1,1 @@
+"""vLLM as a server of completions. Not yet run on a cluster."""

@@ -1,0 +1,289 @@
+"""The vLLM server of a GRPO stage: where it runs, its command, its health, its end.
+
+vLLM could not be installed where this was written: the command and the checks are tested, a server
+is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from geovlm.errors import ConfigError, RunFailedError
+from geovlm.run.machines import Machine, without_launcher
+from geovlm.run.parallel import layout
+from geovlm.run.process import end_tree
+
+if TYPE_CHECKING:
+    from geovlm.config.parallel import VllmConfig
+    from geovlm.config.schema import RunConfig
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # servers are near
+URL_VARIABLE = "GEOVLM_VLLM_URL"
+"""Where the stage's processes find the address of the server."""
+_LOGPROBS = "processed_logprobs"
+
+
+class Placement(NamedTuple):
+    """Where a server runs."""
+
+    machine: int
+    gpus: tuple[int, ...]
+    """Numbered from 0 among the machine's."""
+
+
+def check(config: RunConfig) -> None:
+    """Refuse a GRPO stage whose vLLM is missing or has no GPU; asks no server.
+
+    Args:
+        config: the run; its device is resolved.
+
+    Raises:
+        ConfigError: names the stage, and what to install or to set.
+    """
+    for index, stage in enumerate(config.stages):
+        if stage.kind != "grpo" or stage.generation == "transformers":
+            continue
+        if config.device == "cpu":
+            raise ConfigError(
+                f"stages.{index}.generation {stage.generation!r} needs GPUs",
+                hint="use --gpus, or generation='transformers'",
+            )
+        if importlib.util.find_spec("vllm") is None:
+            raise ConfigError(
+                f"stages.{index}.generation {stage.generation!r} needs vLLM, which is not here",
+                hint="pip install 'geovlm[vllm]', or generation='transformers'",
+            )
+        if config.lora is not None and config.lora.quantize != "none":
+            # TRL 1.16 hands on `param.data` (VLLMGeneration._iter_named_params): packed bytes
+            raise ConfigError(
+                f"stages.{index}.generation {stage.generation!r} and lora.quantize "
+                f"{config.lora.quantize!r}: TRL would hand vLLM 4-bit weights as they are packed",
+                hint="use generation='transformers', or leave out lora.quantize",
+            )
+        if stage.generation == "vllm-server":
+            placement(config, index)
+
+
+def check_urls(config: RunConfig) -> None:
+    """Refuse servers named in the configuration that TRL cannot train with.
+
+    Raises:
+        ConfigError: as `refuse_unfit`.
+    """
+    for stage in config.stages:
+        if stage.kind == "grpo" and stage.generation == "vllm-server" and stage.vllm.url:
+            refuse_unfit(stage.vllm.url)
+
+
+def placement(config: RunConfig, index: int) -> Placement | None:
+    """Return where the server of a stage runs; `None` if the stage has none of its own.
+
+    The GPUs that the stage's ranks leave free on machine 0, else the first machine without ranks.
+
+    Raises:
+        ConfigError: no GPU is left, or those named are taken or not there.
+    """
+    stage = config.stages[index]
+    if stage.kind != "grpo" or stage.generation != "vllm-server" or stage.vllm.url is not None:
+        return None
+    ranks = layout(config, index, machine=Machine(count=config.machines))
+    taken, machine = ranks.local, 0
+    if taken == config.per_machine and ranks.machines < config.machines:
+        taken, machine = 0, ranks.machines
+    free = tuple(range(taken, config.per_machine))
+    wanted = stage.vllm.gpus
+    if wanted is None:
+        if free:
+            return Placement(machine, free)
+        raise ConfigError(
+            f"stages.{index}: all {ranks.world_size} GPUs train, none is left for the vLLM server",
+            hint=f"set stages.{index}.processes to fewer, or stages.{index}.vllm.url to a server",
+        )
+    if len(set(wanted)) != len(wanted) or not set(wanted) <= set(free) or not wanted:
+        left = f"free are {', '.join(map(str, free))}" if free else "none is free"
+        raise ConfigError(
+            f"stages.{index}.vllm.gpus {wanted}: {left}",
+            hint=f"name free ones, or set stages.{index}.processes to fewer",
+        )
+    return Placement(machine, tuple(wanted))
+
+
+def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -> list[str]:
+    """Return the command line of a server that TRL can train with.
+
+    As `trl vllm-serve` of TRL 1.16 would start it; that command is deprecated. The pixel limits of
+    the run go to the server's processor, so that it and the trainer cut images into the same
+    tokens; a checkpoint of ours has them in its own files.
+
+    Args:
+        model: folder or hub name of the weights; those of the trainer replace them before the
+            first completion.
+        config: the run.
+        settings: of the stage.
+        gpus: on how many GPUs; the model is split over them.
+    """
+    argv = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model]
+    # whoever reaches it may replace the weights
+    host = "127.0.0.1" if config.machines == 1 else "0.0.0.0"
+    argv += ["--host", host, "--port", str(settings.port)]
+    argv += ["--tensor-parallel-size", str(gpus)]
+    argv += ["--gpu-memory-utilization", str(settings.memory or 0.9)]
+    if settings.max_model_len is not None:
+        argv += ["--max-model-len", str(settings.max_model_len)]
+    if config.revision is not None and model == config.model:
+        argv += ["--revision", config.revision]
+    if config.trust_remote_code:
+        argv += ["--trust-remote-code"]
+    limits = {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
+    given = {name: value for name, value in limits.items() if value is not None}
+    if given:
+        argv += ["--mm-processor-kwargs", json.dumps(given)]
+    if _has_scale_out():
+        argv += ["--enable-scale-out"]
+    argv += ["--weight-transfer-config", json.dumps({"backend": "nccl"})]
+    return [*argv, "--logprobs-mode", _LOGPROBS, "--max-logprobs", "-1"]
+
+
+def environment(visible: list[str], gpus: tuple[int, ...]) -> dict[str, str]:
+    """Return the environment of a server: its GPUs, and the endpoints that take weights.
+
+    Args:
+        visible: ids of the machine's GPUs.
+        gpus: which of them are the server's.
+    """
+    return without_launcher(os.environ) | {
+        "CUDA_VISIBLE_DEVICES": ",".join(visible[gpu] for gpu in gpus),
+        "VLLM_SERVER_DEV_MODE": "1",
+    }
+
+
+@contextlib.contextmanager
+def serving(
+    argv: list[str],
+    *,
+    variables: dict[str, str],
+    port: int,
+    log: Path,
+    timeout_s: float,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[Callable[[], None]]:
+    """Run a server until the context is left; what it gives raises when the server has ended.
+
+    Args:
+        argv: its command line.
+        variables: its environment.
+        port: where it will answer.
+        log: where its output goes.
+        timeout_s: seconds until it has to answer.
+        check: called again and again while it starts; may raise.
+
+    Raises:
+        RunFailedError: it ended, or did not answer in time; names the log.
+    """
+    url = f"http://127.0.0.1:{port}"
+    if _answers(url):
+        raise RunFailedError(
+            f"something answers on port {port}, where the vLLM server is to run",
+            hint="end it, or set another port with stages.N.vllm.port",
+        )
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            argv,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def alive() -> None:
+        if process.poll() is not None:
+            raise RunFailedError(
+                f"the vLLM server ended with exit status {process.returncode}: {_last_line(log)}",
+                hint=f"its output is in {log}",
+            )
+
+    try:
+        deadline = time.monotonic() + timeout_s
+        while not _answers(url):
+            alive()
+            check()
+            if time.monotonic() > deadline:
+                raise RunFailedError(
+                    f"the vLLM server did not answer on port {port} within {timeout_s:g} s",
+                    hint=f"its output is in {log}; vllm.start_timeout_s gives it longer",
+                )
+            time.sleep(0.5)
+        yield alive
+    finally:
+        end_tree(process)
+
+
+def refuse_unfit(url: str) -> None:
+    """Refuse a server that does not answer, or that was started in another way than TRL needs.
+
+    Raises:
+        ConfigError: says with what to start it.
+    """
+    hint = (
+        "start it with VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --logprobs-mode processed_logprobs "
+        '--max-logprobs -1 --weight-transfer-config \'{"backend": "nccl"}\' --enable-scale-out'
+    )
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"vllm.url {url!r} is no address", hint="such as http://10.0.0.5:8000")
+    if not _answers(url):
+        raise ConfigError(f"no vLLM server answers at {url}/health", hint=hint)
+    try:
+        with _OPENER.open(
+            f"{url.rstrip('/')}/server_info?config_format=json", timeout=10
+        ) as answer:
+            told = json.load(answer)
+        mode = told["vllm_config"]["model_config"]["logprobs_mode"]
+        transfer = told["vllm_config"]["weight_transfer_config"]
+    except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"the vLLM server at {url} does not tell its settings: {error!r}", hint=hint
+        ) from error
+    if transfer is None:
+        raise ConfigError(f"the vLLM server at {url} takes no new weights", hint=hint)
+    if mode != _LOGPROBS:
+        raise ConfigError(
+            f"the vLLM server at {url} has --logprobs-mode {mode}: the importance ratios of GRPO "
+            "would be biased",
+            hint=hint,
+        )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with _OPENER.open(f"{url.rstrip('/')}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+
+
+def _has_scale_out() -> bool:
+    """Whether vLLM serves images only with `--enable-scale-out`: from 0.30 on."""
+    from packaging.version import Version
+
+    try:
+        return Version(metadata.version("vllm")) >= Version("0.30.0")
+    except metadata.PackageNotFoundError:
+        return True

@@ -1,0 +1,94 @@
+"""A stage and its vLLM server: who starts it, who waits for it, where it is found."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from geovlm import nano
+from geovlm.run.machines import Machine
+from geovlm.run.vllm import server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from geovlm.config.schema import RunConfig
+    from geovlm.run.folder import RunDir
+    from geovlm.run.meeting import Meeting
+
+
+class Server(NamedTuple):
+    """What a stage needs to know of its server."""
+
+    variables: dict[str, str]
+    """Environment of the stage's processes."""
+    check: Callable[[], None]
+    """Raises when a server that this process started has ended."""
+
+
+@contextlib.contextmanager
+def serve(
+    run: RunDir,
+    *,
+    config: RunConfig,
+    index: int,
+    meeting: Meeting | None,
+    visible: Callable[[], list[str]],
+) -> Iterator[Server]:
+    """Give a stage its vLLM server, for as long as the context is open; most stages have none.
+
+    The machine whose GPUs are to serve starts it and tells the others when it answers.
+
+    Args:
+        run: the run directory.
+        config: the run; its device is resolved.
+        index: the stage's position.
+        meeting: the other machines; `None` where there are none.
+        visible: gives the ids of this machine's GPUs.
+
+    Raises:
+        RunFailedError: the server did not start, or a machine was lost meanwhile.
+    """
+    machine = meeting.machine if meeting is not None else Machine()
+    placed = server.placement(config, index) if index >= 0 else None
+    if placed is None:
+        yield Server({}, lambda: None)
+        return
+    settings = config.stages[index].vllm  # type: ignore[union-attr]  # placement: a GRPO stage
+    if placed.machine != machine.rank:
+        assert meeting is not None
+        meeting.wait(lambda: meeting.heard(placed.machine, "vllm") == index)
+        host = meeting.heard(placed.machine, "host")
+        yield Server({server.URL_VARIABLE: f"http://{host}:{settings.port}"}, lambda: None)
+        return
+    with server.serving(
+        server.command(
+            start_weights(run, config=config, index=index),
+            config,
+            settings,
+            gpus=len(placed.gpus),
+        ),
+        variables=server.environment(visible(), placed.gpus),
+        port=settings.port,
+        log=run.stage(index) / "vllm.txt",
+        timeout_s=settings.start_timeout_s,
+        check=meeting.check if meeting is not None else lambda: None,
+    ) as alive:
+        if meeting is not None:
+            meeting.tell(vllm=index)
+        url = f"http://127.0.0.1:{settings.port}"
+        yield Server({server.URL_VARIABLE: url}, alive)
+
+
+def start_weights(run: RunDir, *, config: RunConfig, index: int) -> str:
+    """Return the weights that a stage begins with: the latest trained ones, else the run's.
+
+    Returns:
+        A folder, or a name on the Hugging Face hub.
+    """
+    for earlier in range(index - 1, -1, -1):
+        folder: Path = run.stage(earlier) / "model"
+        if folder.is_dir():
+            return str(folder)
+    return str(nano.path()) if config.model == "nano" else config.model

@@ -1,0 +1,258 @@
+"""Procedural Earth-observation scenes: the built-in sample data, and what nano was trained on.
+
+A `Scene` is a description (land cover, objects, road, disaster) and `render` draws it. All geometry
+and texture is relative to the frame, so one generator state gives the same picture at 84 px and at
+1024 px, up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from geovlm.scenes import painting
+
+Box = tuple[float, float, float, float]
+"""``(x0, y0, x1, y1)`` in pixels, y down, half-open."""
+
+COVERS: tuple[str, ...] = ("forest", "cropland", "pasture", "water", "urban", "bare soil")
+KINDS: tuple[str, ...] = ("building", "storage tank", "airplane", "ship")
+ROOFS: tuple[str, ...] = ("red", "blue", "white", "grey")
+DAMAGES: tuple[str, ...] = ("no-damage", "minor-damage", "major-damage", "destroyed")
+"""The words of xBD's ``subtype``, mildest first."""
+DISASTERS: tuple[str, ...] = ("volcano", "fire", "earthquake", "flood", "tsunami", "wind")
+
+_COVER_RGB = np.array(
+    [(38, 88, 42), (196, 174, 92), (140, 192, 98), (28, 62, 128), (150, 144, 146), (172, 116, 74)],
+    np.float32,
+)
+_SIDE = (0.15, 0.34)  # smallest and largest item side, as a share of the frame
+_GAP = 0.035  # least distance between items, as a share of the frame
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One object.
+
+    With `angle_deg` the object is drawn turned about the centre of `box`, clockwise on the screen
+    (x right, y down); `box` is then the box before the turn.
+    """
+
+    kind: str
+    box: Box
+    colour: str
+    damage: str = "no-damage"
+    angle_deg: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """What a picture shows.
+
+    `covers` partition the frame; `items` run left to right and do not overlap.
+    """
+
+    size_px: tuple[int, int]
+    covers: tuple[tuple[str, Box], ...]
+    items: tuple[Item, ...]
+    road: tuple[Box, ...] = ()
+    disaster: str = ""
+    seed: int
+
+
+def compose(
+    rng: np.random.Generator,
+    *,
+    size_px: tuple[int, int] = (256, 256),
+    kinds: Sequence[str] = ("building",),
+    count: tuple[int, int] = (0, 4),
+    covers: Sequence[str] = COVERS,
+    n_covers: tuple[int, int] = (1, 3),
+    road: float = 0.3,
+    disaster: str | None = "",
+    damages: Sequence[str] = DAMAGES,
+) -> Scene:
+    """Draw a random scene.
+
+    Args:
+        rng: Source of all randomness; the same state gives the same scene at any `size_px`, up to
+            rounding of boxes.
+        size_px: Width and height.
+        kinds: Kinds of object to choose from, a subset of `KINDS`.
+        count: Fewest and most objects. Up to 6 fit; beyond that there may be fewer than drawn.
+        covers: Land covers to choose from, a subset of `COVERS`.
+        n_covers: Fewest and most land covers in one scene.
+        road: Probability of a road.
+        disaster: Empty for none, a name out of `DISASTERS`, or None to draw one. A disaster gives
+            each building a damage level out of `damages`.
+        damages: Damage levels to draw from with equal chance.
+    """
+    n = int(rng.integers(n_covers[0], n_covers[1] + 1))
+    names = [covers[i] for i in rng.permutation(len(covers))[: min(n, len(covers))]]
+    parts = _partition(rng, n=len(names))
+    strips: tuple[Box, ...] = ()
+    if rng.random() < road:
+        at, wide, across = rng.uniform(0.1, 0.9), rng.uniform(0.04, 0.06), rng.random() < 0.5
+        strips = ((0.0, at, 1.0, at + wide) if across else (at, 0.0, at + wide, 1.0),)
+    if disaster is None:
+        disaster = DISASTERS[int(rng.integers(len(DISASTERS)))]
+    wanted = int(rng.integers(count[0], count[1] + 1))
+    shapes: list[tuple[str, Box]] = []
+    for attempt in range(8):
+        shapes = _place(
+            rng,
+            wanted,
+            kinds=kinds,
+            land=list(zip(names, parts, strict=True)),
+            strips=strips,
+            tight=attempt,
+        )
+        if len(shapes) == wanted:
+            break
+    items = []
+    for kind, box in sorted(shapes, key=lambda shape: shape[1]):
+        colour = "white" if kind == "storage tank" else ROOFS[int(rng.integers(len(ROOFS)))]
+        hit = disaster and kind == "building"
+        damage = damages[int(rng.integers(len(damages)))] if hit else "no-damage"
+        items.append(Item(kind=kind, box=_to_px(box, size_px), colour=colour, damage=damage))
+    return Scene(
+        size_px=size_px,
+        covers=tuple(
+            (name, _to_px(part, size_px)) for name, part in zip(names, parts, strict=True)
+        ),
+        items=tuple(items),
+        road=tuple(_to_px(strip, size_px) for strip in strips),
+        disaster=disaster,
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def render(scene: Scene, *, when: Literal["pre", "post"] = "post") -> np.ndarray:
+    """The picture, (H, W, 3) uint8.
+
+    `when="pre"` shows it before the disaster: nothing damaged, no traces on the ground.
+    """
+    width, height = scene.size_px
+    rng = np.random.default_rng(scene.seed)
+    coarse = rng.standard_normal((painting.GRID, painting.GRID), np.float32)
+    tint = rng.uniform(-9, 9, (len(COVERS), 3)).astype(np.float32)
+    u = (np.arange(width, dtype=np.float32) + 0.5) / width
+    v = (np.arange(height, dtype=np.float32) + 0.5) / height
+    cell_x, cell_y = (u * painting.GRID).astype(np.intp), (v * painting.GRID).astype(np.intp)
+    canvas = np.empty((height, width, 3), np.float32)
+    for name, box in scene.covers:
+        window, rows, columns = _window(box)
+        index = COVERS.index(name)
+        shade = painting.cover_texture(
+            name, coarse[cell_y[rows][:, None], cell_x[columns]], u[columns], v[rows]
+        )
+        canvas[window] = (_COVER_RGB[index] + tint[index]) + shade[..., None]
+    for box in scene.road:
+        window, rows, columns = _window(box)
+        canvas[window] = (66, 64, 68)
+        x0, y0, x1, y1 = box
+        along = u[columns][None, :] if x1 - x0 > y1 - y0 else v[rows][:, None]
+        middle = (
+            _middle(y0, y1, rows)[:, None]
+            if x1 - x0 > y1 - y0
+            else _middle(x0, x1, columns)[None, :]
+        )
+        canvas[window][middle & ((along * 16) % 1 < 0.6)] = (225, 215, 150)
+    after = when == "post"
+    if after and scene.disaster:
+        painting.trace(canvas, scene.disaster, rng=np.random.default_rng((scene.seed, 1)), u=u, v=v)
+    for number, item in enumerate(scene.items):
+        damage = item.damage if after else "no-damage"
+        painting.draw_item(canvas, item, damage=damage, seed=(scene.seed, 2 + number))
+    return np.clip(canvas, 0, 255).astype(np.uint8)
+
+
+def cover_map(scene: Scene) -> np.ndarray:
+    """Land cover of every pixel, (H, W) uint8, as an index into `COVERS`; objects do not count."""
+    width, height = scene.size_px
+    labels = np.zeros((height, width), np.uint8)
+    for name, box in scene.covers:
+        labels[_window(box)[0]] = COVERS.index(name)
+    return labels
+
+
+def _partition(rng: np.random.Generator, *, n: int) -> list[Box]:
+    """`n` boxes that fill the unit square: strips, or for three at times one and two quadrants."""
+    cuts = [(i + 1 + float(rng.uniform(-0.25, 0.25))) / n for i in range(n - 1)]
+    edges = [0.0, *cuts, 1.0]
+    upright, quartered = rng.random() < 0.5, rng.random() < 0.5
+    if n == 3 and quartered:
+        a, b = float(rng.uniform(0.4, 0.6)), float(rng.uniform(0.4, 0.6))
+        boxes: list[Box] = [(0.0, 0.0, a, 1.0), (a, 0.0, 1.0, b), (a, b, 1.0, 1.0)]
+    else:
+        boxes = [(low, 0.0, high, 1.0) for low, high in pairwise(edges)]
+    return boxes if upright else [(y0, x0, y1, x1) for x0, y0, x1, y1 in boxes]
+
+
+def _place(
+    rng: np.random.Generator,
+    wanted: int,
+    *,
+    kinds: Sequence[str],
+    land: list[tuple[str, Box]],
+    strips: tuple[Box, ...],
+    tight: int,
+) -> list[tuple[str, Box]]:
+    """Kinds and boxes in the unit square, kept apart; ships seek water, the rest land."""
+    placed: list[tuple[str, Box]] = []
+    top = _SIDE[1] - (_SIDE[1] - _SIDE[0]) * min(1.0, tight / 4)
+    for _ in range(wanted):
+        kind = kinds[int(rng.integers(len(kinds)))]
+        for attempt in range(40):
+            w, h = rng.uniform(_SIDE[0], top, 2)
+            if kind in ("storage tank", "airplane"):
+                h = w
+            elif kind == "ship":
+                long = max(w, h, 0.22)
+                w, h = (long, 0.55 * long) if rng.random() < 0.5 else (0.55 * long, long)
+            x0, y0 = rng.uniform(0.01, 0.99 - w), rng.uniform(0.01, 0.99 - h)
+            box = (float(x0), float(y0), float(x0 + w), float(y0 + h))
+            if any(_near(box, other, gap=_GAP) for _, other in placed):
+                continue
+            if attempt < 20 and any(_near(box, strip, gap=0.0) for strip in strips):
+                continue
+            if attempt < 20 and (_cover_at(land, box) == "water") != (kind == "ship"):
+                continue
+            placed.append((kind, box))
+            break
+    return placed
+
+
+def _cover_at(land: list[tuple[str, Box]], box: Box) -> str:
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return next(name for name, (x0, y0, x1, y1) in land if x0 <= x <= x1 and y0 <= y <= y1)
+
+
+def _near(a: Box, b: Box, *, gap: float) -> bool:
+    return a[0] < b[2] + gap and b[0] < a[2] + gap and a[1] < b[3] + gap and b[1] < a[3] + gap
+
+
+def _to_px(box: Box, size_px: tuple[int, int]) -> Box:
+    """Whole pixels; neighbours that share an edge keep sharing it."""
+    width, height = size_px
+    x0, y0, x1, y1 = box
+    return (
+        float(round(x0 * width)),
+        float(round(y0 * height)),
+        float(round(x1 * width)),
+        float(round(y1 * height)),
+    )
+
+
+def _window(box: Box) -> tuple[tuple[slice, slice], slice, slice]:
+    x0, y0, x1, y1 = (round(value) for value in box)
+    return (slice(y0, y1), slice(x0, x1)), slice(y0, y1), slice(x0, x1)
+
+
+def _middle(low: float, high: float, part: slice) -> np.ndarray:
+    at = (np.arange(part.start, part.stop) + 0.5 - low) / (high - low)
+    return np.abs(at - 0.5) < 0.15

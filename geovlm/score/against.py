@@ -1,0 +1,134 @@
+"""Published scores beside ours, by the same protocol, and why the two may not be compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from geovlm.errors import DataError, UnknownNameError
+from geovlm.score import published
+from geovlm.score.published import PublishedRow
+
+_NUMBER = re.compile(r"[0-9][0-9,]*")
+
+
+def by_protocol(
+    answers: Path, *, protocol: str, resamples: int, seed: int
+) -> dict[str, Any] | None:
+    """Return the scores of a file of our answers as a protocol publishes them.
+
+    Args:
+        answers: `eval/<stage>/<task>.jsonl`.
+        protocol: as `geovlm score` names it, or nothing.
+        resamples: of the intervals.
+        seed: of the intervals.
+
+    Returns:
+        `protocol`, `rule`, `n`, `metrics`, `counts` (samples behind each metric) and `ci95`; or
+        `protocol` and `unavailable`, the reason why it cannot score the file; `None` without a
+        protocol.
+    """
+    from geovlm.score.protocols import catalogue, records, scoring
+
+    if not protocol:
+        return None
+    try:
+        found = scoring.score(
+            records.read(answers), catalogue.find(protocol), resamples=resamples, seed=seed
+        )
+    except (DataError, UnknownNameError) as error:
+        return {"protocol": protocol, "unavailable": str(error)}
+    return {
+        "protocol": protocol,
+        "rule": found.protocol.published_rule,
+        "n": found.n,
+        "metrics": found.published,
+        "counts": found.counts,
+        "ci95": {name: list(bounds) for name, bounds in found.ci95["published"].items()},
+    }
+
+
+def rows(
+    metrics: Mapping[str, Any],
+    score: Callable[[str, str, str], Mapping[str, Any] | None],
+    *,
+    generated: bool = False,
+    find: Callable[[str], Sequence[PublishedRow]] = published.rows,
+) -> list[dict[str, Any]]:
+    """Return every published score of the evaluated tasks beside ours of the last stage.
+
+    Each has `task`, `table`, `benchmark`, `model`, `metric`, `published`, `ours` with `ci95` and
+    `n` (`None` where the protocol gives our answers no such score), `differs` (sentences: data,
+    protocol, split, task), `truth` and `source`.
+
+    Args:
+        metrics: `metrics.json`.
+        score: (task, stage, protocol) -> what `by_protocol` returns for our answers.
+        generated: whether the data were generated; then nothing can be compared.
+        find: task -> published rows.
+    """
+    found = []
+    for task, scored in metrics["tasks"].items():
+        stage = next(reversed(scored["stages"]))
+        entry = scored["stages"][stage]
+        known: dict[str, Mapping[str, Any]] = {}
+        for row in find(task):
+            if row.protocol not in known:
+                known[row.protocol] = score(task, stage, row.protocol) or {}
+            ours = _ours(known[row.protocol], row.metric)
+            found.append(
+                {
+                    "task": task,
+                    "stage": stage,
+                    "table": row.table,
+                    "benchmark": row.benchmark,
+                    "model": row.model,
+                    "metric": row.metric,
+                    "published": row.value,
+                    **ours,
+                    "differs": [
+                        *(["our data are generated, not the benchmark"] if generated else []),
+                        *_differences(entry, row, scores=known[row.protocol], n=ours["n"]),
+                    ],
+                    "truth": row.truth,
+                    "source": row.source,
+                }
+            )
+    return found
+
+
+def _ours(scores: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """Return our value of a metric, its interval and the number of samples behind it."""
+    if metric not in scores.get("metrics", {}):
+        return {"ours": None, "ci95": None, "n": None}
+    return {
+        "ours": scores["metrics"][metric],
+        "ci95": scores["ci95"].get(metric),
+        "n": scores["counts"].get(metric, scores["n"]),
+    }
+
+
+def _differences(
+    entry: Mapping[str, Any], row: PublishedRow, *, scores: Mapping[str, Any], n: int | None
+) -> list[str]:
+    """Return what keeps the two scores from being compared."""
+    differs = []
+    if entry["protocol"] and entry["protocol"] != row.protocol:
+        differs.append(f"protocol: theirs {row.protocol}; our task has {entry['protocol']}")
+    if n is None:
+        why = scores.get("unavailable") or f"{row.protocol} gives our answers no {row.metric!r}"
+        differs.append(f"no such score of ours: {why}")
+    elif not _same_split(row.split, entry["split"], n):
+        differs.append(f"split: theirs {row.split}; ours {entry['split']}, {n} samples")
+    if row.note:
+        differs.append(row.note)
+    return differs
+
+
+def _same_split(theirs: str, ours: str, n: int) -> bool:
+    """Whether a published split, such as `test, 1,093 images`, is ours by name and size."""
+    name, _, rest = theirs.partition(",")
+    sizes = [int(number.replace(",", "")) for number in _NUMBER.findall(rest)]
+    return name == ours and sizes == [n]

@@ -1,0 +1,218 @@
+"""Change captions as LEVIR-CC's authors score them: BLEU, ROUGE-L, CIDEr, and both halves.
+
+Rule: Chen-Yang-Liu/RSICC, eval.py, d1505e5, with the metrics of coco-caption. Words are lower-case,
+without punctuation, as in the authors' token files and after COCO's tokenizer. A pair is unchanged
+if its second reference (the only one, if there is one) is one of five fixed sentences; about half
+of LEVIR-CC is. BLEU-n is sacrebleu's corpus score of these words with the nearest reference length,
+which is the rule of COCO; CIDEr takes the document frequencies of the references that are scored
+and has COCO's scale of 0 to 10. COCO's METEOR needs Java; `meteor_nltk` is NLTK's, which gives
+other numbers, and is there where NLTK's WordNet is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from geovlm.errors import ConfigError
+from geovlm.score.protocols.contract import (
+    Counts,
+    Protocol,
+    Record,
+    Scores,
+    UnreadableError,
+    share,
+    target,
+    text,
+)
+from geovlm.score.protocols.earthdial.words import own_answer
+from geovlm.score.protocols.text import meteor
+from geovlm.score.protocols.text.cider import Cider
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics import BLEU
+
+NO_CHANGE = frozenset(
+    {
+        "the scene is the same as before",
+        "there is no difference",
+        "the two scenes seem identical",
+        "no change has occurred",
+        "almost nothing has changed",
+    }
+)
+"""The sentences that say that nothing changed."""
+
+_WORD = re.compile(r"\w+(?:['-]\w+)*")
+_BETA = 1.2  # weight of recall in coco-caption's ROUGE-L
+_ORDERS = (1, 2, 3, 4)
+_REFERENCES = tuple(f"caption{i}" for i in range(5))
+_HALVES = {"change/": "change_accuracy", "no_change/": "no_change_accuracy"}
+"""Prefix of the scores of a half, and the name of its accuracy."""
+
+
+class Changed(NamedTuple):
+    """A sentence about a pair of images, its references, all as words with blanks between."""
+
+    answer: str
+    truths: tuple[str, ...]
+    half: str
+    """`change/` or `no_change/`."""
+
+
+def plain(sentence: str) -> str:
+    """The words of a sentence: lower case, without punctuation, one blank between."""
+    return " ".join(_WORD.findall(sentence.lower()))
+
+
+def rouge_l(answer: str, truths: Sequence[str]) -> float:
+    """coco-caption's ROUGE-L: F of the best precision and the best recall, recall weighted 1.2."""
+    from rapidfuzz.distance import LCSseq
+
+    said = answer.split()
+    pairs = [(LCSseq.similarity(truth.split(), said), len(truth.split())) for truth in truths]
+    precision = max(share(shared, len(said)) for shared, _ in pairs)
+    recall = max(share(shared, length) for shared, length in pairs)
+    return share((1 + _BETA**2) * precision * recall, recall + _BETA**2 * precision)
+
+
+def _read(record: Record) -> Changed:
+    if record.own:
+        listed = target(record).get("captions")
+        truths = [str(each) for each in listed] if isinstance(listed, list) else []
+        answer = own_answer(record)
+    else:
+        answer = text(record.fields, "answer")
+        found = [text(record.fields, name) for name in _REFERENCES if name in record.fields]
+        truths = [each for each in found if each.strip()]
+    references = tuple(map(plain, truths))
+    if not references:
+        raise UnreadableError("no reference caption")
+    judged = references[1] if len(references) > 1 else references[0]
+    half = "no_change/" if judged in NO_CHANGE else "change/"
+    return Changed(plain(answer), references, half)
+
+
+def _tally(cases: Sequence[Changed]) -> Iterator[Counts]:
+    cider = Cider([case.answer for case in cases], [case.truths for case in cases])
+    overall = cider.scores(range(len(cases)))
+    in_half: dict[int, float] = {}
+    for half in ("change/", "no_change/"):
+        own = [i for i, case in enumerate(cases) if case.half == half]
+        in_half.update(zip(own, cider.scores(own), strict=True))
+    bleu = _bleu()
+    for i, case in enumerate(cases):
+        counts = _counts(case, bleu)
+        yield {
+            **counts,
+            "cider": overall[i],
+            **{f"{case.half}{name}": value for name, value in counts.items()},
+            f"{case.half}cider": in_half[i],
+        }
+
+
+def _counts(case: Changed, bleu: BLEU) -> dict[str, float]:
+    """Everything of one case but CIDEr: BLEU's matches, n-grams and lengths are sacrebleu's."""
+    scored = bleu.sentence_score(case.answer, list(case.truths))
+    counts: dict[str, float] = {
+        "n": 1,
+        "rougeL": rouge_l(case.answer, case.truths),
+        "right": (case.answer in NO_CHANGE) == (case.half == "no_change/"),
+        "exact": case.answer in case.truths,
+        "length": scored.sys_len,
+        "nearest": scored.ref_len,
+        **meteor.counts(case.truths, case.answer),
+    }
+    for order, same, grams in zip(_ORDERS, scored.counts, scored.totals, strict=True):
+        counts[f"same{order}"] = same
+        counts[f"grams{order}"] = grams
+    return counts
+
+
+def _bleu() -> BLEU:
+    try:
+        from sacrebleu.metrics import BLEU
+    except ImportError as error:
+        raise ConfigError(
+            "protocol 'change_caption' needs sacrebleu", hint="pip install 'geovlm[caption]'"
+        ) from error
+    return BLEU(tokenize="none", effective_order=True)  # the counts are those of any order
+
+
+def _captions(counts: Counts, half: str) -> Scores:
+    """BLEU-1 to 4, ROUGE-L, CIDEr and METEOR of one half, or of all (`""`)."""
+    from sacrebleu.metrics import BLEU
+
+    same = [int(counts[f"{half}same{order}"]) for order in _ORDERS]
+    grams = [int(counts[f"{half}grams{order}"]) for order in _ORDERS]
+    scores = {}
+    for order in _ORDERS:
+        made = BLEU.compute_bleu(
+            same[:order],
+            grams[:order],
+            int(counts[f"{half}length"]),
+            int(counts[f"{half}nearest"]),
+            max_ngram_order=order,
+        )
+        scores[f"bleu{order}"] = made.score / 100
+    n = counts[f"{half}n"]
+    if meteor.present():
+        scores["meteor_nltk"] = share(counts[f"{half}meteor"], n)
+    return {
+        **scores,
+        "rougeL": share(counts[f"{half}rougeL"], n),
+        "cider": share(counts[f"{half}cider"], n),
+    }
+
+
+def _published(counts: Counts) -> Scores:
+    scores = _captions(counts, "")
+    for half, name in _HALVES.items():
+        if counts[f"{half}n"]:
+            own = {f"{half}{metric}": value for metric, value in _captions(counts, half).items()}
+            scores |= {**own, name: share(counts[f"{half}right"], counts[f"{half}n"])}
+    return scores
+
+
+def _strict(counts: Counts) -> Scores:
+    halves = [half for half in _HALVES if counts[f"{half}n"]]
+    rates = [share(counts[f"{half}right"], counts[f"{half}n"]) for half in halves]
+    changed = _captions(counts, "change/") if "change/" in halves else {}
+    return {
+        **changed,
+        "balanced_accuracy": share(sum(rates), len(rates)),
+        "exact": share(counts["exact"], counts["n"]),
+    }
+
+
+def _counted(counts: Counts) -> dict[str, int]:
+    overall = ["bleu1", "bleu2", "bleu3", "bleu4", "rougeL", "cider"]
+    overall += ["meteor_nltk"] if meteor.present() else []
+    number = dict.fromkeys(overall, int(counts["n"]))
+    for half, name in _HALVES.items():
+        if counts[f"{half}n"]:
+            own = (*(f"{half}{metric}" for metric in overall), name)
+            number |= dict.fromkeys(own, int(counts[f"{half}n"]))
+    return number
+
+
+CHANGE_CAPTION = Protocol(
+    name="change_caption",
+    summary="Sentences about what changed, and whether anything did.",
+    published_rule="BLEU-n (sacrebleu, COCO's rule), ROUGE-L and CIDEr of coco-caption, NLTK's "
+    "METEOR, over all pairs, changed ones and unchanged ones; accuracy of saying that nothing "
+    "changed",
+    strict_rule="captions of changed pairs alone, which five fixed sentences cannot answer; "
+    "balanced_accuracy: mean of both halves; exact: the answer is one of the references",
+    source="Chen-Yang-Liu/RSICC, eval.py, d1505e5; coco-caption",
+    needs=(("answer",), ("caption0",)),
+    needs_own=("captions",),
+    read=_read,
+    tally=_tally,
+    published=_published,
+    strict=_strict,
+    counted=_counted,
+    left_out=lambda: meteor.left_out("meteor_nltk"),
+    fits=lambda fields: "[changedet]" in str(fields.get("question", "")),
+)

@@ -1,0 +1,1 @@
+"""EarthDial's protocols."""

@@ -1,0 +1,231 @@
+"""EarthDial's scores of boxes, and GeoChat-Bench's.
+
+Rules: hiyamdebary/EarthDial, src/earthdial/eval/{rs_detection,rs_change_detection,
+rs_grounding_description}, 92c1260. What it prints as mAP is box precision: predicted boxes that
+reach the IoU with any true box, over predicted boxes. Missed objects cost nothing, a duplicate is a
+second hit. IoUs that reach the threshold up to rounding count (`shapes.TIE`): that gives the
+printed 31.76 % for GeoChat's medium objects, where a plain comparison gives 31.73 %.
+
+Strict scores match boxes one to one and sum over the file. They read every box of the text,
+with signs and fractions, also those that the published reader cannot read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from geovlm.score.protocols.contract import Counts, Protocol, Scores, groups, share
+from geovlm.score.protocols.earthdial import shapes
+from geovlm.score.protocols.earthdial.found import (
+    Found,
+    compare,
+    read_grounding,
+    read_refer,
+    read_xbd,
+    strict_scores,
+)
+from geovlm.score.protocols.text import words
+
+_SOURCE = "hiyamdebary/EarthDial, src/earthdial/eval, 92c1260"
+_SIZES = ("small", "medium", "large")
+_MOST_BOXES = 50
+"""Grounded captions with so many true boxes or more are left out of the published scores."""
+
+
+def _tally_refer(cases: Sequence[Found]) -> Iterator[Counts]:
+    compared = compare(cases)
+    digits = shapes.matches([each.published for each in compared], threshold=0.5)
+    for each, digits_match in zip(compared, digits, strict=True):
+        case = each.case
+        found = shapes.hits(each.published, threshold=0.5)
+        all_right = len(case.truth) == len(case.predicted) == each.match50
+        counts = each.strict_counts()
+        counts |= {"digits_truth": len(case.published_truth), "digits_match": digits_match}
+        for group in ("all", *case.groups):
+            counts |= {
+                f"boxes:{group}": len(case.published),
+                f"hits:{group}": found,
+                f"queries:{group}": 1,
+                f"right:{group}": all_right,
+            }
+            if group != "all":
+                counts |= {
+                    f"{name}:{group}": counts[name]
+                    for name in ("truth", "predicted", "match50", "match25")
+                }
+        yield counts
+
+
+def _published_refer(counts: Counts) -> Scores:
+    return {
+        group: share(counts[f"hits:{group}"], counts[f"boxes:{group}"])
+        for group in _ordered(groups(counts, "queries:"))
+    }
+
+
+def _strict_refer(counts: Counts) -> Scores:
+    """F1 of each group, then precision, recall and F1 over all of them."""
+    found = [group for group in _ordered(groups(counts, "queries:")) if group != "all"]
+    by_group = {group: strict_scores(counts, f":{group}")["f1"] for group in found}
+    predicted, truth = counts["boxes:all"], counts["digits_truth"]
+    as_read = {
+        "precision_digits_only": share(counts["digits_match"], predicted),
+        "recall_digits_only": share(counts["digits_match"], truth),
+        "f1_digits_only": share(2 * counts["digits_match"], predicted + truth),
+    }
+    return {**by_group, **strict_scores(counts), **as_read}
+
+
+def _ordered(found: Sequence[str]) -> list[str]:
+    """Sizes first, then single and multiple, then the rest; only what the file has."""
+    order = (*_SIZES, "single", "multiple")
+    rest = sorted(set(found) - set(order))
+    return [*(group for group in order if group in found), *rest]
+
+
+def _published_bench(counts: Counts) -> Scores:
+    return {
+        group: share(counts[f"right:{group}"], counts[f"queries:{group}"])
+        for group in _ordered(groups(counts, "queries:"))
+    }
+
+
+def _tally_xbd(cases: Sequence[Found]) -> Iterator[Counts]:
+    for each in compare(cases):
+        yield {
+            "boxes": len(each.case.published),
+            "hits50": shapes.hits(each.published, threshold=0.5),
+            "hits25": shapes.hits(each.published, threshold=0.25),
+            **each.strict_counts(),
+        }
+
+
+def _published_xbd(counts: Counts) -> Scores:
+    return {
+        "precision_25": share(counts["hits25"], counts["boxes"]),
+        "precision_50": share(counts["hits50"], counts["boxes"]),
+    }
+
+
+def _tally_grounding(cases: Sequence[Found]) -> Iterator[Counts]:
+    for each in compare(cases):
+        case = each.case
+        rouge = words.rouge(case.reference, case.said)
+        kept = len(case.published_truth) < _MOST_BOXES
+        told = case.boxes_in_reference < _MOST_BOXES
+        yield {
+            "n": 1,
+            "rouge1": rouge.rouge1,
+            "rougeL": rouge.rougeL,
+            "told": told,
+            "rouge1_told": rouge.rouge1 * told,
+            "rougeL_told": rouge.rougeL * told,
+            "boxes": len(case.published) * kept,
+            "hits50": shapes.hits(each.published, threshold=0.5) * kept,
+            "hits25": shapes.hits(each.published, threshold=0.25) * kept,
+            **each.strict_counts(),
+        }
+
+
+def _published_grounding(counts: Counts) -> Scores:
+    return {
+        "precision_50": share(counts["hits50"], counts["boxes"]),
+        "precision_25": share(counts["hits25"], counts["boxes"]),
+        "rouge1_f": share(counts["rouge1_told"], counts["told"]),
+        "rougeL_f": share(counts["rougeL_told"], counts["told"]),
+    }
+
+
+def _strict_grounding(counts: Counts) -> Scores:
+    return {
+        **strict_scores(counts),
+        "rouge1_f": share(counts["rouge1"], counts["n"]),
+        "rougeL_f": share(counts["rougeL"], counts["n"]),
+    }
+
+
+def _counted_grounding(counts: Counts) -> dict[str, int]:
+    boxes, told = int(counts["boxes"]), int(counts["told"])
+    number = dict.fromkeys(("precision_50", "precision_25"), boxes)
+    return {**number, **dict.fromkeys(("rouge1_f", "rougeL_f"), told)}
+
+
+def _looks_like_boxes(fields: Mapping[str, Any]) -> bool:
+    return str(fields.get("caption0", "")).lstrip().startswith("[[")
+
+
+_STRICT_RULE = (
+    "boxes matched one to one at IoU 0.5 (and 0.25), counts summed over the file, rotated "
+    "polygons, ties counted"
+)
+
+REFER = Protocol(
+    name="earthdial/refer",
+    summary="Boxes of the objects that a phrase means.",
+    published_rule="printed as mAP@0.5; box precision at IoU 0.5 with any true box, by size of the "
+    "objects and their number: missed objects cost nothing",
+    strict_rule=f"{_STRICT_RULE}; groups: F1; digits_only: without the boxes that the published "
+    "reader misses",
+    source=_SOURCE,
+    needs=(("answer",), ("gt_bbox",), ("size_group",)),
+    needs_own=("boxes",),
+    read=read_refer,
+    tally=_tally_refer,
+    published=_published_refer,
+    strict=_strict_refer,
+    counted=lambda counts: {
+        group: int(counts[f"boxes:{group}"]) for group in _ordered(groups(counts, "queries:"))
+    },
+)
+
+BENCH = Protocol(
+    name="geochat/bench",
+    summary="GeoChat-Bench's referring queries, right or wrong as a whole.",
+    published_rule="acc@0.5: queries whose boxes are all found, one to one and nothing else; one "
+    "of two public readings, no scorer was released",
+    strict_rule=f"{_STRICT_RULE}; groups: F1",
+    source="arXiv 2311.15826; mbzuai-oryx/GeoChat#32 on the missing scorer",
+    needs=(("answer",), ("gt_bbox",), ("size_group",)),
+    needs_own=("boxes",),
+    read=read_refer,
+    tally=_tally_refer,
+    published=_published_bench,
+    strict=_strict_refer,
+    counted=lambda counts: {
+        group: int(counts[f"queries:{group}"]) for group in _ordered(groups(counts, "queries:"))
+    },
+)
+
+XBD_DETECT = Protocol(
+    name="earthdial/xbd_detect",
+    summary="Boxes of buildings after a disaster.",
+    published_rule="printed as mAP; box precision with any true box, predicted angles dropped; the "
+    "published script has IoU 0.25 only",
+    strict_rule=_STRICT_RULE,
+    source=_SOURCE,
+    needs=(("answer",), ("caption0",)),
+    needs_own=("boxes",),
+    read=read_xbd,
+    tally=_tally_xbd,
+    published=_published_xbd,
+    strict=strict_scores,
+    counted=lambda counts: dict.fromkeys(("precision_25", "precision_50"), int(counts["boxes"])),
+    fits=_looks_like_boxes,
+)
+
+GROUNDING = Protocol(
+    name="earthdial/grounding",
+    summary="Descriptions with boxes after their phrases.",
+    published_rule="box precision at IoU 0.5 and 0.25, ROUGE F of the text without boxes; records "
+    f"with {_MOST_BOXES} true boxes and more are left out",
+    strict_rule=f"{_STRICT_RULE}; ROUGE of every record",
+    source=_SOURCE,
+    needs=(("answer",), ("groundtruth",), ("obj_ids",)),
+    needs_own=("boxes",),
+    read=read_grounding,
+    tally=_tally_grounding,
+    published=_published_grounding,
+    strict=_strict_grounding,
+    counted=_counted_grounding,
+)

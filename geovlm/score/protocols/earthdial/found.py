@@ -1,0 +1,170 @@
+"""Boxes of a record as the published scorers read them and all of them, and how they match."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from geovlm import boxes
+from geovlm.api import ModelProfile
+from geovlm.boxes import Box
+from geovlm.plugins import profiles
+from geovlm.rewards.reading import references
+from geovlm.score.protocols.contract import (
+    Counts,
+    Record,
+    Scores,
+    UnreadableError,
+    share,
+    target,
+    text,
+)
+from geovlm.score.protocols.earthdial import shapes
+from geovlm.score.protocols.earthdial.words import own_answer
+
+_MARKS = re.compile(r"</?ref>")
+_BOX_TEXT = re.compile(r"<box>\[\[.*?\]\]</box>|\[\[.*?\]\]")
+
+
+class Found(NamedTuple):
+    """Boxes of one record, once as the published scorer reads them, once all of them."""
+
+    published_truth: Sequence[Box | None]
+    published: Sequence[Box | None]
+    truth: Sequence[Box]
+    predicted: Sequence[Box]
+    groups: tuple[str, ...] = ()
+    said: str = ""
+    """Text of a grounded caption without its boxes."""
+    reference: str = ""
+    boxes_in_reference: int = 0
+
+    def is_read_alike(self) -> bool:
+        """Whether the published scorer reads the same boxes as we do."""
+        return self.published_truth == self.truth and self.published == self.predicted
+
+
+class Compared(NamedTuple):
+    """A case, the overlaps of its published reading, and the matches of its full one."""
+
+    case: Found
+    published: shapes.Pairs
+    match50: int
+    match25: int
+
+    def strict_counts(self) -> dict[str, float]:
+        """Boxes and one-to-one matches."""
+        return {
+            "truth": len(self.case.truth),
+            "predicted": len(self.case.predicted),
+            "match50": self.match50,
+            "match25": self.match25,
+        }
+
+
+class _Sizes(NamedTuple):
+    """What `boxes.parse` needs to know of a record of GeoVLM."""
+
+    profile: ModelProfile
+    image_sizes: tuple[tuple[int, int], ...]
+    input_sizes: tuple[tuple[int, int], ...]
+
+
+def _own(record: Record) -> Found:
+    """Boxes of a record of GeoVLM, in pixels of the stored image."""
+    gold = target(record)
+    if not isinstance(gold.get("boxes"), list):
+        raise UnreadableError("field 'target' has no boxes")
+    name = text(record.fields, "profile")
+    profile = next((each for each in profiles.BUILTIN if each.name == name), None)
+    if profile is None:
+        raise UnreadableError(f"profile {name!r} is not built in")
+    try:
+        sizes = _Sizes(
+            profile,
+            tuple((int(w), int(h)) for w, h in record.fields["image_sizes"]),
+            tuple((int(w), int(h)) for w, h in record.fields["input_sizes"]),
+        )
+        truth = boxes.target_boxes(gold)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableError("image sizes or true boxes are no numbers") from error
+    predicted = boxes.parse(own_answer(record), sizes, limit=10**9)
+    return Found(truth, predicted, truth, predicted)
+
+
+def _theirs(record: Record, *, truth: str) -> Found:
+    gold = shapes.read(text(record.fields, truth))
+    answer = shapes.read(text(record.fields, "answer"))
+    return Found(gold.digits, answer.digits, gold.all, answer.all)
+
+
+def read_refer(record: Record) -> Found:
+    """Boxes and groups: size of the objects, single or multiple, type of the query."""
+    found = _own(record) if record.own else _theirs(record, truth="gt_bbox")
+    meta = record.fields.get("meta") if record.own else record.fields
+    fields = meta if isinstance(meta, dict) else {}
+    number = "single" if len(found.published_truth) == 1 else "multiple"
+    kinds = (fields.get("size_group"), number, fields.get("task_type") or fields.get("type"))
+    return found._replace(groups=tuple(str(kind) for kind in kinds if kind))
+
+
+def read_xbd(record: Record) -> Found:
+    """Boxes; the published scorer drops the angle of predictions, not of truths."""
+    found = _own(record) if record.own else _theirs(record, truth="caption0")
+    flat = [box and boxes.drop_angle(box) for box in found.published]
+    return found._replace(published=flat)
+
+
+def read_grounding(record: Record) -> Found:
+    """A description and its boxes; the published scorer reads groups of five numbers only."""
+    if record.own:
+        found = _own(record)
+        truths = references(target(record))
+        return found._replace(
+            said=boxes.strip(own_answer(record)),
+            reference=boxes.strip(truths[0]) if truths else "",
+            boxes_in_reference=len(found.truth),
+        )
+    reference = text(record.fields, "groundtruth")
+    found = _theirs(record, truth="obj_ids")
+    return found._replace(
+        published_truth=[box for box in found.published_truth if box],
+        published=[box for box in found.published if box],
+        said=_without_boxes(text(record.fields, "answer")),
+        reference=_without_boxes(reference),
+        boxes_in_reference=sum(map(bool, shapes.read_digits(reference))),
+    )
+
+
+def _without_boxes(description: str) -> str:
+    return _BOX_TEXT.sub("", _MARKS.sub("", description))
+
+
+def compare(cases: Sequence[Found]) -> list[Compared]:
+    """Return each case with its overlaps and matches, in the same order."""
+    strict = shapes.overlaps([case.truth for case in cases], [case.predicted for case in cases])
+    # the two readings differ for few records: signs, fractions, groups of other lengths
+    other = [i for i, case in enumerate(cases) if not case.is_read_alike()]
+    read = shapes.overlaps(
+        [cases[i].published_truth for i in other], [cases[i].published for i in other]
+    )
+    differing = dict(zip(other, read, strict=True))
+    published = [differing.get(i, pairs) for i, pairs in enumerate(strict)]
+    near = shapes.matches(strict, threshold=0.5)
+    far = shapes.matches(strict, threshold=0.25)
+    return list(map(Compared, cases, published, near, far))
+
+
+def strict_scores(counts: Counts, suffix: str = "") -> Scores:
+    """Precision, recall and F1 at IoU 0.5 and F1 at 0.25, over all boxes of the file."""
+    predicted, truth = counts[f"predicted{suffix}"], counts[f"truth{suffix}"]
+    near, far = counts[f"match50{suffix}"], counts[f"match25{suffix}"]
+    return {
+        "precision": share(near, predicted),
+        "recall": share(near, truth),
+        "f1": share(2 * near, predicted + truth),
+        "precision_25": share(far, predicted),
+        "recall_25": share(far, truth),
+        "f1_25": share(2 * far, predicted + truth),
+    }

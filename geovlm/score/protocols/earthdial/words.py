@@ -1,0 +1,287 @@
+"""EarthDial's scores of text: classification, question answering, captions.
+
+Rules: hiyamdebary/EarthDial, src/earthdial/eval/*/eval.py, 92c1260. Its "accuracy" is token recall
+(see `words.token_recall`), its caption scores are means over the references, not the best of them.
+METEOR, which it prints as well, is there where NLTK's WordNet is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from geovlm import answers
+from geovlm.rewards.reading import references
+from geovlm.score.protocols.contract import (
+    Counts,
+    Protocol,
+    Record,
+    Scores,
+    UnreadableError,
+    groups,
+    share,
+    target,
+    text,
+)
+from geovlm.score.protocols.text import meteor, words
+
+_SOURCE = "hiyamdebary/EarthDial, src/earthdial/eval, 92c1260"
+_AVERAGED = ("comp", "presence", "rural_urban")
+_REFERENCES = tuple(f"caption{i}" for i in range(5))
+
+
+class Answered(NamedTuple):
+    """A short answer and its truth."""
+
+    answer: str
+    truth: str
+    kind: str = ""
+    labels: frozenset[str] | None = None
+    """True labels, where the record lists them."""
+    vocabulary: tuple[str, ...] = ()
+
+
+class Captioned(NamedTuple):
+    """A sentence and everything that would have been right."""
+
+    answer: str
+    truths: tuple[str, ...]
+
+
+def own_answer(record: Record) -> str:
+    """Return the content of the answer block of a record of GeoVLM; empty if it has none."""
+    return answers.answer_text(text(record.fields, "completion"))
+
+
+def _read_answered(record: Record) -> Answered:
+    if not record.own:
+        answer = text(record.fields, "answer")
+        return Answered(answer, text(record.fields, "annotation", "caption0"))
+    gold = target(record)
+    labels = gold.get("labels")
+    return Answered(
+        own_answer(record),
+        text(record.fields, "answer"),
+        labels=None if labels is None else words.label_set(", ".join(labels), labels),
+        vocabulary=tuple(map(str, gold.get("vocabulary") or ())),
+    )
+
+
+def _read_vqa(record: Record) -> Answered:
+    read = _read_answered(record)
+    if record.own:
+        return read._replace(kind=str(target(record).get("type") or "all"))
+    return read._replace(kind=text(record.fields, "vqa_type"))
+
+
+def _tally_answered(cases: Sequence[Answered]) -> Iterator[Counts]:
+    for case in cases:
+        truth = words.label_set(case.truth) if case.labels is None else case.labels
+        named = words.label_set(case.answer, case.vocabulary)
+        yield {
+            "n": 1,
+            "recall": words.token_recall(case.truth, case.answer),
+            "exact": words.exact(case.truth, case.answer),
+            "f1": words.set_f1(truth, named),
+        }
+
+
+def _tally_vqa(cases: Sequence[Answered]) -> Iterator[Counts]:
+    for case in cases:
+        yield {
+            f"n:{case.kind}": 1,
+            f"recall:{case.kind}": words.token_recall(case.truth, case.answer),
+            f"exact:{case.kind}": words.exact(case.truth, case.answer),
+        }
+
+
+def _by_type(counts: Counts, part: str) -> Scores:
+    """Mean per question type, and over the questions of the types that the papers average."""
+    kinds = groups(counts, "n:")
+    scores = {kind: share(counts[f"{part}:{kind}"], counts[f"n:{kind}"]) for kind in kinds}
+    averaged = [kind for kind in kinds if kind in _AVERAGED]
+    if averaged:
+        total = sum(counts[f"{part}:{kind}"] for kind in averaged)
+        scores["average"] = share(total, sum(counts[f"n:{kind}"] for kind in averaged))
+    return scores
+
+
+def _strict_vqa(counts: Counts) -> Scores:
+    kinds = groups(counts, "n:")
+    right = sum(counts[f"exact:{kind}"] for kind in kinds)
+    scores = _by_type(counts, "exact")
+    return {**scores, "accuracy": share(right, sum(counts[f"n:{kind}"] for kind in kinds))}
+
+
+def _counted_vqa(counts: Counts) -> dict[str, int]:
+    number = {kind: int(counts[f"n:{kind}"]) for kind in groups(counts, "n:")}
+    averaged = [kind for kind in number if kind in _AVERAGED]
+    total = {"average": sum(number[kind] for kind in averaged)} if averaged else {}
+    return {**number, **total}
+
+
+def _read_region(record: Record) -> Captioned:
+    if not record.own:
+        return Captioned(text(record.fields, "answer"), (text(record.fields, "annotation"),))
+    truths = references(target(record))
+    if not truths:
+        raise UnreadableError("field 'target' has no captions")
+    return Captioned(own_answer(record), truths[:1])
+
+
+def _read_caption(record: Record) -> Captioned:
+    """All five references, empty ones too, or the first alone where the second is empty.
+
+    A first reference that is itself a JSON list (SYSU) stands for its entries.
+    """
+    if record.own:
+        truths = references(target(record))
+        if not truths:
+            raise UnreadableError("field 'target' has no captions")
+        return Captioned(words.spread(own_answer(record)), tuple(map(words.spread, truths)))
+    first = text(record.fields, "caption0")
+    listed = _json_list(first)
+    if listed:
+        found = listed
+    elif record.fields.get("caption1"):
+        found = [text(record.fields, name) for name in _REFERENCES if name in record.fields]
+    else:
+        found = [first]
+    answer = text(record.fields, "answer")
+    return Captioned(words.spread(answer), tuple(map(words.spread, found)))
+
+
+def _json_list(value: str) -> list[str]:
+    if not value.lstrip().startswith("["):
+        return []
+    try:
+        listed = json.loads(value)
+    except ValueError:
+        return []
+    return listed if all(isinstance(each, str) for each in listed) else []
+
+
+def _tally_captions(cases: Sequence[Captioned]) -> Iterator[Counts]:
+    for case in cases:
+        scores = [words.rouge(truth, case.answer) for truth in case.truths]
+        yield {
+            "n": 1,
+            "rouge1": sum(score.rouge1 for score in scores) / len(scores),
+            "rougeL": sum(score.rougeL for score in scores) / len(scores),
+            "rouge1_best": max(score.rouge1 for score in scores),
+            "rougeL_best": max(score.rougeL for score in scores),
+            "exact": any(words.exact(truth, case.answer) for truth in case.truths),
+            **meteor.counts(case.truths, case.answer),
+        }
+
+
+def _means(counts: Counts, names: Mapping[str, str]) -> Scores:
+    return {name: share(counts[names[name]], counts["n"]) for name in _computed(names)}
+
+
+def _mean_scores(names: Mapping[str, str]) -> Callable[[Counts], Scores]:
+    return lambda counts: _means(counts, names)
+
+
+def _counted(*names: str) -> Callable[[Counts], dict[str, int]]:
+    return lambda counts: dict.fromkeys(_computed(names), int(counts["n"]))
+
+
+def _computed(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name != "meteor" or meteor.present()]
+
+
+def _is_prose(fields: Mapping[str, Any]) -> bool:
+    truth = str(fields.get("caption0", ""))
+    return " " in truth.strip() and not truth.lstrip().startswith("[[")
+
+
+def _is_short(fields: Mapping[str, Any]) -> bool:
+    return not fields.get("caption1") and not str(fields.get("caption0", "")).startswith("[[")
+
+
+CLASSIFY = Protocol(
+    name="earthdial/classify",
+    summary="Scene, land-cover and damage classes.",
+    published_rule="accuracy: token recall, mean over records; extra words cost nothing",
+    strict_rule="accuracy: the answer is the truth but for case, blanks and outer punctuation; "
+    "sample_f1: F1 of label sets, mean over records",
+    source=_SOURCE,
+    needs=(("answer",), ("annotation", "caption0")),
+    needs_own=(),
+    read=_read_answered,
+    tally=_tally_answered,
+    published=_mean_scores({"accuracy": "recall"}),
+    strict=_mean_scores({"accuracy": "exact", "sample_f1": "f1"}),
+    counted=_counted("accuracy"),
+    fits=_is_short,
+)
+
+VQA = Protocol(
+    name="earthdial/vqa",
+    summary="Short answers by type of question.",
+    published_rule="token recall per type; average: over the questions of comp, presence and "
+    "rural_urban; extra words cost nothing",
+    strict_rule="the answer is the truth but for case, blanks and outer punctuation; accuracy: "
+    "over all questions",
+    source=_SOURCE,
+    needs=(("answer",), ("annotation", "caption0"), ("vqa_type",)),
+    needs_own=(),
+    read=_read_vqa,
+    tally=_tally_vqa,
+    published=lambda counts: _by_type(counts, "recall"),
+    strict=_strict_vqa,
+    counted=_counted_vqa,
+)
+
+REGION_CAPTION = Protocol(
+    name="earthdial/region_caption",
+    summary="A phrase for what is inside a box.",
+    published_rule="ROUGE-1 and ROUGE-L F of stemmed words against the one reference, NLTK's "
+    "METEOR of words between blanks, means",
+    strict_rule="exact: the answer is the reference but for case, blanks and outer punctuation; "
+    "ROUGE as published",
+    source=_SOURCE,
+    needs=(("answer",), ("annotation",), ("size_group",)),
+    needs_own=(),
+    read=_read_region,
+    tally=_tally_captions,
+    published=_mean_scores({"rouge1_f": "rouge1", "rougeL_f": "rougeL", "meteor": "meteor"}),
+    strict=_mean_scores({"exact": "exact", "rouge1_f": "rouge1", "rougeL_f": "rougeL"}),
+    counted=_counted("rouge1_f", "rougeL_f", "meteor"),
+    left_out=meteor.left_out,
+)
+
+CAPTION = Protocol(
+    name="earthdial/caption",
+    summary="Captions of images and of changes.",
+    published_rule="ROUGE-1 and ROUGE-L F of stemmed words, mean over the references; NLTK's "
+    "METEOR, best of the references",
+    strict_rule="ROUGE of the best reference and of the mean reference; exact: the answer is one "
+    "of the references",
+    source=_SOURCE,
+    needs=(("answer",), ("caption0",)),
+    needs_own=(),
+    read=_read_caption,
+    tally=_tally_captions,
+    published=_mean_scores(
+        {
+            "rouge1_f_mean_over_refs": "rouge1",
+            "rougeL_f_mean_over_refs": "rougeL",
+            "meteor": "meteor",
+        }
+    ),
+    strict=_mean_scores(
+        {
+            "rouge1_f_best_ref": "rouge1_best",
+            "rougeL_f_best_ref": "rougeL_best",
+            "rouge1_f_mean_over_refs": "rouge1",
+            "rougeL_f_mean_over_refs": "rougeL",
+            "exact": "exact",
+        }
+    ),
+    counted=_counted("rouge1_f_mean_over_refs", "rougeL_f_mean_over_refs", "meteor"),
+    left_out=meteor.left_out,
+    fits=_is_prose,
+)

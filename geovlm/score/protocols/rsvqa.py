@@ -1,0 +1,167 @@
+"""RSVQA's own score: accuracy per type of question, AA and OA, numbers in classes.
+
+Rule: syvlo/RSVQA, VQA_model/VocabEncoder.py and train.py; Lobry et al., IEEE TGRS 2020,
+doi 10.1109/TGRS.2020.2988782. Low resolution: counts become `0`, `between 0 and 10` (1 to 10),
+`between 10 and 100`, `between 100 and 1000`, `more than 1000`. High resolution: counts stay
+numbers, areas become such classes with the unit m2. Answers go through the same classes, because a
+model that writes 47 has answered as well as one that writes the class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from geovlm import answers
+from geovlm.score.protocols.contract import (
+    Counts,
+    Protocol,
+    Record,
+    Scores,
+    UnreadableError,
+    groups,
+    share,
+    target,
+    text,
+)
+from geovlm.score.protocols.earthdial.words import own_answer
+from geovlm.score.protocols.text import words
+
+Resolution = Literal["lr", "hr"]
+
+_LIMITS = (0, 10, 100, 1000)
+_AMOUNT = re.compile(r"([0-9]+)\s*(m2|m²)?")
+_CLASSED: dict[Resolution, tuple[str, str]] = {"lr": ("count", ""), "hr": ("area", "m2")}
+"""The type whose answers become classes, and its unit."""
+
+
+class Question(NamedTuple):
+    """An answer and its truth, as they stand and in classes."""
+
+    kind: str
+    answer: str
+    truth: str
+    answer_class: str
+    truth_class: str
+
+
+def number_class(amount: str, *, unit: str = "") -> str:
+    """The official class of a number such as `47` or `9658m2`; other text as it is, normalised.
+
+    Thousands separators are read, a class is its own class.
+    """
+    plain = answers.normalise(amount)
+    found = _AMOUNT.fullmatch(plain.replace(",", ""))
+    if found is None:
+        return plain
+    above = sum(_exceeds(found[1], limit) for limit in _LIMITS)
+    if above == 0:
+        return f"0{unit}"
+    if above == len(_LIMITS):
+        return f"more than 1000{unit}"
+    return f"between {_LIMITS[above - 1]}{unit} and {_LIMITS[above]}{unit}"
+
+
+def _exceeds(digits: str, limit: int) -> bool:
+    bare = digits.lstrip("0") or "0"  # int() refuses more than 4,300 digits
+    return len(bare) > 4 or int(bare) > limit
+
+
+def _read(record: Record, *, resolution: Resolution) -> Question:
+    if record.own:
+        kind = text(target(record), "type")
+        answer, truth = own_answer(record), text(record.fields, "answer")
+    else:
+        kind = text(record.fields, "vqa_type")
+        answer, truth = text(record.fields, "answer"), text(record.fields, "annotation")
+    classed, unit = _CLASSED[resolution]
+    if kind != classed:
+        return Question(kind, answer, truth, answer, truth)
+    question = Question(
+        kind, answer, truth, number_class(answer, unit=unit), number_class(truth, unit=unit)
+    )
+    if not any(digit.isdigit() for digit in question.truth):
+        raise UnreadableError(f"truth of a question of type {kind!r} is no number")
+    return question
+
+
+def _tally(cases: Sequence[Question]) -> Iterator[Counts]:
+    for case in cases:
+        counts: dict[str, Any] = {
+            f"n:{case.kind}": 1,
+            f"right:{case.kind}": words.exact(case.truth_class, case.answer_class),
+            f"exact:{case.kind}": words.exact(case.truth, case.answer),
+        }
+        if case.kind in ("count", "area"):
+            name = f"{case.kind}/{case.truth_class}"
+            counts[f"class:{name}"] = 1
+            counts[f"class_right:{name}"] = counts[f"right:{case.kind}"]
+        yield counts
+
+
+def _accuracies(counts: Counts, part: str) -> Scores:
+    """Accuracy per type, AA (mean over the types) and OA (over the questions)."""
+    kinds = groups(counts, "n:")
+    scores = {kind: share(counts[f"{part}:{kind}"], counts[f"n:{kind}"]) for kind in kinds}
+    right = sum(counts[f"{part}:{kind}"] for kind in kinds)
+    average = share(sum(scores.values()), len(scores))
+    overall = share(right, sum(counts[f"n:{kind}"] for kind in kinds))
+    return {**scores, "AA": average, "OA": overall}
+
+
+def _published(resolution: Resolution, counts: Counts) -> Scores:
+    """Accuracies, and those of each class of numbers."""
+    named = [
+        name
+        for name in sorted(groups(counts, "class:"))
+        if name.startswith(f"{_CLASSED[resolution][0]}/")
+    ]
+    by_class = {
+        name: share(counts[f"class_right:{name}"], counts[f"class:{name}"]) for name in named
+    }
+    return {**_accuracies(counts, "right"), **by_class}
+
+
+def _counted(counts: Counts) -> dict[str, int]:
+    kinds = {kind: int(counts[f"n:{kind}"]) for kind in groups(counts, "n:")}
+    classes = {name: int(counts[f"class:{name}"]) for name in groups(counts, "class:")}
+    return {**kinds, "OA": sum(kinds.values()), **classes}
+
+
+_STRICT_RULE = (
+    "the answer is the stored one but for case, blanks and outer punctuation; numbers as they stand"
+)
+_SOURCE = "syvlo/RSVQA, VQA_model/VocabEncoder.py and train.py; doi 10.1109/TGRS.2020.2988782"
+
+LOW = Protocol(
+    name="rsvqa",
+    summary="RSVQA low resolution: accuracy by type, AA, OA; counts in five classes.",
+    published_rule="accuracy per type, AA: mean over types, OA: over questions; counts are right "
+    "in the right class of five",
+    strict_rule=_STRICT_RULE,
+    source=_SOURCE,
+    needs=(("answer",), ("annotation",), ("vqa_type",)),
+    needs_own=("type",),
+    read=lambda record: _read(record, resolution="lr"),
+    tally=_tally,
+    published=lambda counts: _published("lr", counts),
+    strict=lambda counts: _accuracies(counts, "exact"),
+    counted=_counted,
+)
+
+HIGH = Protocol(
+    name="rsvqa/hr",
+    summary="RSVQA high resolution: accuracy by type, AA, OA; areas in five classes.",
+    published_rule="accuracy per type, AA: mean over types, OA: over questions; areas are right in "
+    "the right class of five, counts only exactly",
+    strict_rule=_STRICT_RULE,
+    source=_SOURCE,
+    needs=(("answer",), ("annotation",), ("vqa_type",)),
+    needs_own=("type",),
+    read=lambda record: _read(record, resolution="hr"),
+    tally=_tally,
+    published=lambda counts: _published("hr", counts),
+    strict=lambda counts: _accuracies(counts, "exact"),
+    counted=_counted,
+)
