@@ -1,4 +1,4 @@
-"""Every hook is called and heard: one test at least is named after each (tests/test_docs.py)."""
+"""Every hook is called and heard: at least one test is named after each (docs/test_names.py)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 from geovlm.plugins import registry
 from geovlm.run.doctor import machine
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TESTED = machine.tested()
 
 

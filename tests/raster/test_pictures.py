@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp
 from geovlm import raster
 from geovlm.predict import images, scenes
 from geovlm.raster import images as raster_images
-from tests.test_raster_windows import described, write
+from tests.raster.test_windows import described, write
 
 RED, GREEN, BLUE = (200, 20, 10), (30, 190, 40), (5, 60, 180)
 WHITE = (255, 255, 255)

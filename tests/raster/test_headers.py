@@ -15,7 +15,7 @@ from geovlm import raster
 from geovlm.errors import DataError
 from geovlm.raster import files
 from geovlm.raster.headers import plain_picture_size, single_band_size
-from tests.test_raster_windows import described, write
+from tests.raster.test_windows import described, write
 
 BAND = np.zeros((1, 31, 51), np.uint16)
 BIG = np.zeros((1, 20, 70_000), np.uint8)

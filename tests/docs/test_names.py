@@ -14,7 +14,7 @@ from geovlm.config import load
 from geovlm.plan.data import parse_options
 from geovlm.plugins import registry
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",

@@ -8,7 +8,7 @@ import pytest
 
 from geovlm.config.load import load
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
 
 
 def test_there_are_examples() -> None:

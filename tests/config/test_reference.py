@@ -10,7 +10,7 @@ from geovlm.cli import COMMANDS, reference
 from geovlm.config import reference as config_reference
 from geovlm.config.schema import RunConfig
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 PAGES = reference.pages()
 TABLES = config_reference.tables(RunConfig.model_json_schema())
 PARAMETERS = [

@@ -13,7 +13,7 @@ from PIL import Image
 
 from geovlm.api import Raster
 
-PAGE = (Path(__file__).parents[1] / "docs" / "images.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "images.md").read_text(encoding="utf-8")
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_every_awkward_input_of_the_table_has_its_test() -> None:
     rows = [line for line in PAGE.splitlines() if line.startswith("|") and "`test_" in line]
     named = [name for row in rows for name in re.findall(r"`(test_\w+)`", row)]
     tests = "".join(
-        path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("*.py")
+        path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("*.py")
     )
     assert len(rows) == 9
     assert [name for name in named if f"def {name}(" not in tests] == []

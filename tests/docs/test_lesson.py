@@ -1,6 +1,6 @@
 """Every `$ geovlm …` line of CONTRIBUTING is executed beside the package that its lesson makes.
 
-As in tests/test_docs_commands.py: `run` with `--dry-run`, all others as they stand.
+As in tests/docs/test_commands.py: `run` with `--dry-run`, all others as they stand.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_docs_commands import ROOT, adapted, shown
-from tests.test_first_task import edited as edited  # the fixture
+from tests.docs.test_commands import ROOT, adapted, shown
+from tests.docs.test_first_task import edited as edited  # the fixture
 
 LINES = list(dict.fromkeys(shown(ROOT / "CONTRIBUTING.md")))
 

@@ -13,7 +13,7 @@ import pytest
 from geovlm.plugins import scaffold
 from tests.fake_plugins import geovlm
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 FILES = [
     ".copier-answers.yml",
     ".github/workflows/test.yml",

@@ -12,7 +12,7 @@ from geovlm.plugins import registry
 from geovlm.rewards.audit.audit import Audit, audit
 
 PLUGINS = sorted(
-    path.parent.name for path in (Path(__file__).parents[1] / "plugins").glob("*/pyproject.toml")
+    path.parent.name for path in (Path(__file__).parents[2] / "plugins").glob("*/pyproject.toml")
 )
 TASKS = sorted(name for name in registry.load().tasks if name.partition("/")[0] in PLUGINS)
 LISTED = ["bigearthnet", "xbd/assess", "xbd/disaster", "xbd/affected", "xbd/count"]

@@ -13,7 +13,7 @@ from geovlm import cli, nano
 from geovlm.cli.commands import export as command
 from geovlm.run.export import Job
 from geovlm.run.folder import RunDir
-from tests.test_report import begun, scored
+from tests.report.test_page import begun, scored
 
 CLASSES = ["AutoTokenizer (T)", "AutoImageProcessor (I)", "AutoModelForImageTextToText (M)"]
 

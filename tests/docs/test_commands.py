@@ -9,7 +9,7 @@
   `runs/first`, `….tif`) is made beforehand: generated data in the official layout, a run that has
   begun, grey scenes.
 
-Lines of CONTRIBUTING need the package of its lesson: tests/test_docs_lesson.py. Those of the README
+Lines of CONTRIBUTING need the package of its lesson: tests/docs/test_lesson.py. Those of the README
 of a package in `examples/` need its wheel: tests/test_third_party.py.
 """
 
@@ -27,9 +27,9 @@ from geovlm.cli.reference import pages
 from geovlm.plugins import registry
 from geovlm.plugins.registry import resolve
 from tests.predict.planted import write_scene
-from tests.test_report import begun
+from tests.report.test_page import begun
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("plugins/*/README.md")), *ROOT.glob("docs/*.md")]
 LONG = {"run", "eval"}
 READ = ({"plan"}, {"audit"}, {"data", "stats"}, {"data", "leaks"})
@@ -39,7 +39,7 @@ NEEDS = {
     "--gpus": "GPUs",
     "geovlm-r1": "a model from the Hugging Face hub",
     "export": "a finished run: tests/engine/test_export.py",
-    "doctor": "minutes: tests/test_cli_doctor.py",
+    "doctor": "minutes: tests/cli/test_doctor.py",
 }
 """Word of a line, or of the file it names -> what it needs that is not here."""
 PUBLISHED = (

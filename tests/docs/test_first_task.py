@@ -14,7 +14,7 @@ import pytest
 from geovlm.plugins import scaffold
 from tests.fake_plugins import geovlm
 
-PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 LESSON = PAGE.partition("## Your first task, from an empty folder")[2].partition("\n## ")[0]
 SHOWN = {
     (path, how): text
