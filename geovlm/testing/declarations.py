@@ -37,10 +37,10 @@ HEAVY = (
 
 _LOAD_ALONE = """
 import json, sys
-from geovlm import plugins
+from geovlm.plugins import discover
 before = set(sys.modules)
 name, others, heavy = json.loads(sys.argv[1])
-found = plugins.discover(disabled=others)
+found = discover.discover(disabled=others)
 (record,) = [each for each in found.records if each.name == name]
 print(json.dumps([sorted((set(sys.modules) - before) & set(heavy)), record.seconds]))
 """

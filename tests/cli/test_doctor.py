@@ -196,7 +196,7 @@ def test_a_rank_that_hangs_ends_the_check_at_its_deadline(
     (tmp_path / "hanging.py").write_text(
         "import os, sys, time\n"
         "if os.environ['RANK'] == '1': time.sleep(1000)\n"
-        "from geovlm.engine import doctor\n"
+        "from geovlm.engine.programs import doctor\n"
         "sys.exit(doctor.main())\n"
     )
     before = launch.environment

@@ -58,7 +58,7 @@ BY_PROCESSOR = """
 import sys
 import transformers
 if sys.argv[2] == "without torchvision":
-    from geovlm.engine.processor import load_processor
+    from geovlm.engine.models.processor import load_processor
     transformers.AutoProcessor.from_pretrained = load_processor
 exec(open(sys.argv[1]).read())
 """
