@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from geovlm.raster.images import image_size, open_image
+from geovlm.raster.images import image_size, open_image, open_window
 
-__all__ = ["image_size", "open_image"]
+__all__ = ["image_size", "open_image", "open_window"]

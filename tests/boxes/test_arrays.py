@@ -72,7 +72,7 @@ def test_the_short_cut_of_plain_numbers_reads_what_the_grammar_does(text: str) -
         return [Box(*numbers) for numbers in reading.read_numbers(text)]
 
     quick = read()
-    with mock.patch.object(boxes, "_LISTS", mock.Mock(fullmatch=lambda text: None)):
+    with mock.patch.object(reading, "_LISTS", mock.Mock(fullmatch=lambda text: None)):
         assert read() == quick
     reading.read_numbers.cache_clear()
 
