@@ -1,16 +1,76 @@
-"""Light modules stay light, and no module imports from a layer above its own."""
+"""The order of the rooms: who may import whom, and what each room says of itself.
+
+`ROOMS` and `INSIDE` are the order, lowest first. Every import counts, in functions and for typing
+too, and so does a name that another module only passes on. What a name stands for in the order is
+a room of `geovlm`, or, inside a room, a module or a folder.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "geovlm"
-LIGHT = ("api", "hookspecs", "answers", "boxes", "profiles", "mixture", "errors")
+from tools import house
+
+ROOT = Path(__file__).parents[1]
+
+ROOMS = """
+    errors
+    api
+    hookspecs answers
+    nano scenes raster
+    plugins boxes
+    config data
+    run predict
+    rewards
+    plan score report testing
+    engine cli
+"""
+"""Each line may import from the lines above it; names of one line do not import each other."""
+
+INSIDE = {
+    "boxes": "rectangle | frames | reading | arrays",
+    "raster": "headers spectra | files | bands | pictures reference scaling | checks images",
+    "scenes": "composing | painting",
+    "plugins": "declarations guard installed profiles scaffold | builtin | discover | registry"
+    " | references",
+    "config": "health parallel presets | stages | schema | load model reference | extras tasks",
+    "data": "cache findings fingerprints mixture prompts | imagefiles loading"
+    " | check leaks preview",
+    "run": "files machines process | folder parallel | export meeting resuming | vllm | launch"
+    " | doctor",
+    "predict": "asking images reading windows | georeference job | features overlay scenes"
+    " | results writing",
+    "rewards": "encoder options reading scoring | audit boxes text | paper robust",
+    "plan": "data | checks leaks statistics | build | commands environment memory slurm | text",
+    "score": "bootstrap metrics published | protocols | against",
+    "report": "figures tables | card_text page | card",
+    "testing": "findings hostile | subject | data declarations prompts rewards | scores | kit"
+    " | pytest_plugin",
+    "engine": "collecting failures speedups progress rows stopping"
+    " | generation models rewards stage | evaluation programs training | work | worker",
+    "cli": "arguments groups options output predict_options | results | running reference"
+    " | commands | __main__",
+}
+"""Room -> the same for its modules and folders: each part may import from the parts to its left."""
+
+FACADES = ("boxes", "raster", "scenes", "nano", "testing", "cli")
+"""Rooms whose `__init__.py` holds more than a docstring."""
+
+LIGHT = (
+    "api",
+    "hookspecs",
+    "answers",
+    "boxes",
+    "errors",
+    "plugins.profiles",
+    "data.mixture",
+)
 HEAVY = (
     "torch",
     "transformers",
@@ -25,95 +85,184 @@ HEAVY = (
     "pydantic",
 )
 
-# Lowest first; `name` stands for `name_*` as well. A module that no layer names is control, the
-# highest layer beside the engine: whoever needs it further down has to list it here.
-LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"api", "hookspecs", "errors", "hookimpl", "__version__"}),
-    frozenset(
-        {"answers", "boxes", "rectangles", "rewards", "metrics", "mixture", "profiles", "raster"}
-        | {"scenes", "painting", "encoder", "bootstrap", "protocols", "geojson"}
-    ),
-    frozenset(
-        {"plugins", "registry", "loading", "builtin", "testing", "audit"} | {"scoring", "shown"}
-    ),
-    frozenset({"config", "presets", "rundir", "launch", "process", "report", "cli", "nano"}),
-    frozenset({"engine"}),
+
+PENDING = (
+    "geovlm.boxes.rectangle_arrays",
+    "geovlm.cli.commands.audit",
+    "geovlm.cli.commands.data",
+    "geovlm.cli.commands.evaluate",
+    "geovlm.cli.commands.plan",
+    "geovlm.cli.commands.tasks",
+    "geovlm.cli.together",
+    "geovlm.config.health_config",
+    "geovlm.data.cache",
+    "geovlm.engine.batches",
+    "geovlm.engine.programs.predict",
+    "geovlm.engine.stage",
+    "geovlm.plugins.builtin_metrics",
+    "geovlm.plugins.builtin_rewards",
+    "geovlm.rewards.paper",
+    "geovlm.scenes.composing",
+    "boxes.frames",
+    "raster.reference",
+    "plugins.references",
+    "config.stages",
+    "rewards.options",
+    "plan.checks",
+    "engine.progress",
+    "cli.running",
 )
-CONTROL = 3
-ENGINE = 4
+"""Moves that are still to come: remove a line as soon as it is done."""
 
 
-def rank(name: str) -> int:
-    """The layer of `geovlm.<name>...`; `geovlm` itself counts as the contract."""
-    parts = name.split(".")
-    if len(parts) == 1:
-        return 0
-    stem = parts[1]
-    if stem == "nano" and len(parts) > 2:  # the package itself only says where the weights lie
-        return ENGINE
-    ranks = [number for number, layer in enumerate(LAYERS) if stem in layer]
-    if not ranks:
-        ranks = [
-            number
-            for number, layer in enumerate(LAYERS)
-            if any(stem.startswith(f"{known}_") for known in layer)
-        ]
-    return ranks[0] if ranks else CONTROL
+def ranks() -> dict[tuple[str, ...], int]:
+    """Return the line of each room, and of each part inside a room."""
+    found: dict[tuple[str, ...], int] = {}
+    for line, names in enumerate(ROOMS.split("\n")):
+        found.update({(name,): line for name in names.split()})
+    for room, order in INSIDE.items():
+        for line, names in enumerate(order.split("|")):
+            found.update({(room, name): line for name in names.split()})
+    return found
 
 
-def imported(source: str) -> list[tuple[int, str]]:
-    """(line, dotted name) of every import of geovlm, in functions too; not those for types only."""
-    tree = ast.parse(source)
-    typing_only = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for inner in ast.walk(node)
-    }
-    found: list[tuple[int, str]] = []
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
+RANKS = ranks()
+
+
+def faults(modules: Mapping[str, house.Module]) -> Iterator[str]:
+    """Yield one line for each import that the order does not allow, and each unknown module."""
+    for name, module in modules.items():
+        here = tuple(name.split(".")[1:])
+        if not name.startswith("geovlm.") or name == "geovlm":
             continue
-        if isinstance(node, ast.Import):
-            found += [(node.lineno, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module == "geovlm":
-            found += [(node.lineno, f"geovlm.{alias.name}") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            found.append((node.lineno, node.module or ""))
-    return [(line, name) for line, name in found if name.split(".")[0] == "geovlm"]
+        unknown = [part for part in (here[:1], here[:2]) if part[0] in INSIDE or len(part) == 1]
+        unknown = [part for part in unknown if part not in RANKS]
+        if unknown:
+            yield f"{name} is in no line of the order"
+            continue
+        for use in house.uses(module, modules):
+            there = tuple(use.module.split(".")[1:])
+            taken = f"{name}:{use.line} imports {use.module}"
+            if not use.module.startswith("geovlm"):
+                yield f"{taken}, which stands above all rooms"
+            elif not there:
+                continue  # geovlm itself: the version and the hook marker
+            elif here[0] != there[0]:
+                yield from _fault(taken, here[:1], there[:1])
+            elif here[:2] == there[:2] == ("cli", "commands"):
+                yield f"{taken}: a command imports a command"
+            elif len(here) > 1 and len(there) > 1 and here[1] != there[1]:
+                yield from _fault(taken, here[:2], there[:2])
 
 
-def modules() -> list[tuple[str, Path]]:
-    paths = sorted(path for path in PACKAGE.rglob("*.py") if "templates" not in path.parts)
-    dotted = (path.relative_to(PACKAGE.parent).with_suffix("") for path in paths)
-    names = (".".join(path.parts).removesuffix(".__init__") for path in dotted)
-    return list(zip(names, paths, strict=True))
+def _fault(taken: str, here: tuple[str, ...], there: tuple[str, ...]) -> Iterator[str]:
+    own, other = RANKS.get(here), RANKS.get(there)
+    if own is None or other is None or other < own:
+        return  # a name that is in no line is a fault of its own
+    yield f"{taken}, " + ("which stands above it" if other > own else "which is on its own line")
 
 
-def upward(name: str, source: str) -> list[str]:
-    own = rank(name)
-    return [
-        f"{name}:{line} imports {other}" for line, other in imported(source) if rank(other) > own
+@pytest.fixture(scope="module")
+def modules() -> dict[str, house.Module]:
+    return house.read(ROOT)
+
+
+def planted(tmp_path: Path, **files: str) -> list[str]:
+    """Return the faults of a small house with these files; `__` in a name stands for a folder."""
+    for name, source in files.items():
+        path = tmp_path / "geovlm" / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+    return list(faults(house.read(tmp_path)))
+
+
+def test_every_import_follows_the_order(modules: dict[str, house.Module]) -> None:
+    assert [
+        each for each in faults(modules) if each.split(" ")[0].split(":")[0] not in PENDING
+    ] == []
+
+
+def test_an_upward_import_is_seen(tmp_path: Path) -> None:
+    source = "def f():\n    from geovlm.rewards import scoring"
+    assert planted(tmp_path, boxes__frames=source, rewards__scoring="") == [
+        "geovlm.boxes.frames:2 imports geovlm.rewards.scoring, which stands above it"
     ]
 
 
-@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: str(value))
-def test_no_module_imports_from_a_higher_layer(name: str, path: Path) -> None:
-    assert upward(name, path.read_text(encoding="utf-8")) == []
-
-
-def test_an_import_from_above_is_seen() -> None:
-    assert upward("geovlm.boxes", "from geovlm import registry") == [
-        "geovlm.boxes:1 imports geovlm.plugins.registry"
-    ]
-    assert upward("geovlm.cli.commands.run", "def f():\n    import geovlm.engine.worker") == [
-        "geovlm.cli.commands.run:2 imports geovlm.engine.worker"
+def test_an_upward_import_for_typing_is_seen(tmp_path: Path) -> None:
+    source = "if TYPE_CHECKING:\n    from geovlm.plan.build import Plan"
+    assert planted(tmp_path, data__loading=source, plan__build="class Plan: ...") == [
+        "geovlm.data.loading:2 imports geovlm.plan.build, which stands above it"
     ]
 
 
-def test_imports_from_below_and_for_types_are_allowed() -> None:
-    source = "from geovlm.api import Size\nif TYPE_CHECKING:\n    from geovlm.engine import worker"
-    assert upward("geovlm.boxes", source) == []
+def test_an_import_between_two_names_of_one_line_is_seen(tmp_path: Path) -> None:
+    assert planted(tmp_path, run__files="import geovlm.predict.job", predict__job="") == [
+        "geovlm.run.files:1 imports geovlm.predict.job, which is on its own line"
+    ]
+    assert planted(tmp_path, run__files="import geovlm.run.process", run__process="") == [
+        "geovlm.run.files:1 imports geovlm.run.process, which is on its own line"
+    ]
+
+
+def test_a_name_taken_through_another_module_is_seen(tmp_path: Path) -> None:
+    found = planted(
+        tmp_path,
+        plan__build="class Plan: ...",
+        plan__text="from geovlm.plan.build import Plan",
+        data__loading="from geovlm.data import cache\ncache.Plan",
+        data__cache="from geovlm.plan.text import Plan",
+    )
+    assert "geovlm.data.loading:2 imports geovlm.plan.build, which stands above it" in found
+
+
+def test_an_unknown_module_is_seen(tmp_path: Path) -> None:
+    assert planted(tmp_path, helpers="", boxes__helpers="") == [
+        "geovlm.boxes.helpers is in no line of the order",
+        "geovlm.helpers is in no line of the order",
+    ]
+
+
+def test_a_command_that_imports_a_command_is_seen(tmp_path: Path) -> None:
+    source = "from geovlm.cli.commands import run"
+    assert planted(tmp_path, cli__commands__plan=source, cli__commands__run="") == [
+        "geovlm.cli.commands.plan:1 imports geovlm.cli.commands.run: a command imports a command"
+    ]
+
+
+def test_an_import_from_below_is_allowed(tmp_path: Path) -> None:
+    source = "from geovlm.boxes import frames\nfrom geovlm.api import Size"
+    assert planted(tmp_path, data__prompts=source, boxes__frames="", api="class Size: ...") == []
+
+
+def test_the_order_names_nothing_that_is_gone(modules: dict[str, house.Module]) -> None:
+    there = {tuple(name.split(".")[1:depth]) for name in modules for depth in (2, 3)}
+    assert [name for name in RANKS if name not in there and ".".join(name) not in PENDING] == []
+
+
+def test_a_room_holds_no_import_of_its_own(modules: dict[str, house.Module]) -> None:
+    rooms = {name: each for name, each in modules.items() if each.path.name == "__init__.py"}
+    rooms = {name: each for name, each in rooms.items() if name.startswith("geovlm.")}
+    plain = {n: each for n, each in rooms.items() if n.removeprefix("geovlm.") not in FACADES}
+    importing = [
+        name
+        for name, each in plain.items()
+        if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(each.tree))
+    ]
+    long = [
+        name for name, each in plain.items() if (ast.get_docstring(each.tree) or "").count("\n") > 9
+    ]
+    assert (importing, long) == ([], [])
+
+
+def test_no_folder_is_a_street(modules: dict[str, house.Module]) -> None:
+    folders: dict[Path, int] = {}
+    for name, each in modules.items():
+        if name.startswith("geovlm.") and each.path.name != "__init__.py":
+            folders[each.path.parent] = folders.get(each.path.parent, 0) + 1
+    entries = [each for each in (ROOT / "geovlm").iterdir() if each.name != "__pycache__"]
+    assert {str(folder): n for folder, n in folders.items() if n > 14} == {}
+    assert len(entries) <= 22
 
 
 def test_light_modules_load_nothing_heavy() -> None:
