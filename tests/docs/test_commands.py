@@ -9,8 +9,8 @@
   `runs/first`, `….tif`) is made beforehand: generated data in the official layout, a run that has
   begun, grey scenes.
 
-Lines of CONTRIBUTING need the package of its lesson: tests/docs/test_lesson.py. Those of the README
-of a package in `examples/` need its wheel: tests/test_third_party.py.
+Lines of the plugin tutorial need the package that it makes: tests/docs/test_lesson.py. Those of the
+README of a package in `examples/` need its wheel: tests/test_third_party.py.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ from tests.predict.planted import write_scene
 from tests.report.test_page import begun
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("plugins/*/README.md")), *ROOT.glob("docs/*.md")]
+TUTORIAL = ROOT / "docs" / "plugins" / "tutorial.md"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob("plugins/*/README.md")),
+    *sorted(path for path in ROOT.glob("docs/**/*.md") if path != TUTORIAL),
+]
 LONG = {"run", "eval"}
 READ = ({"plan"}, {"audit"}, {"data", "stats"}, {"data", "leaks"})
 FEW = ("--set", "sample.records=16")

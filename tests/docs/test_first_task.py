@@ -1,4 +1,4 @@
-"""CONTRIBUTING, "Your first task": its files are those of the template or work as edits of them."""
+"""The plugin tutorial: its files are those of the template or work as edits of them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from geovlm.plugins import scaffold
 from tests.fake_plugins import geovlm
 
-PAGE = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-LESSON = PAGE.partition("## Your first task, from an empty folder")[2].partition("\n## ")[0]
+PAGE = Path(__file__).parents[2] / "docs" / "plugins" / "tutorial.md"
+LESSON = PAGE.read_text(encoding="utf-8")
 SHOWN = {
     (path, how): text
     for path, how, text in re.findall(
@@ -34,7 +34,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package after all edits of the page, and beside it `site`, where it is installed."""
+    """The package after all edits of the page, and next to it `site`, where it is installed."""
     folder = tmp_path_factory.mktemp("edited") / "geovlm-floods"
     scaffold.write("floods", out=folder, version="0.1.0")
     for (path, how), text in SHOWN.items():

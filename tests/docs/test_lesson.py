@@ -1,4 +1,4 @@
-"""Every `$ geovlm …` line of CONTRIBUTING is executed beside the package that its lesson makes.
+"""Every `$ geovlm …` line of the plugin tutorial is executed with the package that it makes.
 
 As in tests/docs/test_commands.py: `run` with `--dry-run`, all others as they stand.
 """
@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.docs.test_commands import ROOT, adapted, shown
+from tests.docs.test_first_task import PAGE
 from tests.docs.test_first_task import edited as edited  # the fixture
 
-LINES = list(dict.fromkeys(shown(ROOT / "CONTRIBUTING.md")))
+LINES = list(dict.fromkeys(shown(PAGE)))
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import tomllib
@@ -9,19 +10,33 @@ from pathlib import Path
 
 import pytest
 
-from geovlm import hookspecs
+from geovlm import api, hookspecs
 from geovlm.config import load
 from geovlm.plan.data import parse_options
 from geovlm.plugins import registry
+from geovlm.testing.kit import RULES
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *sorted(ROOT.glob("plugins/*/README.md")),
-    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
     *sorted(ROOT.glob("examples/*/README.md")),
 ]
+REFERENCE = (ROOT / "docs" / "plugins" / "reference.md").read_text(encoding="utf-8")
+SPECS = [api.DatasetSpec, api.TaskSpec, api.RewardSpec, api.MetricSpec, api.ModelProfile]
+CONTEXTS = [
+    api.Sample,
+    api.Turn,
+    api.LoadContext,
+    api.PromptContext,
+    api.RewardContext,
+    api.Prediction,
+    api.StageInfo,
+]
+TABLE_ROW = re.compile(r"^\|(.*?)\|", re.M)
+"""The first cell of a row."""
 HOOKS = [
     (name, f"### {name}({', '.join(inspect.signature(hook).parameters)})")
     for name, hook in inspect.getmembers(hookspecs, inspect.isfunction)
@@ -57,8 +72,27 @@ def unknown_options(text: str) -> list[str]:
 
 @pytest.mark.parametrize(("hook", "heading"), HOOKS)
 def test_every_hook_has_a_heading_with_its_arguments(hook: str, heading: str) -> None:
-    lines = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()
-    assert heading in lines
+    assert heading in REFERENCE.splitlines()
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_field_of_a_declaration_is_in_its_table(spec: type) -> None:
+    section = REFERENCE.partition(f"### {spec.__name__}\n")[2].partition("\n#")[0]
+    named = {name for row in TABLE_ROW.findall(section) for name in re.findall(r"`(\w+)`", row)}
+    assert {field.name for field in dataclasses.fields(spec)} - named == set()
+
+
+@pytest.mark.parametrize("kind", CONTEXTS)
+def test_every_field_of_a_context_is_in_its_row(kind: type) -> None:
+    (row,) = re.findall(rf"^\| `{kind.__name__}` \|(.*)", REFERENCE, re.M)
+    assert {field.name for field in dataclasses.fields(kind)} - set(
+        re.findall(r"`(\w+)`", row)
+    ) == set()
+
+
+def test_the_rules_of_the_conformance_kit_are_listed_in_order() -> None:
+    section = REFERENCE.partition("## The conformance kit")[2]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.M) == [rule.name for rule in RULES]
 
 
 @pytest.mark.parametrize(("hook", "heading"), HOOKS)
