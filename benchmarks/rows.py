@@ -24,6 +24,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from geovlm.plugins import registry
+from geovlm.plugins.references import resolve
 
 TASK = "rsvqa/hr"
 PER_IMAGE = 100
@@ -66,7 +67,7 @@ def main() -> int:
 def write(root: Path, *, rows: int) -> None:
     """Write RSVQA-HR's lists with so many training questions; all images are a few files' links."""
     spec = registry.load().dataset(TASK)
-    registry.resolve(spec.make_sample)(root, 4, 0)
+    resolve(spec.make_sample)(root, 4, 0)
     real = sorted((root / "Data").glob("*.tif"))
     kept = len(real)
     train = json.loads((root / "USGS_split_train_questions.json").read_text())["questions"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from geovlm.api import RewardContext, RewardSpec
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 
 
 def alone(reward: Callable[..., Any], completion: str, ctx: RewardContext) -> float:

@@ -12,7 +12,7 @@ from geovlm.data.findings import NAMED, Finding, Report
 from geovlm.data.imagefiles import Header, Progress, files, headers, name_of, same
 from geovlm.data.loading import load_records
 from geovlm.errors import DataError, GeoVLMError
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 from geovlm.raster.files import is_absent
 
 SHORT_PX = 28

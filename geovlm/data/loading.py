@@ -14,7 +14,7 @@ from typing import Any
 
 from geovlm.api import DatasetSpec, LoadContext, Sample, Split, TaskSpec
 from geovlm.errors import DataError, DatasetNotFoundError
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 
 EXAMPLES_KEPT = 10
 """Skipped items that are kept by name, per reason; the rest are only counted."""

@@ -18,7 +18,7 @@ from geovlm.api import (
     Turn,
 )
 from geovlm.errors import DataError
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,7 @@
-"""The core as a plugin of itself: its rewards, metrics and model profiles, by the same hooks."""
+"""Declares the rewards, metrics and model profiles of the core, by the hooks of a plugin.
+
+The code behind a reward or a metric is imported when one of them is used.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,173 @@ from collections.abc import Iterable
 
 from geovlm import hookimpl
 from geovlm.api import MetricSpec, ModelProfile, RewardSpec
-from geovlm.plugins import builtin_metrics, builtin_rewards, profiles
+from geovlm.plugins import profiles
+
+PAPER = "arXiv 2509.25026"
+
+REWARDS: tuple[RewardSpec, ...] = (
+    RewardSpec(
+        name="format/think",
+        summary="One well-formed, non-empty think block before the answer.",
+        score="geovlm.rewards.paper:format_think",
+        formula="1 if exactly one <think>…</think>, first and not empty, else 0",
+        source=f"{PAPER}, format reward, its think part",
+    ),
+    RewardSpec(
+        name="format/answer",
+        summary="One well-formed, non-empty answer block at the end.",
+        score="geovlm.rewards.paper:format_answer",
+        formula="1 if exactly one <answer>…</answer>, last and not empty, else 0",
+        source=f"{PAPER}, format reward, its answer part",
+    ),
+    RewardSpec(
+        name="recall",
+        summary="Share of the true labels that are named (classification).",
+        score="geovlm.rewards.paper:recall",
+        formula="TP / (TP + FN)",
+        source=f"{PAPER}, R_Recall",
+    ),
+    RewardSpec(
+        name="detection",
+        summary="Mean over true boxes of the best IoU (detection).",
+        score="geovlm.rewards.boxes:detection",
+        batched=True,
+        formula="(1/N) Σ_i max_j IoU(truth_i, predicted_j)",
+        source=f"{PAPER}, R_Detection",
+    ),
+    RewardSpec(
+        name="sbert",
+        summary="Cosine of sentence embeddings (captions).",
+        score="geovlm.rewards.paper:sbert",
+        batched=True,
+        formula="max(0, cos(e(answer), e(reference))), best reference",
+        source=f"{PAPER}, R_SBERT",
+    ),
+    RewardSpec(
+        name="levenshtein",
+        summary="Levenshtein ratio with the nearest reference (captions).",
+        score="geovlm.rewards.paper:levenshtein",
+        formula="max_r 1 - d(answer, r) / (|answer| + |r|), substitutions cost 2",
+        source=f"{PAPER}, Levenshtein similarity ratio",
+    ),
+    RewardSpec(
+        name="jaccard",
+        summary="Overlap of word sets (VQA).",
+        score="geovlm.rewards.paper:jaccard",
+        formula="|A ∩ B| / |A ∪ B|",
+        source=f"{PAPER}, Jaccard similarity",
+    ),
+    RewardSpec(
+        name="lmgr",
+        summary="Text and boxes of a grounded caption, half and half.",
+        score="geovlm.rewards.paper:lmgr",
+        batched=True,
+        formula="(R_LM + R_Detection) / 2",
+        source=f"{PAPER}, R_LMGR; R_LM is undefined there, ours is the Levenshtein ratio",
+    ),
+    RewardSpec(
+        name="hslr",
+        summary="Meaning and wording of a caption, half and half.",
+        score="geovlm.rewards.paper:hslr",
+        batched=True,
+        formula="(R_SBERT + R_LM) / 2",
+        source=f"{PAPER}, R_HSLR; R_LM is undefined there, ours is the Levenshtein ratio",
+    ),
+    RewardSpec(
+        name="label_f1",
+        summary="F1 of label sets, squared: over-listing and the usual labels do not pay.",
+        score="geovlm.rewards.robust:label_f1",
+        formula="(2 |A ∩ B| / (|A| + |B|))²",
+        source="geovlm",
+    ),
+    RewardSpec(
+        name="matched_iou",
+        summary="One-to-one matched IoU: extra and missing boxes cost.",
+        score="geovlm.rewards.boxes:matched_iou",
+        batched=True,
+        formula="max over matchings of Σ IoU / max(N, M)",
+        source="geovlm; matching by scipy.optimize.linear_sum_assignment",
+    ),
+    RewardSpec(
+        name="exact",
+        summary="The one right answer and nothing else.",
+        score="geovlm.rewards.robust:exact",
+        formula="1 if normalised answer = gold, else 0",
+        source="geovlm",
+    ),
+    RewardSpec(
+        name="caption_f1",
+        summary="Facts stated, or content words shared: templates do not pay.",
+        score="geovlm.rewards.robust:caption_f1",
+        formula="(facts stated / facts)², else (content-word F1)², best reference",
+        source="geovlm",
+    ),
+    RewardSpec(
+        name="grounded_f1",
+        summary="Caption and boxes of a grounded caption: both or nothing.",
+        score="geovlm.rewards.robust:grounded_f1",
+        batched=True,
+        formula="√(caption_f1 · matched_iou)",
+        source="geovlm",
+    ),
+)
+
+METRICS: tuple[MetricSpec, ...] = (
+    MetricSpec(
+        name="accuracy",
+        summary="Exact answers, overall and by type.",
+        compute="geovlm.score.metrics:accuracy",
+        counts="geovlm.score.metrics:_exact",
+        finish="geovlm.score.metrics:_accuracy",
+    ),
+    MetricSpec(
+        name="labels",
+        summary="Multi-label F1, recall, exact sets.",
+        compute="geovlm.score.metrics:labels",
+        counts="geovlm.score.metrics:_labels",
+        finish="geovlm.score.metrics:_label_scores",
+    ),
+    MetricSpec(
+        name="detection",
+        summary="One-to-one box F1 at IoU 0.5.",
+        compute="geovlm.score.metrics:detection",
+        counts="geovlm.score.metrics:_detection",
+        finish="geovlm.score.metrics:_box_scores",
+    ),
+    MetricSpec(
+        name="caption",
+        summary="ROUGE-L, Levenshtein, facts.",
+        compute="geovlm.score.metrics:caption",
+        counts="geovlm.score.metrics:_caption",
+        finish="geovlm.score.metrics:_means",
+    ),
+    MetricSpec(
+        name="grounding",
+        summary="Text and boxes together.",
+        compute="geovlm.score.metrics:grounding",
+        counts="geovlm.score.metrics:_grounding",
+        finish="geovlm.score.metrics:_means",
+    ),
+    MetricSpec(
+        name="format",
+        summary="Share of well-formed completions.",
+        compute="geovlm.score.metrics:format_rate",
+        counts="geovlm.score.metrics:_format",
+        finish="geovlm.score.metrics:_means",
+    ),
+)
 
 
 @hookimpl
 def geovlm_rewards() -> Iterable[RewardSpec]:
     """The rewards of the method and their robust counterparts."""
-    return builtin_rewards.SPECS
+    return REWARDS
 
 
 @hookimpl
 def geovlm_metrics() -> Iterable[MetricSpec]:
     """The core's corpus metrics."""
-    return builtin_metrics.SPECS
+    return METRICS
 
 
 @hookimpl(trylast=True)

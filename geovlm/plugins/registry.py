@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from typing import Any, NamedTuple, TypeVar
 
 import pluggy
@@ -16,7 +15,6 @@ from geovlm.api import (
     DatasetSpec,
     MetricSpec,
     ModelProfile,
-    Ref,
     RewardSpec,
     StageInfo,
     TaskSpec,
@@ -173,34 +171,6 @@ def load(*, disabled: Iterable[str] = ()) -> Registry:
         disabled: plugins to leave out, beside those of `GEOVLM_DISABLE_PLUGINS` (`a,b` or `*`).
     """
     return _load(frozenset(disabled) | disabled_by_environment())
-
-
-def resolve(ref: Ref[T]) -> T:
-    """Return the object itself, or import what `"module:attribute"` names.
-
-    Raises:
-        PluginUnavailableError: the reference points to nothing; names it.
-    """
-    return _imported(ref) if isinstance(ref, str) else ref
-
-
-@lru_cache
-def _imported(ref: str) -> Any:
-    module, _, attribute = ref.partition(":")
-    try:
-        with stdout_to_stderr():
-            holder = import_module(module)
-    except ImportError as error:
-        raise PluginUnavailableError(
-            f"reference {ref!r} cannot be imported: {type(error).__name__}: {error}",
-            hint="install what is missing, or mend the reference in the plugin",
-        ) from error
-    if attribute not in vars(holder):
-        raise PluginUnavailableError(
-            f"reference {ref!r} points to nothing: {module} has no {attribute!r}",
-            hint="mend the reference in the plugin",
-        )
-    return vars(holder)[attribute]
 
 
 @lru_cache

@@ -7,7 +7,7 @@ from typing import Any
 
 from geovlm.api import Asked, Json, TaskSpec
 from geovlm.errors import ConfigError
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 
 TWO_IMAGES = "bitemporal"
 """The tag of tasks that take two images."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from geovlm.api import RewardContext, RewardSpec
 from geovlm.errors import GeoVLMError, RewardError
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 
 _BUGS = (
     ArithmeticError,

@@ -12,7 +12,7 @@ from geovlm import boxes, raster
 from geovlm.api import DatasetSpec, Raster, Sample
 from geovlm.data.loading import find_root
 from geovlm.errors import DataError, DatasetNotFoundError
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 from geovlm.raster import images
 from geovlm.testing.findings import Finding, PluginFault, fault, source
 from geovlm.testing.subject import Subject, read

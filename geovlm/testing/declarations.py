@@ -19,7 +19,7 @@ import typer
 
 from geovlm.errors import PluginUnavailableError
 from geovlm.plugins.discover import SLOW_SECONDS
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 from geovlm.testing.findings import Finding, fault, remark, source
 from geovlm.testing.subject import Subject
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from geovlm import answers
 from geovlm.api import Turn
 from geovlm.plugins import profiles
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 from geovlm.testing.findings import Finding, fault, source
 from geovlm.testing.subject import Subject, ask
 

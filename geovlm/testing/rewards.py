@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from geovlm import answers
 from geovlm.api import RewardSpec, TaskSpec, Turn
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 from geovlm.testing.findings import Finding, PluginFault, attempt, fault, remark, source
 from geovlm.testing.hostile import HOSTILE
 from geovlm.testing.subject import Case, Subject, score

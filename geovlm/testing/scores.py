@@ -7,7 +7,7 @@ from functools import partial
 
 from geovlm import answers
 from geovlm.api import Turn
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 from geovlm.rewards.audit.audit import TOTAL, Audit, audit
 from geovlm.testing.findings import Finding, attempt, fault, remark, source
 from geovlm.testing.rewards import ROUNDING

@@ -29,7 +29,8 @@ from geovlm.data.prompts import Shown, put, reward_context
 from geovlm.errors import PluginUnavailableError, RewardError, UnknownNameError
 from geovlm.plugins import profiles
 from geovlm.plugins.discover import CORE, PluginRecord
-from geovlm.plugins.registry import Registry, load, resolve
+from geovlm.plugins.references import resolve
+from geovlm.plugins.registry import Registry, load
 from geovlm.rewards import encoder, scoring
 from geovlm.rewards import paper as rewards
 from geovlm.testing.findings import PluginFault, attempt, fault, shown, source

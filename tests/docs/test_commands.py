@@ -25,7 +25,7 @@ import pytest
 from geovlm import cli, nano
 from geovlm.cli.reference import pages
 from geovlm.plugins import registry
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 from tests.predict.planted import write_scene
 from tests.report.test_page import begun
 

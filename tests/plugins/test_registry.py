@@ -126,21 +126,3 @@ def geovlm_model_profile(model_type):
 def test_an_unknown_model_type_is_refused(folder: Path) -> None:
     with pytest.raises(UnknownNameError, match="no model profile for model type 'abacus'"):
         registry.load().profile("abacus")
-
-
-def test_an_object_resolves_to_itself() -> None:
-    assert registry.resolve(len) is len
-
-
-def test_a_reference_resolves_to_what_it_names() -> None:
-    assert registry.resolve("os.path:join") is __import__("os").path.join
-
-
-def test_a_reference_into_a_missing_module_names_itself() -> None:
-    with pytest.raises(PluginUnavailableError, match="reference 'not_there:x' cannot be imported"):
-        registry.resolve("not_there:x")
-
-
-def test_a_reference_to_a_missing_attribute_names_itself() -> None:
-    with pytest.raises(PluginUnavailableError, match="reference 'os:nothing' points to nothing"):
-        registry.resolve("os:nothing")

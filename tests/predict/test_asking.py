@@ -11,7 +11,7 @@ from geovlm.data import loading
 from geovlm.data.prompts import put
 from geovlm.errors import ConfigError
 from geovlm.plugins import profiles, registry
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 from geovlm.predict import asking, reading
 
 TASKS = [

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 
 from geovlm.api import RewardContext
-from geovlm.plugins import builtin_rewards
+from geovlm.plugins import builtin
 from geovlm.plugins.profiles import QWEN2_5_VL
 from geovlm.rewards import paper
 from tests.scored import alone, scored
 
 GOLD = "<think> a pier </think><answer> two ships [10, 10, 60, 60] </answer>"
-LEXICAL = [spec for spec in builtin_rewards.SPECS if spec.name not in paper.NEED_ENCODER]
+LEXICAL = [spec for spec in builtin.REWARDS if spec.name not in paper.NEED_ENCODER]
 PIECES = st.sampled_from(
     [
         "<think>",
@@ -122,5 +122,5 @@ def test_gold_earns_the_maximum(spec) -> None:
 
 
 def test_every_reward_says_its_formula_and_source() -> None:
-    specs = builtin_rewards.SPECS
+    specs = builtin.REWARDS
     assert [spec.name for spec in specs if not (spec.formula and spec.source)] == []

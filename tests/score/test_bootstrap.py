@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from geovlm.plugins import builtin_metrics
-from geovlm.plugins.registry import resolve
+from geovlm.plugins import builtin
+from geovlm.plugins.references import resolve
 from geovlm.score import bootstrap
 
 Sums = dict[str, np.ndarray]
@@ -172,7 +172,7 @@ def test_built_in_metrics_are_the_same_of_sums_and_of_items(
         prediction(f"<think> x </think><answer> {text} </answer>", target=target)
         for text in completions
     ]
-    spec = next(spec for spec in builtin_metrics.SPECS if spec.name == name)
+    spec = next(spec for spec in builtin.METRICS if spec.name == name)
     counts = resolve(spec.counts)
     sums = bootstrap.of_sums([counts(one) for one in predictions], resolve(spec.finish))
     items = bootstrap.of_items(resolve(spec.compute), predictions)

@@ -22,7 +22,7 @@ from geovlm.cli.options import (
 )
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
 from geovlm.plugins import registry
-from geovlm.plugins.registry import resolve
+from geovlm.plugins.references import resolve
 
 if TYPE_CHECKING:
     from geovlm.plan.data import Reader

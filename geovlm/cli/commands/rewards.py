@@ -18,7 +18,8 @@ from geovlm.cli.groups import subcommands
 from geovlm.cli.options import JsonOption
 from geovlm.errors import ConfigError, RewardError, UnknownNameError
 from geovlm.plugins import profiles, registry
-from geovlm.plugins.registry import Registry, resolve
+from geovlm.plugins.references import resolve
+from geovlm.plugins.registry import Registry
 from geovlm.rewards import paper as core_rewards
 
 app = subcommands("List rewards, or try one on one completion.")

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from geovlm.api import ModelProfile, Prediction, TaskSpec
 from geovlm.engine.rows import rows as data
-from geovlm.plugins.registry import Registry, resolve
+from geovlm.plugins.references import resolve
+from geovlm.plugins.registry import Registry
 from geovlm.score import bootstrap
 
 MIN_EVENTS = 8

@@ -32,7 +32,8 @@ from geovlm.engine.stopping import end_with_launcher
 from geovlm.engine.training.callbacks import Bar
 from geovlm.errors import ConfigError, GeoVLMError
 from geovlm.plugins import registry as registries
-from geovlm.plugins.registry import Registry, resolve
+from geovlm.plugins.references import resolve
+from geovlm.plugins.registry import Registry
 from geovlm.predict import asking, reading
 from geovlm.predict.job import Answer, Job, Plan, Request, input_size, said_of, windows
 from geovlm.predict.results import Results

@@ -10,7 +10,7 @@ from geovlm_bigearthnet.classes import CLASSES_19
 
 from geovlm import answers
 from geovlm.api import Sample
-from geovlm.plugins import builtin_rewards
+from geovlm.plugins import builtin
 from geovlm.rewards import paper
 
 
@@ -59,5 +59,5 @@ def test_generated_turns_can_be_framed(miniature, read, prompt_ctx):
 
 def test_the_declared_rewards_and_metrics_exist():
     (spec,) = geovlm_bigearthnet.geovlm_tasks()
-    names = {reward.name for reward in builtin_rewards.SPECS}
+    names = {reward.name for reward in builtin.REWARDS}
     assert {name for group in spec.rewards.values() for name in group} <= names

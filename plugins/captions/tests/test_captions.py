@@ -14,7 +14,7 @@ from geovlm_captions import CaptionOptions, data, sample, tasks
 from geovlm import answers, raster
 from geovlm.api import LoadContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
-from geovlm.plugins import builtin_metrics, builtin_rewards
+from geovlm.plugins import builtin
 from geovlm.rewards import paper
 from geovlm.score import metrics
 
@@ -118,7 +118,7 @@ def test_real_images_are_read(realdata, prompt_ctx, prediction):
         prediction(answers.frame(turn), target=each.target, answer=turn.answer)
         for turn, each in zip(turns, samples, strict=True)
     ]
-    (spec,) = [each for each in builtin_metrics.SPECS if each.name == "caption"]
+    (spec,) = [each for each in builtin.METRICS if each.name == "caption"]
     compute: Any = spec.compute
     if isinstance(compute, str):
         compute = getattr(metrics, compute.rpartition(":")[2])
@@ -132,8 +132,8 @@ def test_importing_the_plugin_imports_nothing_heavy():
 
 
 def test_the_declared_rewards_and_metrics_exist():
-    known = {each.name for each in builtin_rewards.SPECS}
-    measured = {each.name for each in builtin_metrics.SPECS}
+    known = {each.name for each in builtin.REWARDS}
+    measured = {each.name for each in builtin.METRICS}
     for spec in geovlm_captions.geovlm_tasks():
         assert {name for group in spec.rewards.values() for name in group} <= known
         assert set(spec.metrics) <= measured

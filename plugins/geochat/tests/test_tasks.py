@@ -11,7 +11,7 @@ from geovlm_geochat import captions, tasks
 from geovlm_geochat.turns import KINDS
 
 from geovlm import answers, boxes
-from geovlm.plugins import builtin_rewards
+from geovlm.plugins import builtin
 from geovlm.plugins.profiles import QWEN2_5_VL, QWEN3_VL
 from geovlm.rewards import paper as rewards
 from geovlm.rewards import scoring
@@ -52,7 +52,7 @@ def score(reward_ctx):
             profile=profile,
         )
         said = turn.answer if answer is None else answer
-        reward = next(spec for spec in builtin_rewards.SPECS if spec.name == name)
+        reward = next(spec for spec in builtin.REWARDS if spec.name == name)
         completion = f"<think> a </think><answer> {said} </answer>"
         return scoring.score(reward, [completion], [ctx])[0]
 

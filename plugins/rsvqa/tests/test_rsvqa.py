@@ -5,12 +5,13 @@ from geovlm_rsvqa import tasks
 
 from geovlm.data import loading
 from geovlm.plugins import registry
+from geovlm.plugins.references import resolve
 
 
 @pytest.mark.parametrize("name", ["rsvqa/lr", "rsvqa/hr"])
 def test_the_same_seed_writes_the_same_bytes_that_load_without_a_skip(tmp_path, name):
     spec = registry.load().dataset(name)
-    make = registry.resolve(spec.make_sample)
+    make = resolve(spec.make_sample)
     first, second = tmp_path / "first", tmp_path / "second"
     make(first, 3, 7)
     make(second, 3, 7)

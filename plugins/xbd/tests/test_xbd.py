@@ -12,7 +12,7 @@ from geovlm_xbd import COUNTS, XbdOptions, data, geovlm_tasks, sample, tasks
 from geovlm import answers
 from geovlm.api import LoadContext, PromptContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
-from geovlm.plugins import builtin_rewards
+from geovlm.plugins import builtin
 from geovlm.plugins.profiles import QWEN2_5_VL
 from geovlm.rewards import scoring
 
@@ -131,7 +131,7 @@ def test_generated_pairs_are_read_with_unique_ids(generated):
 def test_gold_earns_the_most_on_both_sets(spec, generated, prompt_ctx, reward_ctx):
     name = spec.name.partition("/")[2]
     size = {"image_sizes": ((256, 256),) * 2, "input_sizes": ((252, 252),) * 2}
-    known = {each.name: each for each in builtin_rewards.SPECS}
+    known = {each.name: each for each in builtin.REWARDS}
     expand, ask = getattr(tasks, f"{name}_samples"), getattr(tasks, f"{name}_prompt")
     derived = [each for pair in read(generated)[0] for each in expand(pair)]
     assert derived
