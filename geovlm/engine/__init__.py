@@ -1,0 +1,1 @@
+"""Everything that needs torch; each stage is a process of its own."""

@@ -17,16 +17,18 @@ from geovlm.config.schema import RunConfig
 from geovlm.config.tasks import configured, weights_of
 from geovlm.data import loading, mixture
 from geovlm.data.leaks import LeftOut
-from geovlm.engine import batches, collecting
+from geovlm.engine import collecting
+from geovlm.engine.progress import Bar
 from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.stopping import RewardWatch, Stop
-from geovlm.engine.training.callbacks import Bar
-from geovlm.errors import DataError
+from geovlm.errors import ConfigError, DataError
 from geovlm.plugins.registry import Registry
 from geovlm.run import resuming
 from geovlm.run.folder import RunDir
 
+_DEFAULTS = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}
+"""Those of transformers' `TrainingArguments`."""
 _MANY = 50_000
 """Records whose walks by the collector would take a tenth of a second each."""
 
@@ -185,7 +187,7 @@ class Stage:
         Raises:
             ConfigError: today's processes cannot share it evenly.
         """
-        return batches.spread(
+        return spread(
             trainer,
             before=self.started_with or self.world_size,
             processes=self.world_size,
@@ -202,6 +204,53 @@ def steps(settings: Any, *, rows: int, per_step: int) -> int:
     if settings.steps is not None:
         return int(settings.steps)
     return max(1, math.ceil(settings.epochs * rows / per_step))
+
+
+def spread(
+    trainer: dict[str, Any], *, before: int, processes: int, where: str = "the stage"
+) -> dict[str, Any]:
+    """Return the trainer's arguments with which another number of processes takes as many rows.
+
+    A run that is resumed with them keeps its steps, its learning rates and its place in the
+    mixture. The batch of a process never grows, as memory may not allow it: accumulation makes up
+    for it.
+
+    Args:
+        trainer: arguments of `TrainingArguments`, meant for `before` processes.
+        before: processes with which the run was started.
+        processes: those of today.
+        where: names the stage in errors.
+
+    Raises:
+        ConfigError: the rows cannot be shared evenly.
+    """
+    if before == processes:
+        return trainer
+    batch, accumulated = (int(trainer.get(key, value)) for key, value in _DEFAULTS.items())
+    rows = batch * accumulated * before
+    share = rows // processes
+    if share * processes != rows:
+        fit = ", ".join(str(n) for n in range(1, rows + 1) if rows % n == 0 and n <= 4 * before)
+        raise ConfigError(
+            f"{where} was started with {rows} rows per step, which {processes} processes cannot "
+            "share evenly",
+            hint=f"resume on so many processes: {fit}",
+        )
+    own = max(n for n in range(1, min(batch, share) + 1) if share % n == 0)
+    changed: dict[str, Any] = {
+        "per_device_train_batch_size": own,
+        "gradient_accumulation_steps": share // own,
+    }
+    if trainer.get("steps_per_generation"):
+        generated = batch * before * int(trainer["steps_per_generation"])
+        if generated % (own * processes):
+            raise ConfigError(
+                f"{where} was started with {generated} rows per generation, which batches of "
+                f"{own} on {processes} processes cannot share evenly",
+                hint="resume on as many processes as before",
+            )
+        changed["steps_per_generation"] = generated // (own * processes)
+    return {**trainer, **changed}
 
 
 def parse_options(cls: type | None, own: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Completions to scores."""
+"""From completions to scores, controls and blind baselines."""

@@ -1,1 +1,1 @@
-"""Prompts to completions."""
+"""From prompts to completions."""

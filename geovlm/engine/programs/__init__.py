@@ -1,1 +1,1 @@
-"""Subprograms that need torch, each a process of its own."""
+"""Programs that need torch, each started as a process by a command."""

@@ -25,11 +25,11 @@ from geovlm.data.prompts import tokens_of
 from geovlm.engine.collecting import leave
 from geovlm.engine.generation import generate
 from geovlm.engine.models import load
+from geovlm.engine.progress import Bar
 from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache, windowed
 from geovlm.engine.stage import parse_options
 from geovlm.engine.stopping import end_with_launcher
-from geovlm.engine.training.callbacks import Bar
 from geovlm.errors import ConfigError, GeoVLMError
 from geovlm.plugins import registry as registries
 from geovlm.plugins.references import resolve

@@ -1,1 +1,1 @@
-"""Samples to rows."""
+"""From samples to the rows that trainers read."""

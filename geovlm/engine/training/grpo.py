@@ -15,6 +15,7 @@ from geovlm.config import health
 from geovlm.engine import rewards
 from geovlm.engine.generation.generate import image_tokens
 from geovlm.engine.models import load
+from geovlm.engine.progress import ProgressCallback
 from geovlm.engine.rows import rows as data
 from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from geovlm.engine.stage import Stage
@@ -24,7 +25,6 @@ from geovlm.engine.training.callbacks import (
     HealthCallback,
     JsonLines,
     LogCallback,
-    ProgressCallback,
 )
 from geovlm.engine.training.checkpoints import CheckpointCallback, to_resume
 from geovlm.errors import StoppedError

@@ -8,11 +8,12 @@ from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from geovlm.engine.models import load
+from geovlm.engine.progress import ProgressCallback
 from geovlm.engine.rows import rows as data
 from geovlm.engine.stage import Stage, steps
 from geovlm.engine.stopping import StopCallback
 from geovlm.engine.training import sharded
-from geovlm.engine.training.callbacks import JsonLines, LogCallback, ProgressCallback
+from geovlm.engine.training.callbacks import JsonLines, LogCallback
 from geovlm.engine.training.checkpoints import CheckpointCallback, to_resume
 from geovlm.errors import StoppedError
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from geovlm.engine.batches import spread
+from geovlm.engine.stage import spread
 from geovlm.errors import ConfigError
 
 
