@@ -1,18 +1,9 @@
-"""Boxes: stored pixels on our side, the model's frame on the other, and IoU between them."""
+"""Boxes in pixels, in a model's frame and in text."""
 
 from __future__ import annotations
 
-from geovlm.boxes.reading import (
-    HasSizes,
-    from_frame,
-    geochat_box,
-    input_size,
-    parse,
-    strip,
-    target_boxes,
-    to_frame,
-    write,
-)
+from geovlm.boxes.frames import HasSizes, from_frame, geochat_box, input_size, to_frame, write
+from geovlm.boxes.reading import parse, strip, target_boxes
 from geovlm.boxes.rectangle import (
     Box,
     corners,

@@ -1,44 +1,18 @@
-"""Boxes: stored pixels on our side, the model's frame on the other, and IoU between them.
-
-A `Box` is `x0, y0, x1, y1` in pixels of the stored image, x to the right, y down, half-open. A
-rotated box (RBB) gives the corners *before* rotation about its own centre, and the angle in
-degrees; a positive angle turns x towards y, clockwise on screen. Angles that differ by 180 mean
-the same box. An axis-aligned box (HBB) has angle 0.
-
-A model speaks another frame (`ModelProfile.box_frame`), always of the LAST image:
-`input_pixels` are pixels of the image after the processor's resize, `norm1000`, `norm100` and
-`norm1` are shares of width and height. Text that a model reads or writes is in that frame;
-everything else in GeoVLM is in stored pixels, and `write` and `parse` are the only border. The
-angle is not touched by a change of frame: a resize that changes the aspect ratio (by a few percent
-in smart resizing) shears a rotated box, and the four numbers scale as the unrotated corners.
-"""
+"""Reads boxes from the text that a model writes, and from a target."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Literal, Protocol, TypeAlias
+from typing import TypeAlias
 
 from geovlm.answers import MAX_CHARS
-from geovlm.api import ModelProfile, Size
-from geovlm.boxes.rectangle import Box as Box
-from geovlm.boxes.rectangle import corners as corners
-from geovlm.boxes.rectangle import drop_angle as drop_angle
-from geovlm.boxes.rectangle import enclosing as enclosing
-from geovlm.boxes.rectangle import iou as iou
-from geovlm.boxes.rectangle import match as match
-from geovlm.boxes.rectangle import overlap as overlap
-from geovlm.boxes.rectangle import rotated_iou as rotated_iou
-from geovlm.errors import DataError
+from geovlm.boxes.frames import HasSizes, clip, units_per_px
+from geovlm.boxes.rectangle import Box
 
 _Numbers: TypeAlias = Sequence[float]
-_RESOLVED_PX = 14.0  # one patch of Qwen2.5-VL's vision tower
-FAR = 1e9
-"""No image is that large; keeps sums and products of hostile numbers finite."""
-_FULL = {"norm1000": 1000.0, "norm100": 100.0, "norm1": 1.0}
 _NUMBER = r"[-+]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][-+]?[0-9]++)?"
 _BETWEEN = r"[\s,<>|]"
 _VALUES = re.compile(
@@ -54,125 +28,6 @@ _GROUP = re.compile(
     r"|\{((?:<[^\[\]{}()<>]*+>\|?){4,5})\}"  # GeoChat {<a><b><c><d>|<t>}
     r"|\(([^\[\]{}()<>]*+)\)\s*+,?\s*+\(([^\[\]{}()<>]*+)\)"  # Qwen2-VL (a,b),(c,d)
 )
-
-
-class HasSizes(Protocol):
-    """What a change of frame needs: every context of `geovlm.api` has it."""
-
-    @property
-    def profile(self) -> ModelProfile:
-        """The model family."""
-        ...
-
-    @property
-    def image_sizes(self) -> tuple[Size, ...]:
-        """Sizes of the stored images."""
-        ...
-
-    @property
-    def input_sizes(self) -> tuple[Size, ...]:
-        """Sizes of the same images as the model sees them."""
-        ...
-
-
-# -- frames ---------------------------------------------------------------------------------------
-
-
-def input_size(
-    size: Size, *, profile: ModelProfile, min_pixels: int = 0, max_pixels: int | None = None
-) -> Size:
-    """Size of an image after the processor's resize, equal to `smart_resize` of transformers.
-
-    Sides become multiples of `profile.size_factor`, the area stays within the limits, the aspect
-    ratio is kept as nearly as that allows. Follows
-    transformers.models.qwen2_vl.image_processing_pil_qwen2_vl.smart_resize, 5.23.
-
-    Args:
-        size: Width and height of the stored image, pixels.
-        profile: The model family.
-        min_pixels: Raises the profile's lower limit, at most to the upper one.
-        max_pixels: Replaces the profile's upper limit.
-
-    Raises:
-        DataError: One side is more than 200 times the other, or a side is not positive.
-    """
-    width, height = size
-    if min(size) < 1 or max(size) / min(size) > 200:
-        raise DataError(
-            f"an image of {width} x {height} px cannot be shown to the model",
-            hint="sides must be positive and at most 200 times each other; tile or skip the image",
-        )
-    factor = profile.size_factor
-    high = profile.max_pixels if max_pixels is None else max_pixels
-    low = min(max(profile.min_pixels, min_pixels), high)
-    new = round(width / factor) * factor, round(height / factor) * factor
-    if new[0] * new[1] > high:
-        shrink = math.sqrt((height * width) / high)
-        return (
-            max(factor, math.floor(width / shrink / factor) * factor),
-            max(factor, math.floor(height / shrink / factor) * factor),
-        )
-    if new[0] * new[1] < low:
-        grow = math.sqrt(low / (height * width))
-        return (
-            math.ceil(width * grow / factor) * factor,
-            math.ceil(height * grow / factor) * factor,
-        )
-    return new
-
-
-def to_frame(
-    box: Box | Sequence[float], *, profile: ModelProfile, image_size: Size, input_size: Size
-) -> tuple[float, ...]:
-    """The box in the model's frame, unrounded: 4 numbers, or 5 if the profile speaks of angles."""
-    x, y = _scale(profile, image_size, input_size)
-    x0, y0, x1, y1, angle = Box(*box)
-    corners = (x0 * x, y0 * y, x1 * x, y1 * y)
-    return (*corners, angle) if profile.box_angle else corners
-
-
-def from_frame(
-    numbers: Sequence[float], *, profile: ModelProfile, image_size: Size, input_size: Size
-) -> Box:
-    """The inverse of `to_frame`: 4 or 5 numbers of the model's frame as stored pixels."""
-    x, y = _scale(profile, image_size, input_size)
-    x0, y0, x1, y1, angle = Box(*numbers)
-    return Box(x0 / x, y0 / y, x1 / x, y1 / y, angle)
-
-
-def write(boxes: Iterable[Box | Sequence[float]], ctx: HasSizes) -> str:
-    """Boxes as a model should write them: `[x0, y0, x1, y1], [...]`, or `none` for no box.
-
-    Boxes are clipped to the image. A profile without angles gets the enclosing box of a rotated
-    one. Numbers are integers, as the families were trained, where that leaves the written box an
-    IoU of at least 0.9 with the true one; else the fewest decimals that do. An integer grid
-    guarantees 0.9 only for sides of 20 units and more: a 16 px object on a 2048 px image is 8 units
-    of 0..1000 wide. Objects smaller than 14 px as the model sees them are below one patch of its
-    vision tower; for them 0.5 is enough, finer digits would teach guessing. Angles are rounded to
-    whole degrees.
-
-    Raises:
-        DataError: A box has no area inside the image.
-    """
-    profile, image_size, seen_size = ctx.profile, ctx.image_sizes[-1], ctx.input_sizes[-1]
-    texts = []
-    for numbers in boxes:
-        box = Box(*numbers)
-        inside = _inside(box if profile.box_angle else enclosing(box), image_size)
-        if inside is None:
-            raise DataError(
-                f"box {tuple(box)} has no area inside its image of "
-                f"{image_size[0]} x {image_size[1]} px",
-                hint="leave it out when loading the data set, with LoadContext.skip",
-            )
-        framed = to_frame(inside, profile=profile, image_size=image_size, input_size=seen_size)
-        seen_px = min(
-            (inside.x1 - inside.x0) * seen_size[0] / image_size[0],
-            (inside.y1 - inside.y0) * seen_size[1] / image_size[1],
-        )
-        corners = _round(framed[:4], min_iou=0.9 if seen_px >= _RESOLVED_PX else 0.5)
-        texts.append(f"[{', '.join([*corners, *(str(round(angle)) for angle in framed[4:])])}]")
-    return ", ".join(texts) or "none"
 
 
 def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
@@ -196,7 +51,7 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
     if not ctx.image_sizes:
         return ()
     image_size = ctx.image_sizes[-1]
-    x, y = _scale(ctx.profile, image_size, ctx.input_sizes[-1])
+    x, y = units_per_px(ctx.profile, image_size, ctx.input_sizes[-1])
     found: list[Box] = []
     width, height = image_size
     for numbers in read_numbers(text[:MAX_CHARS]):
@@ -207,9 +62,9 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
         if not angle and 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height:
             found.append(box)  # as most are; the rest of the checks takes twice as long
             continue
-        inside = _inside(box, image_size)
-        if inside is not None:
-            found.append(inside)
+        clipped = clip(box, image_size)
+        if clipped is not None:
+            found.append(clipped)
     return tuple(found)
 
 
@@ -229,66 +84,6 @@ def target_boxes(target: Mapping[str, object]) -> tuple[Box, ...]:
 def target_numbers(target: Mapping[str, object]) -> Sequence[Sequence[float]]:
     """As `target_boxes`, as they are written."""
     return target.get("boxes") or ()  # type: ignore[return-value]
-
-
-def geochat_box(numbers: Sequence[float], *, image_size: Size, sense: Literal["cw", "ccw"]) -> Box:
-    """A box of GeoChat's or EarthDial's text as stored pixels in our sense, not clipped.
-
-    The corners are percent of width and height *before* rotation. They are turned into pixels
-    first and rotated there: the annotations come from rectangles in pixels, and a rotation in
-    percent would shear every box of an image that is not square.
-
-    The sense of the angle is contradictory in GeoChat's own code (facts as of its release):
-    `rotate_bbox`, which draws, turns counter-clockwise on screen, and so does EarthDial's scorer;
-    `bbox_and_angle_to_polygon`, which nothing calls, and the data's range (0, 90] of
-    cv2.minAreaRect say clockwise. Neither is a safe default, so the caller must choose.
-
-    Args:
-        numbers: x0, y0, x1, y1 in 0..100, and degrees if there is a fifth.
-        image_size: Size of the stored image.
-        sense: Which way a positive angle turns on screen.
-    """
-    x0, y0, x1, y1, angle = Box(*numbers)
-    x, y = image_size[0] / 100, image_size[1] / 100
-    return Box(x0 * x, y0 * y, x1 * x, y1 * y, angle if sense == "cw" or not angle else -angle)
-
-
-def last_size(ctx: HasSizes) -> tuple[float, float, float, float]:
-    """Width and height of the stored last image, and the model's units per pixel of it; else 1."""
-    if not ctx.image_sizes:
-        return 1.0, 1.0, 1.0, 1.0
-    size = ctx.image_sizes[-1]
-    return (*size, *_scale(ctx.profile, size, ctx.input_sizes[-1]))
-
-
-def _scale(profile: ModelProfile, image_size: Size, input_size: Size) -> tuple[float, float]:
-    full = _FULL.get(profile.box_frame)
-    width, height = input_size if full is None else (full, full)
-    return width / image_size[0], height / image_size[1]
-
-
-def _inside(box: Box, size: Size) -> Box | None:
-    """The box clipped to the image, a rotated one unclipped; `None` if nothing is left."""
-    x0, y0, x1, y1, angle = box
-    if not (-FAR < x0 < x1 < FAR and -FAR < y0 < y1 < FAR and -FAR < angle < FAR):
-        return None
-    if angle:
-        x0, y0, x1, y1, _ = enclosing(box)
-    x0, y0 = max(x0, 0.0), max(y0, 0.0)
-    x1, y1 = min(x1, size[0]), min(y1, size[1])
-    if x1 <= x0 or y1 <= y0:
-        return None
-    return box if angle % 180 else Box(x0, y0, x1, y1)
-
-
-def _round(framed: Sequence[float], *, min_iou: float) -> list[str]:
-    """The four numbers with the fewest decimals (0..4) that keep the IoU."""
-    texts: list[str] = []
-    for decimals in range(5):
-        texts = [f"{value + 0.0:.{decimals}f}" for value in framed]
-        if iou(Box(*framed), Box(*map(float, texts))) >= min_iou:
-            break
-    return texts
 
 
 @lru_cache(maxsize=1024)  # every reward of a task reads the same answers

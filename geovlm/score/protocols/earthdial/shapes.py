@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from geovlm.boxes import Box, rectangle_arrays
+from geovlm.boxes import Box, arrays
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +107,7 @@ def overlaps(
     i, j = np.concatenate(of_truth), np.concatenate(of_predicted)
     possible = _hull_bound(first, i, second, j) >= LEAST_IOU - TIE
     i, j = i[possible], j[possible]
-    shared = rectangle_arrays.shared_areas(first.rows[i], second.rows[j])
+    shared = arrays.shared_areas(first.rows[i], second.rows[j])
     values = np.minimum(1.0, shared / (first.areas[i] + second.areas[j] - shared))
     close = values >= LEAST_IOU - TIE
     i, j = i[close], j[close]
@@ -172,8 +172,8 @@ class _Flat:
         flat = [number for each in boxes for box in each for number in box or nothing]
         self.rows = np.array(flat, dtype=float).reshape(-1, 5)
         self.rows[~(np.abs(self.rows) < _FAR).all(axis=1)] = 0.0  # hostile numbers: no area
-        self.areas = rectangle_arrays.areas(self.rows)
-        self.hulls = rectangle_arrays.hulls(self.rows)
+        self.areas = arrays.areas(self.rows)
+        self.hulls = arrays.hulls(self.rows)
         self.hulls[self.areas <= 0] = np.nan  # compares as false with everything
 
 

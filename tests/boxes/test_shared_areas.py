@@ -1,3 +1,5 @@
+"""Shared areas and hulls of many rectangles agree with shapely and with single boxes."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -6,7 +8,7 @@ import shapely
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from geovlm.boxes import rectangle_arrays
+from geovlm.boxes import arrays
 from geovlm.boxes.rectangle import Box, corners, enclosing
 
 COORDINATES = st.integers(-20, 120) | st.floats(-20, 120)
@@ -16,7 +18,7 @@ ROWS = st.tuples(COORDINATES, COORDINATES, COORDINATES, COORDINATES, ANGLES)
 
 def shared(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     first, second = (np.array([row], dtype=float) for row in (a, b))
-    return float(rectangle_arrays.shared_areas(first, second)[0])
+    return float(arrays.shared_areas(first, second)[0])
 
 
 @given(ROWS, ROWS)
@@ -32,7 +34,7 @@ def test_a_rectangle_shares_all_of_itself_however_described(
     row: tuple[float, ...], off: float, turn: float
 ) -> None:
     again = (row[0] + off, row[1], row[2], row[3] - off, row[4] + turn + off)
-    area = float(rectangle_arrays.areas(np.array([row], dtype=float))[0])
+    area = float(arrays.areas(np.array([row], dtype=float))[0])
     assert shared(row, again) == pytest.approx(area, abs=1e-8)
 
 
@@ -55,7 +57,7 @@ def test_hostile_sizes_share_nothing_and_do_not_warn() -> None:
 
 
 def test_no_rectangles_share_no_areas() -> None:
-    assert rectangle_arrays.shared_areas(np.zeros((0, 5)), np.zeros((0, 5))).shape == (0,)
+    assert arrays.shared_areas(np.zeros((0, 5)), np.zeros((0, 5))).shape == (0,)
 
 
 def test_many_pairs_are_taken_row_by_row() -> None:
@@ -63,12 +65,12 @@ def test_many_pairs_are_taken_row_by_row() -> None:
     moved = rows.copy()
     moved[:, [0, 2]] += np.arange(20_000)[:, None] % 10
     expected = 100 - 10 * (np.arange(20_000) % 10)
-    np.testing.assert_array_equal(rectangle_arrays.shared_areas(rows, moved), expected)
+    np.testing.assert_array_equal(arrays.shared_areas(rows, moved), expected)
 
 
 @given(ROWS)
 def test_hulls_are_those_of_single_boxes(row: tuple[float, ...]) -> None:
     x0, y0, x1, y1, angle = row
     box = Box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1), angle)
-    (hull,) = rectangle_arrays.hulls(np.array([row], dtype=float))
+    (hull,) = arrays.hulls(np.array([row], dtype=float))
     assert tuple(hull) == pytest.approx(enclosing(box)[:4], abs=1e-9)
