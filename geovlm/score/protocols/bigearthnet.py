@@ -17,11 +17,11 @@ from geovlm.score.protocols.contract import (
     Scores,
     UnreadableError,
     groups,
+    own_answer,
     share,
     target,
     text,
 )
-from geovlm.score.protocols.earthdial.words import own_answer
 
 CLASSES = (
     "Urban fabric",

@@ -22,11 +22,11 @@ from geovlm.score.protocols.contract import (
     Record,
     Scores,
     UnreadableError,
+    own_answer,
     share,
     target,
     text,
 )
-from geovlm.score.protocols.earthdial.words import own_answer
 from geovlm.score.protocols.text import meteor
 from geovlm.score.protocols.text.cider import Cider
 

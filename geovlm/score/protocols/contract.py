@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from geovlm import answers
+
 Counts: TypeAlias = Mapping[str, float]
 """Name -> number; what is absent is 0."""
 Scores: TypeAlias = dict[str, float]
@@ -104,6 +106,11 @@ def target(record: Record) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise UnreadableError("field 'target' is no object")
     return value
+
+
+def own_answer(record: Record) -> str:
+    """Return the content of the answer block of a record of GeoVLM; empty if it has none."""
+    return answers.answer_text(text(record.fields, "completion"))
 
 
 def share(part: float, whole: float) -> float:

@@ -21,11 +21,11 @@ from geovlm.score.protocols.contract import (
     Scores,
     UnreadableError,
     groups,
+    own_answer,
     share,
     target,
     text,
 )
-from geovlm.score.protocols.earthdial.words import own_answer
 from geovlm.score.protocols.text import words
 
 Resolution = Literal["lr", "hr"]

@@ -16,12 +16,12 @@ from geovlm.score.protocols.contract import (
     Record,
     Scores,
     UnreadableError,
+    own_answer,
     share,
     target,
     text,
 )
 from geovlm.score.protocols.earthdial import shapes
-from geovlm.score.protocols.earthdial.words import own_answer
 
 _MARKS = re.compile(r"</?ref>")
 _BOX_TEXT = re.compile(r"<box>\[\[.*?\]\]</box>|\[\[.*?\]\]")

@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from geovlm import answers
 from geovlm.rewards.reading import references
 from geovlm.score.protocols.contract import (
     Counts,
@@ -20,6 +19,7 @@ from geovlm.score.protocols.contract import (
     Scores,
     UnreadableError,
     groups,
+    own_answer,
     share,
     target,
     text,
@@ -47,11 +47,6 @@ class Captioned(NamedTuple):
 
     answer: str
     truths: tuple[str, ...]
-
-
-def own_answer(record: Record) -> str:
-    """Return the content of the answer block of a record of GeoVLM; empty if it has none."""
-    return answers.answer_text(text(record.fields, "completion"))
 
 
 def _read_answered(record: Record) -> Answered:
