@@ -15,10 +15,7 @@ from geovlm.config import health
 from geovlm.engine.rows import rows as data
 from geovlm.engine.stopping import RewardWatch
 from geovlm.plugins.registry import Registry
-from geovlm.rewards.scoring import score
-
-FORMAT_REWARDS = {"format/think": 0.5, "format/answer": 0.5}
-"""Added to every task by the engine."""
+from geovlm.rewards.scoring import FORMAT_REWARDS, score
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,7 +30,7 @@ from geovlm.engine.stopping import RewardWatch, Stop, end_with_launcher
 from geovlm.engine.training import arguments, checkpoints, grpo, probe, sft, sharded, vllm
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.plugins import registry
-from geovlm.rewards import encoder, paper
+from geovlm.rewards import encoder, options
 from geovlm.run.folder import RunDir
 from geovlm.run.vllm import stage as vllm_stage
 
@@ -155,9 +155,9 @@ def check(stage: Stage) -> None:
     """
     config = stage.config
     tasks = [stage.task(name) for name in stage.task_names]
-    paper.validate_options(config.reward_options)
+    options.validate(config.reward_options)
     named = {reward for task in tasks for each in task.rewards.values() for reward in each}
-    if named & paper.NEED_ENCODER:
+    if named & encoder.NEED_ENCODER:
         chosen = config.reward_options.get("encoder")
         encoder.find(str(chosen) if chosen is not None else None)
     check_arguments(stage)

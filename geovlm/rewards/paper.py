@@ -8,65 +8,13 @@ at a time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from geovlm import answers, boxes
 from geovlm.api import RewardContext
-from geovlm.errors import ConfigError
-from geovlm.rewards.boxes import detection, matched_iou
-from geovlm.rewards.reading import MAX_BOXES, box_lists, label_sets, references
-from geovlm.rewards.robust import caption_f1, exact, grounded_f1, label_f1
+from geovlm.rewards.boxes import detection
+from geovlm.rewards.reading import label_sets, references
 from geovlm.rewards.text import lexical, overlap, ratio, semantic
-
-__all__ = [
-    "MAX_BOXES",
-    "caption_f1",
-    "detection",
-    "exact",
-    "explain",
-    "format_answer",
-    "format_think",
-    "grounded_f1",
-    "hslr",
-    "jaccard",
-    "label_f1",
-    "levenshtein",
-    "lmgr",
-    "matched_iou",
-    "recall",
-    "references",
-    "sbert",
-    "validate_options",
-]
-
-NEED_ENCODER = frozenset({"sbert", "hslr"})
-"""Rewards that embed sentences."""
-_OPTIONS: dict[str, tuple[str, ...] | None] = {
-    "encoder": None,
-    "lexical": ("levenshtein", "jaccard", "rougeL"),
-    "hbb": ("enclosing", "drop"),
-}
-
-
-def validate_options(options: Mapping[str, Any]) -> None:
-    """Check the `[reward_options]` of a run.
-
-    Raises:
-        ConfigError: an unknown option or value; names both and what is allowed.
-    """
-    for key, value in options.items():
-        if key not in _OPTIONS:
-            raise ConfigError(
-                f"unknown key reward_options.{key}", hint=f"there are {', '.join(sorted(_OPTIONS))}"
-            )
-        allowed = _OPTIONS[key]
-        if not isinstance(value, str) or (allowed is not None and value not in allowed):
-            raise ConfigError(
-                f"reward_options.{key} is {value!r}",
-                hint=f"one of {', '.join(allowed)}" if allowed else "a name or folder",
-            )
-
 
 # -- format ---------------------------------------------------------------------------------------
 
@@ -136,26 +84,3 @@ def hslr(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[
         (value + lexical(text, ctx)) / 2
         for value, text, ctx in zip(meaning, texts, contexts, strict=True)
     ]
-
-
-def explain(name: str, completion: str, ctx: RewardContext) -> dict[str, Any]:
-    """Return what a built-in reward saw: for people who ask why."""
-    parts: dict[str, Any] = {
-        "answer": answers.answer_text(completion),
-        "think": answers.think_text(completion),
-        "format/think": answers.has_think(completion),
-        "format/answer": answers.has_answer(completion),
-    }
-    if "vocabulary" in ctx.target and "labels" in ctx.target:
-        truth, named = label_sets(completion, ctx)
-        parts["labels"] = {"true": sorted(truth), "named": sorted(named)}
-    if "boxes" in ctx.target:
-        truth_boxes, predicted = box_lists(completion, ctx)
-        parts["boxes"] = {
-            "true": [list(box) for box in truth_boxes],
-            "predicted": [list(box) for box in predicted],
-            "matched": boxes.match(truth_boxes, predicted),
-        }
-    if references(ctx.target):
-        parts["references"] = list(references(ctx.target))
-    return parts

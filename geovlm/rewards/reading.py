@@ -36,3 +36,26 @@ def box_lists(completion: str, ctx: RewardContext) -> tuple[list[boxes.Box], lis
     truth = [flat(box) for box in boxes.target_boxes(ctx.target)]
     found = boxes.parse(answers.answer_text(completion), ctx, limit=MAX_BOXES)
     return truth, [flat(box) for box in found]
+
+
+def explain(completion: str, ctx: RewardContext) -> dict[str, Any]:
+    """Return what the built-in rewards read in a completion, named for people."""
+    parts: dict[str, Any] = {
+        "answer": answers.answer_text(completion),
+        "think": answers.think_text(completion),
+        "format/think": answers.has_think(completion),
+        "format/answer": answers.has_answer(completion),
+    }
+    if "vocabulary" in ctx.target and "labels" in ctx.target:
+        truth, named = label_sets(completion, ctx)
+        parts["labels"] = {"true": sorted(truth), "named": sorted(named)}
+    if "boxes" in ctx.target:
+        truth_boxes, predicted = box_lists(completion, ctx)
+        parts["boxes"] = {
+            "true": [list(box) for box in truth_boxes],
+            "predicted": [list(box) for box in predicted],
+            "matched": boxes.match(truth_boxes, predicted),
+        }
+    if references(ctx.target):
+        parts["references"] = list(references(ctx.target))
+    return parts

@@ -9,6 +9,9 @@ from geovlm.api import RewardContext, RewardSpec
 from geovlm.errors import GeoVLMError, RewardError
 from geovlm.plugins.references import resolve
 
+FORMAT_REWARDS = {"format/think": 0.5, "format/answer": 0.5}
+"""Weights of the rewards that the engine adds to every task."""
+
 _BUGS = (
     ArithmeticError,
     AssertionError,

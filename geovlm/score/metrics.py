@@ -12,7 +12,8 @@ from weakref import WeakKeyDictionary
 
 from geovlm import answers, boxes
 from geovlm.api import Prediction, RewardContext
-from geovlm.rewards import paper
+from geovlm.rewards import paper, robust
+from geovlm.rewards.reading import MAX_BOXES, references
 
 Counts = dict[str, float]
 Sums = Mapping[str, Any]
@@ -163,7 +164,7 @@ def _context(prediction: Prediction) -> RewardContext:
 @_kept
 def _exact(prediction: Prediction) -> Counts:
     kind = str(prediction.target.get("type", ""))
-    right = paper.exact(prediction.completion, _context(prediction))
+    right = robust.exact(prediction.completion, _context(prediction))
     return {f"n:{kind}": 1.0, f"right:{kind}": right}
 
 
@@ -189,7 +190,7 @@ def _labels(prediction: Prediction) -> Counts:
 def _detection(prediction: Prediction) -> Counts:
     text = answers.answer_text(prediction.completion)
     truth = [boxes.enclosing(box) for box in boxes.target_boxes(prediction.target)]
-    found = [boxes.enclosing(b) for b in boxes.parse(text, prediction, limit=paper.MAX_BOXES)]
+    found = [boxes.enclosing(b) for b in boxes.parse(text, prediction, limit=MAX_BOXES)]
     pairs = boxes.match(truth, found)
     larger = max(len(truth), len(found))
     return {
@@ -211,20 +212,20 @@ def _caption(prediction: Prediction) -> Counts:
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     rouge = [
         float(scorer.score(reference, text)["rougeL"].fmeasure)
-        for reference in paper.references(prediction.target)
+        for reference in references(prediction.target)
     ] or [0.0]
     return {
         "n": 1.0,
         "rougeL": max(rouge),
         "rougeL_mean": sum(rouge) / len(rouge),
         "levenshtein": paper.levenshtein(prediction.completion, context),
-        "caption_f1": paper.caption_f1(prediction.completion, context),
+        "caption_f1": robust.caption_f1(prediction.completion, context),
     }
 
 
 @_kept
 def _grounding(prediction: Prediction) -> Counts:
-    (value,) = paper.grounded_f1([prediction.completion], [_context(prediction)])
+    (value,) = robust.grounded_f1([prediction.completion], [_context(prediction)])
     return {"n": 1.0, "grounded_f1": value}
 
 

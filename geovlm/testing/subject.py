@@ -32,15 +32,12 @@ from geovlm.plugins.discover import CORE, PluginRecord
 from geovlm.plugins.references import resolve
 from geovlm.plugins.registry import Registry, load
 from geovlm.rewards import encoder, scoring
-from geovlm.rewards import paper as rewards
 from geovlm.testing.findings import PluginFault, attempt, fault, shown, source
 
 RECORDS_PER_SPLIT = 10
 """Records of generated data per split; enough that each of GeoChat's five kinds is among them."""
 SAMPLES_PER_SPLIT = 4
 """Samples of a task that are asked, per split, spread evenly over them."""
-FORMAT_REWARDS = ("format/think", "format/answer")
-"""What the engine adds to every task."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -145,7 +142,8 @@ class Subject:
     def rewards_of(self, task: TaskSpec) -> list[RewardSpec]:
         """Return the rewards of both sets of a task and the two of its format, each once."""
         listed = [name for weights in task.rewards.values() for name in weights]
-        return [self.registry.reward(name) for name in dict.fromkeys((*listed, *FORMAT_REWARDS))]
+        names = dict.fromkeys((*listed, *scoring.FORMAT_REWARDS))
+        return [self.registry.reward(name) for name in names]
 
     @cached_property
     def scratch(self) -> tempfile.TemporaryDirectory[str]:
@@ -263,7 +261,7 @@ def score(
         PluginFault: the reward raised, left its range, or returned another number of values.
         GeoVLMError: the reward needs a sentence encoder and there is none.
     """
-    if reward.name in rewards.NEED_ENCODER:
+    if reward.name in encoder.NEED_ENCODER:
         encoder.find(None)
     function = resolve(reward.score)
     contexts = [each.context for each in cases]

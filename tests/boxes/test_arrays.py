@@ -15,7 +15,6 @@ from geovlm.api import RewardContext
 from geovlm.boxes import Box, arrays, reading
 from geovlm.plugins.profiles import INTERNVL, QWEN2_5_VL
 from geovlm.rewards import boxes as rewards_boxes
-from geovlm.rewards import paper
 from geovlm.rewards.reading import box_lists
 
 NUMBER = st.one_of(
@@ -111,8 +110,8 @@ def test_rewards_of_a_batch_are_those_of_pairs_of_boxes(
 
     contexts = [context(frame="internvl", truth=some(5), hbb=hbb) for _ in range(60)]
     completions = [f"<answer>{', '.join(map(str, some(7))) or 'none'}</answer>" for _ in contexts]
-    best = paper.detection(completions, contexts)
-    matched = paper.matched_iou(completions, contexts)
+    best = rewards_boxes.detection(completions, contexts)
+    matched = rewards_boxes.matched_iou(completions, contexts)
     for i, (completion, ctx) in enumerate(zip(completions, contexts, strict=True)):
         truth, found = box_lists(completion, ctx)
         if truth:
@@ -126,18 +125,18 @@ def test_rewards_of_a_batch_are_those_of_pairs_of_boxes(
 
 
 def test_an_empty_batch_has_no_rewards() -> None:
-    assert paper.detection([], []) == []
-    assert paper.matched_iou([], []) == []
+    assert rewards_boxes.detection([], []) == []
+    assert rewards_boxes.matched_iou([], []) == []
 
 
 def test_a_lot_of_boxes_is_cut_and_scored() -> None:
     many = f"<answer>{', '.join(['[0, 0, 308, 98]'] * 1000)}</answer>"
     assert len(many) < answers.MAX_CHARS
     ctx = context(truth=[Box(0, 0, 300, 100)] * 300)
-    assert paper.detection([many], [ctx]) == [pytest.approx(1.0)]
-    assert paper.matched_iou([many], [ctx]) == [pytest.approx(256 / 300)]
+    assert rewards_boxes.detection([many], [ctx]) == [pytest.approx(1.0)]
+    assert rewards_boxes.matched_iou([many], [ctx]) == [pytest.approx(256 / 300)]
 
 
 def test_a_true_box_of_three_numbers_is_an_error() -> None:
     with pytest.raises(ValueError, match="four or five numbers, not 3"):
-        paper.detection(["<answer>none</answer>"], [context(truth=[[1, 2, 3]])])
+        rewards_boxes.detection(["<answer>none</answer>"], [context(truth=[[1, 2, 3]])])

@@ -53,7 +53,10 @@ def test_a_value_out_of_range_fails_the_work(tmp_path: Path) -> None:
     install(tmp_path, "toy", TOY)
     done = geovlm("rewards", "try", "toy/huge", "--target", "{}", folder=tmp_path)
     assert done.returncode == 1
-    assert "error: reward 'toy/huge' gave 7.0, outside its range 0..1" in done.stderr
+    assert (
+        "error: reward 'toy/huge' returned 7.0, outside [0.0, 1.0] on task 'rewards-try'"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from geovlm.api import PromptContext, RewardSpec, Sample, TaskSpec, Turn
 from geovlm.errors import DataError, GeoVLMError, RewardError
 from geovlm.plugins import registry
 from geovlm.plugins.registry import Registry
-from geovlm.rewards import paper
+from geovlm.rewards import robust
 from geovlm.rewards.audit.audit import audit, judge
 
 LABELS = [f"class {letter}" for letter in "abcdefghijklmnopqrs"]
@@ -167,7 +167,7 @@ def test_a_batched_reward_is_called_once(image: Path) -> None:
 
     def score(completions: Sequence[str], contexts: Sequence[Any]) -> list[float]:
         sizes.append(len(completions))
-        return [paper.exact(c, ctx) for c, ctx in zip(completions, contexts, strict=True)]
+        return [robust.exact(c, ctx) for c, ctx in zip(completions, contexts, strict=True)]
 
     spec = RewardSpec(name="t/batched", summary="", score=score, batched=True)
     found = made(image, *closed("yes", "no", vocabulary=("yes", "no")))

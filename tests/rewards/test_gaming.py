@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from geovlm.rewards import paper as rewards
+from geovlm.rewards import boxes as box_rewards
+from geovlm.rewards import paper, robust
 from tests.scored import alone
 
 VOCABULARY = [f"class {letter}" for letter in "abcdefghijklmnopqrs"]
@@ -19,8 +20,8 @@ def said(answer: str) -> str:
 def test_naming_all_nineteen_labels_is_perfect_recall_and_poor_f1(reward_ctx) -> None:
     ctx = reward_ctx(target={"labels": VOCABULARY[:3], "vocabulary": VOCABULARY})
     everything = said("; ".join(VOCABULARY))
-    assert rewards.recall(everything, ctx) == 1.0
-    assert rewards.label_f1(everything, ctx) == pytest.approx((2 * 3 / (3 + 19)) ** 2)
+    assert paper.recall(everything, ctx) == 1.0
+    assert robust.label_f1(everything, ctx) == pytest.approx((2 * 3 / (3 + 19)) ** 2)
 
 
 def test_a_grid_beats_honesty_on_a_crowded_image_in_the_paper_set_only(reward_ctx) -> None:
@@ -29,24 +30,24 @@ def test_a_grid_beats_honesty_on_a_crowded_image_in_the_paper_set_only(reward_ct
     steps = range(0, 280, 20)
     grid = said(", ".join(f"[{x}, {y}, {x + 30}, {y + 30}]" for x in steps for y in steps))
     honest = said(", ".join(str(box) for box in truth[:10]))
-    assert alone(rewards.detection, grid, ctx) > alone(rewards.detection, honest, ctx)
-    assert alone(rewards.matched_iou, grid, ctx) < 0.5
+    assert alone(box_rewards.detection, grid, ctx) > alone(box_rewards.detection, honest, ctx)
+    assert alone(box_rewards.matched_iou, grid, ctx) < 0.5
 
 
 def test_one_box_over_the_whole_image_earns_little_where_objects_are_small(reward_ctx) -> None:
     ctx = reward_ctx(target={"boxes": [[10, 10, 40, 40], [100, 100, 130, 130]]})
     whole = said("[0, 0, 280, 280]")
-    assert alone(rewards.detection, whole, ctx) == pytest.approx(900 / 280**2)
-    assert alone(rewards.matched_iou, whole, ctx) < 0.5
+    assert alone(box_rewards.detection, whole, ctx) == pytest.approx(900 / 280**2)
+    assert alone(box_rewards.matched_iou, whole, ctx) < 0.5
 
 
 @pytest.mark.parametrize("answer", ["yes no", "no, yes", "yes or no", "yes/no"])
 def test_both_answers_at_once_earn_half_the_jaccard_and_nothing_exact(reward_ctx, answer) -> None:
     ctx = reward_ctx(target={"answer": "yes", "vocabulary": ["yes", "no"]})
-    assert rewards.jaccard(said(answer), ctx) <= 0.5
-    assert rewards.exact(said(answer), ctx) == 0.0
+    assert paper.jaccard(said(answer), ctx) <= 0.5
+    assert robust.exact(said(answer), ctx) == 0.0
     open_answer = reward_ctx(target={"answer": "yes"})
-    assert rewards.exact(said(answer), open_answer) == 0.0
+    assert robust.exact(said(answer), open_answer) == 0.0
 
 
 def xbd(kind: str, count: str) -> dict[str, Any]:
@@ -67,32 +68,32 @@ def test_a_constant_caption_earns_most_of_levenshtein_and_under_half_of_the_fact
     kinds, counts = ("fire", "flood", "wind", "earthquake"), ("no", "few", "several", "many")
     contexts = [reward_ctx(target=xbd(kind, count)) for kind in kinds for count in counts]
     constant = said("There has been a fire disaster that resulted in many damaged buildings.")
-    paper = [rewards.levenshtein(constant, ctx) for ctx in contexts]
-    robust = [rewards.caption_f1(constant, ctx) for ctx in contexts]
-    assert sum(paper) / len(paper) > 0.8
-    assert sum(robust) / len(robust) < 0.5
+    published = [paper.levenshtein(constant, ctx) for ctx in contexts]
+    strict = [robust.caption_f1(constant, ctx) for ctx in contexts]
+    assert sum(published) / len(published) > 0.8
+    assert sum(strict) / len(strict) < 0.5
 
 
 def test_listing_every_value_states_no_fact(reward_ctx) -> None:
     ctx = reward_ctx(target=xbd("flood", "few"))
-    assert rewards.caption_f1(said("fire flood wind earthquake no few several many"), ctx) == 0.0
+    assert robust.caption_f1(said("fire flood wind earthquake no few several many"), ctx) == 0.0
 
 
 def test_a_copied_question_earns_under_half_of_a_free_caption(reward_ctx) -> None:
     ctx = reward_ctx(target={"captions": ["Two white storage tanks stand beside a river."]})
-    assert rewards.caption_f1(said("Describe the image in one sentence."), ctx) < 0.5
+    assert robust.caption_f1(said("Describe the image in one sentence."), ctx) < 0.5
 
 
 def test_a_perfect_caption_without_boxes_earns_half_of_lmgr_and_no_grounding(reward_ctx) -> None:
     ctx = reward_ctx(target={"text": "two ships at a pier", "boxes": [[10, 10, 60, 60]]})
     blind = said("two ships at a pier")
-    assert alone(rewards.lmgr, blind, ctx) == pytest.approx(0.5)
-    assert alone(rewards.grounded_f1, blind, ctx) == 0.0
+    assert alone(paper.lmgr, blind, ctx) == pytest.approx(0.5)
+    assert alone(robust.grounded_f1, blind, ctx) == 0.0
 
 
 def test_stuffed_tags_earn_no_format(reward_ctx) -> None:
     ctx = reward_ctx(target={"answer": "yes"})
     stuffed = "<think> a </think><answer> yes </answer><answer> no </answer>"
-    assert rewards.format_answer(stuffed, ctx) == 0.0
-    assert rewards.format_think("<think><think> a </think></think>" + said("yes"), ctx) == 0.0
-    assert rewards.format_think("<think></think><answer> yes </answer>", ctx) == 0.0
+    assert paper.format_answer(stuffed, ctx) == 0.0
+    assert paper.format_think("<think><think> a </think></think>" + said("yes"), ctx) == 0.0
+    assert paper.format_think("<think></think><answer> yes </answer>", ctx) == 0.0

@@ -10,11 +10,12 @@ from shapely.geometry import box as rectangle
 from geovlm.api import RewardContext
 from geovlm.plugins import builtin
 from geovlm.plugins.profiles import QWEN2_5_VL
-from geovlm.rewards import paper
+from geovlm.rewards import boxes as box_rewards
+from geovlm.rewards import encoder
 from tests.scored import alone, scored
 
 GOLD = "<think> a pier </think><answer> two ships [10, 10, 60, 60] </answer>"
-LEXICAL = [spec for spec in builtin.REWARDS if spec.name not in paper.NEED_ENCODER]
+LEXICAL = [spec for spec in builtin.REWARDS if spec.name not in encoder.NEED_ENCODER]
 PIECES = st.sampled_from(
     [
         "<think>",
@@ -92,7 +93,7 @@ def test_detection_agrees_with_shapely(truth, said) -> None:
         ]
         expected += max(overlaps, default=0.0) / len(true)
     ctx = context(boxes=[list(numbers) for numbers in true])
-    assert alone(paper.detection, completion, ctx) == pytest.approx(expected)
+    assert alone(box_rewards.detection, completion, ctx) == pytest.approx(expected)
 
 
 GOLD_OF = {

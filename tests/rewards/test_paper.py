@@ -9,7 +9,8 @@ from sklearn.metrics import f1_score
 from geovlm.api import RewardContext
 from geovlm.errors import ConfigError
 from geovlm.plugins.profiles import QWEN2_5_VL
-from geovlm.rewards import paper
+from geovlm.rewards import boxes as box_rewards
+from geovlm.rewards import options, paper, robust
 from tests.scored import alone
 
 LABELS = ["Arable land", "Beaches, dunes, sands", "Inland waters", "Pastures"]
@@ -56,33 +57,33 @@ def test_recall_without_truth_wants_no_label() -> None:
 def test_label_f1_is_the_square_of_scikit_learns() -> None:
     ctx = context(labels=LABELS[:2], vocabulary=LABELS)
     expected = f1_score([1, 1, 0, 0], [1, 0, 0, 1]) ** 2
-    assert paper.label_f1(said("Arable land; Pastures"), ctx) == pytest.approx(expected)
+    assert robust.label_f1(said("Arable land; Pastures"), ctx) == pytest.approx(expected)
 
 
 def test_naming_every_label_earns_less_than_half_of_the_robust_reward() -> None:
     vocabulary = [f"class {i}" for i in range(10)]
     ctx = context(labels=["class 3"], vocabulary=vocabulary)
-    assert paper.label_f1(said("; ".join(vocabulary)), ctx) < 0.5
+    assert robust.label_f1(said("; ".join(vocabulary)), ctx) < 0.5
 
 
 def test_detection_is_the_mean_best_iou_over_truth() -> None:
     ctx = context(boxes=[[0, 0, 100, 100], [200, 200, 280, 280]])
     # the first box is half covered: 5,000 / 10,000; the second is missed
-    assert alone(paper.detection, said("[0, 0, 100, 50]"), ctx) == pytest.approx(0.25)
+    assert alone(box_rewards.detection, said("[0, 0, 100, 50]"), ctx) == pytest.approx(0.25)
 
 
 def test_one_predicted_box_may_serve_two_true_boxes_in_the_paper_reward_only() -> None:
     ctx = context(boxes=[[0, 0, 100, 100], [0, 0, 100, 100]])
-    assert alone(paper.detection, said("[0, 0, 100, 100]"), ctx) == 1.0
-    assert alone(paper.matched_iou, said("[0, 0, 100, 100]"), ctx) == 0.5
+    assert alone(box_rewards.detection, said("[0, 0, 100, 100]"), ctx) == 1.0
+    assert alone(box_rewards.matched_iou, said("[0, 0, 100, 100]"), ctx) == 0.5
 
 
 def test_detection_without_truth_wants_no_box() -> None:
     ctx = context(boxes=[])
-    assert alone(paper.detection, said("none"), ctx) == 1.0
-    assert alone(paper.detection, said("[1, 1, 9, 9]"), ctx) == 0.0
-    assert alone(paper.matched_iou, said("none"), ctx) == 1.0
-    assert alone(paper.matched_iou, said("[1, 1, 9, 9]"), ctx) == 0.0
+    assert alone(box_rewards.detection, said("none"), ctx) == 1.0
+    assert alone(box_rewards.detection, said("[1, 1, 9, 9]"), ctx) == 0.0
+    assert alone(box_rewards.matched_iou, said("none"), ctx) == 1.0
+    assert alone(box_rewards.matched_iou, said("[1, 1, 9, 9]"), ctx) == 0.0
 
 
 def test_a_grid_of_boxes_beats_one_honest_box_in_the_paper_reward_but_not_in_ours() -> None:
@@ -92,14 +93,14 @@ def test_a_grid_of_boxes_beats_one_honest_box_in_the_paper_reward_but_not_in_our
         f"[{x}, {y}, {x + 28}, {y + 28}]" for x in range(0, 252, 14) for y in range(0, 252, 14)
     )
     honest = said("[5, 5, 29, 29]")
-    assert alone(paper.detection, said(grid), ctx) > alone(paper.detection, honest, ctx)
-    assert alone(paper.matched_iou, said(grid), ctx) < 0.5
+    assert alone(box_rewards.detection, said(grid), ctx) > alone(box_rewards.detection, honest, ctx)
+    assert alone(box_rewards.matched_iou, said(grid), ctx) < 0.5
 
 
 def test_a_rotated_truth_becomes_its_enclosing_box_or_loses_its_angle() -> None:
     target = {"boxes": [[100, 120, 180, 160, 90.0]]}
     turned = said("[120, 100, 160, 180]")
-    assert alone(paper.detection, turned, context(**target)) == pytest.approx(1.0)
+    assert alone(box_rewards.detection, turned, context(**target)) == pytest.approx(1.0)
     dropped = RewardContext(
         task="test",
         sample_id="1",
@@ -111,7 +112,7 @@ def test_a_rotated_truth_becomes_its_enclosing_box_or_loses_its_angle() -> None:
         profile=QWEN2_5_VL,
         options={"hbb": "drop"},
     )
-    assert alone(paper.detection, said("[100, 120, 180, 160]"), dropped) == pytest.approx(1.0)
+    assert alone(box_rewards.detection, said("[100, 120, 180, 160]"), dropped) == pytest.approx(1.0)
 
 
 def test_levenshtein_takes_the_nearest_reference() -> None:
@@ -127,14 +128,14 @@ def test_jaccard_counts_words() -> None:
 
 def test_exact_refuses_two_answers() -> None:
     ctx = context(answer="yes", vocabulary=["yes", "no"])
-    assert paper.exact(said("yes"), ctx) == 1.0
-    assert paper.exact(said("yes, no"), ctx) == 0.0
+    assert robust.exact(said("yes"), ctx) == 1.0
+    assert robust.exact(said("yes, no"), ctx) == 0.0
 
 
 def test_exact_compares_numbers_by_value() -> None:
-    assert paper.exact(said("2.0"), context(answer="2")) == 1.0
-    assert paper.exact(said("1,234"), context(answer="1234")) == 1.0
-    assert paper.exact(said("2 or 3"), context(answer="3")) == 0.0
+    assert robust.exact(said("2.0"), context(answer="2")) == 1.0
+    assert robust.exact(said("1,234"), context(answer="1234")) == 1.0
+    assert robust.exact(said("2 or 3"), context(answer="3")) == 0.0
 
 
 def test_caption_facts_cannot_be_earned_by_a_template() -> None:
@@ -143,31 +144,31 @@ def test_caption_facts_cannot_be_earned_by_a_template() -> None:
         facts={"type": "fire", "count": "two"},
         fact_vocabularies={"type": ["fire", "flood", "wind"], "count": ["one", "two", "many"]},
     )
-    assert paper.caption_f1(said("a fire, two damaged buildings"), ctx) == 1.0
-    assert paper.caption_f1(said("a fire, many damaged buildings"), ctx) == 0.25
-    assert paper.caption_f1(said("fire flood wind one two many"), ctx) == 0.0
+    assert robust.caption_f1(said("a fire, two damaged buildings"), ctx) == 1.0
+    assert robust.caption_f1(said("a fire, many damaged buildings"), ctx) == 0.25
+    assert robust.caption_f1(said("fire flood wind one two many"), ctx) == 0.0
 
 
 def test_grounded_reward_needs_text_and_boxes() -> None:
     ctx = context(text="two ships near the pier", boxes=[[10, 10, 60, 60]])
-    assert alone(paper.grounded_f1, said("two ships near the pier"), ctx) == 0.0
-    assert alone(paper.grounded_f1, said("[10, 10, 60, 60]"), ctx) == 0.0
+    assert alone(robust.grounded_f1, said("two ships near the pier"), ctx) == 0.0
+    assert alone(robust.grounded_f1, said("[10, 10, 60, 60]"), ctx) == 0.0
     both = said("two ships near the pier [10, 10, 60, 60]")
-    assert alone(paper.grounded_f1, both, ctx) == pytest.approx(1.0)
+    assert alone(robust.grounded_f1, both, ctx) == pytest.approx(1.0)
     assert alone(paper.lmgr, both, ctx) == pytest.approx(1.0)
 
 
 def test_no_answer_block_earns_no_accuracy() -> None:
     ctx = context(labels=["Pastures"], vocabulary=LABELS, answer="Pastures")
     assert paper.recall("Pastures", ctx) == 0.0
-    assert paper.exact("Pastures", ctx) == 0.0
+    assert robust.exact("Pastures", ctx) == 0.0
 
 
 def test_unknown_reward_options_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"reward_options\.hbbb"):
-        paper.validate_options({"hbbb": "drop"})
+        options.validate({"hbbb": "drop"})
     with pytest.raises(ConfigError, match="enclosing, drop"):
-        paper.validate_options({"hbb": "tight"})
+        options.validate({"hbb": "tight"})
 
 
 def test_sbert_knows_paraphrases_from_other_topics() -> None:

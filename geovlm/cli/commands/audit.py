@@ -50,8 +50,8 @@ def audit(
     from geovlm.config.tasks import configured
     from geovlm.plan.build import check_data_names
     from geovlm.plan.data import Reader, lookup, parse_options
+    from geovlm.rewards import options
     from geovlm.rewards.audit import audit as library
-    from geovlm.rewards.paper import validate_options
 
     if rewards is not None and rewards not in SETS:
         raise ConfigError(f"--rewards {rewards!r} is no set of rewards", hint="paper or robust")
@@ -64,7 +64,7 @@ def audit(
         "rewards": rewards,
     }
     config = load.load(None, overrides=[_RECORDS, *(set_ or [])], **given)
-    validate_options(config.reward_options)
+    options.validate(config.reward_options)
     loaded = registry.load()
     chosen = loaded.select(tasks)
     check_data_names(config, registry=loaded)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_text
-import math
 import re
 import sys
 from typing import Annotated, Any
@@ -11,16 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from geovlm import answers, boxes
-from geovlm.api import ModelProfile, RewardContext, RewardSpec, Size
+from geovlm.api import ModelProfile, RewardContext, Size
 from geovlm.cli import output
 from geovlm.cli.arguments import pair
 from geovlm.cli.groups import subcommands
 from geovlm.cli.options import JsonOption
-from geovlm.errors import ConfigError, RewardError, UnknownNameError
+from geovlm.errors import ConfigError, UnknownNameError
 from geovlm.plugins import profiles, registry
-from geovlm.plugins.references import resolve
 from geovlm.plugins.registry import Registry
-from geovlm.rewards import paper as core_rewards
+from geovlm.rewards import reading, scoring
 
 app = subcommands("List rewards, or try one on one completion.")
 
@@ -104,8 +102,8 @@ def try_reward(
     )
     if not answers.has_answer(text):
         output.say("note: the completion has no well-formed <answer>…</answer> at its end")
-    value = _score(spec, text, context)
-    parts = core_rewards.explain(name, text, context)
+    (value,) = scoring.score(spec, [text], [context])
+    parts = reading.explain(text, context)
     if json:
         output.print_json({"reward": name, "value": value, "parts": parts})
         return
@@ -117,19 +115,6 @@ def try_reward(
         for part, found in parts.items()
     ]
     output.fields(rows)
-
-
-def _score(spec: RewardSpec, text: str, context: RewardContext) -> float | None:
-    function = resolve(spec.score)
-    value = function([text], [context])[0] if spec.batched else function(text, context)
-    if value is None:
-        return None
-    if not math.isfinite(value) or not spec.low <= value <= spec.high:
-        raise RewardError(
-            f"reward {spec.name!r} gave {value}, outside its range {spec.low:g}..{spec.high:g}",
-            hint="mend the reward, or the range in its RewardSpec",
-        )
-    return float(value)
 
 
 def _profile(name: str, *, loaded: Registry) -> ModelProfile:

@@ -11,7 +11,7 @@ from geovlm_bigearthnet.classes import CLASSES_19
 from geovlm import answers
 from geovlm.api import Sample
 from geovlm.plugins import builtin
-from geovlm.rewards import paper
+from geovlm.rewards import paper, robust
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_naming_every_class_pays_in_the_paper_set_only(coast, reward_ctx):
     said = f"<think> a </think><answer> {'; '.join(CLASSES_19)} </answer>"
     ctx = reward_ctx(target=coast.target)
     assert paper.recall(said, ctx) == 1.0
-    assert paper.label_f1(said, ctx) == pytest.approx((2 * 3 / (19 + 3)) ** 2)
+    assert robust.label_f1(said, ctx) == pytest.approx((2 * 3 / (19 + 3)) ** 2)
 
 
 def test_generated_turns_can_be_framed(miniature, read, prompt_ctx):

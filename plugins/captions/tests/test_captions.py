@@ -15,7 +15,7 @@ from geovlm import answers, raster
 from geovlm.api import LoadContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plugins import builtin
-from geovlm.rewards import paper
+from geovlm.rewards import paper, robust
 from geovlm.score import metrics
 
 SETS = ("rsicd", "ucm", "sydney")
@@ -52,7 +52,7 @@ def test_generated_data_are_read_and_gold_earns_the_most(name, tmp_path, prompt_
             assert len(turn.reasoning.split()) <= 25
             ctx = reward_ctx(target=each.target, answer=turn.answer)
             assert paper.levenshtein(said, ctx) == 1.0
-            assert paper.caption_f1(said, ctx) == 1.0
+            assert robust.caption_f1(said, ctx) == 1.0
     assert len(ids) == 9
     assert len(read(name, tmp_path, limit=2)[0]) == 2
 

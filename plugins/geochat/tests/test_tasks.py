@@ -13,8 +13,7 @@ from geovlm_geochat.turns import KINDS
 from geovlm import answers, boxes
 from geovlm.plugins import builtin
 from geovlm.plugins.profiles import QWEN2_5_VL, QWEN3_VL
-from geovlm.rewards import paper as rewards
-from geovlm.rewards import scoring
+from geovlm.rewards import robust, scoring
 
 IMAGE, INPUT = (256, 256), (252, 252)
 TASKS = {spec.name: spec for spec in geovlm_geochat.geovlm_tasks()}
@@ -131,5 +130,5 @@ def test_templates_do_not_pay_on_real_region_captions(realdata, reward_ctx):
             target = {"captions": [caption], "facts": facts, "fact_vocabularies": vocabularies}
             said = template.format(position=facts.get("position", "center"))
             answer = f"<think> a </think><answer> {said} </answer>"
-            total += rewards.caption_f1(answer, reward_ctx(target=target))
+            total += robust.caption_f1(answer, reward_ctx(target=target))
         assert total / len(rows) < 0.5, template

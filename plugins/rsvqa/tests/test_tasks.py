@@ -8,7 +8,7 @@ from geovlm_rsvqa import tasks
 
 from geovlm import answers
 from geovlm.api import Sample
-from geovlm.rewards import paper
+from geovlm.rewards import paper, robust
 from geovlm.score import metrics
 
 
@@ -124,7 +124,7 @@ def test_the_gold_answer_earns_the_most(low, high, read, prompt_ctx, reward_ctx,
 def test_naming_both_options_earns_nothing_in_the_robust_set(reward_ctx):
     ctx = reward_ctx(target={"answer": "yes", "vocabulary": ["yes", "no"]}, answer="yes")
     said = "<think> a </think><answer> yes or no </answer>"
-    assert paper.exact(said, ctx) == 0.0
+    assert robust.exact(said, ctx) == 0.0
     assert paper.jaccard(said, ctx) == pytest.approx(1 / 3)
 
 
