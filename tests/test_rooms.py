@@ -39,7 +39,7 @@ INSIDE = {
     "scenes": "composing | painting",
     "plugins": "declarations guard installed profiles scaffold | builtin | discover | registry"
     " | references",
-    "config": "health parallel presets | stages | schema | load model reference | extras tasks",
+    "config": "health presets | stages | schema | load model reference | extras tasks",
     "data": "cache findings fingerprints mixture prompts | imagefiles loading"
     " | check leaks preview",
     "run": "files machines process | folder parallel | export meeting resuming | vllm | launch"
@@ -94,8 +94,6 @@ PENDING = (
     "geovlm.cli.commands.plan",
     "geovlm.cli.commands.tasks",
     "geovlm.cli.together",
-    "geovlm.config.health_config",
-    "geovlm.data.cache",
     "geovlm.engine.batches",
     "geovlm.engine.programs.predict",
     "geovlm.engine.stage",
@@ -106,7 +104,6 @@ PENDING = (
     "boxes.frames",
     "raster.reference",
     "plugins.references",
-    "config.stages",
     "rewards.options",
     "plan.checks",
     "engine.progress",

@@ -1,8 +1,8 @@
-"""Rules that read GRPO's log and say when training has gone wrong, and what to do about it.
+"""Rules that find failing GRPO training in its log, and `[health]`, the table that sets them.
 
-Each rule looks at the last `WINDOW` records of `log.jsonl` (dictionaries with `step` and what TRL
-logs) and answers with a sentence of figures where it is broken, else with nothing. A figure that
-is absent or null, such as the KL term at beta 0, breaks no rule. All thresholds are ours.
+Each rule reads the last `WINDOW` records of `log.jsonl` (dictionaries with `step` and what TRL
+logs). A broken rule returns a sentence of figures, any other an empty text. A figure that is absent
+or null, such as the KL term at beta 0, breaks no rule. All thresholds are ours.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 WINDOW = 10
-"""Records that a rule looks at, and with how many a run begins."""
+"""Number of records in a window: a rule reads the last one, some compare it with the first."""
 REPETITION = "completions/repetitive_share"
 """Key in the log: share of completions that repeat themselves."""
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Action = Literal["off", "warn", "stop"]
 _GRAM = 4
 _REPEATED = 0.5
 _MIN_GRAMS = 12
@@ -27,13 +31,16 @@ RewardSets: TypeAlias = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """One rule, its threshold unless configured, and what to do when it is broken."""
+    """One rule."""
 
     name: str
-    threshold: float
+    """Key of its action in `HealthConfig`."""
+    limit: str
+    """Key of its threshold in `HealthConfig`."""
     find: Callable[[Log, float, RewardSets], str]
-    """(log, threshold, reward sets) -> figures, or nothing."""
+    """(log, threshold, reward sets) -> figures; an empty text if the rule holds."""
     advice: str
+    """Remedies, as a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +50,7 @@ class Finding:
     rule: str
     step: int
     since: int
-    """The first step of the window that broke it."""
+    """First step of the window that broke it."""
     figures: str
     advice: str
 
@@ -52,12 +59,12 @@ class Finding:
 
 
 def check(log: Log, *, rewards: RewardSets, limits: Mapping[str, float]) -> list[Finding]:
-    """Return the rules that the end of a log breaks.
+    """Return the rules that the last window of a log breaks; none before the window is full.
 
     Args:
         log: records in the order of their steps.
-        rewards: of the tasks that are trained.
-        limits: rule -> threshold; the rules that are checked.
+        rewards: reward sets of the tasks that are trained.
+        limits: rule -> threshold, of the rules that are checked.
     """
     if len(log) < WINDOW:
         return []
@@ -72,13 +79,8 @@ def check(log: Log, *, rewards: RewardSets, limits: Mapping[str, float]) -> list
     return found
 
 
-def thresholds() -> dict[str, float]:
-    """Return the threshold of every rule."""
-    return {rule.name: rule.threshold for rule in RULES}
-
-
 def constant_reward(log: Log, threshold: float, rewards: RewardSets) -> str:
-    """Whether the rewards within nearly every group are equal: no advantage, nothing to learn."""
+    """Find groups whose rewards are all equal: no advantage, so nothing to learn."""
     share = _mean(_values(log[-WINDOW:], "frac_reward_zero_std"))
     if share is None or share < threshold:
         return ""
@@ -88,7 +90,7 @@ def constant_reward(log: Log, threshold: float, rewards: RewardSets) -> str:
 
 
 def entropy_collapse(log: Log, threshold: float, rewards: RewardSets) -> str:
-    """Whether the entropy of the answers fell below a share of that of the first window."""
+    """Find an entropy below a share of that in the first window."""
     first = _mean(_values(log[:WINDOW], "entropy"))
     last = _mean(_values(log[-WINDOW:], "entropy"))
     if first is None or last is None or last >= threshold * first:
@@ -97,7 +99,7 @@ def entropy_collapse(log: Log, threshold: float, rewards: RewardSets) -> str:
 
 
 def clipped_length(log: Log, threshold: float, rewards: RewardSets) -> str:
-    """Whether too many completions are cut off at the longest length."""
+    """Find too many completions that are cut off at the longest length."""
     share = _mean(_values(log[-WINDOW:], "completions/clipped_ratio"))
     if share is None or share <= threshold:
         return ""
@@ -105,7 +107,7 @@ def clipped_length(log: Log, threshold: float, rewards: RewardSets) -> str:
 
 
 def repetition(log: Log, threshold: float, rewards: RewardSets) -> str:
-    """Whether too many completions repeat themselves; see `repeats`."""
+    """Find too many completions that repeat themselves; see `repeats`."""
     share = _mean(_values(log[-WINDOW:], REPETITION))
     if share is None or share <= threshold:
         return ""
@@ -113,9 +115,9 @@ def repetition(log: Log, threshold: float, rewards: RewardSets) -> str:
 
 
 def kl_blowup(log: Log, threshold: float, rewards: RewardSets) -> str:
-    """Whether the median KL divergence from the reference model is too large, nats per token.
+    """Find a median KL divergence from the reference model, nats per token, that is too large.
 
-    The median: the estimator has a heavy tail, and a single large step is no blow-up.
+    The median, because the estimator has a heavy tail: a single large step is not a blow-up.
     """
     values = _values(log[-WINDOW:], "kl")
     if not values or statistics.median(values) <= threshold:
@@ -124,10 +126,10 @@ def kl_blowup(log: Log, threshold: float, rewards: RewardSets) -> str:
 
 
 def reward_divergence(log: Log, threshold: float, rewards: RewardSets) -> str:
-    """Whether the paper's rewards rose and the robust ones fell since the first window.
+    """Find a rise of the paper's rewards with a fall of the robust ones since the first window.
 
-    Both by more than the threshold, means over the tasks of the weighted mean of each set; rewards
-    that are in both sets of a task count for neither.
+    Both by more than the threshold: the mean over the tasks of the weighted mean of each set.
+    Rewards that are in both sets of a task count for neither.
     """
     moved = {}
     for kind, other in (("paper", "robust"), ("robust", "paper")):
@@ -147,9 +149,9 @@ def reward_divergence(log: Log, threshold: float, rewards: RewardSets) -> str:
 
 
 def repeats(text: str) -> bool:
-    """Whether at least half of a text's word 4-grams are repetitions of earlier ones.
+    """Return true if at least half of a text's word 4-grams repeat earlier ones.
 
-    Texts of fewer than 15 words do not; boxes and lists of numbers count by their words too.
+    False for texts of fewer than 15 words. Boxes and lists of numbers are read as words too.
     """
     words = text.split()
     grams = [tuple(words[i : i + _GRAM]) for i in range(len(words) - _GRAM + 1)]
@@ -161,7 +163,7 @@ def _only(rewards: Mapping[str, float], others: Mapping[str, float]) -> dict[str
 
 
 def _move(log: Log, task: str, weights: Mapping[str, float]) -> float | None:
-    """Return how far the weighted mean of some rewards of a task moved, last window minus first."""
+    """Return the change of a task's weighted mean of some rewards, last window minus first."""
     moved = 0.0
     for reward, weight in weights.items():
         key = f"rewards/{task}/{reward}/mean"
@@ -184,38 +186,79 @@ def _mean(values: Sequence[float]) -> float | None:
 RULES: tuple[Rule, ...] = (
     Rule(
         name="constant_reward",
-        threshold=0.95,
+        limit="constant_reward_share",
         find=constant_reward,
         advice="probe the prompts and drop those without signal, or sample at a higher temperature",
     ),
     Rule(
         name="entropy_collapse",
-        threshold=0.1,
+        limit="entropy_collapse_share",
         find=entropy_collapse,
         advice="lower the learning rate, raise beta or the temperature, or stop earlier",
     ),
     Rule(
         name="clipped_length",
-        threshold=0.5,
+        limit="clipped_length_share",
         find=clipped_length,
         advice="raise max_new_tokens, or train SFT longer so that answers end",
     ),
     Rule(
         name="repetition",
-        threshold=0.3,
+        limit="repetition_share",
         find=repetition,
         advice="lower the learning rate or raise beta, and look at completions.jsonl",
     ),
     Rule(
         name="kl_blowup",
-        threshold=1.0,
+        limit="kl_blowup_nats",
         find=kl_blowup,
         advice="lower the learning rate or raise beta",
     ),
     Rule(
         name="reward_divergence",
-        threshold=0.05,
+        limit="reward_divergence_least",
         find=reward_divergence,
         advice="the model games the published rewards: train with --rewards robust",
     ),
 )
+
+
+class HealthConfig(BaseModel):
+    """Checks of GRPO's log while it trains: an action and a threshold for each rule."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    constant_reward: Action = "warn"
+    """Action if the rewards within nearly every group are equal."""
+    constant_reward_share: Share = 0.95
+    """Smallest share of such groups that breaks the rule."""
+    entropy_collapse: Action = "warn"
+    """Action if the completions hardly vary any more."""
+    entropy_collapse_share: Share = 0.1
+    """Smallest entropy that keeps the rule, as a share of that of the first steps."""
+    clipped_length: Action = "warn"
+    """Action if completions are cut off at the longest length."""
+    clipped_length_share: Share = 0.5
+    """Largest share of such completions that keeps the rule."""
+    repetition: Action = "warn"
+    """Action if completions repeat themselves."""
+    repetition_share: Share = 0.3
+    """Largest share of such completions that keeps the rule."""
+    kl_blowup: Action = "warn"
+    """Action if the model has moved far from the one that it started from."""
+    kl_blowup_nats: PositiveFloat = 1.0
+    """Largest median KL divergence that keeps the rule, nats per token."""
+    reward_divergence: Action = "warn"
+    """Action if the robust rewards fall while the paper's rise."""
+    reward_divergence_least: PositiveFloat = 0.05
+    """Smallest rise of the one and fall of the other that break the rule."""
+
+    def actions(self) -> dict[str, str]:
+        """Return rule -> `off`, `warn` or `stop`."""
+        values = self.model_dump()
+        return {rule.name: values[rule.name] for rule in RULES}
+
+    def thresholds(self) -> dict[str, float]:
+        """Return rule -> threshold, of the rules that are not off."""
+        values = self.model_dump()
+        return {rule.name: values[rule.limit] for rule in RULES if values[rule.name] != "off"}

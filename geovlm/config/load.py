@@ -228,27 +228,28 @@ def _describe(error: ValidationError) -> list[str]:
 
 def _table_at(loc: Sequence[int | str]) -> type[BaseModel] | None:
     """Return the class of the table in which a key lies."""
-    from geovlm.config import schema as config
+    from geovlm.config import schema, stages
+    from geovlm.config.health import HealthConfig
 
     first = loc[0] if loc else ""
     if first == "stages":
         kinds: dict[str, type[BaseModel]] = {
-            "sft": config.SftStage,
-            "probe": config.ProbeStage,
-            "grpo": config.GrpoStage,
+            "sft": stages.SftStage,
+            "probe": stages.ProbeStage,
+            "grpo": stages.GrpoStage,
         }
         if len(loc) > 4 and loc[3] == "vllm":
-            return config.VllmConfig
+            return stages.VllmConfig
         return kinds.get(str(loc[2])) if len(loc) > 2 else None
     tables: dict[str, type[BaseModel]] = {
-        "tasks": config.TaskConfig,
-        "data": config.DataConfig,
-        "sample": config.SampleConfig,
-        "eval": config.EvalConfig,
-        "health": config.HealthConfig,
-        "lora": config.LoraConfig,
+        "tasks": schema.TaskConfig,
+        "data": schema.DataConfig,
+        "sample": schema.SampleConfig,
+        "eval": schema.EvalConfig,
+        "health": HealthConfig,
+        "lora": schema.LoraConfig,
     }
-    return config.RunConfig if len(loc) == 1 else tables.get(str(first))
+    return schema.RunConfig if len(loc) == 1 else tables.get(str(first))
 
 
 def _one_of(known: Sequence[str]) -> str:

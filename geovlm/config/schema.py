@@ -11,9 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
     JsonValue,
     NonNegativeInt,
     PositiveFloat,
@@ -24,36 +21,13 @@ from pydantic import (
 
 from geovlm.answers import INSTRUCTION
 from geovlm.api import Split
-from geovlm.config.health_config import HealthConfig
-from geovlm.config.parallel import OWNED, Generation, Parallel, VllmConfig
+from geovlm.config.health import HealthConfig, Share
+from geovlm.config.stages import Parallel, Stage, Table
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-_OWNED = {
-    "output_dir": "the run directory has a place for it: 'output'",
-    "seed": "it is the run's: 'seed'",
-    "max_steps": "it is the stage's: 'steps'",
-    "num_train_epochs": "it is the stage's: 'epochs'",
-    "max_length": "a prompt is never cut; rows that do not fit are refused before training",
-    "remove_unused_columns": "images are opened from columns that the trainer would drop",
-    "reward_weights": "they are the tasks': choose with 'rewards'",
-    "shuffle_dataset": "the mixture and the probe order the rows",
-    "save_strategy": "resuming needs the checkpoints; 'save_steps' says how often",
-    "resume_from_checkpoint": "it is the command line's: --resume",
-    "use_cpu": "it is the run's: 'device'",
-    "ddp_timeout": "it is the run's: 'timeout_s'",
-    "eval_strategy": "the run evaluates after every stage: [eval]",
-    **OWNED,
-}
-"""Trainer arguments that the engine sets itself, and where to say it instead."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class TaskConfig(_Table):
+class TaskConfig(Table):
     """One task, or all tasks under a prefix."""
 
     weight: PositiveFloat | None = None
@@ -68,7 +42,7 @@ class TaskConfig(_Table):
     it raises the model's limit and never lowers it."""
 
 
-class DataConfig(_Table):
+class DataConfig(Table):
     """One data set, or all data sets under a prefix."""
 
     root: AbsolutePath | None = None
@@ -77,7 +51,7 @@ class DataConfig(_Table):
     """Options of the data set."""
 
 
-class SampleConfig(_Table):
+class SampleConfig(Table):
     """Data generated where no `--data` is given."""
 
     records: PositiveInt = 256
@@ -86,7 +60,7 @@ class SampleConfig(_Table):
     """Same seed, same data."""
 
 
-class LoraConfig(_Table):
+class LoraConfig(Table):
     """Low-rank adapters in place of full fine-tuning."""
 
     r: PositiveInt = 64
@@ -110,97 +84,7 @@ class LoraConfig(_Table):
         return self
 
 
-class _Training(_Table):
-    """What SFT and GRPO share."""
-
-    steps: PositiveInt | None = None
-    """Optimiser steps; either this or `epochs`."""
-    epochs: PositiveFloat | None = None
-    """Passes over the rows; either this or `steps`."""
-    limit: PositiveInt | None = None
-    """At most so many samples per task, drawn with the seed."""
-    tasks: list[str] | None = None
-    """Tasks or prefixes of this stage; default: all of the run."""
-    processes: PositiveInt | None = None
-    """At most so many of the run's processes; default: all."""
-    freeze_vision: bool = False
-    """Whether the vision tower keeps its weights, and `lora.targets` leave it out."""
-    parallel: Parallel | None = None
-    """How the processes share the model; default: the run's `parallel`."""
-    trainer: dict[str, Any] = {}
-    """Arguments of TRL's trainer, as they are."""
-
-    @model_validator(mode="after")
-    def _one_length(self) -> _Training:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("needs either 'steps' or 'epochs'")
-        return self
-
-    @field_validator("trainer")
-    @classmethod
-    def _not_owned(cls, trainer: dict[str, Any]) -> dict[str, Any]:
-        refused = [f"{key!r} cannot be set here, {_OWNED[key]}" for key in trainer if key in _OWNED]
-        if refused:
-            raise ValueError("; ".join(refused))
-        return trainer
-
-
-class SftStage(_Training):
-    """Supervised fine-tuning; `trainer` holds arguments of trl.SFTConfig."""
-
-    kind: Literal["sft"]
-
-
-class ProbeStage(_Table):
-    """Measures what GRPO could learn from, and picks and orders its prompts."""
-
-    kind: Literal["probe"]
-    prompts: PositiveInt = 128
-    """Prompts that are tried, over all tasks."""
-    limit: PositiveInt | None = None
-    """At most so many samples per task to draw them from: its share of the prompts."""
-    generations: Annotated[int, Field(ge=2)] = 4
-    """Answers per prompt."""
-    temperature: PositiveFloat = 0.9
-    """Of the sampled answers; best that of GRPO."""
-    min_format_rate: Share = 0.5
-    """A task whose answers keep the tags less often fails the probe."""
-    keep_flat: Share = 0.1
-    """Largest share of prompts without signal among those kept for GRPO."""
-    batch_size: PositiveInt = 64
-    """Rows per batch of generation, on each process."""
-    tasks: list[str] | None = None
-    """Tasks or prefixes; default: all of the run."""
-    on_fail: Literal["stop", "warn"] = "stop"
-    """What becomes of the run when a task fails the probe."""
-
-
-class GrpoStage(_Training):
-    """Group-relative policy optimisation; `trainer` holds arguments of trl.GRPOConfig."""
-
-    kind: Literal["grpo"]
-    share_prompt: bool = True
-    """Whether a prompt is computed once for all its completions in a batch: same losses, sooner."""
-    batch_size: PositiveInt | None = None
-    """Rows that are answered at once on each process, those of like length together; default: all
-    of a step. vLLM has its own way."""
-    generation: Generation = "transformers"
-    """What writes the completions: the trainer, vLLM on the trainer's GPUs, or a vLLM server."""
-    vllm: VllmConfig = VllmConfig()
-    """Settings of vLLM."""
-
-    @field_validator("generation", mode="before")
-    @classmethod
-    def _no_continuous_batching(cls, value: Any) -> Any:
-        if value == "paged":
-            raise ValueError("continuous batching is refused by TRL for models that see; use vLLM")
-        return value
-
-
-Stage = Annotated[SftStage | ProbeStage | GrpoStage, Field(discriminator="kind")]
-
-
-class EvalConfig(_Table):
+class EvalConfig(Table):
     """Evaluation before the first and after every training stage."""
 
     split: Split = "test"
@@ -225,7 +109,7 @@ class EvalConfig(_Table):
     """At most so many samples per task of text-only, shuffled images and probes."""
 
 
-class RunConfig(_Table):
+class RunConfig(Table):
     """All that decides what a run does."""
 
     preset: str | None = None

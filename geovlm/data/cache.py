@@ -17,7 +17,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
-from geovlm.data.loading import cache_dir
 from geovlm.errors import DataError
 
 T = TypeVar("T")
@@ -27,6 +26,12 @@ _AT_ONCE = 256  # items between two looks into the cache
 _PER_TASK = 8  # items that a thread takes at once: handing over one costs as much as a look at it
 _SECONDS = 1.0  # between two writes: what a kill loses
 _WORKERS = 16
+
+
+def cache_dir() -> Path:
+    """Return the folder of kept results and generated data: `GEOVLM_CACHE`, else a default."""
+    named = os.environ.get("GEOVLM_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "geovlm"
 
 
 def look(

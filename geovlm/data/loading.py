@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from geovlm.api import DatasetSpec, LoadContext, Sample, Split, TaskSpec
+from geovlm.data.cache import cache_dir
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plugins.references import resolve
 
@@ -60,12 +60,6 @@ def find_root(spec: DatasetSpec, *, data_root: Path | None, override: Path | Non
         data_root / spec.folders[0],
         hint=f"looked for {', '.join(spec.folders)}; or give its folder: --data {spec.name}=DIR",
     )
-
-
-def cache_dir() -> Path:
-    """Folder for generated data: `GEOVLM_CACHE`, else `~/.cache/geovlm`."""
-    named = os.environ.get("GEOVLM_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "geovlm"
 
 
 def sample_root(spec: DatasetSpec, *, n: int, seed: int) -> Path:

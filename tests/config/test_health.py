@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from geovlm.config import health
-from geovlm.config.schema import HealthConfig, RunConfig
+from geovlm.config.health import HealthConfig
+from geovlm.config.schema import RunConfig
 from geovlm.engine.training.callbacks import HealthCallback, JsonLines
 from geovlm.engine.training.checkpoints import write_manifest
 from geovlm.errors import RunFailedError
@@ -42,7 +43,7 @@ def log(**changed: tuple[float, float]) -> list[dict[str, Any]]:
 
 
 def broken(records: list[dict[str, Any]]) -> list[str]:
-    found = health.check(records, rewards=REWARDS, limits=health.thresholds())
+    found = health.check(records, rewards=REWARDS, limits=HealthConfig().thresholds())
     return [finding.rule for finding in found]
 
 

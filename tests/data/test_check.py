@@ -12,8 +12,8 @@ from PIL import Image
 from geovlm.api import DatasetSpec, LoadContext, Raster, Sample
 from geovlm.data import cache
 from geovlm.data import check as inspection
+from geovlm.data.cache import cache_dir
 from geovlm.data.findings import Report
-from geovlm.data.loading import cache_dir
 from geovlm.errors import DataError
 
 Load = Callable[[LoadContext], Iterable[Sample]]

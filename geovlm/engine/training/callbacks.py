@@ -12,7 +12,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from geovlm.config import health
-from geovlm.config.schema import HealthConfig
+from geovlm.config.health import HealthConfig
 from geovlm.engine.training import checkpoints
 from geovlm.errors import RunFailedError
 from geovlm.run.folder import write_text

@@ -14,7 +14,8 @@ from accelerate import PartialState
 from huggingface_hub import snapshot_download
 
 from geovlm.api import ModelProfile
-from geovlm.config.schema import GrpoStage, RunConfig
+from geovlm.config.schema import RunConfig
+from geovlm.config.stages import GrpoStage
 from geovlm.data.prompts import Shown, tokens_of
 from geovlm.engine.models.processor import save_processor
 from geovlm.errors import ConfigError

@@ -26,8 +26,8 @@ from geovlm.run.parallel import layout
 from geovlm.run.process import end_tree
 
 if TYPE_CHECKING:
-    from geovlm.config.parallel import VllmConfig
     from geovlm.config.schema import RunConfig
+    from geovlm.config.stages import VllmConfig
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # servers are near
 URL_VARIABLE = "GEOVLM_VLLM_URL"

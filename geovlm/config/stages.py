@@ -1,0 +1,176 @@
+"""The stages of a run: what SFT, probe and GRPO can be told.
+
+A stage is one entry of the list `stages`; its `kind` decides which of these tables it is.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from geovlm.config.health import Share
+
+Generation = Literal["transformers", "vllm-colocate", "vllm-server"]
+SCHEMES = ("ddp", "fsdp2", "zero2", "zero3")
+"""What `parallel` may be called, beside the path of an accelerate configuration."""
+_OWNED = {
+    "output_dir": "the run directory has a place for it: 'output'",
+    "seed": "it is the run's: 'seed'",
+    "max_steps": "it is the stage's: 'steps'",
+    "num_train_epochs": "it is the stage's: 'epochs'",
+    "max_length": "a prompt is never cut; rows that do not fit are refused before training",
+    "remove_unused_columns": "images are opened from columns that the trainer would drop",
+    "reward_weights": "they are the tasks': choose with 'rewards'",
+    "shuffle_dataset": "the mixture and the probe order the rows",
+    "save_strategy": "resuming needs the checkpoints; 'save_steps' says how often",
+    "resume_from_checkpoint": "it is the command line's: --resume",
+    "use_cpu": "it is the run's: 'device'",
+    "ddp_timeout": "it is the run's: 'timeout_s'",
+    "eval_strategy": "the run evaluates after every stage: [eval]",
+    "use_vllm": "it is the stage's: 'generation'",
+    "vllm_mode": "it is the stage's: 'generation'",
+    "vllm_server_base_url": "it is the stage's: 'vllm.url'",
+    "vllm_server_host": "it is the stage's: 'vllm.url'",
+    "vllm_server_port": "it is the stage's: 'vllm.port'",
+    "vllm_gpu_memory_utilization": "it is the stage's: 'vllm.memory'",
+    "vllm_max_model_length": "it is the stage's: 'vllm.max_model_len'",
+    "use_transformers_continuous_batching": "TRL refuses it for models that see",
+    "use_transformers_paged": "TRL refuses it for models that see",
+    "fsdp": "it is the stage's: 'parallel'",
+    "fsdp_config": "it is the stage's: 'parallel'",
+    "deepspeed": "it is the stage's: 'parallel'",
+}
+"""Trainer arguments that the engine sets itself, and where to say it instead."""
+
+
+def _scheme(value: str) -> str:
+    if value in SCHEMES or value.endswith((".yaml", ".yml")):
+        return value
+    raise ValueError(f"{value!r} is none of {', '.join(SCHEMES)}, nor a .yaml file of accelerate")
+
+
+Parallel = Annotated[str, AfterValidator(_scheme)]
+
+
+class Table(BaseModel):
+    """A table of the configuration: unknown keys are refused, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class _Training(Table):
+    """What SFT and GRPO share."""
+
+    steps: PositiveInt | None = None
+    """Optimiser steps; either this or `epochs`."""
+    epochs: PositiveFloat | None = None
+    """Passes over the rows; either this or `steps`."""
+    limit: PositiveInt | None = None
+    """At most so many samples per task, drawn with the seed."""
+    tasks: list[str] | None = None
+    """Tasks or prefixes of this stage; default: all of the run."""
+    processes: PositiveInt | None = None
+    """At most so many of the run's processes; default: all."""
+    freeze_vision: bool = False
+    """Whether the vision tower keeps its weights, and `lora.targets` leave it out."""
+    parallel: Parallel | None = None
+    """How the processes share the model; default: the run's `parallel`."""
+    trainer: dict[str, Any] = {}
+    """Arguments of TRL's trainer, as they are."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> _Training:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("needs either 'steps' or 'epochs'")
+        return self
+
+    @field_validator("trainer")
+    @classmethod
+    def _not_owned(cls, trainer: dict[str, Any]) -> dict[str, Any]:
+        refused = [f"{key!r} cannot be set here, {_OWNED[key]}" for key in trainer if key in _OWNED]
+        if refused:
+            raise ValueError("; ".join(refused))
+        return trainer
+
+
+class SftStage(_Training):
+    """Supervised fine-tuning; `trainer` holds arguments of trl.SFTConfig."""
+
+    kind: Literal["sft"]
+
+
+class ProbeStage(Table):
+    """Measures what GRPO could learn from, and picks and orders its prompts."""
+
+    kind: Literal["probe"]
+    prompts: PositiveInt = 128
+    """Prompts that are tried, over all tasks."""
+    limit: PositiveInt | None = None
+    """At most so many samples per task to draw them from: its share of the prompts."""
+    generations: Annotated[int, Field(ge=2)] = 4
+    """Answers per prompt."""
+    temperature: PositiveFloat = 0.9
+    """Of the sampled answers; best that of GRPO."""
+    min_format_rate: Share = 0.5
+    """A task whose answers keep the tags less often fails the probe."""
+    keep_flat: Share = 0.1
+    """Largest share of prompts without signal among those kept for GRPO."""
+    batch_size: PositiveInt = 64
+    """Rows per batch of generation, on each process."""
+    tasks: list[str] | None = None
+    """Tasks or prefixes; default: all of the run."""
+    on_fail: Literal["stop", "warn"] = "stop"
+    """What becomes of the run when a task fails the probe."""
+
+
+class VllmConfig(Table):
+    """vLLM, with `generation` "vllm-colocate" or "vllm-server"; untested, see docs/launch.md."""
+
+    url: str | None = None
+    """A server that runs already, such as http://10.0.0.5:8000; default: the run starts one."""
+    gpus: list[Annotated[int, Field(ge=0)]] | None = None
+    """GPUs of the server that the run starts, numbered from 0 among those of its machine; default:
+    those that the stage's processes leave free."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    """Of the server that the run starts."""
+    memory: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Share of a GPU's memory that vLLM takes; default: 0.3 beside the trainer, 0.9 alone."""
+    max_model_len: PositiveInt | None = None
+    """Longest prompt with its answer, tokens; default: what the model takes."""
+    start_timeout_s: PositiveFloat = 600.0
+    """Seconds until the server that the run starts has to answer."""
+
+
+class GrpoStage(_Training):
+    """Group-relative policy optimisation; `trainer` holds arguments of trl.GRPOConfig."""
+
+    kind: Literal["grpo"]
+    share_prompt: bool = True
+    """Whether a prompt is computed once for all its completions in a batch: same losses, sooner."""
+    batch_size: PositiveInt | None = None
+    """Rows that are answered at once on each process, those of like length together; default: all
+    of a step. vLLM has its own way."""
+    generation: Generation = "transformers"
+    """What writes the completions: the trainer, vLLM on the trainer's GPUs, or a vLLM server."""
+    vllm: VllmConfig = VllmConfig()
+    """Settings of vLLM."""
+
+    @field_validator("generation", mode="before")
+    @classmethod
+    def _no_continuous_batching(cls, value: Any) -> Any:
+        if value == "paged":
+            raise ValueError("continuous batching is refused by TRL for models that see; use vLLM")
+        return value
+
+
+Stage = Annotated[SftStage | ProbeStage | GrpoStage, Field(discriminator="kind")]
