@@ -43,7 +43,7 @@ def headers(
         progress: `(items, *, label, total)` yields the items and shows how far it is.
     """
     from geovlm import raster
-    from geovlm.raster import images as raster_images
+    from geovlm.raster import reference
     from geovlm.raster.bands import locate
 
     plain = f"header-1-{decode}"
@@ -51,9 +51,7 @@ def headers(
     def kind(name: str) -> str:
         image = images[name]
         return (
-            f"{plain} {json.dumps(raster_images.encode(image))}"
-            if isinstance(image, Raster)
-            else plain
+            f"{plain} {json.dumps(reference.encode(image))}" if isinstance(image, Raster) else plain
         )
 
     def work(name: str, paths: Sequence[Path]) -> bytes:

@@ -220,11 +220,11 @@ def _images(parts: Sequence[Part]) -> tuple[dict[str, Path | Raster], dict[str, 
 def _thumbnails(
     images: Mapping[str, Path | Raster], unreadable: Finding, *, progress: Progress
 ) -> dict[str, _Look]:
-    from geovlm.raster import images as raster_images
+    from geovlm.raster import reference
 
     def kind(name: str) -> str:
         image = images[name]
-        shown = json.dumps(raster_images.encode(image)) if isinstance(image, Raster) else ""
+        shown = json.dumps(reference.encode(image)) if isinstance(image, Raster) else ""
         return f"thumbnail-2 {shown}"
 
     def work(name: str, paths: Sequence[Path]) -> bytes:

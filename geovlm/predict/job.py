@@ -30,7 +30,7 @@ class Request:
 
     task: str
     images: tuple[Json, ...]
-    """References, encoded by `geovlm.raster.encode`, oldest first, on one grid."""
+    """References, encoded by `geovlm.raster.reference.encode`, oldest first, on one grid."""
     area: Window
     """Pixels of the grid."""
     said: Mapping[str, Json]

@@ -12,17 +12,15 @@ tilted scene too: they are black as well, but they enter percentiles.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from geovlm.api import Json, Raster, Size
+from geovlm.api import Raster, Size
 from geovlm.errors import DataError
-from geovlm.raster.bands import Bands, bands_of, is_index, locate, needed
+from geovlm.raster.bands import Bands, bands_of, is_index, locate
 from geovlm.raster.files import (
     State,
     Window,
@@ -140,53 +138,6 @@ def image_size(ref: Path | Raster) -> Size:
 def scene_size(ref: Path | Raster) -> Size:
     """`image_size` of an image of any size that `open_window` can read."""
     return locate(ref, ref.bands[0]).size if isinstance(ref, Raster) else picture_layout(ref)
-
-
-def encode(ref: Path | Raster) -> Json:
-    """The reference as JSON, paths absolute; `decode` gives it back.
-
-    Of a `Raster` it holds the files that the picture takes, and no field at its default that
-    earlier versions did not write.
-    """
-    if not isinstance(ref, Raster):
-        return str(ref.absolute())
-    nodata = ref.nodata
-    encoded: dict[str, Any] = {
-        "files": {name: str(ref.files[name].absolute()) for name in needed(ref)},
-        "bands": list(ref.bands),
-        "low": ref.low,
-        "high": ref.high,
-        "band_index": dict(ref.band_index),
-        "nodata": "nan" if nodata is not None and math.isnan(nodata) else nodata,
-    }
-    if ref.file is not None:
-        encoded["file"] = str(ref.file.absolute())
-    if ref.ranges:
-        encoded["ranges"] = {name: list(pair) for name, pair in ref.ranges.items()}
-    if ref.scaling != "range":
-        encoded["scaling"] = ref.scaling
-    if ref.reflectance is not None:
-        encoded["reflectance"] = ref.reflectance
-    if ref.offset:
-        encoded["offset"] = ref.offset
-    return encoded
-
-
-def decode(encoded: Json) -> Path | Raster:
-    """The inverse of `encode`."""
-    if isinstance(encoded, str):
-        return Path(encoded)
-    if not isinstance(encoded, Mapping):
-        raise TypeError(f"an encoded image is a string or an object, not {encoded!r:.80}")
-    found: dict[str, Any] = dict(encoded)
-    found["files"] = {name: Path(path) for name, path in found["files"].items()}
-    found["bands"] = tuple(found["bands"])
-    found["nodata"] = None if found["nodata"] is None else float(found["nodata"])
-    if "file" in found:
-        found["file"] = Path(found["file"])
-    if "ranges" in found:
-        found["ranges"] = {name: tuple(pair) for name, pair in found["ranges"].items()}
-    return Raster(**found)
 
 
 @lru_cache(maxsize=65536)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from geovlm import raster
 from geovlm.boxes import Box, enclosing
 from geovlm.errors import DataError
-from geovlm.raster import images
+from geovlm.raster.reference import decode
 
 CARD_PX = 240
 """Longest side of an image on a sample card."""
@@ -48,12 +48,12 @@ def picture(reference: Any, *, truth: Sequence[Box], predicted: Sequence[Box]) -
     """Return an image with boxes drawn, as a data URI; empty if the file is gone.
 
     Args:
-        reference: as `geovlm.raster.encode` wrote it.
+        reference: as `geovlm.raster.reference.encode` wrote it.
         truth: in pixels of the stored image, drawn green.
         predicted: likewise, drawn red.
     """
     try:
-        image = raster.open_image(images.decode(reference))
+        image = raster.open_image(decode(reference))
     except DataError:
         return ""
     scale = CARD_PX / max(image.size)

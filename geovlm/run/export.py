@@ -50,7 +50,7 @@ class Asked:
     task: str
     sample_id: str
     images: tuple[Any, ...]
-    """References, encoded by `geovlm.raster.encode`."""
+    """References, encoded by `geovlm.raster.reference.encode`."""
     input_sizes: tuple[tuple[int, int], ...]
     """(width, height) at which the model saw them."""
     question: str

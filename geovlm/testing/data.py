@@ -13,7 +13,7 @@ from geovlm.api import DatasetSpec, Raster, Sample
 from geovlm.data.loading import find_root
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plugins.references import resolve
-from geovlm.raster import images
+from geovlm.raster import reference
 from geovlm.testing.findings import Finding, PluginFault, fault, source
 from geovlm.testing.subject import Subject, read
 
@@ -124,7 +124,7 @@ def images_open(subject: Subject) -> Iterator[Finding]:
             if not record.images:
                 yield fault(f"record {record.id!r} of {spec.name!r} has no image", file=file)
             for image in record.images:
-                key = json.dumps(images.encode(image), sort_keys=True)
+                key = json.dumps(reference.encode(image), sort_keys=True)
                 if key in seen:
                     continue
                 seen.add(key)

@@ -18,7 +18,7 @@ from geovlm.engine.models.processor import load_processor
 from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
 from geovlm.plugins.profiles import INTERNVL, QWEN2_5_VL
-from geovlm.raster import images
+from geovlm.raster import reference
 
 
 def a_row(number: int) -> data.Row:
@@ -116,7 +116,7 @@ def test_progress_counts_up_to_the_share_of_the_process(
 
 def test_a_prompt_is_as_long_as_the_processor_makes_it(tmp_path: Path) -> None:
     Image.new("RGB", (84, 84)).save(tmp_path / "a.png")
-    image = json.dumps(images.encode(tmp_path / "a.png"))
+    image = json.dumps(reference.encode(tmp_path / "a.png"))
     rows = [
         dataclasses.replace(a_row(0), images=(image,) * n, input_sizes=((84, 84),) * n, question=q)
         for n in (1, 2)

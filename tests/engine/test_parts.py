@@ -31,7 +31,7 @@ from geovlm.engine.training.callbacks import JsonLines
 from geovlm.errors import DataError, RewardError, RunFailedError
 from geovlm.plugins import registry
 from geovlm.plugins.profiles import QWEN2_5_VL
-from geovlm.raster import images
+from geovlm.raster.reference import encode
 
 
 def a_row(task: str = "t/a", sample_id: str = "1", **target: object) -> data.Row:
@@ -301,7 +301,7 @@ def test_a_cut_off_image_is_found_before_training(tmp_path: Path) -> None:
         rows.append(
             dataclasses.replace(
                 a_row(sample_id=str(number)),
-                images=(json.dumps(images.encode(path)),),
+                images=(json.dumps(encode(path)),),
                 image_sizes=((64, 64),),
                 input_sizes=((56, 56),),
             )

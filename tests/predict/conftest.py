@@ -15,7 +15,7 @@ from geovlm.predict import images as pictures
 from geovlm.predict import scenes
 from geovlm.predict.job import Job, Request
 from geovlm.predict.results import Results
-from geovlm.raster import images
+from geovlm.raster import reference
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def predicted(tmp_path: Path) -> Callable[..., Results]:
         scene = scenes.scene([pictures.reference(path) for path in paths], folder=folder)
         request = Request(
             task=task,
-            images=tuple(images.encode(image) for image in scene.images),
+            images=tuple(reference.encode(image) for image in scene.images),
             area=scene.area,
             said=said or {},
             window=window,

@@ -23,7 +23,7 @@ from geovlm.plugins import registry
 from geovlm.predict import scenes
 from geovlm.predict.job import Job, Request
 from geovlm.predict.results import Counts, Results
-from geovlm.raster import images
+from geovlm.raster import reference
 from tests.predict.planted import QWEN, UTM, Oracle
 
 PROFILE = replace(QWEN, max_pixels=1008 * 1008)
@@ -67,7 +67,7 @@ def measure(path: str, folder: str, width: int, height: int) -> dict[str, float]
     scene = scenes.scene([Path(path)], folder=Path(folder))
     request = Request(
         task="geochat/refer",
-        images=tuple(images.encode(image) for image in scene.images),
+        images=tuple(reference.encode(image) for image in scene.images),
         area=scene.area,
         said={"phrase": "ships"},
         window=1008,

@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp
 from geovlm import raster
 from geovlm.api import Raster
 from geovlm.errors import DataError
-from geovlm.raster import images
+from geovlm.raster import images, reference
 
 THIRTEEN = (
     *("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08"),
@@ -299,7 +299,7 @@ def test_all_that_a_reference_says_survives_json(tmp_path: Path) -> None:
         offset=1000,
         nodata=0,
     )
-    assert images.decode(json.loads(json.dumps(images.encode(ref), allow_nan=False))) == ref
+    assert reference.decode(json.loads(json.dumps(reference.encode(ref), allow_nan=False))) == ref
 
 
 def test_a_reference_of_an_earlier_version_is_read() -> None:
@@ -314,11 +314,11 @@ def test_a_reference_of_an_earlier_version_is_read() -> None:
     ref = Raster(
         files={"R": Path("/a.tif")}, bands=("R", "R", "R"), low=0, high=9, band_index={"R": 2}
     )
-    assert images.decode(old) == ref  # type: ignore[arg-type]  # it is JSON
-    assert images.encode(ref) == old
+    assert reference.decode(old) == ref  # type: ignore[arg-type]  # it is JSON
+    assert reference.encode(ref) == old
 
 
 def test_a_reference_leaves_out_the_files_that_are_not_shown() -> None:
     files = {name: Path(f"/{name}.tif") for name in ("B02", "B03", "B04", "B08")}
-    encoded = images.encode(Raster(files=files, bands=("NDVI", "B02", "B02"), high=9))
+    encoded = reference.encode(Raster(files=files, bands=("NDVI", "B02", "B02"), high=9))
     assert list(encoded["files"]) == ["B08", "B04", "B02"]  # type: ignore[index, call-overload, arg-type]

@@ -15,7 +15,7 @@ from PIL import Image
 from geovlm import raster
 from geovlm.api import Raster
 from geovlm.errors import DataError
-from geovlm.raster import images
+from geovlm.raster import images, reference
 
 
 def write_tif(path: Path, bands: Sequence[np.ndarray], *, nodata: float | None = None) -> Path:
@@ -305,21 +305,21 @@ def test_an_empty_band_file_is_named(tmp_path: Path) -> None:
 
 def test_references_survive_json(tmp_path: Path) -> None:
     ref = one_file(tmp_path / "a.tif", band_index={"R": 4}, nodata=0.0)
-    assert images.decode(json.loads(json.dumps(images.encode(ref)))) == ref
-    assert images.decode(json.loads(json.dumps(images.encode(tmp_path)))) == tmp_path
+    assert reference.decode(json.loads(json.dumps(reference.encode(ref)))) == ref
+    assert reference.decode(json.loads(json.dumps(reference.encode(tmp_path)))) == tmp_path
 
 
 def test_nodata_that_is_nan_survives_strict_json(tmp_path: Path) -> None:
     ref = one_file(tmp_path / "a.tif", nodata=math.nan)
-    back = images.decode(json.loads(json.dumps(images.encode(ref), allow_nan=False)))
+    back = reference.decode(json.loads(json.dumps(reference.encode(ref), allow_nan=False)))
     assert isinstance(back, Raster)
     assert back.nodata is not None and math.isnan(back.nodata)
 
 
 def test_encoded_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert images.encode(Path("a.png")) == str(Path.cwd() / "a.png")
-    encoded = images.encode(one_file(Path("b.tif")))
+    assert reference.encode(Path("a.png")) == str(Path.cwd() / "a.png")
+    encoded = reference.encode(one_file(Path("b.tif")))
     assert isinstance(encoded, dict)
     assert encoded["files"]["R"] == str(Path.cwd() / "b.tif")  # type: ignore[index, call-overload]
 

@@ -111,7 +111,7 @@ def predict(
     from geovlm.plugins import registry
     from geovlm.predict import asking, job, results, scenes
     from geovlm.predict import images as pictures
-    from geovlm.raster import images as raster_images
+    from geovlm.raster import reference
 
     spec = registry.load().task(task)
     asking.check_images(spec, len(images))
@@ -136,7 +136,7 @@ def predict(
             output.say("warning: without georeference, coordinates are pixels, not a map's")
         request = job.Request(
             task=task,
-            images=tuple(raster_images.encode(image) for image in scene.images),
+            images=tuple(reference.encode(image) for image in scene.images),
             area=scene.area,
             said=told,
             window=window,

@@ -39,7 +39,7 @@ from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
 from geovlm.errors import GeoVLMError, RunFailedError
 from geovlm.plugins import registry
-from geovlm.raster import images
+from geovlm.raster import reference
 from geovlm.run.folder import RunDir, read_json
 
 REDUCED_BYTES = 16 << 20
@@ -235,7 +235,7 @@ def rows(folder: Path, *, rank: int, number: int) -> list[data.Row]:
             data.Row(
                 task="doctor",
                 sample_id=str(i),
-                images=(json.dumps(images.encode(path)),),
+                images=(json.dumps(reference.encode(path)),),
                 question="Which colour is the tile?",
                 reasoning=f"It is {colour} all over.",
                 answer=colour,

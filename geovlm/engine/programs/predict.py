@@ -39,7 +39,8 @@ from geovlm.predict.job import Answer, Job, Plan, Request, input_size, said_of, 
 from geovlm.predict.results import Results
 from geovlm.predict.windows import tiles
 from geovlm.predict.windows.tiles import Window
-from geovlm.raster.images import decode, has_data
+from geovlm.raster.images import has_data
+from geovlm.raster.reference import decode
 
 Respond: TypeAlias = Callable[[Sequence[data.Row], ImageCache], list[str]]
 """(rows, where their pictures are) -> one completion per row."""

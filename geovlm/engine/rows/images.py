@@ -13,6 +13,7 @@ from PIL import Image
 from geovlm import raster
 from geovlm.api import Size
 from geovlm.raster import images
+from geovlm.raster.reference import decode
 
 DEFAULT_BYTES = 512 * 1024 * 1024
 WINDOW_PIXELS = 16_000_000
@@ -53,7 +54,8 @@ class ImageCache:
         """Return the RGB image of an encoded reference, resized to `size`.
 
         Args:
-            reference: as `geovlm.raster` encodes it, or `GREY`, or one of `shifted` or `windowed`.
+            reference: as `geovlm.raster.reference` encodes it, or `GREY`, or one of `shifted` or
+                `windowed`.
             size: width and height at which the model sees it.
 
         Raises:
@@ -79,9 +81,9 @@ class ImageCache:
                 return _move(self.get(original, size), right * size[0], down * size[1])
             case {"view": "window", "of": original, "window": [int(x), int(y), int(w), int(h)]}:
                 reduced = size if w * h > WINDOW_PIXELS else None
-                image = images.open_window(images.decode(original), (x, y, w, h), out_size=reduced)
+                image = images.open_window(decode(original), (x, y, w, h), out_size=reduced)
             case _:
-                image = raster.open_image(images.decode(encoded))  # type: ignore[arg-type]  # JSON
+                image = raster.open_image(decode(encoded))  # type: ignore[arg-type]  # JSON
         self.opened += 1
         return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 

@@ -22,7 +22,7 @@ from geovlm.data import prompts
 from geovlm.data.prompts import Shown
 from geovlm.engine.rows.images import ImageCache
 from geovlm.errors import DataError, RunFailedError
-from geovlm.raster import images as raster_images
+from geovlm.raster import reference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,7 @@ class Row:
     task: str
     sample_id: str
     images: tuple[str, ...]
-    """References, encoded by `geovlm.raster.encode`, as JSON."""
+    """References, encoded by `geovlm.raster.reference.encode`, as JSON."""
     question: str
     """What the user says, the instruction included."""
     reasoning: str
@@ -88,7 +88,7 @@ def to_row(
     return Row(
         task=task.name,
         sample_id=sample.id,
-        images=tuple(json.dumps(raster_images.encode(image)) for image in sample.images),
+        images=tuple(json.dumps(reference.encode(image)) for image in sample.images),
         question=f"{put.turn.question.strip()} {instruction}".strip(),
         reasoning=put.turn.reasoning,
         answer=put.turn.answer,

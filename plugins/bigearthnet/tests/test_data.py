@@ -11,7 +11,7 @@ from geovlm_bigearthnet.classes import CLASSES_19, CLASSES_43, FAMILY_OF, TO_19
 
 from geovlm import raster
 from geovlm.errors import DataError, DatasetNotFoundError
-from geovlm.raster import images as raster_images
+from geovlm.raster import reference
 
 SPLITS = ("train", "val", "test")
 
@@ -81,7 +81,7 @@ def test_other_bands_may_be_chosen(miniature, read):
 
 def test_the_reference_of_a_row_holds_the_bands_that_are_shown(miniature, read):
     image = read(miniature, limit=1)[0][0].images[0]
-    back = raster_images.decode(raster_images.encode(image))
+    back = reference.decode(reference.encode(image))
     assert len(image.files) == 12
     assert back.files == {band: image.files[band] for band in ("B04", "B03", "B02")}
     assert raster.open_image(back).tobytes() == raster.open_image(image).tobytes()

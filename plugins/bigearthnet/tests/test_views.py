@@ -17,8 +17,7 @@ from geovlm.data.prompts import put
 from geovlm.engine.rows.rows import to_row
 from geovlm.errors import DataError
 from geovlm.plugins import registry
-from geovlm.raster import checks
-from geovlm.raster import images as raster_images
+from geovlm.raster import checks, reference
 from geovlm.testing.kit import RULES, Kit
 
 FOUR = ("true_colour", "infrared", "swir", "ndvi")
@@ -108,7 +107,7 @@ def test_a_training_row_has_all_images_and_their_sizes(patch):
     loaded = registry.load()
     profile = loaded.profile("qwen2_5_vl")
     row = to_row(patch, task=loaded.task("bigearthnet"), profile=profile, instruction="Think.")
-    images = [raster.open_image(raster_images.decode(json.loads(each))) for each in row.images]
+    images = [raster.open_image(reference.decode(json.loads(each))) for each in row.images]
     assert [image.size for image in images] == list(row.image_sizes) == list(patch.image_sizes)
     assert [min(size) for size in row.input_sizes] == [448] * 4
 

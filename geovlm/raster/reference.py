@@ -1,0 +1,58 @@
+"""Turns image references into JSON and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from geovlm.api import Json, Raster
+from geovlm.raster.bands import needed
+
+
+def encode(ref: Path | Raster) -> Json:
+    """The reference as JSON, paths absolute; `decode` gives it back.
+
+    Of a `Raster` it holds the files that the picture takes, and no field at its default that
+    earlier versions did not write.
+    """
+    if not isinstance(ref, Raster):
+        return str(ref.absolute())
+    nodata = ref.nodata
+    encoded: dict[str, Any] = {
+        "files": {name: str(ref.files[name].absolute()) for name in needed(ref)},
+        "bands": list(ref.bands),
+        "low": ref.low,
+        "high": ref.high,
+        "band_index": dict(ref.band_index),
+        "nodata": "nan" if nodata is not None and math.isnan(nodata) else nodata,
+    }
+    if ref.file is not None:
+        encoded["file"] = str(ref.file.absolute())
+    if ref.ranges:
+        encoded["ranges"] = {name: list(pair) for name, pair in ref.ranges.items()}
+    if ref.scaling != "range":
+        encoded["scaling"] = ref.scaling
+    if ref.reflectance is not None:
+        encoded["reflectance"] = ref.reflectance
+    if ref.offset:
+        encoded["offset"] = ref.offset
+    return encoded
+
+
+def decode(encoded: Json) -> Path | Raster:
+    """The inverse of `encode`."""
+    if isinstance(encoded, str):
+        return Path(encoded)
+    if not isinstance(encoded, Mapping):
+        raise TypeError(f"an encoded image is a string or an object, not {encoded!r:.80}")
+    found: dict[str, Any] = dict(encoded)
+    found["files"] = {name: Path(path) for name, path in found["files"].items()}
+    found["bands"] = tuple(found["bands"])
+    found["nodata"] = None if found["nodata"] is None else float(found["nodata"])
+    if "file" in found:
+        found["file"] = Path(found["file"])
+    if "ranges" in found:
+        found["ranges"] = {name: tuple(pair) for name, pair in found["ranges"].items()}
+    return Raster(**found)
