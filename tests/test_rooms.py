@@ -87,7 +87,6 @@ HEAVY = (
 
 
 PENDING = (
-    "geovlm.boxes.rectangle_arrays",
     "geovlm.cli.commands.audit",
     "geovlm.cli.commands.data",
     "geovlm.cli.commands.evaluate",
@@ -100,9 +99,6 @@ PENDING = (
     "geovlm.plugins.builtin_metrics",
     "geovlm.plugins.builtin_rewards",
     "geovlm.rewards.paper",
-    "geovlm.scenes.composing",
-    "boxes.frames",
-    "raster.reference",
     "plugins.references",
     "rewards.options",
     "plan.checks",

@@ -1,4 +1,7 @@
-"""Nano, the embedded default model: a tiny Qwen2.5-VL that ships with the package."""
+"""The built-in model, which makes every example run without a download.
+
+Nano is a tiny Qwen2.5-VL that ships with the package; `tools/nano` trains it.
+"""
 
 from __future__ import annotations
 
@@ -6,5 +9,5 @@ from pathlib import Path
 
 
 def path() -> Path:
-    """Folder of the shipped weights, tokenizer and processor, in Hugging Face layout."""
+    """Return the folder of weights, tokenizer and processor, in Hugging Face layout."""
     return Path(__file__).parent / "weights"

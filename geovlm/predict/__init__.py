@@ -1,4 +1,4 @@
-"""A model put to work on images: scenes, windows, answers, merged features, files for a map.
+"""From a user's image to features on a map.
 
-Engine-free: the model answers in a process of its own, `geovlm.engine.programs.predict`.
+Nothing here needs torch: the model answers in its own process, `geovlm.engine.programs.predict`.
 """

@@ -1,4 +1,4 @@
-"""From image files on disk to RGB pictures."""
+"""From an image file on disk to an RGB picture."""
 
 from __future__ import annotations
 

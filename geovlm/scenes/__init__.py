@@ -1,4 +1,4 @@
-"""Procedural Earth-observation scenes: the built-in sample data, and what nano was trained on."""
+"""Synthetic scenes for tests, demos and nano."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from geovlm.scenes.composing import (
     Item,
     Scene,
     compose,
-    cover_map,
-    render,
 )
+from geovlm.scenes.painting import cover_map, render
 
 __all__ = [
     "COVERS",

@@ -1,8 +1,8 @@
-"""Procedural Earth-observation scenes: the built-in sample data, and what nano was trained on.
+"""Composes random Earth-observation scenes: the built-in sample data, and what nano trains on.
 
-A `Scene` is a description (land cover, objects, road, disaster) and `render` draws it. All geometry
-and texture is relative to the frame, so one generator state gives the same picture at 84 px and at
-1024 px, up to rounding.
+A `Scene` is a description (land cover, objects, road, disaster); `painting.render` draws it. All
+geometry and texture is relative to the frame, so one generator state gives the same picture at
+84 px and at 1024 px, up to rounding.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
-
-from geovlm.scenes import painting
 
 Box = tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in pixels, y down, half-open."""
@@ -26,10 +23,6 @@ DAMAGES: tuple[str, ...] = ("no-damage", "minor-damage", "major-damage", "destro
 """The words of xBD's ``subtype``, mildest first."""
 DISASTERS: tuple[str, ...] = ("volcano", "fire", "earthquake", "flood", "tsunami", "wind")
 
-_COVER_RGB = np.array(
-    [(38, 88, 42), (196, 174, 92), (140, 192, 98), (28, 62, 128), (150, 144, 146), (172, 116, 74)],
-    np.float32,
-)
 _SIDE = (0.15, 0.34)  # smallest and largest item side, as a share of the frame
 _GAP = 0.035  # least distance between items, as a share of the frame
 
@@ -51,7 +44,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
-    """What a picture shows.
+    """Everything that a picture shows.
 
     `covers` partition the frame; `items` run left to right and do not overlap.
     """
@@ -131,57 +124,8 @@ def compose(
     )
 
 
-def render(scene: Scene, *, when: Literal["pre", "post"] = "post") -> np.ndarray:
-    """The picture, (H, W, 3) uint8.
-
-    `when="pre"` shows it before the disaster: nothing damaged, no traces on the ground.
-    """
-    width, height = scene.size_px
-    rng = np.random.default_rng(scene.seed)
-    coarse = rng.standard_normal((painting.GRID, painting.GRID), np.float32)
-    tint = rng.uniform(-9, 9, (len(COVERS), 3)).astype(np.float32)
-    u = (np.arange(width, dtype=np.float32) + 0.5) / width
-    v = (np.arange(height, dtype=np.float32) + 0.5) / height
-    cell_x, cell_y = (u * painting.GRID).astype(np.intp), (v * painting.GRID).astype(np.intp)
-    canvas = np.empty((height, width, 3), np.float32)
-    for name, box in scene.covers:
-        window, rows, columns = _window(box)
-        index = COVERS.index(name)
-        shade = painting.cover_texture(
-            name, coarse[cell_y[rows][:, None], cell_x[columns]], u[columns], v[rows]
-        )
-        canvas[window] = (_COVER_RGB[index] + tint[index]) + shade[..., None]
-    for box in scene.road:
-        window, rows, columns = _window(box)
-        canvas[window] = (66, 64, 68)
-        x0, y0, x1, y1 = box
-        along = u[columns][None, :] if x1 - x0 > y1 - y0 else v[rows][:, None]
-        middle = (
-            _middle(y0, y1, rows)[:, None]
-            if x1 - x0 > y1 - y0
-            else _middle(x0, x1, columns)[None, :]
-        )
-        canvas[window][middle & ((along * 16) % 1 < 0.6)] = (225, 215, 150)
-    after = when == "post"
-    if after and scene.disaster:
-        painting.trace(canvas, scene.disaster, rng=np.random.default_rng((scene.seed, 1)), u=u, v=v)
-    for number, item in enumerate(scene.items):
-        damage = item.damage if after else "no-damage"
-        painting.draw_item(canvas, item, damage=damage, seed=(scene.seed, 2 + number))
-    return np.clip(canvas, 0, 255).astype(np.uint8)
-
-
-def cover_map(scene: Scene) -> np.ndarray:
-    """Land cover of every pixel, (H, W) uint8, as an index into `COVERS`; objects do not count."""
-    width, height = scene.size_px
-    labels = np.zeros((height, width), np.uint8)
-    for name, box in scene.covers:
-        labels[_window(box)[0]] = COVERS.index(name)
-    return labels
-
-
 def _partition(rng: np.random.Generator, *, n: int) -> list[Box]:
-    """`n` boxes that fill the unit square: strips, or for three at times one and two quadrants."""
+    """Return `n` boxes that fill the unit square: strips; three may be a half and two quarters."""
     cuts = [(i + 1 + float(rng.uniform(-0.25, 0.25))) / n for i in range(n - 1)]
     edges = [0.0, *cuts, 1.0]
     upright, quartered = rng.random() < 0.5, rng.random() < 0.5
@@ -202,7 +146,7 @@ def _place(
     strips: tuple[Box, ...],
     tight: int,
 ) -> list[tuple[str, Box]]:
-    """Kinds and boxes in the unit square, kept apart; ships seek water, the rest land."""
+    """Return kinds and boxes in the unit square, kept apart; ships on water, the rest on land."""
     placed: list[tuple[str, Box]] = []
     top = _SIDE[1] - (_SIDE[1] - _SIDE[0]) * min(1.0, tight / 4)
     for _ in range(wanted):
@@ -237,7 +181,7 @@ def _near(a: Box, b: Box, *, gap: float) -> bool:
 
 
 def _to_px(box: Box, size_px: tuple[int, int]) -> Box:
-    """Whole pixels; neighbours that share an edge keep sharing it."""
+    """Round to whole pixels; neighbours that share an edge keep sharing it."""
     width, height = size_px
     x0, y0, x1, y1 = box
     return (
@@ -246,13 +190,3 @@ def _to_px(box: Box, size_px: tuple[int, int]) -> Box:
         float(round(x1 * width)),
         float(round(y1 * height)),
     )
-
-
-def _window(box: Box) -> tuple[tuple[slice, slice], slice, slice]:
-    x0, y0, x1, y1 = (round(value) for value in box)
-    return (slice(y0, y1), slice(x0, x1)), slice(y0, y1), slice(x0, x1)
-
-
-def _middle(low: float, high: float, part: slice) -> np.ndarray:
-    at = (np.arange(part.start, part.stop) + 0.5 - low) / (high - low)
-    return np.abs(at - 0.5) < 0.15

@@ -1,20 +1,23 @@
-"""How `geovlm.scenes` paints: ground textures, traces of disasters, objects and their damage.
+"""Paints scenes: ground textures, traces of disasters, objects and their damage.
 
 All shapes are relative to the frame or to the object's box, so a picture looks alike at every size.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from geovlm.scenes.composing import Item
+from geovlm.scenes.composing import COVERS, Box, Item, Scene
 
-GRID = 64
+_GRID = 64
 """Cells of the texture noise along each side of the frame."""
 
+_COVER_RGB = np.array(
+    [(38, 88, 42), (196, 174, 92), (140, 192, 98), (28, 62, 128), (150, 144, 146), (172, 116, 74)],
+    np.float32,
+)
 _ROOF_RGB = {
     "red": (198, 44, 36),
     "blue": (58, 104, 240),
@@ -23,8 +26,60 @@ _ROOF_RGB = {
 }
 
 
-def cover_texture(name: str, noise: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Brightness to add, (rows, columns), from noise and relative pixel positions."""
+def render(scene: Scene, *, when: Literal["pre", "post"] = "post") -> np.ndarray:
+    """Draw a scene: the picture, (H, W, 3) uint8.
+
+    `when="pre"` shows it before the disaster: nothing damaged, no traces on the ground.
+    """
+    width, height = scene.size_px
+    rng = np.random.default_rng(scene.seed)
+    coarse = rng.standard_normal((_GRID, _GRID), np.float32)
+    tint = rng.uniform(-9, 9, (len(COVERS), 3)).astype(np.float32)
+    u = (np.arange(width, dtype=np.float32) + 0.5) / width
+    v = (np.arange(height, dtype=np.float32) + 0.5) / height
+    cell_x, cell_y = (u * _GRID).astype(np.intp), (v * _GRID).astype(np.intp)
+    canvas = np.empty((height, width, 3), np.float32)
+    for name, box in scene.covers:
+        window, rows, columns = _window(box)
+        index = COVERS.index(name)
+        shade = _cover_texture(
+            name, coarse[cell_y[rows][:, None], cell_x[columns]], u[columns], v[rows]
+        )
+        canvas[window] = (_COVER_RGB[index] + tint[index]) + shade[..., None]
+    for box in scene.road:
+        window, rows, columns = _window(box)
+        canvas[window] = (66, 64, 68)
+        x0, y0, x1, y1 = box
+        along = u[columns][None, :] if x1 - x0 > y1 - y0 else v[rows][:, None]
+        middle = (
+            _middle(y0, y1, rows)[:, None]
+            if x1 - x0 > y1 - y0
+            else _middle(x0, x1, columns)[None, :]
+        )
+        canvas[window][middle & ((along * 16) % 1 < 0.6)] = (225, 215, 150)
+    after = when == "post"
+    if after and scene.disaster:
+        _paint_trace(canvas, scene.disaster, rng=np.random.default_rng((scene.seed, 1)), u=u, v=v)
+    for number, item in enumerate(scene.items):
+        damage = item.damage if after else "no-damage"
+        _draw_item(canvas, item, damage=damage, seed=(scene.seed, 2 + number))
+    return np.clip(canvas, 0, 255).astype(np.uint8)
+
+
+def cover_map(scene: Scene) -> np.ndarray:
+    """Return the land cover of every pixel, (H, W) uint8, as an index into `COVERS`.
+
+    Objects and roads do not count.
+    """
+    width, height = scene.size_px
+    labels = np.zeros((height, width), np.uint8)
+    for name, box in scene.covers:
+        labels[_window(box)[0]] = COVERS.index(name)
+    return labels
+
+
+def _cover_texture(name: str, noise: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Return the brightness to add, (rows, columns), from noise and relative positions."""
     if name == "cropland":
         return 4 * noise + 13 * np.sign(np.sin(2 * np.pi * 15 * (u + 0.4 * v[:, None])))
     if name == "water":
@@ -34,10 +89,10 @@ def cover_texture(name: str, noise: np.ndarray, u: np.ndarray, v: np.ndarray) ->
     return noise * {"forest": 13, "pasture": 4, "bare soil": 6}[name]
 
 
-def trace(
+def _paint_trace(
     canvas: np.ndarray, disaster: str, *, rng: np.random.Generator, u: np.ndarray, v: np.ndarray
 ) -> None:
-    """Paint what a disaster leaves on the ground."""
+    """Paint the traces of a disaster on the ground."""
     phase, at, flip = rng.uniform(0, 6.28), rng.uniform(0.3, 0.7), rng.random() < 0.5
     x, y = (u[None, :], v[:, None]) if rng.random() < 0.5 else (v[:, None], u[None, :])
     y = 1 - y if flip else y
@@ -62,13 +117,13 @@ def trace(
         canvas[edge > 0] = (112, 78, 40)
         canvas[np.abs(edge) < 0.025] = (250, 246, 232)
     else:  # wind
-        specks = rng.random((GRID, GRID))[
-            (v * GRID).astype(np.intp)[:, None], (u * GRID).astype(np.intp)
+        specks = rng.random((_GRID, _GRID))[
+            (v * _GRID).astype(np.intp)[:, None], (u * _GRID).astype(np.intp)
         ]
         canvas[specks < 0.08] = (238, 232, 216)
 
 
-def draw_item(canvas: np.ndarray, item: Item, *, damage: str, seed: tuple[int, int]) -> None:
+def _draw_item(canvas: np.ndarray, item: Item, *, damage: str, seed: tuple[int, int]) -> None:
     """Paint one object; `seed` decides where tarp, collapse and rubble lie."""
     height, width = canvas.shape[:2]
     x0, y0, x1, y1 = item.box
@@ -115,7 +170,7 @@ def draw_item(canvas: np.ndarray, item: Item, *, damage: str, seed: tuple[int, i
 
 
 def _outline(kind: str, a: np.ndarray, b: np.ndarray, *, tall: bool) -> np.ndarray:
-    """Pixels that belong to the object, from relative positions -1..1 in its box."""
+    """Return where the object is, from relative positions -1..1 in its box."""
     if kind == "storage tank":
         return a * a + b * b <= 1
     if kind == "airplane":
@@ -126,3 +181,13 @@ def _outline(kind: str, a: np.ndarray, b: np.ndarray, *, tall: bool) -> np.ndarr
         along, across = (b, a) if tall else (a, b)
         return (np.abs(along) <= 1) & (np.abs(across) <= np.minimum(1, (1 - along) / 0.75))
     return (np.abs(a) <= 1) & (np.abs(b) <= 1)
+
+
+def _window(box: Box) -> tuple[tuple[slice, slice], slice, slice]:
+    x0, y0, x1, y1 = (round(value) for value in box)
+    return (slice(y0, y1), slice(x0, x1)), slice(y0, y1), slice(x0, x1)
+
+
+def _middle(low: float, high: float, part: slice) -> np.ndarray:
+    at = (np.arange(part.start, part.stop) + 0.5 - low) / (high - low)
+    return np.abs(at - 0.5) < 0.15
