@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 import warnings
 import zlib
@@ -30,7 +29,6 @@ from geovlm.raster.files import (
     remembered,
     state,
 )
-from geovlm.raster.headers import plain_picture_size
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -85,9 +83,6 @@ def picture_size(file: State) -> Size:
     Raises:
         DataError: As `open_picture`, except for damage behind the header.
     """
-    size = plain_picture_size(file.path)
-    if size is not None and size[0] * size[1] <= (Image.MAX_IMAGE_PIXELS or math.inf):
-        return size
     with _picture(file.path) as image:
         return image.size
 
