@@ -1,9 +1,9 @@
-"""Model text in, values out: tags, words, labels, numbers.
+"""Reads tags, words, labels and numbers from the text of a model.
 
-The text is what a model wrote: hostile, cut off, repeated. Nothing in this module raises on it,
-nothing takes more than linear time, and nothing beyond the first `MAX_CHARS` characters is read.
-Tags are matched exactly, in lower case and without attributes; only the answer block counts for
-content, so a completion without one has the empty answer.
+The text may be hostile, cut off or repeated. No function that reads it raises, none takes more than
+linear time, and only the first `MAX_CHARS` characters are read. Tags are matched exactly, in lower
+case and without attributes. Only the answer block counts for content: a completion without one has
+the empty answer.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Literal, NamedTuple
 from geovlm.api import Turn
 
 INSTRUCTION = "First reason in <think> </think>, then answer in <answer> </answer>."
-"""Added to every question; a run may word it otherwise."""
+"""Added to every question; a run may use other words."""
 
 MAX_CHARS = 20_000
-"""Longer text is cut here before it is parsed."""
+"""Text is cut to this length before it is parsed."""
 
 _TAG = re.compile(r"</?(?:think|answer)>")
 _WORD = re.compile(r"\w+")
@@ -36,17 +36,24 @@ _NUMBER = re.compile(
 
 
 def frame(turn: Turn) -> str:
-    """`<think> reasoning </think><answer> answer </answer>`: what a perfect model writes.
+    """Return the completion of a perfect model: reasoning and answer in their tags.
+
+    Args:
+        turn: Reasoning and answer; white space around each is stripped.
 
     Raises:
-        ValueError: Reasoning or answer is blank or holds a tag, or they are too long, so that the
-            text would not earn the format rewards.
+        ValueError: Reasoning or answer is blank or holds a tag, or the text is longer than
+            `MAX_CHARS`: it would not earn the format rewards.
+
+    Example:
+        >>> frame(Turn(question="Damage?", reasoning="The roof is gone.", answer="destroyed"))
+        '<think> The roof is gone. </think><answer> destroyed </answer>'
     """
     reasoning, answer = turn.reasoning.strip(), turn.answer.strip()
     text = f"<think> {reasoning} </think><answer> {answer} </answer>"
     if "<" in reasoning or "<" in answer:
         sound = has_think(text) and has_answer(text)
-    else:  # half a million of them are framed before a training starts
+    else:  # a training starts with half a million of them
         sound = bool(reasoning and answer) and len(text) <= MAX_CHARS
     if not sound:
         raise ValueError(
@@ -57,23 +64,41 @@ def frame(turn: Turn) -> str:
 
 
 def answer_text(completion: str) -> str:
-    """Content of the last closed `<answer>` block, stripped; empty if there is none."""
+    """Return the content of the last closed `<answer>` block, stripped; empty if there is none.
+
+    Example:
+        >>> answer_text("<think> Two roofs. </think><answer> 2 </answer>")
+        '2'
+        >>> answer_text("The answer is 2.")
+        ''
+    """
     return _last_block(completion, "answer")
 
 
 def think_text(completion: str) -> str:
-    """Content of the last closed `<think>` block, stripped; empty if there is none."""
+    """Return the content of the last closed `<think>` block, stripped; empty if there is none.
+
+    Example:
+        >>> think_text("<think> Two roofs. </think><answer> 2 </answer>")
+        'Two roofs.'
+    """
     return _last_block(completion, "think")
 
 
 def has_think(completion: str) -> bool:
-    """Whether there is exactly one well-formed, non-empty think block, before any answer tag.
+    """Return True if there is exactly one well-formed, non-empty think block before any answer.
 
     False for: no tag, an opening or closing tag alone, `</think>` before `<think>`, a second
     opening or closing tag anywhere, only white space inside, an answer tag anywhere before
     `</think>` (an answer nested in the thought, blocks that cross, a thought inside or after the
-    answer). Not affected by an answer that is missing, unclosed, empty, repeated or followed by
-    text. Text before `<think>` and between the blocks is allowed.
+    answer). An answer that is missing, unclosed, empty, repeated or followed by text does not
+    matter. Text before `<think>` and between the blocks is allowed.
+
+    Example:
+        >>> has_think("<think> Two roofs. </think> 2")
+        True
+        >>> has_think("<answer> 2 </answer><think> Two roofs. </think>")
+        False
     """
     tags = _tags(completion)
     own = [tag for tag in tags if tag.name == "think"]
@@ -83,13 +108,19 @@ def has_think(completion: str) -> bool:
 
 
 def has_answer(completion: str) -> bool:
-    """Whether there is exactly one well-formed, non-empty answer block that ends the text.
+    """Return True if there is exactly one well-formed, non-empty answer block that ends the text.
 
     False for: no tag, an opening or closing tag alone, `</answer>` before `<answer>`, a second
     opening or closing tag anywhere, only white space inside, a think tag anywhere after
-    `<answer>`, anything but white space after `</answer>`, more than `MAX_CHARS` characters. Not
-    affected by a thought that is missing, unclosed, empty or repeated, as long as it stands before
-    the answer. An answer nested in the thought and blocks that cross therefore lose both flags.
+    `<answer>`, anything but white space after `</answer>`, more than `MAX_CHARS` characters. A
+    thought that is missing, unclosed, empty or repeated does not matter if it comes before the
+    answer. So an answer nested in the thought, and blocks that cross, fail both checks.
+
+    Example:
+        >>> has_answer("<answer> 2 </answer>")
+        True
+        >>> has_answer("<answer> 2 </answer> or more")
+        False
     """
     tags = _tags(completion)
     own = [tag for tag in tags if tag.name == "answer"]
@@ -101,9 +132,15 @@ def has_answer(completion: str) -> bool:
 
 
 def normalise(text: str) -> str:
-    """NFKC, case folded, white space collapsed, punctuation around the text stripped.
+    """Return the text in NFKC, case folded, white space collapsed, outer punctuation stripped.
 
-    A minus or a decimal point directly before a number stays: `-5.` becomes `-5`. Idempotent.
+    A minus or a decimal point directly before a number stays. Normalising twice changes nothing.
+
+    Example:
+        >>> normalise("  'Water  Body'. ")
+        'water body'
+        >>> normalise("-5.")
+        '-5'
     """
     folded = unicodedata.normalize("NFKC", text[:MAX_CHARS]).casefold()
     folded = " ".join(unicodedata.normalize("NFKC", folded).split())
@@ -116,18 +153,34 @@ def normalise(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    r"""The `\w+` tokens of the normalised text, in order, with repetitions."""
+    r"""Return the `\w+` tokens of the normalised text, in order, with repetitions.
+
+    Example:
+        >>> words("Forest, and more forest.")
+        ['forest', 'and', 'more', 'forest']
+    """
     return _WORD.findall(normalise(text))
 
 
 def labels(text: str, vocabulary: Sequence[str]) -> tuple[str, ...]:
-    """The vocabulary entries that the text names, in order of first appearance, each once.
+    """Return the vocabulary entries that the text names, in order of first appearance, each once.
 
-    Read from left to right; where several entries fit, the longest is taken and its words are
-    used up, so that an entry which contains another, or a comma, is read whole. Case does not
+    The text is read from left to right. If several entries fit, the longest is taken and its words
+    are used up, so that an entry which contains another, or a comma, is read whole. Case does not
     matter, nor do white space, underscores and hyphens between the words of an entry
     (`MediumResidential` is `Medium Residential`); commas inside an entry may be missing. Entries
     match whole words only: `underwater` does not name `water`.
+
+    Args:
+        text: An answer.
+        vocabulary: Possible labels; two that differ in spelling only count as the first one.
+
+    Returns:
+        Entries as `vocabulary` spells them; empty if none is named.
+
+    Example:
+        >>> labels("Pastures, inland waters", ["Inland waters", "Pastures", "Waters"])
+        ('Pastures', 'Inland waters')
     """
     pattern, entries = _label_pattern(tuple(vocabulary))
     if not entries:
@@ -138,11 +191,17 @@ def labels(text: str, vocabulary: Sequence[str]) -> tuple[str, ...]:
 
 
 def number(text: str) -> float | None:
-    """The last number of the text, or `None` if there is none or it is not finite.
+    """Return the last number of the text; `None` if there is none or it is not finite.
 
-    ASCII digits, optional sign, decimal point, exponent; commas between groups of three are
-    thousands separators. A digit inside a word (`m2`, `B04`) is no number, a unit directly after
-    one (`120m2`) is allowed.
+    ASCII digits with optional sign, decimal point and exponent; commas between groups of three are
+    thousands separators. A digit inside a word (`m2`, `B04`) is not a number; a unit directly after
+    a number (`120m2`) is allowed.
+
+    Example:
+        >>> number("between 3 and 1,200.5 m2")
+        1200.5
+        >>> number("none") is None
+        True
     """
     last = None
     for match in _NUMBER.finditer(text[:MAX_CHARS].replace("\N{MINUS SIGN}", "-")):
@@ -183,7 +242,7 @@ def _is_blank(completion: str, own: list[_Tag]) -> bool:
 def _last_block(completion: str, name: Literal["think", "answer"]) -> str:
     text = completion[:MAX_CHARS]
     opening, closing = f"<{name}>", f"</{name}>"
-    if text.count(opening) == text.count(closing) == 1:  # as in nearly all completions
+    if text.count(opening) == text.count(closing) == 1:  # nearly all completions
         start, end = text.index(opening) + len(opening), text.index(closing)
         return text[start:end].strip() if start <= end else ""
     content, opened = "", None
@@ -203,7 +262,10 @@ def _is_edge(character: str) -> bool:
 
 @lru_cache(maxsize=128)
 def _label_pattern(vocabulary: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """One alternative and one group per entry, longest first; entries without words are ignored."""
+    """Return a pattern with one group per entry, longest first, and the entries in that order.
+
+    Entries without words are left out.
+    """
     spelt: dict[tuple[str, ...], str] = {}
     for entry in vocabulary:
         split = _CAMEL.sub(" ", unicodedata.normalize("NFKC", entry)).casefold()

@@ -1,8 +1,8 @@
-"""What a user can do wrong, as exceptions: one line that names the thing, one hint that mends it.
+"""Errors for users: one line that names what is wrong, one hint that says how to fix it.
 
-A `GeoVLMError` is for the person at the keyboard: the command line prints it without a traceback
-and exits with 2. `RunFailedError` is work that was possible and failed: exit 1. Every other
-exception is a bug of GeoVLM or of a plugin and keeps its traceback.
+The command line prints a `GeoVLMError` without a traceback and exits with 2. `RunFailedError`
+reports work that was possible and failed: exit 1. Every other exception is a bug of GeoVLM or of a
+plugin and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class ConfigError(GeoVLMError):
 
 
 class UnknownNameError(GeoVLMError):
-    """A name that nothing registered; the hint holds the nearest ones."""
+    """A name that no plugin registers; the hint holds the nearest ones."""
 
 
 class PluginUnavailableError(GeoVLMError):
-    """A task was asked for whose plugin is broken, incompatible or disabled."""
+    """The plugin of a requested task is broken, incompatible or disabled."""
 
 
 class DatasetNotFoundError(GeoVLMError):
-    """The folder or file that a data set needs is not there."""
+    """The folder or file that a data set needs does not exist."""
 
     def __init__(self, dataset: str, path: Path, *, hint: str = "") -> None:
         super().__init__(f"data set {dataset!r}: {path} does not exist", hint=hint)
@@ -62,7 +62,7 @@ class RunFailedError(GeoVLMError):
 
 
 class StoppedError(GeoVLMError):
-    """The work was asked to stop and did, where it can go on: no failure, hence exit code 0."""
+    """The work stopped on request and can be resumed: not a failure, hence exit code 0."""
 
     def __init__(self, message: str, *, hint: str = "", exit_code: int = 0) -> None:
         super().__init__(message, hint=hint)

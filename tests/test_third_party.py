@@ -16,6 +16,7 @@ import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -100,6 +101,12 @@ def test_the_wheels_alone_are_imported(installed: Environment) -> None:
     files = installed.run("python", "-c", code).stdout.split()
     assert len(files) == 2
     assert all(Path(file).is_relative_to(installed.folder) for file in files)
+
+
+def test_the_wheel_says_that_the_package_is_typed(wheels: list[Path]) -> None:
+    core = next(wheel for wheel in wheels if wheel.name.startswith("geovlm-"))
+    with ZipFile(core) as held:
+        assert "geovlm/py.typed" in held.namelist()
 
 
 def test_the_stranger_is_listed_beside_the_others(installed: Environment) -> None:

@@ -30,6 +30,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "geovlm.boxes": (
         "Box",
         "HasSizes",
+        "Match",
         "corners",
         "drop_angle",
         "enclosing",
@@ -56,7 +57,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "RunFailedError",
         "UnknownNameError",
     ),
-    "geovlm.raster": ("image_size", "open_image"),
+    "geovlm.raster": ("image_size", "open_image", "open_window"),
     "geovlm.scenes": (
         "COVERS",
         "DAMAGES",

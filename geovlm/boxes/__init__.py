@@ -6,6 +6,7 @@ from geovlm.boxes.frames import HasSizes, from_frame, geochat_box, input_size, t
 from geovlm.boxes.reading import parse, strip, target_boxes
 from geovlm.boxes.rectangle import (
     Box,
+    Match,
     corners,
     drop_angle,
     enclosing,
@@ -18,6 +19,7 @@ from geovlm.boxes.rectangle import (
 __all__ = [
     "Box",
     "HasSizes",
+    "Match",
     "corners",
     "drop_angle",
     "enclosing",

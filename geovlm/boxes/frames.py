@@ -25,7 +25,7 @@ _FULL = {"norm1000": 1000.0, "norm100": 100.0, "norm1": 1.0}
 
 
 class HasSizes(Protocol):
-    """What a change of frame needs: every context of `geovlm.api` has it."""
+    """Profile and sizes that a change of frame needs; every context of `geovlm.api` has them."""
 
     @property
     def profile(self) -> ModelProfile:
@@ -34,32 +34,37 @@ class HasSizes(Protocol):
 
     @property
     def image_sizes(self) -> tuple[Size, ...]:
-        """Sizes of the stored images."""
+        """Sizes (width, height) of the stored images, pixels."""
         ...
 
     @property
     def input_sizes(self) -> tuple[Size, ...]:
-        """Sizes of the same images as the model sees them."""
+        """Sizes (width, height) of the same images as the model sees them, pixels."""
         ...
 
 
 def input_size(
     size: Size, *, profile: ModelProfile, min_pixels: int = 0, max_pixels: int | None = None
 ) -> Size:
-    """Size of an image after the processor's resize, equal to `smart_resize` of transformers.
+    """Return the size (width, height) of an image after the processor's resize, pixels.
 
-    Sides become multiples of `profile.size_factor`, the area stays within the limits, the aspect
-    ratio is kept as nearly as that allows. Follows
+    Sides become multiples of `profile.size_factor`, the area stays within the limits, and the
+    aspect ratio is kept as nearly as that allows. Equal to
     transformers.models.qwen2_vl.image_processing_pil_qwen2_vl.smart_resize, 5.23.
 
     Args:
         size: Width and height of the stored image, pixels.
         profile: The model family.
-        min_pixels: Raises the profile's lower limit, at most to the upper one.
-        max_pixels: Replaces the profile's upper limit.
+        min_pixels: Raises the profile's lower limit of width x height, at most to the upper one.
+        max_pixels: Replaces the profile's upper limit of width x height.
 
     Raises:
         DataError: One side is more than 200 times the other, or a side is not positive.
+
+    Example:
+        >>> from geovlm.plugins.profiles import QWEN2_5_VL
+        >>> input_size((512, 512), profile=QWEN2_5_VL)
+        (504, 504)
     """
     width, height = size
     if min(size) < 1 or max(size) / min(size) > 200:
@@ -89,7 +94,24 @@ def input_size(
 def to_frame(
     box: Box | Sequence[float], *, profile: ModelProfile, image_size: Size, input_size: Size
 ) -> tuple[float, ...]:
-    """The box in the model's frame, unrounded: 4 numbers, or 5 if the profile speaks of angles."""
+    """Convert a box of stored pixels to the model's frame, unrounded and unclipped.
+
+    Args:
+        box: Four or five numbers, pixels of the stored image.
+        profile: The model family; its `box_frame` and `box_angle` decide the result.
+        image_size: Width and height of the stored image, pixels.
+        input_size: Width and height at which the model sees it, pixels; see `input_size`.
+
+    Returns:
+        x0, y0, x1, y1 in the model's frame, and the angle in degrees if the profile has angles.
+
+    Example:
+        >>> from geovlm.plugins.profiles import QWEN2_5_VL  # frame: pixels of the resized image
+        >>> to_frame(
+        ...     [0, 0, 256, 128], profile=QWEN2_5_VL, image_size=(512, 512), input_size=(504, 504)
+        ... )
+        (0.0, 0.0, 252.0, 126.0)
+    """
     x, y = units_per_px(profile, image_size, input_size)
     x0, y0, x1, y1, angle = Box(*box)
     corners = (x0 * x, y0 * y, x1 * x, y1 * y)
@@ -99,25 +121,53 @@ def to_frame(
 def from_frame(
     numbers: Sequence[float], *, profile: ModelProfile, image_size: Size, input_size: Size
 ) -> Box:
-    """The inverse of `to_frame`: 4 or 5 numbers of the model's frame as stored pixels."""
+    """Convert numbers of the model's frame to a box of stored pixels; the inverse of `to_frame`.
+
+    Args:
+        numbers: x0, y0, x1, y1 in the model's frame, and degrees if there is a fifth.
+        profile: The model family; its `box_frame` decides.
+        image_size: Width and height of the stored image, pixels.
+        input_size: Width and height at which the model sees it, pixels; see `input_size`.
+
+    Example:
+        >>> from geovlm.plugins.profiles import QWEN3_VL  # frame: 0..1000 along both sides
+        >>> from_frame(
+        ...     [0, 0, 500, 250], profile=QWEN3_VL, image_size=(800, 400), input_size=(800, 400)
+        ... )
+        Box(x0=0.0, y0=0.0, x1=400.0, y1=100.0, angle_deg=0.0)
+    """
     x, y = units_per_px(profile, image_size, input_size)
     x0, y0, x1, y1, angle = Box(*numbers)
     return Box(x0 / x, y0 / y, x1 / x, y1 / y, angle)
 
 
 def write(boxes: Iterable[Box | Sequence[float]], ctx: HasSizes) -> str:
-    """Boxes as a model should write them: `[x0, y0, x1, y1], [...]`, or `none` for no box.
+    """Return boxes as a model should write them: `[x0, y0, x1, y1], [...]`, or `none` for no box.
 
     Boxes are clipped to the image. A profile without angles gets the enclosing box of a rotated
-    one. Numbers are integers, as the families were trained, where that leaves the written box an
-    IoU of at least 0.9 with the true one; else the fewest decimals that do. An integer grid
+    one. Numbers are integers, as the families were trained, if the written box keeps an IoU of at
+    least 0.9 with the true one; otherwise they have the fewest decimals that do. An integer grid
     guarantees 0.9 only for sides of 20 units and more: a 16 px object on a 2048 px image is 8 units
     of 0..1000 wide. Objects smaller than 14 px as the model sees them are below one patch of its
-    vision tower; for them 0.5 is enough, finer digits would teach guessing. Angles are rounded to
-    whole degrees.
+    vision tower; for them 0.5 is enough, as finer digits would teach guessing. Angles are rounded
+    to whole degrees.
+
+    Args:
+        boxes: Four or five numbers each, pixels of the stored last image.
+        ctx: Holds profile and sizes; the last image counts.
 
     Raises:
         DataError: A box has no area inside the image.
+
+    Example:
+        >>> from geovlm.api import PromptContext
+        >>> from geovlm.plugins.profiles import QWEN3_VL
+        >>> size = (800, 400)
+        >>> ctx = PromptContext(profile=QWEN3_VL, image_sizes=(size,), input_sizes=(size,))
+        >>> write([Box(0, 0, 400, 100)], ctx)
+        '[0, 0, 500, 250]'
+        >>> write([], ctx)
+        'none'
     """
     profile, image_size, seen_size = ctx.profile, ctx.image_sizes[-1], ctx.input_sizes[-1]
     texts = []
@@ -141,21 +191,26 @@ def write(boxes: Iterable[Box | Sequence[float]], ctx: HasSizes) -> str:
 
 
 def geochat_box(numbers: Sequence[float], *, image_size: Size, sense: Literal["cw", "ccw"]) -> Box:
-    """A box of GeoChat's or EarthDial's text as stored pixels in our sense, not clipped.
+    """Convert a box of GeoChat's or EarthDial's text to stored pixels, not clipped.
 
-    The corners are percent of width and height *before* rotation. They are turned into pixels
+    The corners are percent of width and height *before* rotation. They are converted to pixels
     first and rotated there: the annotations come from rectangles in pixels, and a rotation in
     percent would shear every box of an image that is not square.
 
-    The sense of the angle is contradictory in GeoChat's own code (facts as of its release):
-    `rotate_bbox`, which draws, turns counter-clockwise on screen, and so does EarthDial's scorer;
-    `bbox_and_angle_to_polygon`, which nothing calls, and the data's range (0, 90] of
-    cv2.minAreaRect say clockwise. Neither is a safe default, so the caller must choose.
+    GeoChat's own code contradicts itself on the sense of the angle (as of its release):
+    `rotate_bbox`, which draws, turns counter-clockwise on screen, and so does EarthDial's scorer.
+    `bbox_and_angle_to_polygon`, which nothing calls, turns clockwise, and so does the data's range
+    (0, 90] of cv2.minAreaRect. Neither is a safe default, so the caller must choose.
 
     Args:
         numbers: x0, y0, x1, y1 in 0..100, and degrees if there is a fifth.
-        image_size: Size of the stored image.
-        sense: Which way a positive angle turns on screen.
+        image_size: Width and height of the stored image, pixels.
+        sense: Direction in which a positive angle of `numbers` turns on screen, clockwise or
+            counter-clockwise. The returned angle is clockwise.
+
+    Example:
+        >>> geochat_box([10, 20, 30, 40, 30], image_size=(500, 200), sense="ccw")
+        Box(x0=50.0, y0=40.0, x1=150.0, y1=80.0, angle_deg=-30)
     """
     x0, y0, x1, y1, angle = Box(*numbers)
     x, y = image_size[0] / 100, image_size[1] / 100
@@ -194,7 +249,7 @@ def units_per_px(profile: ModelProfile, image_size: Size, input_size: Size) -> U
 
 
 def clip(box: Box, size: Size) -> Box | None:
-    """The box clipped to the image, a rotated one unclipped; `None` if nothing is left."""
+    """Clip an axis-aligned box to the image, keep a rotated one; `None` if nothing is inside."""
     x0, y0, x1, y1, angle = box
     if not (-FAR < x0 < x1 < FAR and -FAR < y0 < y1 < FAR and -FAR < angle < FAR):
         return None
@@ -208,7 +263,7 @@ def clip(box: Box, size: Size) -> Box | None:
 
 
 def _round(framed: Sequence[float], *, min_iou: float) -> list[str]:
-    """The four numbers with the fewest decimals (0..4) that keep the IoU."""
+    """Write the four numbers with the fewest decimals (0..4) that keep the IoU."""
     texts: list[str] = []
     for decimals in range(5):
         texts = [f"{value + 0.0:.{decimals}f}" for value in framed]

@@ -31,22 +31,32 @@ _GROUP = re.compile(
 
 
 def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
-    """The boxes that a model's text names, as pixels of the stored last image; never raises.
+    """Read the boxes of a model's text, as pixels of the stored last image; never raises.
 
     Reads `[a, b, c, d]` and `[a, b, c, d, angle]` separated by commas or white space, alone, in
-    lists, juxtaposed or inside JSON; GeoChat's `{<a><b><c><d>|<angle>}`; Qwen2-VL's
-    `(a, b),(c, d)`.
-    Four numbers without brackets are no box. Angles are taken in our sense, clockwise.
+    lists, side by side or inside JSON; GeoChat's `{<a><b><c><d>|<angle>}`; Qwen2-VL's
+    `(a, b),(c, d)`. Four numbers without brackets are not a box. Angles are read as clockwise.
 
-    Axis-aligned boxes are clipped to the image; a rotated box is kept as it is, as its corners
-    before rotation may lie outside, unless nothing of it can be inside. A box with x1 <= x0 or
+    Axis-aligned boxes are clipped to the image. A rotated box is kept as it is, because its corners
+    before rotation may lie outside, unless its enclosing box lies outside. A box with x1 <= x0 or
     y1 <= y0, before or after clipping, is dropped, and so is one with a number that is not finite
-    or, in stored pixels, beyond 1e9.
+    or is beyond 1e9 in stored pixels.
 
     Args:
-        text: An answer; only the first `answers.MAX_CHARS` characters are read.
-        ctx: Where the sizes and the profile come from.
-        limit: At most so many boxes are returned, the first ones.
+        text: An answer in the model's frame; only the first `answers.MAX_CHARS` characters count.
+        ctx: Holds profile and sizes; the last image counts.
+        limit: Most boxes to return; the first ones are kept.
+
+    Returns:
+        The boxes in order of the text; empty if there is none, or no image.
+
+    Example:
+        >>> from geovlm.api import PromptContext
+        >>> from geovlm.plugins.profiles import QWEN3_VL  # frame: 0..1000 along both sides
+        >>> size = (800, 400)
+        >>> ctx = PromptContext(profile=QWEN3_VL, image_sizes=(size,), input_sizes=(size,))
+        >>> parse("One at [0, 0, 500, 250].", ctx)
+        (Box(x0=0.0, y0=0.0, x1=400.0, y1=100.0, angle_deg=0.0),)
     """
     if not ctx.image_sizes:
         return ()
@@ -60,7 +70,7 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
         x0, y0, x1, y1, angle = numbers if len(numbers) == 5 else (*numbers, 0.0)
         box = Box(x0 / x, y0 / y, x1 / x, y1 / y, float(angle))
         if not angle and 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height:
-            found.append(box)  # as most are; the rest of the checks takes twice as long
+            found.append(box)  # most boxes; the other checks take twice as long
             continue
         clipped = clip(box, image_size)
         if clipped is not None:
@@ -69,7 +79,15 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
 
 
 def strip(text: str) -> str:
-    """The text without the groups of numbers that `parse` reads as boxes, white space collapsed."""
+    """Remove the groups of numbers that `parse` reads as boxes, and collapse white space.
+
+    Args:
+        text: An answer; only the first `answers.MAX_CHARS` characters are kept.
+
+    Example:
+        >>> strip("ship [1, 2, 30, 40],  large")
+        'ship , large'
+    """
     bare = _GROUP.sub(
         lambda match: match.group() if _group(match) is None else " ", text[:MAX_CHARS]
     )
@@ -77,19 +95,28 @@ def strip(text: str) -> str:
 
 
 def target_boxes(target: Mapping[str, object]) -> tuple[Box, ...]:
-    """The boxes of `target["boxes"]`, stored pixels, 4 or 5 numbers each; none if absent."""
+    """Return the boxes of `target["boxes"]`; empty if the key is absent.
+
+    Args:
+        target: `Sample.target`; its boxes have four or five numbers each, pixels of the stored
+            last image.
+
+    Example:
+        >>> target_boxes({"boxes": [[1, 2, 30, 40]]})
+        (Box(x0=1.0, y0=2.0, x1=30.0, y1=40.0, angle_deg=0.0),)
+    """
     return tuple(Box(*map(float, numbers)) for numbers in target_numbers(target))
 
 
 def target_numbers(target: Mapping[str, object]) -> Sequence[Sequence[float]]:
-    """As `target_boxes`, as they are written."""
+    """Return the numbers of `target["boxes"]` as they are written; empty if absent."""
     return target.get("boxes") or ()  # type: ignore[return-value]
 
 
 @lru_cache(maxsize=1024)  # every reward of a task reads the same answers
 def read_numbers(text: str) -> tuple[_Numbers, ...]:
-    """The groups of four or five numbers in the text, in order, unconverted."""
-    if _LISTS.fullmatch(text):  # what most answers are, read in half the time
+    """Return the groups of four or five numbers of the text, in order, in the model's frame."""
+    if _LISTS.fullmatch(text):  # most answers; JSON takes half the time
         try:
             found = json.loads(f"[{text}]")
         except (ValueError, RecursionError):

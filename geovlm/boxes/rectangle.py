@@ -1,4 +1,4 @@
-"""Rectangles: axis-aligned (HBB) and rotated (RBB) boxes, their hulls, overlap and matching.
+"""Boxes as rectangles: axis-aligned (HBB) and rotated (RBB), their hulls, IoU and matching.
 
 A `Box` is `x0, y0, x1, y1` in pixels of the stored image, x to the right, y down, half-open. A
 rotated box gives the corners *before* rotation about its own centre, and the angle in degrees; a
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Box(NamedTuple):
-    """Pixels of the stored image, y down, half-open; degrees clockwise on screen."""
+    """A box in pixels of the stored image: x right, y down, half-open; degrees clockwise.
+
+    A rotated box holds its corners *before* rotation about its own centre.
+    """
 
     x0: float
     y0: float
@@ -26,8 +29,30 @@ class Box(NamedTuple):
     angle_deg: float = 0.0
 
 
+class Match(NamedTuple):
+    """A true and a predicted box that are paired."""
+
+    truth: int
+    """Index of the true box."""
+    predicted: int
+    """Index of the predicted box."""
+    iou: float
+    """`overlap` of the two, in (0, 1]."""
+
+
 def enclosing(box: Box) -> Box:
-    """The smallest axis-aligned box around a rotated one; exact at multiples of 90 degrees."""
+    """Return the smallest axis-aligned box around a rotated one, with angle 0.
+
+    Exact at multiples of 90 degrees; an axis-aligned box is returned as it is. The result may reach
+    outside the image.
+
+    Args:
+        box: Pixels of the stored image, or any unit that is the same along both axes.
+
+    Example:
+        >>> enclosing(Box(0, 0, 40, 20, 90))
+        Box(x0=10.0, y0=-10.0, x1=30.0, y1=30.0, angle_deg=0.0)
+    """
     if not box.angle_deg:
         return box
     if not box.angle_deg % 180:
@@ -41,12 +66,31 @@ def enclosing(box: Box) -> Box:
 
 
 def drop_angle(box: Box) -> Box:
-    """The four numbers alone: wrong for elongated objects, but what some evaluations do."""
+    """Return the box before rotation, with angle 0.
+
+    It misplaces elongated objects, but some evaluations compare boxes in this way; see `enclosing`.
+
+    Example:
+        >>> drop_angle(Box(0, 0, 40, 20, 90))
+        Box(x0=0, y0=0, x1=40, y1=20, angle_deg=0.0)
+    """
     return Box(*box[:4]) if box.angle_deg else box
 
 
 def corners(box: Box) -> tuple[tuple[float, float], ...]:
-    """The four corners after rotation, clockwise on screen from the one that was top left."""
+    """Return the four corners (x, y) after rotation, in the unit of the box.
+
+    They run clockwise on screen and begin with the one that is top left before rotation.
+
+    Args:
+        box: Pixels of the stored image, or any unit that is the same along both axes.
+
+    Example:
+        >>> corners(Box(0, 0, 40, 20))
+        ((0.0, 0.0), (40.0, 0.0), (40.0, 20.0), (0.0, 20.0))
+        >>> corners(Box(0, 0, 40, 20, 90))
+        ((30.0, -10.0), (30.0, 30.0), (10.0, 30.0), (10.0, -10.0))
+    """
     sin, cos = _sin_cos(box.angle_deg)
     x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
     width, height = (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2
@@ -55,9 +99,21 @@ def corners(box: Box) -> tuple[tuple[float, float], ...]:
 
 
 def iou(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
-    """Intersection over union of the axis-aligned hulls, in [0, 1].
+    """Return the intersection over union (IoU) of two axis-aligned boxes, in [0, 1].
 
-    0 for boxes that only touch and for a box without area. Ignore angles by `drop_angle` first.
+    A rotated box is replaced by its `enclosing` box; pass `drop_angle(box)` to ignore the angle, or
+    call `overlap` to compare the rotated boxes themselves. 0 for boxes that only touch and for a
+    box without area.
+
+    Args:
+        a: Four or five numbers, both boxes in the same unit.
+        b: Likewise.
+
+    Example:
+        >>> iou(Box(0, 0, 10, 10), Box(5, 0, 15, 10))
+        0.3333333333333333
+        >>> iou(Box(0, 0, 10, 10), Box(10, 0, 20, 10))
+        0.0
     """
     if len(a) > 4 and a[4]:
         a = enclosing(Box(*a))
@@ -73,11 +129,21 @@ def iou(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
 
 
 def rotated_iou(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
-    """Intersection over union of the rotated boxes themselves, in [0, 1].
+    """Return the intersection over union (IoU) of the rotated boxes themselves, in [0, 1].
 
-    Equal to `iou` for axis-aligned boxes. Descriptions of the same rectangle (angles that differ
-    by 180, or sides exchanged with 90) tie at 1 up to rounding; boxes that only touch and boxes
-    without area give 0.
+    Equal to `iou` for axis-aligned boxes. Two descriptions of the same rectangle (angles that
+    differ by 180, or sides exchanged with 90 degrees) give 1 up to rounding. 0 for boxes that only
+    touch and for a box without area.
+
+    Args:
+        a: Four or five numbers, both boxes in the same unit.
+        b: Likewise.
+
+    Example:
+        >>> round(rotated_iou(Box(0, 0, 40, 20, 90), Box(10, -10, 30, 30)), 6)
+        1.0
+        >>> round(rotated_iou(Box(0, 0, 10, 10), Box(0, 0, 10, 10, 45)), 3)
+        0.707
     """
     first, second = _polygon(Box(*a)), _polygon(Box(*b))
     if first.area <= 0 or second.area <= 0:
@@ -88,19 +154,44 @@ def rotated_iou(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
 
 
 def overlap(a: Box | Sequence[float], b: Box | Sequence[float]) -> float:
-    """`rotated_iou` if one of the boxes is turned, else `iou`, which is the same and faster."""
+    """Return the intersection over union (IoU) of two boxes, in [0, 1], rotated or not.
+
+    It is `rotated_iou` if a box is turned, else `iou`, which is the same and faster. 0 for boxes
+    that only touch and for a box without area.
+
+    Args:
+        a: Four or five numbers, both boxes in the same unit.
+        b: Likewise.
+
+    Example:
+        >>> overlap([0, 0, 10, 10], [0, 0, 10, 5])
+        0.5
+        >>> round(overlap([0, 0, 10, 10], [0, 0, 10, 10, 45]), 3)
+        0.707
+    """
     a, b = Box(*a), Box(*b)
     return rotated_iou(a, b) if a.angle_deg % 180 or b.angle_deg % 180 else iou(a, b)
 
 
 def match(
     truth: Sequence[Box | Sequence[float]], predicted: Sequence[Box | Sequence[float]]
-) -> list[tuple[int, int, float]]:
-    """One-to-one pairs (truth index, predicted index, IoU > 0) of maximal summed IoU.
+) -> list[Match]:
+    """Pair true and predicted boxes one to one so that the sum of their IoU is largest.
 
-    In order of the truth; unmatched boxes appear in no pair. Rotated boxes are compared as rotated
-    boxes: pass their `enclosing` ones to compare hulls. Where several pairings reach the same sum,
-    which one is taken is not specified, but it is always the same for the same input.
+    The IoU is that of `overlap`; pass `enclosing` boxes to compare hulls. Pairs with IoU 0 are left
+    out. If several pairings reach the same sum, one of them is returned, always the same for the
+    same input.
+
+    Args:
+        truth: Four or five numbers each, all boxes in the same unit.
+        predicted: Likewise.
+
+    Returns:
+        The pairs, in order of the true boxes; empty if one side is. An unmatched box is in no pair.
+
+    Example:
+        >>> match([Box(0, 0, 10, 10), Box(50, 50, 60, 60)], [Box(0, 0, 10, 5)])
+        [Match(truth=0, predicted=0, iou=0.5)]
     """
     if not truth or not predicted:
         return []
@@ -122,8 +213,8 @@ def match(
                 table[i, j] = rotated_iou(first[i], second[j])
     rows, columns = linear_sum_assignment(table, maximize=True)
     values = table[rows, columns].tolist()
-    pairs = zip(rows.tolist(), columns.tolist(), values, strict=True)
-    return [pair for pair in pairs if pair[2] > 0]
+    pairs = map(Match, rows.tolist(), columns.tolist(), values)
+    return [pair for pair in pairs if pair.iou > 0]
 
 
 def _sin_cos(angle_deg: float) -> tuple[float, float]:

@@ -396,6 +396,11 @@ def test_matching_is_one_to_one_and_of_the_largest_sum() -> None:
     assert boxes.match(truth, predicted) == [(0, 2, 1.0), (1, 0, pytest.approx(80 / 120))]
 
 
+def test_a_pair_names_its_indices_and_its_iou() -> None:
+    (pair,) = boxes.match([Box(0, 0, 9, 9)], [Box(20, 20, 29, 29), Box(0, 0, 9, 9)])
+    assert (pair.truth, pair.predicted, pair.iou) == (0, 1, 1.0)
+
+
 def test_a_prediction_serves_one_truth_only() -> None:
     assert len(boxes.match([Box(0, 0, 9, 9), Box(0, 0, 9, 9)], [Box(0, 0, 9, 9)])) == 1
 
