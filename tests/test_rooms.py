@@ -39,7 +39,7 @@ INSIDE = {
     "scenes": "composing | painting",
     "plugins": "declarations guard installed profiles scaffold | builtin | discover | registry"
     " | references",
-    "config": "health presets | stages | schema | load model reference | extras tasks",
+    "config": "health options presets | stages | schema | load model reference | extras tasks",
     "data": "cache findings fingerprints mixture prompts | imagefiles loading"
     " | check leaks preview",
     "run": "files machines process | folder parallel | export meeting resuming | vllm | launch"
@@ -94,7 +94,6 @@ PENDING = (
     "geovlm.cli.commands.tasks",
     "geovlm.cli.together",
     "geovlm.engine.batches",
-    "geovlm.engine.programs.predict",
     "geovlm.engine.stage",
     "geovlm.plugins.builtin_metrics",
     "geovlm.plugins.builtin_rewards",

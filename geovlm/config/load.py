@@ -6,14 +6,14 @@ is a TOML file in `geovlm/presets`.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geovlm.config.options import lookup, near
 from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -112,12 +112,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not TOML: {error}", hint="see https://toml.io") from error
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """Return `did you mean 'x'?`, or nothing if nothing is near."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean {found[0]!r}?" if found else ""
-
-
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return both tables in one; where both have a key, tables are merged, else `above` wins."""
     merged = dict(below)
@@ -194,16 +188,8 @@ def _apply(table: dict[str, Any], override: str) -> str | None:
 
 def _select_tasks(known: Any, chosen: Sequence[str]) -> dict[str, Any]:
     """Return the chosen tasks with what the file says of each, or of its prefix."""
-    table = {name: {} for name in known} if isinstance(known, list) else dict(known)
-
-    def inherited(name: str) -> Any:
-        while name:
-            if name in table:
-                return table[name]
-            name = name.rpartition("/")[0]
-        return {}
-
-    return {name: inherited(name) for name in chosen}
+    table = {name: {} for name in known} if isinstance(known, list) else known
+    return {name: lookup(table, name) or {} for name in chosen}
 
 
 def _describe(error: ValidationError) -> list[str]:

@@ -6,6 +6,7 @@ the working folder.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,9 +21,11 @@ from pydantic import (
 )
 
 from geovlm.answers import INSTRUCTION
-from geovlm.api import Split
+from geovlm.api import DatasetSpec, Split, TaskSpec
 from geovlm.config.health import HealthConfig, Share
+from geovlm.config.options import lookup, near, parse
 from geovlm.config.stages import Parallel, Stage, Table
+from geovlm.errors import ConfigError
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
@@ -233,6 +236,61 @@ class RunConfig(Table):
             return "ddp"
         return stage.parallel or self.parallel
 
+    def task_options(self, task: TaskSpec) -> Any:
+        """Return an instance of the task's `options` class, or `None` if it has none.
+
+        Raises:
+            ConfigError: an unknown key or a wrong type; names the key.
+        """
+        own = lookup(self.tasks, task.name)
+        return parse(
+            task.options,
+            own.options if own is not None else {},
+            path=f"tasks.{task.name}.options",
+            exact=task.name in self.tasks,
+        )
+
+    def data_options(self, spec: DatasetSpec) -> Any:
+        """Return an instance of the data set's `options` class, or `None` if it has none.
+
+        Raises:
+            ConfigError: an unknown key or a wrong type; names the key.
+        """
+        own = lookup(self.data, spec.name)
+        return parse(
+            spec.options,
+            own.options if own is not None else {},
+            path=f"data.{spec.name}.options",
+            exact=spec.name in self.data,
+        )
+
+    def eval_split(self, task: str) -> Split:
+        """Return the split on which a task is evaluated."""
+        own: TaskConfig | None = lookup(self.tasks, task)
+        return (own.eval_split if own is not None else None) or self.eval.split
+
+    def tasks_of(self, index: int, names: Sequence[str], *, strict: bool = True) -> list[str]:
+        """Return the tasks of a stage, in the order of `names`.
+
+        Args:
+            index: position of the stage; -1 for an evaluation, which has all tasks.
+            names: tasks of the run.
+            strict: refuse a stage that names other tasks.
+
+        Raises:
+            ConfigError: the stage names a task that the run does not have, and `strict`.
+        """
+        chosen = self.stages[index].tasks if index >= 0 else None
+        if chosen is None:
+            return list(names)
+        for choice in chosen:
+            if strict and not any(_is_below(name, choice) for name in names):
+                raise ConfigError(
+                    f"stages.{index}.tasks names {choice!r}, which the run does not have",
+                    hint=near(choice, names) or f"it has {', '.join(names)}",
+                )
+        return [name for name in names if any(_is_below(name, choice) for choice in chosen)]
+
     def stage_folders(self) -> list[str]:
         """Return the folder name of every stage, such as `0-sft`."""
         return [f"{index}-{stage.kind}" for index, stage in enumerate(self.stages)]
@@ -242,3 +300,7 @@ class RunConfig(Table):
         kind = self.stages[index].kind
         number = sum(stage.kind == kind for stage in self.stages[: index + 1])
         return kind if number == 1 else f"{kind}-{number}"
+
+
+def _is_below(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}/")

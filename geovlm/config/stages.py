@@ -5,6 +5,8 @@ A stage is one entry of the list `stages`; its `kind` decides which of these tab
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +25,19 @@ from geovlm.config.health import Share
 Generation = Literal["transformers", "vllm-colocate", "vllm-server"]
 SCHEMES = ("ddp", "fsdp2", "zero2", "zero3")
 """What `parallel` may be called, beside the path of an accelerate configuration."""
+TRL_DEFAULTS: Mapping[str, Any] = {
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "gradient_checkpointing": True,
+    "optim": "adamw_torch_fused",
+    "label_smoothing_factor": 0.0,
+    "beta": 0.0,
+    "use_vllm": False,
+    "vllm_mode": "colocate",
+    "vllm_gpu_memory_utilization": 0.3,
+    "ds3_gather_for_generation": True,
+}
+"""Defaults of trl.SFTConfig and trl.GRPOConfig 1.16, of the arguments that a plan reads."""
 _OWNED = {
     "output_dir": "the run directory has a place for it: 'output'",
     "seed": "it is the run's: 'seed'",
@@ -101,6 +116,21 @@ class _Training(Table):
         if refused:
             raise ValueError("; ".join(refused))
         return trainer
+
+    def trainer_arguments(self) -> dict[str, Any]:
+        """Return `trainer` with TRL's defaults of the arguments that a plan reads."""
+        return {**TRL_DEFAULTS, **self.trainer}
+
+    def n_steps(self, *, rows: int, per_step: float) -> int:
+        """Return the optimiser steps: as configured, or the epochs over so many rows, at least 1.
+
+        Args:
+            rows: rows of one epoch.
+            per_step: rows that one step takes in.
+        """
+        if self.steps is not None:
+            return self.steps
+        return max(1, math.ceil((self.epochs or 0) * rows / per_step))
 
 
 class SftStage(_Training):

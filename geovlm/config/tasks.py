@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from geovlm.api import ModelProfile, TaskSpec
+from geovlm.config.options import nearest
 from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,10 +52,3 @@ def weights_of(config: RunConfig, names: Iterable[str]) -> dict[str, float] | No
     if all(weight is None for weight in given.values()):
         return None
     return {name: given.get(name) or 1.0 for name in wanted}
-
-
-def nearest(table: Mapping[str, Any], name: str) -> str:
-    """Return the entry of a name or of its nearest prefix (`xbd/detect`, then `xbd`), or ""."""
-    while name and name not in table:
-        name = name.rpartition("/")[0]
-    return name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from geovlm.api import ModelProfile, Sample, Split, StageInfo, TaskSpec
 from geovlm.config.schema import RunConfig
+from geovlm.config.stages import TRL_DEFAULTS
 from geovlm.config.tasks import configured, weights_of
 from geovlm.data import loading, mixture
 from geovlm.data.leaks import LeftOut
@@ -27,8 +25,6 @@ from geovlm.plugins.registry import Registry
 from geovlm.run import resuming
 from geovlm.run.folder import RunDir
 
-_DEFAULTS = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}
-"""Those of transformers' `TrainingArguments`."""
 _MANY = 50_000
 """Records whose walks by the collector would take a tenth of a second each."""
 
@@ -76,16 +72,7 @@ class Stage:
     @cached_property
     def tasks(self) -> list[TaskSpec]:
         """The tasks that this stage trains on: the run's, or those that it names."""
-        names: Sequence[str] = self.task_names
-        chosen = self.settings.tasks if self.index >= 0 else None
-        if chosen is not None:
-            names = [n for n in names if any(n == c or n.startswith(f"{c}/") for c in chosen)]
-            if not names:
-                raise DataError(
-                    f"stages.{self.index}.tasks names {chosen}, none of which this run has",
-                    hint=f"the run's tasks are {', '.join(self.task_names)}",
-                )
-        return [self.task(name) for name in names]
+        return [self.task(name) for name in self.config.tasks_of(self.index, self.task_names)]
 
     def task(self, name: str) -> TaskSpec:
         """Return a task as the run's configuration has it."""
@@ -124,7 +111,7 @@ class Stage:
                 spec,
                 root=self.data_roots[spec.name],
                 split=split,
-                options=parse_options(spec.options, _lookup(self.config.data, spec.name)),
+                options=self.config.data_options(spec),
             ).records
             if len(self.records[spec.name, split]) > _MANY:
                 collecting.pass_over()  # they stay: the collector need not walk them ever again
@@ -148,13 +135,8 @@ class Stage:
             task=configured(task, self.config, profile=profile),
             profile=profile,
             instruction=self.config.instruction,
-            options=parse_options(task.options, _lookup(self.config.tasks, task.name)),
+            options=self.config.task_options(task),
         )
-
-    def eval_split(self, task: TaskSpec) -> Split:
-        """Return the split on which the task is evaluated."""
-        own = _lookup(self.config.tasks, task.name)
-        return (own.eval_split if own is not None else None) or self.config.eval.split
 
     def max_new_tokens(self, tasks: Sequence[TaskSpec]) -> int:
         """Return the longest completion that a batch of these tasks may have, tokens."""
@@ -199,13 +181,6 @@ class Stage:
         return Bar(title, total=total) if self.is_main else None
 
 
-def steps(settings: Any, *, rows: int, per_step: int) -> int:
-    """Return the optimiser steps of a stage: as configured, or its epochs over `rows`."""
-    if settings.steps is not None:
-        return int(settings.steps)
-    return max(1, math.ceil(settings.epochs * rows / per_step))
-
-
 def spread(
     trainer: dict[str, Any], *, before: int, processes: int, where: str = "the stage"
 ) -> dict[str, Any]:
@@ -226,7 +201,8 @@ def spread(
     """
     if before == processes:
         return trainer
-    batch, accumulated = (int(trainer.get(key, value)) for key, value in _DEFAULTS.items())
+    keys = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    batch, accumulated = (int(trainer.get(key, TRL_DEFAULTS[key])) for key in keys)
     rows = batch * accumulated * before
     share = rows // processes
     if share * processes != rows:
@@ -251,19 +227,3 @@ def spread(
             )
         changed["steps_per_generation"] = generated // (own * processes)
     return {**trainer, **changed}
-
-
-def parse_options(cls: type | None, own: Any) -> Any:
-    """Return an instance of a spec's `options` class from the configuration's table, or `None`."""
-    if cls is None:
-        return None
-    return TypeAdapter(cls).validate_python(dict(own.options) if own is not None else {})
-
-
-def _lookup(table: Mapping[str, Any], name: str) -> Any:
-    """Return the entry of a name or of its nearest prefix (`xbd/detect`, then `xbd`)."""
-    while name:
-        if name in table:
-            return table[name]
-        name = name.rpartition("/")[0]
-    return None

@@ -179,7 +179,7 @@ def check(stage: Stage) -> None:
         for task in dataclasses.replace(stage, index=index).tasks
     }
     for task in tasks:
-        splits: tuple[Split, ...] = ("train", stage.eval_split(task))
+        splits: tuple[Split, ...] = ("train", config.eval_split(task.name))
         for split in dict.fromkeys(splits):
             rows = stage.written_late(task, split=split, profile=profile)
             precheck.audit_lengths(

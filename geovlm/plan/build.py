@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from geovlm.config import extras
 from geovlm.config import model as modelfacts
-from geovlm.config.load import near
 from geovlm.config.model import ModelFacts
+from geovlm.config.options import near
 from geovlm.data.leaks import LeftOut
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
 from geovlm.plan import leaks
@@ -127,30 +127,6 @@ def make(config: RunConfig, *, registry: Registry, output: Path) -> Plan:
     )
 
 
-def stage_tasks(
-    config: RunConfig, index: int, *, task_names: Sequence[str], strict: bool = True
-) -> list[str]:
-    """Return the tasks of a stage among the run's, in their order.
-
-    Raises:
-        ConfigError: the stage names a task that is not among them, and `strict`.
-    """
-    chosen = config.stages[index].tasks
-    if chosen is None:
-        return list(task_names)
-
-    def matches(task: str, choice: str) -> bool:
-        return task == choice or task.startswith(f"{choice}/")
-
-    for choice in chosen:
-        if strict and not any(matches(task, choice) for task in task_names):
-            raise ConfigError(
-                f"stages.{index}.tasks names {choice!r}, which the run does not have",
-                hint=near(choice, task_names) or f"it has {', '.join(task_names)}",
-            )
-    return [task for task in task_names if any(matches(task, choice) for choice in chosen)]
-
-
 def refuse_mixing(config: RunConfig, index: int, *, tasks: Sequence[str]) -> None:
     """Refuse advantage scaling over a batch where a GRPO stage has several tasks.
 
@@ -182,7 +158,7 @@ def refuse_unprobed(config: RunConfig, index: int, *, tasks: Sequence[str]) -> N
     probes = [i for i in range(index) if config.stages[i].kind == "probe"]
     if config.stages[index].kind != "grpo" or not probes:
         return
-    probed = stage_tasks(config, probes[-1], task_names=tasks, strict=False)
+    probed = config.tasks_of(probes[-1], tasks, strict=False)
     for task in tasks:
         if task not in probed:
             raise ConfigError(
@@ -197,7 +173,7 @@ def _stage(
 ) -> StagePlan:
     """Return one stage of the plan, after checking its tasks and its scaling."""
     stage = config.stages[index]
-    tasks = stage_tasks(config, index, task_names=names)
+    tasks = config.tasks_of(index, names)
     refuse_mixing(config, index, tasks=tasks)
     refuse_unprobed(config, index, tasks=tasks)
     most = stage.limit or math.inf
@@ -207,12 +183,11 @@ def _stage(
     elif stage.steps is not None:
         length = "1 step" if stage.steps == 1 else f"{stage.steps:,} steps"
     elif stage.kind == "sft":
-        per_step = (
-            int(stage.trainer.get("per_device_train_batch_size", 8))
-            * int(stage.trainer.get("gradient_accumulation_steps", 1))
-            * config.world_size(index)
-        )
-        steps = max(1, math.ceil((stage.epochs or 0) * rows / per_step))
+        trainer = stage.trainer_arguments()
+        batch = int(trainer["per_device_train_batch_size"])
+        accumulated = int(trainer["gradient_accumulation_steps"])
+        per_step = batch * accumulated * config.world_size(index)
+        steps = stage.n_steps(rows=int(rows), per_step=per_step)
         length = f"{stage.epochs:g} epochs of {rows:,} rows, {steps:,} steps"
     else:
         probed = any(each.kind == "probe" for each in config.stages[:index])

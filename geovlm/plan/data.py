@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from geovlm import answers, raster
 from geovlm.api import DatasetSpec, Raster, Sample, Split, TaskSpec
-from geovlm.config.load import near
 from geovlm.config.model import ModelFacts
+from geovlm.config.options import lookup
 from geovlm.config.tasks import configured
 from geovlm.data import loading, prompts
 from geovlm.data.leaks import LeftOut
-from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
+from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plugins.registry import Registry
 from geovlm.raster import checks
 
@@ -97,14 +96,8 @@ class Reader:
         task = configured(task, self.config, profile=self.model.profile)
         spec = self.registry.dataset(task.dataset)
         root, generated = self.root(spec)
-        own = lookup(self.config.tasks, task.name)
-        options = parse_options(
-            task.options,
-            own,
-            path=f"tasks.{task.name}.options",
-            exact=task.name in self.config.tasks,
-        )
-        eval_split: Split = (own.eval_split if own is not None else None) or self.config.eval.split
+        options = self.config.task_options(task)
+        eval_split = self.config.eval_split(task.name)
         splits: list[Split] = ["train", eval_split] if self.config.stages else [eval_split]
         samples: dict[Split, list[Sample]] = {}
         deduplicated = 0
@@ -187,13 +180,7 @@ class Reader:
         key = (spec.name, split)
         if key not in self._loaded:
             print(f"reading {spec.name} {split}: {root}", file=sys.stderr, flush=True)
-            own = lookup(self.config.data, spec.name)
-            options = parse_options(
-                spec.options,
-                own,
-                path=f"data.{spec.name}.options",
-                exact=spec.name in self.config.data,
-            )
+            options = self.config.data_options(spec)
             try:
                 loaded = loading.load_records(spec, root=root, split=split, options=options)
             except DatasetNotFoundError as error:
@@ -272,47 +259,6 @@ def _check_sizes(sample: Sample) -> None:
             f"{list(sample.image_sizes)}",
             hint="see 'geovlm data check'; was the copy converted?",
         )
-
-
-def parse_options(cls: type | None, own: Any, *, path: str, exact: bool = True) -> Any:
-    """Return an instance of a spec's `options` class, or `None` if it has none.
-
-    Args:
-        cls: the class.
-        own: the table of the configuration that holds `options`, or `None`.
-        path: where the options stand, for errors.
-        exact: whether the table is the spec's own; a prefix's may have options for others only.
-
-    Raises:
-        ConfigError: an unknown key or a wrong type; names the path.
-    """
-    values = dict(own.options) if own is not None else {}
-    if cls is None:
-        if values and exact:
-            raise ConfigError(f"{path}: there are none to set", hint=f"leave out {sorted(values)}")
-        return None
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(cls).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        known = list(getattr(cls, "__dataclass_fields__", {}))
-        hint = near(key, known) or f"known are {', '.join(known)}"
-        if str(first["loc"][0]) in known:  # the key is right, its value is not
-            allowed = re.findall(r"'([^']*)'", str(first.get("ctx", {}).get("expected", "")))
-            hint = near(str(first["input"]), allowed) or f"it is {first['input']!r}"
-        raise ConfigError(f"{path}.{key}: {first['msg'].lower()}", hint=hint) from error
-
-
-def lookup(table: Mapping[str, Any], name: str) -> Any:
-    """Return the entry of a name or of its nearest prefix (`xbd/detect`, then `xbd`), or `None`."""
-    while name:
-        if name in table:
-            return table[name]
-        name = name.rpartition("/")[0]
-    return None
 
 
 def spread(samples: Sequence[Sample], n: int) -> list[Sample]:

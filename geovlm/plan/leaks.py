@@ -10,7 +10,7 @@ from geovlm.data import leaks
 from geovlm.data.imagefiles import Progress
 from geovlm.data.leaks import LeftOut, Part
 from geovlm.errors import DataError, DatasetNotFoundError
-from geovlm.plan.data import Reader, lookup
+from geovlm.plan.data import Reader
 
 
 def parts(
@@ -28,10 +28,8 @@ def parts(
     config = reader.config
     found: dict[tuple[str, Split], Part] = {}
     for task in tasks:
-        own = lookup(config.tasks, task.name)
         spec = reader.registry.dataset(task.dataset)
-        evaluated = (own.eval_split if own is not None else None) or config.eval.split
-        wanted: list[Split] = ["train", *(held_out or [evaluated])]
+        wanted: list[Split] = ["train", *(held_out or [config.eval_split(task.name)])]
         for split in dict.fromkeys(wanted):
             if split not in spec.splits:
                 continue

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from geovlm import api, hookspecs
-from geovlm.config import load
-from geovlm.plan.data import parse_options
+from geovlm.config import load, options
 from geovlm.plugins import registry
 from geovlm.testing.kit import RULES
 
@@ -66,7 +65,7 @@ def unknown_options(text: str) -> list[str]:
             specs = [spec for spec in known.values() if f"{spec.name}/".startswith(f"{name}/")]
             unknown += [] if specs else [name]
             for spec in specs:
-                parse_options(spec.options, own, path=name, exact=spec.name == name)
+                options.parse(spec.options, own.options, path=name, exact=spec.name == name)
     return unknown
 
 

@@ -19,9 +19,10 @@ from benchmarks.gpu import configuration
 from geovlm import nano
 from geovlm.config import model
 from geovlm.config.schema import RunConfig
+from geovlm.config.stages import TRL_DEFAULTS
 from geovlm.engine.models import load as engine_model
 from geovlm.engine.programs import shape as shapes
-from geovlm.plan.memory import shape, stages
+from geovlm.plan.memory import shape
 from geovlm.plugins import profiles, registry
 from tests.engine.steps import measured, middle
 
@@ -120,4 +121,4 @@ def test_the_defaults_are_those_of_trl() -> None:
         for cls in (SFTConfig, GRPOConfig)
         for field in dataclasses.fields(cls)
     }
-    assert {key: known[key] for key in stages.DEFAULTS} == dict(stages.DEFAULTS)
+    assert {key: known[key] for key in TRL_DEFAULTS} == dict(TRL_DEFAULTS)

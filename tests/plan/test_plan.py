@@ -4,7 +4,6 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -13,11 +12,11 @@ from PIL import Image
 from geovlm.api import DatasetSpec, LoadContext, Sample, TaskSpec, Turn, options
 from geovlm.config import load as config_load
 from geovlm.config import model
+from geovlm.config.options import lookup, parse
 from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError, UnknownNameError
 from geovlm.plan import build
 from geovlm.plan import text as plan_text
-from geovlm.plan.data import lookup, parse_options
 from geovlm.plugins import registry
 from geovlm.plugins.registry import Registry
 
@@ -312,4 +311,4 @@ class Sides:
 )
 def test_a_wrong_option_is_answered_by_its_key_or_by_its_value(given, message) -> None:
     with pytest.raises(ConfigError, match=message):
-        parse_options(Sides, SimpleNamespace(options=given), path="o")
+        parse(Sides, given, path="o")

@@ -49,7 +49,7 @@ def audit(
     from geovlm.config import load, model
     from geovlm.config.tasks import configured
     from geovlm.plan.build import check_data_names
-    from geovlm.plan.data import Reader, lookup, parse_options
+    from geovlm.plan.data import Reader
     from geovlm.rewards import options
     from geovlm.rewards.audit import audit as library
 
@@ -84,12 +84,7 @@ def audit(
             samples=samples,
             train=_samples(task, reader, split=taught, limit=limit),
             options=config.reward_options,
-            task_options=parse_options(
-                task.options,
-                lookup(config.tasks, task.name),
-                path=f"tasks.{task.name}.options",
-                exact=task.name in config.tasks,
-            ),
+            task_options=config.task_options(task),
             sets=(rewards,) if rewards else (),
         )
         where = f"generated, seed {config.sample.seed}" if generated else str(root)

@@ -75,17 +75,15 @@ def check(
     Skipped records, odd boxes and labels, and images in several splits belong to many official
     releases and are only reported. A check that is interrupted goes on where it stopped.
     """
-    from geovlm.config.schema import DataConfig
+    from geovlm.config import options
     from geovlm.data import check as inspection
-    from geovlm.plan.data import parse_options
 
     spec = registry.load().dataset(dataset)
     root = locate(spec, data)
-    own = DataConfig(options=dict(map(pair, option or ())))
     report = inspection.inspect(
         spec,
         root=root,
-        options=parse_options(spec.options, own, path="--option"),
+        options=options.parse(spec.options, dict(map(pair, option or ())), path="--option"),
         decode=decode,
         progress=output.progress,
     )
@@ -119,7 +117,6 @@ def stats(
     from geovlm.config import model as modelfacts
     from geovlm.config.tasks import configured, weights_of
     from geovlm.plan import statistics
-    from geovlm.plan.data import lookup, parse_options
 
     reader, chosen = _reader(tasks, data=data, overrides=set_ or [], model=model)
     profile = reader.model.profile or _family(model, reader)
@@ -132,12 +129,7 @@ def stats(
     found = []
     for declared, explicit in chosen:
         task = configured(declared, reader.config, profile=profile)
-        options = parse_options(
-            task.options,
-            lookup(reader.config.tasks, task.name),
-            path=f"tasks.{task.name}.options",
-            exact=task.name in reader.config.tasks,
-        )
+        options = reader.config.task_options(task)
         try:
             found.append(
                 statistics.of_task(

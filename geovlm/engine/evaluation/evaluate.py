@@ -54,7 +54,10 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
     settings = stage.config.eval
     rows = {
         task.name: stage.rows(
-            task, split=stage.eval_split(task), profile=loaded.profile, limit=settings.limit
+            task,
+            split=stage.config.eval_split(task.name),
+            profile=loaded.profile,
+            limit=settings.limit,
         )
         for task in tasks
     }
@@ -177,7 +180,7 @@ def _write_task(
     template = str(loaded.processor.chat_template)  # type: ignore[attr-defined]  # a mixin's field
     entry: dict[str, Any] = {
         "n": len(rows),
-        "split": stage.eval_split(task),
+        "split": stage.config.eval_split(task.name),
         "seed": config.seed,
         "task_version": task.version,
         "protocol": task.protocol,

@@ -28,7 +28,6 @@ from geovlm.engine.models import load
 from geovlm.engine.progress import Bar
 from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache, windowed
-from geovlm.engine.stage import parse_options
 from geovlm.engine.stopping import end_with_launcher
 from geovlm.errors import ConfigError, GeoVLMError
 from geovlm.plugins import registry as registries
@@ -171,7 +170,7 @@ def row(
         target=target,
         question=str(target.get("question") or said.get("question") or ""),
     )
-    options = parse_options(task.options, config.tasks.get(task.name))
+    options = config.task_options(task)
     context = PromptContext(
         profile=plan.profile, image_sizes=sizes, input_sizes=inputs, options=options
     )

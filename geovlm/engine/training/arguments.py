@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from trl import GRPOConfig, SFTConfig
 
-from geovlm.config.load import near
+from geovlm.config.options import near
 from geovlm.errors import ConfigError
 
 CONFIGS: Mapping[str, type] = {"sft": SFTConfig, "grpo": GRPOConfig}

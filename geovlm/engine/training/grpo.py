@@ -119,7 +119,9 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
 
     args = arguments(
         stage,
-        max_steps=_n_steps(stage, rows=len(rows.kept), on_cpu=on_cpu),
+        max_steps=stage.settings.n_steps(
+            rows=len(rows.kept), per_step=_prompts_per_step(stage, on_cpu=on_cpu)
+        ),
         on_cpu=on_cpu,
         reward_weights=[column.weight for column in cols],
         suppress=image_tokens(loaded.model),
@@ -205,13 +207,6 @@ def _prompts_per_step(stage: Stage, *, on_cpu: bool) -> float:
     return per_generation * args.gradient_accumulation_steps / steps_per_generation
 
 
-def _n_steps(stage: Stage, *, rows: int, on_cpu: bool) -> int:
-    per_step = _prompts_per_step(stage, on_cpu=on_cpu)
-    if stage.settings.steps is not None:
-        return int(stage.settings.steps)
-    return max(1, math.ceil(stage.settings.epochs * rows / per_step))
-
-
 class _Rows:
     """The rows of the stage, and the order in which they are asked."""
 
@@ -231,9 +226,8 @@ def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
         if rows:
             parts[task.name] = rows
     kept = [row for rows in parts.values() for row in rows]
-    wanted = math.ceil(
-        _n_steps(stage, rows=len(kept), on_cpu=on_cpu) * _prompts_per_step(stage, on_cpu=on_cpu)
-    )
+    per_step = _prompts_per_step(stage, on_cpu=on_cpu)
+    wanted = math.ceil(stage.settings.n_steps(rows=len(kept), per_step=per_step) * per_step)
     sizes = {name: len(rows) for name, rows in parts.items()}
     ordered = [parts[name][i] for name, i in stage.plan(sizes, n=wanted)]
     if difficulty is not None:

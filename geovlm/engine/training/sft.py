@@ -10,7 +10,7 @@ from trl import SFTConfig, SFTTrainer
 from geovlm.engine.models import load
 from geovlm.engine.progress import ProgressCallback
 from geovlm.engine.rows import rows as data
-from geovlm.engine.stage import Stage, steps
+from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import StopCallback
 from geovlm.engine.training import sharded
 from geovlm.engine.training.callbacks import JsonLines, LogCallback
@@ -65,7 +65,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         probe.per_device_train_batch_size * probe.gradient_accumulation_steps * stage.world_size
     )
     total = sum(len(rows) for rows in parts.values())
-    n_steps = steps(stage.settings, rows=total, per_step=per_step)
+    n_steps = stage.settings.n_steps(rows=total, per_step=per_step)
     picks = stage.plan({name: len(rows) for name, rows in parts.items()}, n=n_steps * per_step)
     args = arguments(stage, max_steps=n_steps, on_cpu=on_cpu)
     keep, args.save_total_limit = args.save_total_limit, None  # `CheckpointCallback` deletes

@@ -24,19 +24,6 @@ UNKNOWN_TEXT_TOKENS = 256
 """Taken where no tokenizer is on this machine."""
 SMALL = 50_000_000
 """Parameters up to which a run on the CPU prints no estimate."""
-DEFAULTS: Mapping[str, Any] = {
-    "per_device_train_batch_size": 8,
-    "gradient_accumulation_steps": 1,
-    "gradient_checkpointing": True,
-    "optim": "adamw_torch_fused",
-    "label_smoothing_factor": 0.0,
-    "beta": 0.0,
-    "use_vllm": False,
-    "vllm_mode": "colocate",
-    "vllm_gpu_memory_utilization": 0.3,
-    "ds3_gather_for_generation": True,
-}
-"""Of trl.SFTConfig and trl.GRPOConfig 1.16, as far as they decide about memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +130,7 @@ def _stage(plan: Plan, index: int, *, shape: ModelShape, limit: float) -> StageW
     if stage.kind == "probe":
         work = Work(kind="probe", batch=0, generated=stage.batch_size, **lengths)
         return StageWork(name=name, index=index, work=work, placement=placement)
-    trainer = {**DEFAULTS, **stage.trainer}
+    trainer = stage.trainer_arguments()
     batch, accumulation = (
         int(trainer["per_device_train_batch_size"]),
         int(trainer["gradient_accumulation_steps"]),
