@@ -114,7 +114,7 @@ def make_data(words: list[str], value: str, folder: Path) -> None:
         known = [n for n in loaded.datasets if n == prefix or n.startswith(f"{prefix}/")]
         places = dict.fromkeys(known, root)
     else:
-        named = words[1] if words[0] == "audit" else words[words.index("--tasks") + 1]
+        named = words[words.index("--tasks") + 1] if "--tasks" in words else _named(words)
         chosen = loaded.select(named)
         names = {each.spec.dataset for each in chosen}
         places = {name: root / loaded.dataset(name).folders[0] for name in names}
@@ -126,6 +126,11 @@ def make_data(words: list[str], value: str, folder: Path) -> None:
     for option, (part, copied) in OPTIONAL.items():
         if any(word.endswith(option) for word in words):
             shutil.copytree(root / part, root / copied)
+
+
+def _named(words: list[str]) -> str:
+    """The tasks of `audit TASKS` and `data leaks TASKS`."""
+    return words[1] if words[0] == "audit" else words[2]
 
 
 def make_model(folder: Path) -> None:
@@ -172,8 +177,9 @@ def test_the_documents_have_lines_of_every_kind() -> None:
     assert EXAMPLES
 
 
-def test_the_reward_of_the_readme_is_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
-    (line,) = [each for each in shown(ROOT / "README.md") if each.startswith("rewards try")]
+def test_the_reward_of_the_page_is_what_the_page_states(capsys: pytest.CaptureFixture[str]) -> None:
+    page = ROOT / "docs" / "rewards.md"
+    (line,) = [each for each in shown(page) if each.startswith("rewards try")]
     assert status(shlex.split(line)) == 0
-    assert "The last line prints 0.5" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "The last line prints 0.5" in page.read_text(encoding="utf-8")
     assert re.search(r"\b0\.5\b", capsys.readouterr().out)
