@@ -96,7 +96,7 @@ def configure(folder: Path) -> dict[str, object]:
 
 def plan(folder: Path) -> dict[str, tuple[float, float, float]]:
     clock = Clock()
-    from geovlm.cli.commands import run
+    from geovlm.cli import running
     from geovlm.config.schema import RunConfig
     from geovlm.plan import build as planning
     from geovlm.plugins import registry
@@ -107,7 +107,7 @@ def plan(folder: Path) -> dict[str, tuple[float, float, float]]:
     clock.note("imports")
     made = planning.make(config, registry=loaded, output=folder / "run")
     clock.note("plan: read, count, check, hash")
-    run.write(RunDir(folder / "run"), made)
+    running.write(RunDir(folder / "run"), made)
     return clock.steps
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
@@ -32,6 +33,19 @@ SetOption: TypeAlias = Annotated[
         metavar="KEY=VALUE",
     ),
 ]
+ConfigArgument: TypeAlias = Annotated[
+    Path | None, typer.Argument(help="A TOML file; see 'geovlm config schema'.")
+]
+PresetOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="nano (default) or geovlm-r1; below the file and options.")
+]
+RewardsOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="Which set trains: paper or robust; default: the preset's.")
+]
+OutputOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--output", help="Run directory; default runs/<tasks>.")
+]
+SeedOption: TypeAlias = Annotated[int | None, typer.Option(help="Seed of data order and sampling.")]
 ProcessesOption: TypeAlias = Annotated[
     int | None, typer.Option(help="Processes per stage on the CPU.")
 ]

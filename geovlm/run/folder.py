@@ -27,6 +27,8 @@ from geovlm.errors import ConfigError, DataError
 
 LOCK = ".lock"
 """Name of the file that the process which is at work in a run's folder holds locked."""
+MACHINES = "machines"
+"""Name of the folder in which the machines of a run show each other that they work."""
 CHECKPOINT_MANIFEST = "manifest.json"
 """Name of the file that makes a checkpoint count; written into it last."""
 

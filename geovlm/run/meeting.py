@@ -19,12 +19,9 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
-from geovlm.run.folder import RunDir
+from geovlm.run.folder import MACHINES, RunDir
 from geovlm.run.machines import Machine
 from geovlm.run.process import StopRequest
-
-FOLDER = "machines"
-"""Name of the folder in the run directory."""
 
 
 class _Seen(NamedTuple):
@@ -229,7 +226,7 @@ class Meeting:
             self._seen[rank] = _Seen(record, time.monotonic())
 
     def _path(self, rank: int) -> Path:
-        return self._run.path / FOLDER / f"{rank}.json"
+        return self._run.path / MACHINES / f"{rank}.json"
 
     def _beat(self) -> None:
         while not self._over.wait(self._beat_s):

@@ -3,10 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from geovlm.errors import DataError
-from geovlm.run.folder import RunDir
+from geovlm.errors import ConfigError, DataError
+from geovlm.run.folder import LOCK, MACHINES, RunDir
+
+MAY_CHANGE = frozenset(
+    {"processes", "gpus", "machines", "machine_timeout_s", "parallel", "device"}
+    | {"output", "preset", "health", "timeout_s"}
+)
+"""Fields of the configuration that a resumed run may have other values of."""
+
+
+def refuse_taken(folder: Path) -> None:
+    """Refuse a folder that holds another run, or anything else.
+
+    A run that stopped before it had anything to lose may be started again.
+
+    Raises:
+        ConfigError: it does.
+    """
+    run = RunDir(folder)
+    if run.is_run and not run.has_progress:
+        return
+    if run.is_run:
+        raise ConfigError(
+            f"{folder} holds a run already",
+            hint="--resume goes on with it; or give another --output",
+        )
+    known = (LOCK, MACHINES)
+    strange = folder.is_dir() and any(each.name not in known for each in folder.iterdir())
+    if folder.is_file() or strange:
+        raise ConfigError(f"{folder} is not an empty folder", hint="give another --output")
+
+
+def refuse_absent(directory: RunDir) -> None:
+    """Refuse to resume what was never started.
+
+    Raises:
+        ConfigError: the folder holds no run.
+    """
+    if not directory.is_run:
+        raise ConfigError(
+            f"nothing to resume: {directory.path} holds no run",
+            hint="leave out --resume to start one",
+        )
+
+
+def refuse_another(directory: RunDir, config: Mapping[str, Any]) -> None:
+    """Refuse to resume a run with other settings.
+
+    Args:
+        directory: the run directory.
+        config: the settings as JSON.
+
+    Raises:
+        ConfigError: the folder holds no run, or one that was started with other settings.
+    """
+    refuse_absent(directory)
+    differing = differences(directory.read_resolved()["config"], config)
+    if differing:
+        raise ConfigError(
+            f"{directory.path} was started with other values of {', '.join(differing)}",
+            hint="resume with the same ones, or start another run with --output",
+        )
+
+
+def differences(before: Any, after: Any, *, path: str = "") -> list[str]:
+    """Return the paths of all keys whose values differ, except those that may."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        keys = [key for key in {**before, **after} if path or key not in MAY_CHANGE]
+        return [
+            found
+            for key in keys
+            for found in differences(before.get(key), after.get(key), path=f"{path}.{key}")
+        ]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        return [
+            found
+            for i, (a, b) in enumerate(zip(before, after, strict=True))
+            for found in differences(a, b, path=f"{path}.{i}")
+        ]
+    return [] if before == after else [path.lstrip(".")]
 
 
 def take_over(directory: RunDir, resolved: Mapping[str, Any]) -> dict[str, Any]:

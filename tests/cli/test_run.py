@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from geovlm import cli
-from geovlm.cli.commands.run import differences, split_data
+from geovlm.cli.arguments import data_folders
 from geovlm.cli.results import print_results
 from geovlm.errors import ConfigError
 from geovlm.run import launch
@@ -206,15 +206,9 @@ def test_an_evaluation_for_machines_that_are_not_there_is_refused(call, stages):
 def test_folders_of_data_are_told_from_names(tmp_path):
     folder = tmp_path / "a=b"
     folder.mkdir()
-    assert split_data([str(folder), "xbd=/d"]) == (folder, {"xbd": {"root": "/d"}})
+    assert data_folders([str(folder), "xbd=/d"]) == (folder, {"xbd": {"root": "/d"}})
     with pytest.raises(ConfigError, match="the common folder is"):
-        split_data(["/a", "/b"])
-
-
-def test_differences_are_paths_and_leave_out_what_may_change():
-    before = {"seed": 1, "gpus": 2, "stages": [{"steps": 1}], "tasks": {"a": {}}}
-    after = {"seed": 1, "gpus": 4, "stages": [{"steps": 2}], "tasks": {"b": {}}}
-    assert differences(before, after) == ["stages.0.steps", "tasks.a", "tasks.b"]
+        data_folders(["/a", "/b"])
 
 
 def test_scores_stand_stage_by_stage(capsys):

@@ -287,7 +287,7 @@ def test_a_prefix_answers_for_its_children():
 def test_planning_does_not_import_torch():
     code = (
         "import sys, geovlm.plan.build, geovlm.plan.text, geovlm.plan.environment;"
-        "import geovlm.cli.commands.run;"
+        "import geovlm.cli.commands.run, geovlm.cli.running;"
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'trl', 'accelerate')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -47,3 +47,9 @@ def test_data_that_have_changed_since_are_refused(tmp_path):
         "task 'xbd' has 7 samples in split 'train', the run was started with 8 (restore the files "
         "under /data/xbd, or start another run)"
     )
+
+
+def test_differences_are_paths_and_leave_out_what_may_change():
+    before = {"seed": 1, "gpus": 2, "stages": [{"steps": 1}], "tasks": {"a": {}}}
+    after = {"seed": 1, "gpus": 4, "stages": [{"steps": 2}], "tasks": {"b": {}}}
+    assert resuming.differences(before, after) == ["stages.0.steps", "tasks.a", "tasks.b"]

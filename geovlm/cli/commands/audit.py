@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from geovlm.api import Split, TaskSpec
-from geovlm.cli import output
+from geovlm.cli import datasets, output
 from geovlm.cli.options import DataOption, JsonOption, LimitOption, SetOption, TasksArgument
 from geovlm.errors import ConfigError, DataError
-from geovlm.plugins import registry
 
 if TYPE_CHECKING:
     from geovlm.plan.data import Reader
@@ -45,42 +44,30 @@ def audit(
     closed, at most the rate of the most frequent one, the floor that a model must beat; and if
     saying more than was asked for ("gold, padded") costs something.
     """
-    from geovlm.cli.commands.run import split_data, split_names
-    from geovlm.config import load, model
     from geovlm.config.tasks import configured
-    from geovlm.plan.build import check_data_names
-    from geovlm.plan.data import Reader
     from geovlm.rewards import options
     from geovlm.rewards.audit import audit as library
 
     if rewards is not None and rewards not in SETS:
         raise ConfigError(f"--rewards {rewards!r} is no set of rewards", hint="paper or robust")
     held_out, taught = _split("--split", split), _split("--learn", learn)
-    data_root, roots = split_data(data or [])
-    given: dict[str, Any] = {
-        "tasks": split_names(tasks),
-        "data_root": data_root,
-        "data": roots or None,
-        "rewards": rewards,
-    }
-    config = load.load(None, overrides=[_RECORDS, *(set_ or [])], **given)
+    reader, chosen = datasets.reader(
+        tasks, data=data, overrides=[_RECORDS, *(set_ or [])], rewards=rewards
+    )
+    config = reader.config
     options.validate(config.reward_options)
-    loaded = registry.load()
-    chosen = loaded.select(tasks)
-    check_data_names(config, registry=loaded)
-    reader = Reader(config, loaded, model.inspect(config, registry=loaded), None)
     results: list[dict[str, Any]] = []
     beyond: list[str] = []
     for declared, explicit in output.progress(chosen, label="tasks", total=len(chosen)):
         task = configured(declared, config)
-        root, generated = reader.root(loaded.dataset(task.dataset))
+        root, generated = reader.root(reader.registry.dataset(task.dataset))
         samples = _samples(task, reader, split=held_out, limit=limit)
         if not samples and not explicit:
             output.say(f"left out: {task.name} has no samples in split {held_out!r} of {root}")
             continue
         found = library.audit(
             task,
-            registry=loaded,
+            registry=reader.registry,
             samples=samples,
             train=_samples(task, reader, split=taught, limit=limit),
             options=config.reward_options,

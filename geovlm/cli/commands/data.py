@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geovlm.api import DatasetSpec, ModelProfile, Split
-from geovlm.cli import output
+from geovlm.api import ModelProfile, Split
+from geovlm.cli import datasets, output
 from geovlm.cli.arguments import pair
 from geovlm.cli.groups import subcommands
 from geovlm.cli.options import (
@@ -20,25 +19,23 @@ from geovlm.cli.options import (
     SetOption,
     TasksArgument,
 )
-from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
+from geovlm.errors import ConfigError, DataError
 from geovlm.plugins import registry
 from geovlm.plugins.references import resolve
 
 if TYPE_CHECKING:
     from geovlm.plan.data import Reader
-    from geovlm.plugins.registry import Selected
 
 app = subcommands("Write a miniature of a data set, validate a copy, see what tasks make of it.")
-
-MINIATURE_RECORDS = 16
-"""Records per split of the miniature that stands in where no data is given."""
 
 
 @app.command()
 def sample(
     dataset: DatasetArgument,
     out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="Records per split.")] = MINIATURE_RECORDS,
+    n: Annotated[
+        int, typer.Option("-n", min=1, help="Records per split.")
+    ] = datasets.MINIATURE_RECORDS,
     seed: Annotated[int, typer.Option(help="Same seed, same files.")] = 0,
 ) -> None:
     """Write generated data in the data set's real on-disk layout."""
@@ -79,7 +76,7 @@ def check(
     from geovlm.data import check as inspection
 
     spec = registry.load().dataset(dataset)
-    root = locate(spec, data)
+    root = datasets.locate(spec, data)
     report = inspection.inspect(
         spec,
         root=root,
@@ -118,7 +115,7 @@ def stats(
     from geovlm.config.tasks import configured, weights_of
     from geovlm.plan import statistics
 
-    reader, chosen = _reader(tasks, data=data, overrides=set_ or [], model=model)
+    reader, chosen = datasets.reader(tasks, data=data, overrides=set_ or [], model=model)
     profile = reader.model.profile or _family(model, reader)
     counter = modelfacts.token_counter(reader.model)
     if counter is None:
@@ -176,7 +173,7 @@ def leaks(
     from geovlm.data import leaks as leakage
     from geovlm.plan import leaks as plan_leaks
 
-    reader, chosen = _reader(tasks, data=data, overrides=set_ or [])
+    reader, chosen = datasets.reader(tasks, data=data, overrides=set_ or [])
     specs = [task for task, _ in chosen]
     train, held_out = plan_leaks.parts(reader, specs, held_out=("val", "test"))
     if not train or not held_out:
@@ -204,49 +201,3 @@ def _family(name: str, reader: Reader) -> ModelProfile:
         min_pixels=config.min_pixels or own.min_pixels,
         max_pixels=config.max_pixels or own.max_pixels,
     )
-
-
-def _reader(
-    tasks: str, *, data: list[str] | None, overrides: Sequence[str], model: str | None = None
-) -> tuple[Reader, Sequence[Selected]]:
-    """Return what reads the data of the tasks, and the tasks; generated data without `data`."""
-    from geovlm.cli.commands.run import split_data, split_names
-    from geovlm.config import load
-    from geovlm.config import model as modelfacts
-    from geovlm.plan.build import check_data_names
-    from geovlm.plan.data import Reader
-
-    data_root, roots = split_data(data or [])
-    config = load.load(
-        None,
-        overrides=overrides,
-        tasks=split_names(tasks),
-        data_root=data_root,
-        data=roots or None,
-        model=model,
-    )
-    loaded = registry.load()
-    chosen = loaded.select(tasks)
-    check_data_names(config, registry=loaded)
-    return Reader(config, loaded, modelfacts.inspect(config, registry=loaded), None), chosen
-
-
-def locate(spec: DatasetSpec, data: Path | None, *, quiet: bool = False) -> Path:
-    """Return the data set's folder: `data` itself, or what it holds; generated data if `None`.
-
-    Raises:
-        DatasetNotFoundError: `data` does not exist.
-    """
-    from geovlm.data.loading import find_root, sample_root
-
-    if data is None:
-        if not quiet:
-            output.say(f"generated data, not {spec.name} itself; give yours with --data DIR")
-        return sample_root(spec, n=MINIATURE_RECORDS, seed=0)
-    if not data.is_dir():
-        raise DatasetNotFoundError(spec.name, data, hint="--data takes an existing folder")
-    if any((data / name).is_dir() for name in spec.folders):
-        return find_root(spec, data_root=data)
-    if not quiet and data.name not in spec.folders:
-        output.say(f"{data} holds no {' or '.join(spec.folders)}: reading it as the set itself")
-    return data

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geovlm.cli import output
+from geovlm.cli import running
+from geovlm.cli.arguments import settings
 from geovlm.cli.options import (
+    ConfigArgument,
     DataOption,
     JsonOption,
     OptionalModelOption,
     OptionalTasksOption,
+    OutputOption,
+    PresetOption,
     ProcessesOption,
+    RewardsOption,
+    SeedOption,
     SetOption,
 )
 from geovlm.errors import ConfigError
@@ -23,18 +28,12 @@ if TYPE_CHECKING:
 
 
 def plan(
-    config: Annotated[
-        Path | None, typer.Argument(help="A TOML file; see 'geovlm config schema'.")
-    ] = None,
+    config: ConfigArgument = None,
     tasks: OptionalTasksOption = None,
     data: DataOption = None,
-    preset: Annotated[
-        str | None, typer.Option(help="nano (default) or geovlm-r1; below the file and options.")
-    ] = None,
+    preset: PresetOption = None,
     model: OptionalModelOption = None,
-    rewards: Annotated[
-        str | None, typer.Option(help="Which set trains: paper or robust; default: the preset's.")
-    ] = None,
+    rewards: RewardsOption = None,
     set_: SetOption = None,
     processes: ProcessesOption = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs, which need not be here.")] = None,
@@ -42,10 +41,8 @@ def plan(
         float | None,
         typer.Option(help="Of one GPU, GiB; default: that of the GPUs here, 80 without one."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--output", help="Run directory; default runs/<tasks>.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of data order and sampling.")] = None,
+    out: OutputOption = None,
+    seed: SeedOption = None,
     json: JsonOption = False,
 ) -> None:
     """Steps, tokens per task, parameters and memory per GPU of a run, without starting it.
@@ -54,40 +51,34 @@ def plan(
     printed as options to add. The run is planned for GPUs, here or not; for the CPU with --set
     device=cpu, --processes, or the built-in model on a machine without GPU.
     """
-    from geovlm.cli.commands.run import split_data, split_names
     from geovlm.config import load
-    from geovlm.plan import build as planning
-    from geovlm.plan import text
+    from geovlm.plan import build
     from geovlm.plan.memory import shape as modelshape
     from geovlm.plan.memory import stages
     from geovlm.plugins import registry
-    from geovlm.run import folder as rundir
+    from geovlm.run.folder import default_output
 
-    data_root, roots = split_data(data or [])
-    given: dict[str, Any] = {
-        "tasks": split_names(tasks),
-        "data_root": data_root,
-        "data": roots or None,
-        "model": model,
-        "rewards": rewards,
-        "seed": seed,
-        "output": out,
-        "processes": processes,
-        "gpus": gpus,
-    }
-    loaded = load.load(config, preset=preset, overrides=set_ or [], **given)
-    folder = loaded.output or rundir.default_output(list(loaded.tasks)).absolute()
-    resolved = loaded.model_copy(
-        update={"device": _device(loaded, gpu_memory=gpu_memory), "output": folder}
+    given = settings(
+        tasks=tasks,
+        data=data,
+        model=model,
+        rewards=rewards,
+        seed=seed,
+        output=out,
+        processes=processes,
+        gpus=gpus,
     )
-    made = planning.make(resolved, registry=registry.load(), output=folder)
+    loaded = load.load(config, preset=preset, overrides=set_ or [], **given)
+    folder = loaded.output or default_output(list(loaded.tasks)).absolute()
+    device = _device(loaded, gpu_memory=gpu_memory)
+    resolved = loaded.model_copy(update={"device": device, "output": folder})
+    made = build.make(resolved, registry=registry.load(), output=folder)
     shape = modelshape.inspect(made.model, resolved)
     limit = stages.limit_of(resolved, gpu_gib=gpu_memory)
-    found = stages.of(made, shape=shape, limit=limit)
-    if json:
-        output.print_json(text.table(made) | {"memory": stages.table(found)})
-        return
-    print("\n".join([*text.lines(made), *stages.lines(found)]))
+    memory = stages.of(made, shape=shape, limit=limit)
+    running.print_plan(
+        made, lines=stages.lines(memory), table={"memory": stages.table(memory)}, json=json
+    )
 
 
 def _device(config: RunConfig, *, gpu_memory: float | None) -> str:

@@ -122,7 +122,7 @@ def preview(
     json: JsonOption = False,
 ) -> None:
     """Draw samples: gold boxes, question, answer, reasoning, and the pixels that the model sees."""
-    from geovlm.cli.commands.data import locate
+    from geovlm.cli import datasets
     from geovlm.data import preview as pictures
     from geovlm.data.prompts import put
 
@@ -130,7 +130,7 @@ def preview(
     task = loaded.task(name)
     spec = loaded.dataset(task.dataset)
     family = pictures.with_pixels(loaded.profile(profile), model_pixels)
-    root = locate(spec, data)
+    root = datasets.locate(spec, data)
     part = cast("Split", split or spec.splits[0])
     found = pictures.samples(task, spec, root=root, split=part, n=n)
     out.mkdir(parents=True, exist_ok=True)
@@ -216,12 +216,12 @@ def _full(task: TaskSpec, spec: DatasetSpec, *, loaded: Registry) -> dict[str, A
 
 def _example(task: TaskSpec, spec: DatasetSpec, *, profile: ModelProfile) -> dict[str, Any]:
     """One turn from generated data; `{"error": …}` if the plugin cannot make one."""
-    from geovlm.cli.commands.data import locate
+    from geovlm.cli import datasets
     from geovlm.data import preview as pictures
     from geovlm.data.prompts import put
 
     try:
-        root = locate(spec, None, quiet=True)
+        root = datasets.locate(spec, None, quiet=True)
         sample = pictures.samples(task, spec, root=root, split=spec.splits[0], n=1)[0]
         turn = put(task, sample, profile=profile).turn
     except GeoVLMError as error:

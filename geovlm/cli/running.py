@@ -1,0 +1,277 @@
+"""Steps that `geovlm run`, `plan` and `eval` share: settings, plan, stages, results."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geovlm.cli import output
+from geovlm.errors import ConfigError, RunFailedError, StoppedError
+
+if TYPE_CHECKING:
+    from geovlm.config.schema import RunConfig
+    from geovlm.plan.build import Plan
+    from geovlm.run.folder import RunDir
+    from geovlm.run.machines import Machine
+    from geovlm.run.meeting import Meeting
+
+
+def configure(
+    file: Path | None,
+    given: dict[str, Any],
+    *,
+    preset: str | None,
+    overrides: Sequence[str],
+    resume: bool,
+    leads: bool = True,
+) -> tuple[RunConfig, Path]:
+    """Return the configuration and the run directory, which machine 0 alone checks.
+
+    Args:
+        file: TOML file of the configuration.
+        given: fields by name, from options; `None` for those that are not given.
+        preset: name of a preset.
+        overrides: `KEY=VALUE` of `--set`.
+        resume: continue what is in the run directory.
+        leads: True on the machine that plans the run.
+
+    Raises:
+        ConfigError: nothing can be resumed, or the run directory is taken.
+    """
+    from geovlm.config import load
+    from geovlm.run import folder as folders
+    from geovlm.run import resuming
+
+    said = {name for name, value in given.items() if value is not None} - resuming.MAY_CHANGE
+    if resume and file is None and not overrides and not said and given["output"] is not None:
+        return _stored(folders.RunDir(given["output"].absolute()), given)
+    loaded = load.load(file, preset=preset, overrides=overrides, **given)
+    if not leads and loaded.output is not None:
+        return loaded, loaded.output
+    if not resume:
+        if loaded.output is not None:
+            resuming.refuse_taken(loaded.output)
+        return loaded, loaded.output or folders.default_output(list(loaded.tasks)).absolute()
+    folder = loaded.output or folders.latest_output(list(loaded.tasks))
+    directory = folders.RunDir((folder or Path("runs") / "_".join(loaded.tasks)).absolute())
+    resuming.refuse_another(directory, loaded.model_dump(mode="json"))
+    return loaded, directory.path
+
+
+def _stored(directory: RunDir, given: Mapping[str, Any]) -> tuple[RunConfig, Path]:
+    """Return the configuration that a run was started with, on other processes if asked for."""
+    from geovlm.config.schema import RunConfig
+    from geovlm.run import resuming
+
+    resuming.refuse_absent(directory)
+    stored = directory.read_resolved()["config"]
+    keys = ("processes", "gpus", "machines", "parallel")
+    changed = {key: given[key] for key in keys if given[key] is not None}
+    if "processes" in changed or "gpus" in changed:
+        changed["device"] = "auto" if "gpus" in changed else stored["device"]
+    return RunConfig.model_validate(stored | changed), directory.path
+
+
+def on_machine(config: RunConfig, machine: Machine) -> RunConfig:
+    """Return the configuration with the number of machines, and what torchrun started on each.
+
+    Raises:
+        ConfigError: configuration or options ask for other numbers.
+    """
+    from geovlm.run import launch
+
+    if config.machines != machine.count:
+        raise ConfigError(
+            f"the run is for {config.machines} machines, and this is the only one",
+            hint=f"on each: --machines {config.machines} --machine-rank R --main-address "
+            "HOST:PORT; or --machines 1",
+        )
+    changed: dict[str, int] = {}
+    local = machine.local_processes
+    if local is not None:
+        kind = "gpus" if config.device != "cpu" and launch.visible_gpus() else "processes"
+        asked = config.gpus or (config.processes if config.processes > 1 else None)
+        if asked not in (None, local):
+            raise ConfigError(
+                f"{asked} processes per machine are asked for, and torchrun started {local}",
+                hint=f"start {asked} with torchrun --nproc-per-node {asked}, or ask for {local}",
+            )
+        changed[kind] = local
+    return type(config).model_validate(config.model_dump() | changed)
+
+
+def prepare(config: RunConfig, *, folder: Path, elsewhere: bool = False) -> Plan:
+    """Resolve the device and return the plan of a run into `folder`.
+
+    Args:
+        config: the run.
+        folder: the run directory.
+        elsewhere: it will run on another machine, which has the GPUs that are asked for.
+    """
+    from geovlm.plan import build
+    from geovlm.plugins import registry
+    from geovlm.run import launch
+
+    there = config.gpus or 0 if elsewhere else len(launch.visible_gpus())
+    device = launch.device(config, gpus=there)
+    resolved = config.model_copy(update={"device": device, "output": folder})
+    return build.make(resolved, registry=registry.load(), output=folder)
+
+
+def memory_lines(plan: Plan) -> list[str]:
+    """Return the estimate of memory, for models and devices that it may matter for."""
+    from geovlm.plan.memory import shape as modelshape
+    from geovlm.plan.memory import stages
+
+    if plan.config.device == "cpu" and (plan.model.parameters or math.inf) <= stages.SMALL:
+        return []
+    try:
+        shape = modelshape.inspect(plan.model, plan.config)
+    except ConfigError as error:  # the first stage fetches the model
+        return [f"memory  {error}"]
+    limit = stages.limit_of(plan.config, gpu_gib=None)
+    return stages.lines(stages.of(plan, shape=shape, limit=limit))
+
+
+def print_plan(plan: Plan, *, lines: Sequence[str], table: Mapping[str, Any], json: bool) -> None:
+    """Print a plan to standard output, and what a command adds to it, as lines or as JSON."""
+    from geovlm.plan import text
+
+    if json:
+        output.print_json({**text.table(plan), **table})
+    else:
+        print("\n".join([*text.lines(plan), *lines]))
+
+
+def print_dry_run(plan: Plan, *, json: bool, machine: Machine | None = None) -> None:
+    """Print the plan and the command lines of all machines to standard output."""
+    from geovlm.plan import commands
+
+    launches = commands.launches(plan, machine=machine)
+    print_plan(
+        plan,
+        lines=[line for each in launches for line in each.describe()],
+        table={"launches": [each.table() for each in launches]},
+        json=json,
+    )
+
+
+def write(directory: RunDir, plan: Plan) -> None:
+    """Write `resolved.json` and `environment.json`.
+
+    Raises:
+        DataError: a resumed run's data have changed.
+    """
+    from geovlm.plan import environment
+    from geovlm.plugins import registry
+    from geovlm.run import launch, resuming
+
+    resolved = resuming.take_over(directory, plan.resolved())
+    gpus = len(launch.visible_gpus())
+    described = environment.describe(plan, registry=registry.load(), gpus=gpus)
+    directory.write_json(directory.environment, described)
+    if plan.config.deduplicate != "off":
+        directory.write_text(directory.deduplicated, plan.deduplicated.as_json())
+    directory.write_json(directory.resolved, resolved)
+
+
+@contextlib.contextmanager
+def meeting(
+    config: RunConfig, folder: Path, machine: Machine, *, alone: bool = False
+) -> Iterator[Meeting | None]:
+    """Give signs of life to the other processes of the run; nothing where there are none.
+
+    Args:
+        config: the run.
+        folder: its directory.
+        machine: this one.
+        alone: nothing is going to run, so that no other is waited for.
+    """
+    if machine.alone or alone:
+        yield None
+        return
+    from geovlm.run.folder import RunDir
+    from geovlm.run.meeting import Meeting
+
+    with Meeting(RunDir(folder), machine, timeout_s=config.machine_timeout_s) as others:
+        yield others
+
+
+def follow(config: RunConfig, folder: Path, machine: Machine, *, resume: bool) -> None:
+    """Do the part of a machine other than the first, or wait where another process does it.
+
+    Machine 0 plans the run and writes its files; the configuration is read from them.
+
+    Raises:
+        RunFailedError: a stage failed, or a machine was lost.
+    """
+    from geovlm.config.schema import RunConfig
+    from geovlm.run import launch
+    from geovlm.run.folder import RunDir
+
+    directory = RunDir(folder)
+    with meeting(config, folder, machine) as others:
+        assert others is not None
+        if machine.waits:
+            others.wait(lambda: others.heard(0, "state") == "done")
+            return
+        output.say(f"machine {machine.rank} of {machine.count}: waiting for the plan of machine 0")
+        others.wait(lambda: others.heard(0, "planned") is True)
+        resolved = RunConfig.model_validate(directory.read_resolved()["config"])
+        launch.device(resolved, gpus=len(launch.visible_gpus()))
+        launch.run_stages(directory, config=resolved, resume=resume, meeting=others)
+        # until machine 0 has scored and written everything
+        others.wait(lambda: others.heard(0, "state") == "done")
+
+
+def run_stages(
+    plan: Plan, directory: RunDir, *, resume: bool, others: Meeting | None, again: str
+) -> None:
+    """Write the plan and run its stages, as the process that planned them.
+
+    Args:
+        plan: the run.
+        directory: its directory, locked.
+        resume: continue what is there.
+        others: the other machines; `None` where there are none.
+        again: the command with which a stopped run continues.
+
+    Raises:
+        RunFailedError: a stage failed, or a machine was lost; how to continue is printed then.
+    """
+    from geovlm.run import launch
+
+    write(directory, plan)
+    try:
+        if others is not None:
+            others.tell(planned=True)
+            others.wait_for_all()
+        launch.run_stages(directory, config=plan.config, resume=resume, meeting=others)
+    except (KeyboardInterrupt, RunFailedError, StoppedError):
+        everywhere = "" if others is None else ", with the same --machines … on each"
+        output.say(f"to go on: {again}{everywhere}")
+        raise
+
+
+def finish(directory: RunDir, *, json: bool, beside: Mapping[str, Any] | None = None) -> None:
+    """Write the report and print the scores.
+
+    Args:
+        directory: the run directory.
+        json: print one JSON document.
+        beside: what the document holds in addition to the scores.
+    """
+    from geovlm.cli.results import print_results
+    from geovlm.report.page import write as write_report
+
+    page = write_report(directory.path)
+    metrics = directory.read_metrics()
+    if json:
+        places = {"output": str(directory.path), "report": str(page)}
+        output.print_json({**metrics, **(beside or {}), **places})
+        return
+    print_results(metrics)
+    print(f"report: {page}")
