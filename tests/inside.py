@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from geovlm import cli
-from geovlm.plugins import registry
+from geovlm.plugins import references, registry
 from geovlm.run import launch, process
 
 ALONE = "geovlm.engine.programs.stock"
@@ -80,7 +80,7 @@ def found(folder: Path | None) -> Iterator[None]:
 
 
 def _forget_plugins() -> None:
-    for cached in (registry._load, registry._imported, cli._plugin_commands):
+    for cached in (registry._load, references._imported, cli._plugin_commands):
         cached.cache_clear()
 
 
