@@ -143,8 +143,7 @@ def stage(folder: Path) -> dict[str, tuple[float, float, float]]:
     work.check(current)
     clock.note("precheck of all prompts, some images")
     parts = {
-        task.name: current.written_late(task, split="train", profile=profile)
-        for task in current.tasks
+        task.name: current.rows(task, split="train", profile=profile) for task in current.tasks
     }
     clock.note("rows of both tasks")
     total = sum(map(len, parts.values()))

@@ -23,6 +23,7 @@ from geovlm import nano
 from geovlm.api import ModelProfile
 from geovlm.config.schema import RunConfig
 from geovlm.data import loading
+from geovlm.data.prompts import Prompter
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.models import load as engine_model
 from geovlm.engine.rows import rows as data
@@ -107,7 +108,9 @@ def load(
             root = loading.sample_root(spec, n=32, seed=0)
             records = loading.load_records(spec, root=root, split="test").records
             samples = loading.task_samples(task, records)
-            own += data.Rows(samples=samples, task=task, profile=profile, instruction="")
+            own += data.Rows(
+                samples=samples, prompter=Prompter(task, profile=profile), instruction=""
+            )
         random.Random(0).shuffle(own)
         found[plugin] = own[: n // len(tasks)]
     return found

@@ -25,6 +25,7 @@ from geovlm import boxes, nano
 from geovlm.api import RewardContext
 from geovlm.boxes import reading
 from geovlm.data import loading
+from geovlm.data.prompts import Prompter
 from geovlm.engine import rewards
 from geovlm.engine.models.processor import load_processor
 from geovlm.engine.rows import rows as data
@@ -184,7 +185,9 @@ def step_shares(args: argparse.Namespace, known: Any) -> list[float]:
         root = loading.sample_root(spec, n=8, seed=0)
         records = loading.load_records(spec, root=root, split="train").records
         samples = loading.task_samples(task, records)[:4]
-        rows += data.Rows(samples=samples, task=task, profile=profile, instruction="Answer.")
+        rows += data.Rows(
+            samples=samples, prompter=Prompter(task, profile=profile), instruction="Answer."
+        )
     random.Random(0).shuffle(rows)
     columns = rewards.columns(tasks, registry=known, active="paper")
     processor = load_processor(str(nano.path()), min_pixels=84 * 84, max_pixels=84 * 84)

@@ -148,9 +148,7 @@ def by_hand(args: argparse.Namespace) -> Clock:
 def examples(stage: Stage, *, n: int) -> datasets.Dataset:
     """Return the engine's rows as a data set that decodes its images when they are read."""
     parts = {
-        task.name: stage.written_late(
-            task, split="train", profile=QWEN2_5_VL, limit=stage.settings.limit
-        )
+        task.name: stage.rows(task, split="train", profile=QWEN2_5_VL, limit=stage.settings.limit)
         for task in stage.tasks
     }
     picks = stage.plan({name: len(rows) for name, rows in parts.items()}, n=n)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from geovlm import boxes, nano
 from geovlm.api import DatasetSpec, ModelProfile, Sample, Size, Split, TaskSpec
 from geovlm.data.loading import load_records, task_samples
-from geovlm.data.prompts import Shown
+from geovlm.data.prompts import Prompt
 from geovlm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def with_pixels(profile: ModelProfile, pixels: str | None) -> ModelProfile:
     return replace(profile, min_pixels=int(low), max_pixels=int(high))
 
 
-def draw(shown: Shown, *, profile: ModelProfile) -> Image.Image:
+def draw(shown: Prompt, *, profile: ModelProfile) -> Image.Image:
     """Return one picture: per image what is stored and what the model sees, then the words."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -129,7 +129,7 @@ def _fit(image: Image.Image) -> tuple[Image.Image, float]:
     return image.resize(size, method), scale
 
 
-def _words(shown: Shown, *, columns: int) -> list[str]:
+def _words(shown: Prompt, *, columns: int) -> list[str]:
     parts: list[tuple[str, Any]] = [
         ("id", shown.sample.id),
         ("question", shown.turn.question),

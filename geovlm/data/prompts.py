@@ -1,15 +1,16 @@
-"""A sample as the engine puts it to a model of one family, without an engine."""
+"""Builds the prompt that a model family sees for a sample; needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from geovlm import boxes
 from geovlm.api import (
     Json,
     ModelProfile,
+    Prediction,
     PromptContext,
     RewardContext,
     Sample,
@@ -21,60 +22,128 @@ from geovlm.errors import DataError
 from geovlm.plugins.references import resolve
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shown:
-    """A sample of a task, put to a model of one family."""
+class PromptLike(Protocol):
+    """What rewards and metrics know of a prompt: a `Prompt`, a row of the engine, a prediction."""
 
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+
+    @property
+    def sample_id(self) -> str:
+        """Id of the sample within its data set."""
+
+    @property
+    def question(self) -> str:
+        """Text of the user's turn."""
+
+    @property
+    def answer(self) -> str:
+        """Correct answer, as text."""
+
+    @property
+    def target(self) -> Mapping[str, Any]:
+        """Target of the sample."""
+
+    @property
+    def image_sizes(self) -> tuple[Size, ...]:
+        """Stored size of each image, pixels."""
+
+    @property
+    def input_sizes(self) -> tuple[Size, ...]:
+        """Size at which the model sees each image, pixels."""
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """Provenance of the sample; rewards never see it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """A sample with the question and the correct answer that a task writes for a model family."""
+
+    task: str
     sample: Sample
     turn: Turn
     image_sizes: tuple[Size, ...]
+    """Stored size of each image, pixels."""
     input_sizes: tuple[Size, ...]
+    """Size at which the model sees each image, pixels."""
+
+    @property
+    def sample_id(self) -> str:
+        """Id of the sample within its data set."""
+        return self.sample.id
+
+    @property
+    def question(self) -> str:
+        """Text of the user's turn, without the run's instruction."""
+        return self.turn.question
+
+    @property
+    def answer(self) -> str:
+        """Correct answer, as text."""
+        return self.turn.answer
+
+    @property
+    def target(self) -> Mapping[str, Any]:
+        """Target of the sample."""
+        return self.sample.target
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """Provenance of the sample; rewards never see it."""
+        return self.sample.meta
 
 
-def put(task: TaskSpec, sample: Sample, *, profile: ModelProfile, options: Any = None) -> Shown:
-    """Return the sample with its turn, as the engine would put it to a model of this family.
+class Prompter:
+    """Writes the prompts of one task for one model family.
 
-    Args:
-        task: the task.
-        sample: one of the task's samples.
-        profile: the model family.
-        options: an instance of the task's `options` class; its defaults if `None`.
-
-    Raises:
-        DataError: the sample has no image, or the size of one cannot be read; names it.
+    Samples whose images have the same sizes share one `PromptContext`.
     """
-    return putter(task, profile=profile, options=options)(sample)
 
+    def __init__(self, task: TaskSpec, *, profile: ModelProfile, options: Any = None) -> None:
+        """Take the task as the run configures it.
 
-def putter(
-    task: TaskSpec, *, profile: ModelProfile, options: Any = None
-) -> Callable[[Sample], Shown]:
-    """Return `put` for many samples of a task: what depends on their sizes only is made once."""
-    if options is None and task.options is not None:
-        options = task.options()
-    prompt = resolve(task.prompt)
-    contexts: dict[tuple[Size, ...], PromptContext] = {}
+        Args:
+            task: the task.
+            profile: the model family, with the pixel limits of its processor.
+            options: an instance of the task's `options` class; its defaults if `None`.
+        """
+        self.task = task
+        self.profile = profile
+        self._options = task.options() if options is None and task.options else options
+        self._write = resolve(task.prompt)
+        self._contexts: dict[tuple[Size, ...], PromptContext] = {}
 
-    def put(sample: Sample) -> Shown:
+    def prompt(self, sample: Sample) -> Prompt:
+        """Return the prompt of one of the task's samples.
+
+        Raises:
+            DataError: the sample has no image, or the size of one cannot be read; names it.
+        """
         if not sample.images:
             raise DataError(
-                f"sample {sample.id!r} of task {task.name!r} has no image",
+                f"sample {sample.id!r} of task {self.task.name!r} has no image",
                 hint="leave it out when loading the data set, with LoadContext.skip",
             )
         stored = stored_sizes(sample)
-        context = contexts.get(stored)
+        context = self._contexts.get(stored)
         if context is None:
             seen = tuple(
-                boxes.input_size(size, profile=profile, min_pixels=task.min_pixels)
+                boxes.input_size(size, profile=self.profile, min_pixels=self.task.min_pixels)
                 for size in stored
             )
-            context = contexts[stored] = PromptContext(
-                profile=profile, image_sizes=stored, input_sizes=seen, options=options
+            context = self._contexts[stored] = PromptContext(
+                profile=self.profile, image_sizes=stored, input_sizes=seen, options=self._options
             )
-        turn = prompt(sample, context)
-        return Shown(sample=sample, turn=turn, image_sizes=stored, input_sizes=context.input_sizes)
-
-    return put
+        return Prompt(
+            task=self.task.name,
+            sample=sample,
+            turn=self._write(sample, context),
+            image_sizes=stored,
+            input_sizes=context.input_sizes,
+        )
 
 
 def stored_sizes(sample: Sample) -> tuple[Size, ...]:
@@ -90,30 +159,53 @@ def stored_sizes(sample: Sample) -> tuple[Size, ...]:
     return tuple(raster.image_size(image) for image in sample.images)
 
 
-def visual_tokens(shown: Shown, *, profile: ModelProfile) -> int:
-    """Return how many tokens the model makes of the sample's images."""
-    return tokens_of(shown.input_sizes, profile=profile)
-
-
-def tokens_of(input_sizes: Sequence[Size], *, profile: ModelProfile) -> int:
-    """Return how many tokens the model makes of images of these sizes."""
+def visual_tokens(input_sizes: Sequence[Size], *, profile: ModelProfile) -> int:
+    """Return how many tokens the model makes of images that it sees at these sizes."""
     factor = profile.size_factor
     cells = sum((width // factor) * (height // factor) for width, height in input_sizes)
     return cells * profile.cell_tokens
 
 
 def reward_context(
-    shown: Shown, *, task: TaskSpec, profile: ModelProfile, options: Mapping[str, Json]
+    prompt: PromptLike,
+    *,
+    profile: ModelProfile,
+    options: Mapping[str, Json] = {},
+    progress: float = 0.0,
 ) -> RewardContext:
-    """Return what rewards may know of the sample; never its `meta`."""
+    """Return what rewards may know of a prompt; never its `meta`.
+
+    Args:
+        prompt: the prompt.
+        profile: the model family.
+        options: the run's `[reward_options]`.
+        progress: share of the training steps that are done, 0 to 1.
+    """
     return RewardContext(
-        task=task.name,
-        sample_id=shown.sample.id,
-        question=shown.turn.question,
-        answer=shown.turn.answer,
-        target=shown.sample.target,
-        image_sizes=shown.image_sizes,
-        input_sizes=shown.input_sizes,
+        task=prompt.task,
+        sample_id=prompt.sample_id,
+        question=prompt.question,
+        answer=prompt.answer,
+        target=prompt.target,
+        image_sizes=prompt.image_sizes,
+        input_sizes=prompt.input_sizes,
         profile=profile,
+        progress=progress,
         options=options,
+    )
+
+
+def prediction(prompt: PromptLike, completion: str, *, profile: ModelProfile) -> Prediction:
+    """Return a prompt with a model's completion, as metrics receive it."""
+    return Prediction(
+        task=prompt.task,
+        sample_id=prompt.sample_id,
+        question=prompt.question,
+        completion=completion,
+        answer=prompt.answer,
+        target=prompt.target,
+        image_sizes=prompt.image_sizes,
+        input_sizes=prompt.input_sizes,
+        profile=profile,
+        meta=prompt.meta,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from geovlm.api import ModelProfile, RewardContext, RewardSpec, TaskSpec
 from geovlm.config import health
+from geovlm.data.prompts import reward_context
 from geovlm.engine.rows import rows as data
 from geovlm.engine.stopping import RewardWatch
 from geovlm.plugins.registry import Registry
@@ -146,7 +147,7 @@ class _Reader:
         if self._last is None or self._last.ids is not ids:
             rows = [data.parse(text) for text in row]
             contexts = [
-                data.reward_context(
+                reward_context(
                     each, profile=self._profile, options=self._options, progress=progress
                 )
                 for each in rows

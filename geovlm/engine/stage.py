@@ -15,10 +15,11 @@ from geovlm.config.stages import TRL_DEFAULTS
 from geovlm.config.tasks import configured, weights_of
 from geovlm.data import loading, mixture
 from geovlm.data.leaks import LeftOut
+from geovlm.data.prompts import Prompter
 from geovlm.engine import collecting
 from geovlm.engine.progress import Bar
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rows import Rows
 from geovlm.engine.stopping import RewardWatch, Stop
 from geovlm.errors import ConfigError, DataError
 from geovlm.plugins.registry import Registry
@@ -90,20 +91,14 @@ class Stage:
 
     def rows(
         self, task: TaskSpec, *, split: Split, profile: ModelProfile, limit: int | None = None
-    ) -> list[data.Row]:
+    ) -> Rows:
         """Return the task's rows of one split, at most `limit`, drawn with the run's seed.
+
+        Each row is built when it is read, so a split may have any size. The training split is
+        without what `deduplicate` leaves out.
 
         Raises:
             DataError: the split holds no sample of the task.
-        """
-        return list(self.written_late(task, split=split, profile=profile, limit=limit))
-
-    def written_late(
-        self, task: TaskSpec, *, split: Split, profile: ModelProfile, limit: int | None = None
-    ) -> data.Rows:
-        """As `rows`, but each row is written when it is asked for: for splits of any size.
-
-        The training split is without what `deduplicate` leaves out.
         """
         spec = self.registry.dataset(task.dataset)
         if (spec.name, split) not in self.records:
@@ -130,13 +125,12 @@ class Stage:
             # drawn, not strided: VQA sets repeat their question types with a period
             chosen = random.Random(self.config.seed).sample(range(len(samples)), limit)
             samples = [samples[i] for i in sorted(chosen)]
-        return data.Rows(
-            samples=samples,
-            task=configured(task, self.config, profile=profile),
+        prompter = Prompter(
+            configured(task, self.config, profile=profile),
             profile=profile,
-            instruction=self.config.instruction,
             options=self.config.task_options(task),
         )
+        return Rows(samples=samples, prompter=prompter, instruction=self.config.instruction)
 
     def max_new_tokens(self, tasks: Sequence[TaskSpec]) -> int:
         """Return the longest completion that a batch of these tasks may have, tokens."""

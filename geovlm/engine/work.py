@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from geovlm.api import Split
 from geovlm.config.schema import RunConfig
-from geovlm.data.prompts import Shown, visual_tokens
+from geovlm.data.prompts import Prompt, visual_tokens
 from geovlm.engine import failures
 from geovlm.engine.evaluation import evaluate
 from geovlm.engine.models import load
@@ -165,8 +165,9 @@ def check(stage: Stage) -> None:
     processor, profile = load.load_reader(source, config, registry=stage.registry)
     tokenizer = processor.tokenizer
 
-    def count_images(put: Shown) -> int:
-        return 12 + visual_tokens(put, profile=profile) + 2 * len(put.input_sizes)
+    def count_images(prompt: Prompt) -> int:
+        sizes = prompt.input_sizes
+        return 12 + visual_tokens(sizes, profile=profile) + 2 * len(sizes)
 
     def count_tokens(texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
@@ -181,9 +182,9 @@ def check(stage: Stage) -> None:
     for task in tasks:
         splits: tuple[Split, ...] = ("train", config.eval_split(task.name))
         for split in dict.fromkeys(splits):
-            rows = stage.written_late(task, split=split, profile=profile)
+            rows = stage.rows(task, split=split, profile=profile)
             precheck.audit_lengths(
-                rows.asked(),
+                rows.prompts(),
                 task=task.name,
                 instruction=config.instruction,
                 count_tokens=count_tokens,
@@ -192,7 +193,7 @@ def check(stage: Stage) -> None:
             )
             precheck.audit_images(rows, cache=stage.cache)
             if split == "train" and task.name in beside_vllm:
-                vllm.refuse_large_images(rows.asked(), task=task.name, profile=profile)
+                vllm.refuse_large_images(rows.prompts(), task=task.name, profile=profile)
 
 
 def check_arguments(stage: Stage) -> None:

@@ -202,12 +202,13 @@ class Reader:
         profile = self.model.profile
         if profile is None:
             return [], [], 0, ""
+        prompter = prompts.Prompter(task, profile=profile, options=options)
         visual, text, digest, most = [], [], "", 0
         for sample in samples:
-            put = prompts.put(task, sample, profile=profile, options=options)
-            visual.append(prompts.visual_tokens(put, profile=profile))
-            most = max(most, *(width * height for width, height in put.input_sizes))
-            turn = put.turn
+            prompt = prompter.prompt(sample)
+            visual.append(prompts.visual_tokens(prompt.input_sizes, profile=profile))
+            most = max(most, *(width * height for width, height in prompt.input_sizes))
+            turn = prompt.turn
             if self.count is not None and turn.reasoning.strip():
                 whole = f"{turn.question} {self.config.instruction}{answers.frame(turn)}"
                 text.append(self.count(whole))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from geovlm import answers, boxes
 from geovlm.api import ModelProfile, Sample, Split, TaskSpec
 from geovlm.data import loading, mixture, prompts
-from geovlm.data.prompts import Shown
+from geovlm.data.prompts import Prompt, Prompter
 from geovlm.errors import DataError, DatasetNotFoundError
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ def of_task(
             hint="choose another with --split",
         )
     chosen = samples[split][:: max(1, -(-len(samples[split]) // limit))]
-    put = list(map(prompts.putter(task, profile=profile, options=options), chosen))
+    prompter = Prompter(task, profile=profile, options=options)
+    put = [prompter.prompt(sample) for sample in chosen]
     return TaskStatistics(
         task=task.name,
         dataset=spec.name,
@@ -140,7 +141,9 @@ def of_task(
         read=len(put),
         min_pixels=task.min_pixels,
         sizes=_most_first(_resize(one) for many in put for one in _sides(many)),
-        visual_tokens=_spread([prompts.visual_tokens(each, profile=profile) for each in put]),
+        visual_tokens=_spread(
+            [prompts.visual_tokens(each.input_sizes, profile=profile) for each in put]
+        ),
         text_tokens=_spread([count_tokens(text) for text in _texts(put, reader)]),
         balance=_balance(put),
     )
@@ -172,13 +175,13 @@ def with_shares(
     ]
 
 
-def _texts(put: Sequence[Shown], reader: Reader) -> Iterator[str]:
+def _texts(put: Sequence[Prompt], reader: Reader) -> Iterator[str]:
     for each in put:
         said = f"{each.turn.question} {reader.config.instruction}"
         yield said + (answers.frame(each.turn) if each.turn.reasoning.strip() else each.turn.answer)
 
 
-def _balance(put: Sequence[Shown]) -> dict[str, dict[str, int]]:
+def _balance(put: Sequence[Prompt]) -> dict[str, dict[str, int]]:
     """What there is to answer, and how often: labels, closed or short answers, numbers of boxes."""
     labels: Counter[str] = Counter()
     said: Counter[str] = Counter()
@@ -195,7 +198,7 @@ def _balance(put: Sequence[Shown]) -> dict[str, dict[str, int]]:
     return {name: dict(many.most_common()) for name, many in counted.items() if many}
 
 
-def _sides(each: Shown) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+def _sides(each: Prompt) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     return zip(each.image_sizes, each.input_sizes, strict=True)
 
 

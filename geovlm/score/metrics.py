@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from geovlm import answers, boxes
 from geovlm.api import Prediction, RewardContext
+from geovlm.data.prompts import reward_context
 from geovlm.rewards import paper, robust
 from geovlm.rewards.reading import MAX_BOXES, references
 
@@ -149,16 +150,7 @@ def _means(sums: Sums) -> Sums:
 
 
 def _context(prediction: Prediction) -> RewardContext:
-    return RewardContext(
-        task=prediction.task,
-        sample_id=prediction.sample_id,
-        question=prediction.question,
-        answer=prediction.answer,
-        target=prediction.target,
-        image_sizes=prediction.image_sizes,
-        input_sizes=prediction.input_sizes,
-        profile=prediction.profile,
-    )
+    return reward_context(prediction, profile=prediction.profile)
 
 
 @_kept

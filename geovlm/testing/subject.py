@@ -25,7 +25,7 @@ from geovlm.api import (
     Turn,
 )
 from geovlm.data.loading import Loaded, load_records, task_samples
-from geovlm.data.prompts import Shown, put, reward_context
+from geovlm.data.prompts import Prompt, Prompter, prediction, reward_context
 from geovlm.errors import PluginUnavailableError, RewardError, UnknownNameError
 from geovlm.plugins import profiles
 from geovlm.plugins.discover import CORE, PluginRecord
@@ -44,8 +44,7 @@ SAMPLES_PER_SPLIT = 4
 class Case:
     """One sample of a task, put to one model family, with its perfect completion."""
 
-    sample: Sample
-    turn: Turn
+    prompt: Prompt
     context: RewardContext
     gold: str
     """The text on which fine-tuning trains."""
@@ -54,18 +53,17 @@ class Case:
 
     def prediction(self, completion: str) -> Prediction:
         """Return the case with a completion, as metrics receive it."""
-        return Prediction(
-            task=self.context.task,
-            sample_id=self.sample.id,
-            question=self.context.question,
-            completion=completion,
-            answer=self.turn.answer,
-            target=self.sample.target,
-            image_sizes=self.context.image_sizes,
-            input_sizes=self.context.input_sizes,
-            profile=self.context.profile,
-            meta=self.sample.meta,
-        )
+        return prediction(self.prompt, completion, profile=self.context.profile)
+
+    @property
+    def sample(self) -> Sample:
+        """The sample."""
+        return self.prompt.sample
+
+    @property
+    def turn(self) -> Turn:
+        """Its question and its correct answer."""
+        return self.prompt.turn
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -229,26 +227,25 @@ def read(spec: DatasetSpec, root: Path, *, split: Split, limit: int | None = Non
     return found.records
 
 
-def ask(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Shown:
+def ask(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Prompt:
     """Return the sample as the engine puts it to a model family."""
-    shown_to: Shown = attempt(
-        lambda: put(task, sample, profile=profile),
+    prompt: Prompt = attempt(
+        lambda: Prompter(task, profile=profile).prompt(sample),
         doing=f"prompt of task {task.name!r}, sample {sample.id!r}, profile {profile.name!r},",
         blame=resolve(task.prompt),
     )
-    return shown_to
+    return prompt
 
 
 def case(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Case:
     """Return the sample put to a model family, with its perfect completion."""
-    asked = ask(task, sample, profile=profile)
-    context = reward_context(asked, task=task, profile=profile, options={})
+    prompt = ask(task, sample, profile=profile)
+    context = reward_context(prompt, profile=profile)
     return Case(
-        sample=sample,
-        turn=asked.turn,
+        prompt=prompt,
         context=context,
-        gold=answers.frame(asked.turn),
-        tolerance=_lost_in_text(asked.turn.answer, context),
+        gold=answers.frame(prompt.turn),
+        tolerance=_lost_in_text(prompt.answer, context),
     )
 
 

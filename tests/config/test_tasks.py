@@ -49,14 +49,18 @@ def patch(tmp_path: Path) -> Sample:
 
 
 def row_of(sample: Sample, spec: TaskSpec, profile: ModelProfile = QWEN2_5_VL) -> rows.Row:
-    return rows.to_row(sample, task=spec, profile=profile, instruction="")
+    prompt = prompts.Prompter(spec, profile=profile).prompt(sample)
+    return rows.to_row(prompt, instruction="")
 
 
 def test_a_patch_of_120_px_is_16_tokens_and_256_with_min_pixels(patch: Sample) -> None:
     larger = configured(task(), config(t={"min_pixels": 448 * 448}))
-    seen = [prompts.put(spec, patch, profile=QWEN2_5_VL) for spec in (task(), larger)]
+    seen = [prompts.Prompter(spec, profile=QWEN2_5_VL).prompt(patch) for spec in (task(), larger)]
     assert [each.input_sizes for each in seen] == [((112, 112),), ((448, 448),)]
-    assert [prompts.visual_tokens(each, profile=QWEN2_5_VL) for each in seen] == [16, 256]
+    assert [prompts.visual_tokens(each.input_sizes, profile=QWEN2_5_VL) for each in seen] == [
+        16,
+        256,
+    ]
 
 
 def test_bigearthnet_asks_for_256_tokens_by_itself() -> None:
@@ -68,7 +72,7 @@ def test_bigearthnet_asks_for_256_tokens_by_itself() -> None:
 def test_boxes_are_in_the_frame_of_the_larger_image_and_come_back(patch: Sample) -> None:
     row = row_of(patch, configured(task(), config(t={"min_pixels": 448 * 448})))
     assert row.answer == "[112, 224, 224, 336]"  # quarters of 448 px
-    context: RewardContext = rows.reward_context(row, profile=QWEN2_5_VL, options={})
+    context: RewardContext = prompts.reward_context(row, profile=QWEN2_5_VL, options={})
     assert [list(box[:4]) for box in boxes.parse(row.answer, context)] == [BOX]
 
 
@@ -102,4 +106,5 @@ def test_weights_are_one_where_only_others_have_some() -> None:
 
 def test_declared_sizes_spare_the_headers() -> None:
     nowhere = Sample(id="1", images=(Path("/nowhere.png"),), target={}, image_sizes=((120, 120),))
-    assert prompts.put(task(), nowhere, profile=QWEN2_5_VL).image_sizes == ((120, 120),)
+    prompt = prompts.Prompter(task(), profile=QWEN2_5_VL).prompt(nowhere)
+    assert prompt.image_sizes == ((120, 120),)

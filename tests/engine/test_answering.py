@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from geovlm import nano
-from geovlm.data.prompts import tokens_of
+from geovlm.data.prompts import visual_tokens
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.generation.answering import Ask
 from geovlm.engine.models.processor import load_processor
@@ -134,8 +134,8 @@ def test_a_prompt_is_as_long_as_the_processor_makes_it(tmp_path: Path) -> None:
 
 
 def test_images_count_in_the_family_s_tokens() -> None:
-    assert tokens_of([(56, 84), (28, 28)], profile=QWEN2_5_VL) == 7
-    assert tokens_of([(896, 448)], profile=INTERNVL) == 512
+    assert visual_tokens([(56, 84), (28, 28)], profile=QWEN2_5_VL) == 7
+    assert visual_tokens([(896, 448)], profile=INTERNVL) == 512
 
 
 def test_batches_go_by_tokens_not_by_the_number_of_images() -> None:

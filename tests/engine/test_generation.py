@@ -11,7 +11,7 @@ from trl import GRPOConfig
 from geovlm import nano
 from geovlm.api import Sample, Turn
 from geovlm.config import load
-from geovlm.data.prompts import Shown
+from geovlm.data.prompts import Prompt
 from geovlm.engine.models import load as model
 from geovlm.engine.models.processor import load_processor
 from geovlm.engine.rows.images import ImageCache
@@ -80,7 +80,7 @@ def test_own_generation_arguments_come_on_top(tmp_path):
 
 def test_images_that_vllm_beside_the_trainer_cannot_take_are_refused():
     sample, turn = Sample(id="7", images=(), target={}), Turn(question="", answer="", reasoning="")
-    small = Shown(sample=sample, turn=turn, image_sizes=(), input_sizes=((84, 84),))
+    small = Prompt(task="t/a", sample=sample, turn=turn, image_sizes=(), input_sizes=((84, 84),))
     large = dataclasses.replace(small, input_sizes=((2048, 2048),))
     vllm.refuse_large_images([small], task="t/a", profile=QWEN2_5_VL)
     with pytest.raises(ConfigError, match=r"'7' of task 't/a' .* 5329 tokens, .* takes 4096"):

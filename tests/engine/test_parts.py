@@ -20,7 +20,7 @@ from geovlm import nano
 from geovlm.api import RewardSpec, Sample, TaskSpec, Turn
 from geovlm.config.schema import RunConfig
 from geovlm.data import prompts
-from geovlm.data.prompts import Shown
+from geovlm.data.prompts import Prompt, Prompter
 from geovlm.engine import collecting, rewards
 from geovlm.engine.models import load
 from geovlm.engine.rows import precheck
@@ -129,7 +129,7 @@ def test_all_columns_read_a_batch_that_is_decoded_once() -> None:
 
 def test_a_reward_outside_its_range_stops_the_run_by_name() -> None:
     bad = RewardSpec(name="t/bad", summary="", score=lambda completion, ctx: 7.0)
-    context = data.reward_context(a_row(), profile=QWEN2_5_VL, options={})
+    context = prompts.reward_context(a_row(), profile=QWEN2_5_VL, options={})
     with pytest.raises(RewardError, match=r"'t/bad' returned 7\.0.*'t/a'.*'1'"):
         rewards.score(bad, ["x"], [context])
 
@@ -139,7 +139,7 @@ def test_a_reward_that_raises_stops_the_run_by_name() -> None:
         raise KeyError("height")
 
     bad = RewardSpec(name="t/bad", summary="", score=broken)
-    context = data.reward_context(a_row(), profile=QWEN2_5_VL, options={})
+    context = prompts.reward_context(a_row(), profile=QWEN2_5_VL, options={})
     with pytest.raises(RewardError, match="'t/bad' raised KeyError"):
         rewards.score(bad, ["x"], [context])
 
@@ -159,8 +159,9 @@ def test_images_are_opened_once_and_kept_within_the_bound(tmp_path: Path) -> Non
     assert cache.opened == 4
 
 
-def put(sample_id: str, question: str) -> Shown:
-    return Shown(
+def a_prompt(sample_id: str, question: str) -> Prompt:
+    return Prompt(
+        task="t/a",
         sample=Sample(id=sample_id, images=(), target={}),
         turn=Turn(question=question, answer="yes", reasoning="because"),
         image_sizes=(),
@@ -179,7 +180,7 @@ class Words:
         return [len(text.split()) for text in texts]
 
 
-def audit(asked: list[Shown], *, words: Words, limit: int) -> None:
+def audit(asked: list[Prompt], *, words: Words, limit: int) -> None:
     precheck.audit_lengths(
         asked,
         task="t/a",
@@ -192,7 +193,7 @@ def audit(asked: list[Shown], *, words: Words, limit: int) -> None:
 
 def test_a_row_that_does_not_fit_is_named_before_training() -> None:
     # 300 words, "Think.<think>", "because", "</think><answer>", "yes", "</answer>"; 9 of the image
-    asked = [put("short", "What?"), put("long", " ".join(["what"] * 300))]
+    asked = [a_prompt("short", "What?"), a_prompt("long", " ".join(["what"] * 300))]
     with pytest.raises(DataError, match=r"sample 'long' of task 't/a' needs 314 tokens, .* 313"):
         audit(asked, words=Words(), limit=313)
     audit(asked, words=Words(), limit=314)
@@ -200,19 +201,19 @@ def test_a_row_that_does_not_fit_is_named_before_training() -> None:
 
 def test_a_text_shorter_than_the_room_needs_no_tokenizer() -> None:
     words = Words()
-    audit([put(str(i), f"What is in picture {i}?") for i in range(9)], words=words, limit=1000)
+    audit([a_prompt(str(i), f"What is in picture {i}?") for i in range(9)], words=words, limit=1000)
     assert words.asked == [""]
 
 
 def test_the_same_text_is_tokenized_once() -> None:
     words = Words()
-    audit([put(str(i), "what " * 300) for i in range(9)], words=words, limit=1000)
+    audit([a_prompt(str(i), "what " * 300) for i in range(9)], words=words, limit=1000)
     assert len(words.asked) == 2
 
 
 def test_letters_that_may_take_several_tokens_are_always_tokenized() -> None:
     words = Words()
-    audit([put("1", "Où est l'aéroport ?")], words=words, limit=1000)
+    audit([a_prompt("1", "Où est l'aéroport ?")], words=words, limit=1000)
     assert len(words.asked) == 2
 
 
@@ -227,8 +228,7 @@ def test_rows_are_written_when_they_are_asked_for(tmp_path: Path) -> None:
 
     rows = data.Rows(
         samples=[Sample(id=str(i), images=(tile,), target={}) for i in range(100)],
-        task=dataclasses.replace(a_task("t/a"), prompt=prompt),
-        profile=QWEN2_5_VL,
+        prompter=Prompter(dataclasses.replace(a_task("t/a"), prompt=prompt), profile=QWEN2_5_VL),
         instruction="",
     )
     mixed = data.Picked({"t/a": rows}, [("t/a", 7), ("t/a", 3)])
@@ -352,7 +352,7 @@ def test_the_weight_of_the_format_is_the_engine_s_unless_the_active_set_has_its_
 def test_a_sample_without_an_image_is_named() -> None:
     blind = Sample(id="7", images=(), target={})
     with pytest.raises(DataError, match="sample '7' of task 't/a' has no image"):
-        prompts.put(a_task("t/a"), blind, profile=QWEN2_5_VL)
+        Prompter(a_task("t/a"), profile=QWEN2_5_VL).prompt(blind)
 
 
 @pytest.mark.parametrize("passed_over", [False, True])

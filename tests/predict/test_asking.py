@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from geovlm.data import loading
-from geovlm.data.prompts import put
+from geovlm.data.prompts import Prompter
 from geovlm.errors import ConfigError
 from geovlm.plugins import profiles, registry
 from geovlm.plugins.references import resolve
@@ -58,14 +58,15 @@ def test_predict_asks_what_training_asked(name: str, roots) -> None:
     spec = loaded.dataset(task.dataset)
     records = loading.load_records(spec, root=roots(task.dataset), split="train").records
     samples = loading.task_samples(task, records)
+    prompter = Prompter(task, profile=profiles.QWEN2_5_VL)
     asked, expected = [], []
     for sample in samples:
         said = told(task, sample)
         target = asking.blank_target(task, said)
         question = str(target.get("question") or said.get("question") or "")
         blank = dataclasses.replace(sample, target=target, question=question, meta={})
-        asked.append(put(task, blank, profile=profiles.QWEN2_5_VL).turn.question)
-        expected.append(put(task, sample, profile=profiles.QWEN2_5_VL).turn.question)
+        asked.append(prompter.prompt(blank).question)
+        expected.append(prompter.prompt(sample).question)
     assert samples
     # xbd/refer asks for "the building at the left" where there is one: predict cannot know
     one, several = " building at the ", " buildings at the "

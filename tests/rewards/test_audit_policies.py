@@ -10,7 +10,7 @@ import pytest
 
 from geovlm import answers, boxes
 from geovlm.api import Sample, Turn
-from geovlm.data.prompts import Shown
+from geovlm.data.prompts import Prompt
 from geovlm.plugins.profiles import QWEN2_5_VL
 from geovlm.rewards.audit.lessons import Asked, Exchange, exchange, learn
 from geovlm.rewards.audit.policies import padded, policies
@@ -22,7 +22,7 @@ def shown(gold: str, /, *, question: str = "What?", **target: Any) -> Exchange:
     sample = Sample(id="1", images=(Path("1.png"),), target=target)
     sizes = ((280, 280),)
     turn = Turn(question=question, answer=gold, reasoning="because")
-    made = Shown(sample=sample, turn=turn, image_sizes=sizes, input_sizes=sizes)
+    made = Prompt(task="t", sample=sample, turn=turn, image_sizes=sizes, input_sizes=sizes)
     return exchange(made, profile=QWEN2_5_VL)
 
 

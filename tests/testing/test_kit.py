@@ -5,6 +5,7 @@ import unittest
 
 import pytest
 
+from geovlm.data.prompts import Prompter
 from geovlm.errors import PluginUnavailableError, UnknownNameError
 from geovlm.plugins import profiles
 from geovlm.testing.kit import RULES, Check
@@ -65,7 +66,8 @@ def test_gold_is_what_fine_tuning_trains_on(toy) -> None:
     subject = toy().subject
     (task, *_) = subject.tasks
     case = subject.cases[task.name][0]
-    row = rows.to_row(case.sample, task=task, profile=profiles.QWEN2_5_VL, instruction="")
+    prompt = Prompter(task, profile=profiles.QWEN2_5_VL).prompt(case.sample)
+    row = rows.to_row(prompt, instruction="")
     assert case.gold == rows.gold(row)
 
 

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from geovlm import answers, boxes
-from geovlm.api import ModelProfile, RewardContext, Size
+from geovlm.api import ModelProfile, Sample, Size, Turn
 from geovlm.cli import output
 from geovlm.cli.arguments import pair
 from geovlm.cli.groups import subcommands
 from geovlm.cli.options import JsonOption
+from geovlm.data.prompts import Prompt, reward_context
 from geovlm.errors import ConfigError, UnknownNameError
 from geovlm.plugins import profiles, registry
 from geovlm.plugins.registry import Registry
@@ -89,17 +90,14 @@ def try_reward(
     stored = _size(image_size)
     seen = boxes.input_size(stored, profile=family)
     text = sys.stdin.read() if completion is None else completion
-    context = RewardContext(
+    prompt = Prompt(
         task="rewards-try",
-        sample_id="rewards-try",
-        question="",
-        answer=str(gold.get("answer", "")),
-        target=gold,
+        sample=Sample(id="rewards-try", images=(), target=gold),
+        turn=Turn(question="", answer=str(gold.get("answer", "")), reasoning=""),
         image_sizes=(stored,),
         input_sizes=(seen,),
-        profile=family,
-        options=dict(map(pair, option or ())),
     )
+    context = reward_context(prompt, profile=family, options=dict(map(pair, option or ())))
     if not answers.has_answer(text):
         output.say("note: the completion has no well-formed <answer>…</answer> at its end")
     (value,) = scoring.score(spec, [text], [context])

@@ -124,7 +124,7 @@ def preview(
     """Draw samples: gold boxes, question, answer, reasoning, and the pixels that the model sees."""
     from geovlm.cli import datasets
     from geovlm.data import preview as pictures
-    from geovlm.data.prompts import put
+    from geovlm.data.prompts import Prompter
 
     loaded = registry.load()
     task = loaded.task(name)
@@ -134,9 +134,10 @@ def preview(
     part = cast("Split", split or spec.splits[0])
     found = pictures.samples(task, spec, root=root, split=part, n=n)
     out.mkdir(parents=True, exist_ok=True)
+    prompter = Prompter(task, profile=family)
     rows: list[dict[str, Any]] = []
     for number, sample in enumerate(output.progress(found, label="drawing", total=len(found))):
-        shown = put(task, sample, profile=family)
+        shown = prompter.prompt(sample)
         path = out / f"{task.name.replace('/', '__')}-{number:03d}.png"
         pictures.draw(shown, profile=family).save(path)
         rows.append(
@@ -218,12 +219,12 @@ def _example(task: TaskSpec, spec: DatasetSpec, *, profile: ModelProfile) -> dic
     """One turn from generated data; `{"error": …}` if the plugin cannot make one."""
     from geovlm.cli import datasets
     from geovlm.data import preview as pictures
-    from geovlm.data.prompts import put
+    from geovlm.data.prompts import Prompter
 
     try:
         root = datasets.locate(spec, None, quiet=True)
         sample = pictures.samples(task, spec, root=root, split=spec.splits[0], n=1)[0]
-        turn = put(task, sample, profile=profile).turn
+        turn = Prompter(task, profile=profile).prompt(sample).turn
     except GeoVLMError as error:
         return {"error": str(error)}
     return {"question": turn.question, "reasoning": turn.reasoning, "answer": turn.answer}

@@ -14,6 +14,7 @@ from typing import Any
 from accelerate.utils import gather_object
 
 from geovlm.api import Prediction, TaskSpec
+from geovlm.data import prompts
 from geovlm.engine import rewards
 from geovlm.engine.evaluation import controls
 from geovlm.engine.evaluation import judge as scores
@@ -53,11 +54,13 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
         return
     settings = stage.config.eval
     rows = {
-        task.name: stage.rows(
-            task,
-            split=stage.config.eval_split(task.name),
-            profile=loaded.profile,
-            limit=settings.limit,
+        task.name: list(
+            stage.rows(
+                task,
+                split=stage.config.eval_split(task.name),
+                profile=loaded.profile,
+                limit=settings.limit,
+            )
         )
         for task in tasks
     }
@@ -153,7 +156,7 @@ def _write_task(
     greedy, sampled = ([answered["model"][row.key][i] for row in rows] for i in (0, 1))
     cols = rewards.columns([task], registry=stage.registry, active=config.rewards)
     contexts = [
-        data.reward_context(row, profile=loaded.profile, options=config.reward_options)
+        prompts.reward_context(row, profile=loaded.profile, options=config.reward_options)
         for row in rows
     ]
     greedy_totals = rewards.totals(cols, greedy, contexts, watch=stage.watch)

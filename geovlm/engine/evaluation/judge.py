@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from geovlm.api import ModelProfile, Prediction, TaskSpec
+from geovlm.data.prompts import prediction
 from geovlm.engine.rows import rows as data
 from geovlm.plugins.references import resolve
 from geovlm.plugins.registry import Registry
@@ -63,7 +64,7 @@ class Judge:
     def predictions(self, rows: Sequence[data.Row], texts: Sequence[str]) -> list[Prediction]:
         """Return the rows with one completion each, as metrics receive them."""
         pairs = zip(rows, texts, strict=True)
-        return [data.prediction(row, text, profile=self.profile) for row, text in pairs]
+        return [prediction(row, text, profile=self.profile) for row, text in pairs]
 
     def metrics(self, answered: Sequence[Prediction]) -> dict[str, float]:
         """Return every number of every metric of the task."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from geovlm.api import ModelProfile
-from geovlm.data import prompts
+from geovlm.data.prompts import visual_tokens
 from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
 
@@ -62,7 +62,7 @@ def lengths(processor: Any, *, profile: ModelProfile) -> Callable[[data.Row], in
 
     def length(row: data.Row) -> int:
         words = processor.tokenizer(row.question, add_special_tokens=False)["input_ids"]
-        return len(words) + prompts.tokens_of(row.input_sizes, profile=profile)
+        return len(words) + visual_tokens(row.input_sizes, profile=profile)
 
     return length
 

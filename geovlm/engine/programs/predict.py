@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 from geovlm.api import ModelProfile, PromptContext, Raster, Sample, TaskSpec
 from geovlm.config.schema import RunConfig
 from geovlm.config.tasks import configured
-from geovlm.data.prompts import tokens_of
+from geovlm.data.prompts import visual_tokens
 from geovlm.engine.collecting import leave
 from geovlm.engine.generation import generate
 from geovlm.engine.models import load
@@ -266,7 +266,7 @@ def _check_length(plan: Plan, request: Request, loaded: load.Loaded, *, longest:
         input_size(views[i], plan) for i in range(len(views) if "boxes" in request.said else 1)
     ]
     largest = max(sizes, key=lambda size: size[0] * size[1])
-    visual = len(request.images) * (tokens_of([largest], profile=plan.profile) + 2)
+    visual = len(request.images) * (visual_tokens([largest], profile=plan.profile) + 2)
     needed = visual + len(tokenizer(plan.question)["input_ids"]) + 12 + longest
     limit = load.max_positions(loaded.model.config, tokenizer)
     if needed > limit:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from geovlm import answers
-from geovlm.data.prompts import Shown
+from geovlm.data.prompts import Prompt
 from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
 from geovlm.errors import DataError
@@ -19,12 +19,12 @@ _PREFIX_TOKENS = 8  # more than any tokenizer puts before a text
 
 
 def audit_lengths(
-    asked: Iterable[Shown],
+    prompts: Iterable[Prompt],
     *,
     task: str,
     instruction: str,
     count_tokens: Callable[[Sequence[str]], Sequence[int]],
-    count_images: Callable[[Shown], int],
+    count_images: Callable[[Prompt], int],
     limit: int,
 ) -> None:
     """Refuse a prompt that does not fit into the model together with its gold completion.
@@ -34,7 +34,7 @@ def audit_lengths(
     room needs no tokenizer; of the others each distinct one is tokenized once.
 
     Args:
-        asked: the samples of a task.
+        prompts: those of a task.
         task: its name.
         instruction: what is appended to every question.
         count_tokens: tokens of each of many texts.
@@ -63,17 +63,17 @@ def audit_lengths(
             )
         waiting.clear()
 
-    for put in asked:
-        turn = put.turn
-        key = hash((turn.question, turn.reasoning, turn.answer, put.input_sizes))
+    for prompt in prompts:
+        turn = prompt.turn
+        key = hash((turn.question, turn.reasoning, turn.answer, prompt.input_sizes))
         if key in known:
             continue
         known.add(key)
-        images = count_images(put)
-        text = f"{put.turn.question.strip()} {instruction}{answers.frame(put.turn)}"
+        images = count_images(prompt)
+        text = f"{turn.question.strip()} {instruction}{answers.frame(turn)}"
         if text.isascii() and images + len(text) + spare <= limit:
             continue
-        waiting[text] = max(waiting.get(text, (0, "")), (images, put.sample.id))
+        waiting[text] = max(waiting.get(text, (0, "")), (images, prompt.sample_id))
         if len(waiting) == _TEXTS_AT_ONCE:
             tokenize()
     if waiting:

@@ -17,9 +17,8 @@ import numpy as np
 from datasets import Dataset
 
 from geovlm import answers
-from geovlm.api import ModelProfile, Prediction, RewardContext, Sample, Size, TaskSpec, Turn
-from geovlm.data import prompts
-from geovlm.data.prompts import Shown
+from geovlm.api import Sample, Size, Turn
+from geovlm.data.prompts import Prompt, Prompter
 from geovlm.engine.rows.images import ImageCache
 from geovlm.errors import DataError, RunFailedError
 from geovlm.raster import reference
@@ -48,70 +47,38 @@ class Row:
         return f"{self.task}\t{self.sample_id}"
 
 
-def asker(
-    task: TaskSpec, *, profile: ModelProfile, options: Any = None
-) -> Callable[[Sample], Shown]:
-    """Return what puts a task's question, with its gold answer, to this model family.
-
-    What is returned raises `DataError` where an image cannot be read, or the task wrote no
-    reasoning or no answer.
-    """
-    put = prompts.putter(task, profile=profile, options=options)
-
-    def ask(sample: Sample) -> Shown:
-        made = put(sample)
-        if not made.turn.answer.strip() or not made.turn.reasoning.strip():
-            raise DataError(
-                f"task {task.name!r} wrote no "
-                f"{'reasoning' if made.turn.answer.strip() else 'answer'} for sample {sample.id!r}",
-                hint="its prompt function must return both",
-            )
-        return made
-
-    return ask
-
-
-def to_row(
-    sample: Sample,
-    *,
-    task: TaskSpec,
-    profile: ModelProfile,
-    instruction: str,
-    options: Any = None,
-) -> Row:
-    """Write the sample as the task's question to this model family.
+def to_row(prompt: Prompt, *, instruction: str) -> Row:
+    """Return the row of a prompt, the run's instruction behind its question.
 
     Raises:
-        DataError: an image cannot be read, or the task wrote no reasoning or no answer.
+        DataError: the task wrote no reasoning or no answer.
     """
-    put = asker(task, profile=profile, options=options)(sample)
+    _check(prompt)
     return Row(
-        task=task.name,
-        sample_id=sample.id,
-        images=tuple(json.dumps(reference.encode(image)) for image in sample.images),
-        question=f"{put.turn.question.strip()} {instruction}".strip(),
-        reasoning=put.turn.reasoning,
-        answer=put.turn.answer,
-        target=sample.target,
-        image_sizes=put.image_sizes,
-        input_sizes=put.input_sizes,
-        meta=sample.meta,
+        task=prompt.task,
+        sample_id=prompt.sample_id,
+        images=tuple(json.dumps(reference.encode(image)) for image in prompt.sample.images),
+        question=f"{prompt.question.strip()} {instruction}".strip(),
+        reasoning=prompt.turn.reasoning,
+        answer=prompt.answer,
+        target=prompt.target,
+        image_sizes=prompt.image_sizes,
+        input_sizes=prompt.input_sizes,
+        meta=prompt.meta,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows(Sequence[Row]):
-    """The rows of a task's samples, each written when it is asked for.
+    """The rows of a task's samples, each built when it is read.
 
     A sample takes a quarter of the memory of its row, and a stage that trains on a thousand of
-    half a million rows never writes the others.
+    half a million rows never builds the others.
     """
 
     samples: Sequence[Sample]
-    task: TaskSpec
-    profile: ModelProfile
+    prompter: Prompter
     instruction: str
-    options: Any = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -125,17 +92,27 @@ class Rows(Sequence[Row]):
     def __iter__(self) -> Iterator[Row]:
         return map(self._row, self.samples)
 
-    def asked(self) -> Iterator[Shown]:
-        """Every sample with its question, without what else a row holds."""
-        return map(asker(self.task, profile=self.profile, options=self.options), self.samples)
+    def prompts(self) -> Iterator[Prompt]:
+        """Yield the prompt of every sample, without what else a row holds.
+
+        Raises:
+            DataError: an image cannot be read, or the task wrote no reasoning or no answer.
+        """
+        for sample in self.samples:
+            prompt = self.prompter.prompt(sample)
+            _check(prompt)
+            yield prompt
 
     def _row(self, sample: Sample) -> Row:
-        return to_row(
-            sample,
-            task=self.task,
-            profile=self.profile,
-            instruction=self.instruction,
-            options=self.options,
+        return to_row(self.prompter.prompt(sample), instruction=self.instruction)
+
+
+def _check(prompt: Prompt) -> None:
+    if not prompt.answer.strip() or not prompt.turn.reasoning.strip():
+        raise DataError(
+            f"task {prompt.task!r} wrote no "
+            f"{'reasoning' if prompt.answer.strip() else 'answer'} for sample {prompt.sample_id!r}",
+            hint="its prompt function must return both",
         )
 
 
@@ -235,41 +212,3 @@ def parse(text: str) -> Row:
         fields[name] = tuple((width, height) for width, height in fields[name])
     fields["images"] = tuple(fields["images"])
     return Row(**fields)
-
-
-def reward_context(
-    row: Row,
-    *,
-    profile: ModelProfile,
-    options: Mapping[str, Any],
-    progress: float = 0.0,
-) -> RewardContext:
-    """Return what rewards may know of the row; never its `meta`."""
-    return RewardContext(
-        task=row.task,
-        sample_id=row.sample_id,
-        question=row.question,
-        answer=row.answer,
-        target=row.target,
-        image_sizes=row.image_sizes,
-        input_sizes=row.input_sizes,
-        profile=profile,
-        progress=progress,
-        options=options,
-    )
-
-
-def prediction(row: Row, completion: str, *, profile: ModelProfile) -> Prediction:
-    """Return the row with a model's completion, as metrics receive it."""
-    return Prediction(
-        task=row.task,
-        sample_id=row.sample_id,
-        question=row.question,
-        completion=completion,
-        answer=row.answer,
-        target=row.target,
-        image_sizes=row.image_sizes,
-        input_sizes=row.input_sizes,
-        profile=profile,
-        meta=row.meta,
-    )

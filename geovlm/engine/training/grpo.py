@@ -220,9 +220,8 @@ def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
     difficulty = probe.difficulty(stage)
     parts: dict[str, list[data.Row]] = {}
     for task in stage.tasks:
-        rows = stage.rows(task, split="train", profile=profile, limit=stage.settings.limit)
-        if difficulty is not None:
-            rows = [row for row in rows if row.key in difficulty]
+        found = stage.rows(task, split="train", profile=profile, limit=stage.settings.limit)
+        rows = [row for row in found if difficulty is None or row.key in difficulty]
         if rows:
             parts[task.name] = rows
     kept = [row for rows in parts.values() for row in rows]

@@ -11,6 +11,7 @@ from typing import Any
 
 from accelerate.utils import gather_object
 
+from geovlm.data.prompts import reward_context
 from geovlm.engine import rewards
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.models import load
@@ -60,7 +61,7 @@ def run(stage: Stage, *, start: str) -> int:
     texts = [text for *_, text in mine]
     cols = rewards.columns(stage.tasks, registry=stage.registry, active=stage.config.rewards)
     contexts = [
-        data.reward_context(row, profile=loaded.profile, options=stage.config.reward_options)
+        reward_context(row, profile=loaded.profile, options=stage.config.reward_options)
         for _, _, row, _ in mine
     ]
     scored = rewards.totals(cols, texts, contexts, watch=stage.watch)

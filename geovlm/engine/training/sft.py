@@ -54,7 +54,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     if stage.settings.freeze_vision:
         load.freeze_vision(loaded.model, loaded.profile)
     parts = {
-        task.name: stage.written_late(
+        task.name: stage.rows(
             task, split="train", profile=loaded.profile, limit=stage.settings.limit
         )
         for task in stage.tasks

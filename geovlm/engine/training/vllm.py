@@ -16,7 +16,7 @@ from huggingface_hub import snapshot_download
 from geovlm.api import ModelProfile
 from geovlm.config.schema import RunConfig
 from geovlm.config.stages import GrpoStage
-from geovlm.data.prompts import Shown, tokens_of
+from geovlm.data.prompts import Prompt, visual_tokens
 from geovlm.engine.models.processor import save_processor
 from geovlm.errors import ConfigError
 from geovlm.run.vllm.server import URL_VARIABLE
@@ -60,23 +60,23 @@ def arguments(settings: GrpoStage, *, suppress: Sequence[int]) -> dict[str, Any]
     }
 
 
-def refuse_large_images(asked: Iterable[Shown], *, task: str, profile: ModelProfile) -> None:
+def refuse_large_images(prompts: Iterable[Prompt], *, task: str, profile: ModelProfile) -> None:
     """Refuse images that vLLM beside the trainer cannot take.
 
     Args:
-        asked: the samples of a task.
+        prompts: those of a task.
         task: its name.
         profile: with the pixel limits of the run.
 
     Raises:
         ConfigError: names the sample and its tokens.
     """
-    for put in asked:
-        for size in put.input_sizes:
-            tokens = tokens_of([size], profile=profile)
+    for prompt in prompts:
+        for size in prompt.input_sizes:
+            tokens = visual_tokens([size], profile=profile)
             if tokens > COLOCATED_TOKENS:
                 raise ConfigError(
-                    f"sample {put.sample.id!r} of task {task!r} has an image of {tokens} "
+                    f"sample {prompt.sample_id!r} of task {task!r} has an image of {tokens} "
                     f"tokens, vLLM beside the trainer takes {COLOCATED_TOKENS}",
                     hint="lower max_pixels, or use generation='vllm-server'",
                 )

@@ -17,7 +17,7 @@ from typing import Any
 
 from geovlm import answers
 from geovlm.api import Json, ModelProfile, RewardContext, RewardSpec, Sample, TaskSpec
-from geovlm.data.prompts import put, reward_context
+from geovlm.data.prompts import Prompter, reward_context
 from geovlm.errors import DataError, RewardError
 from geovlm.plugins.profiles import QWEN2_5_VL
 from geovlm.plugins.registry import Registry
@@ -104,15 +104,13 @@ def audit(
             "samples",
             hint="choose other splits with --split and --learn",
         )
-    shown, taught = (
-        [put(task, sample, profile=profile, options=task_options) for sample in many]
-        for many in (samples, train)
-    )
-    contexts = [reward_context(s, task=task, profile=profile, options=options) for s in shown]
-    lessons = learn([exchange(each, profile=profile) for each in taught])
-    exchanges = [exchange(each, profile=profile) for each in shown]
+    prompter = Prompter(task, profile=profile, options=task_options)
+    prompts = [prompter.prompt(sample) for sample in samples]
+    contexts = [reward_context(each, profile=profile, options=options) for each in prompts]
+    lessons = learn([exchange(prompter.prompt(sample), profile=profile) for sample in train])
+    exchanges = [exchange(each, profile=profile) for each in prompts]
     texts = {
-        _GOLD: [answers.frame(each.turn) for each in shown],
+        _GOLD: [answers.frame(each.turn) for each in prompts],
         _PADDED: [padded(e.asked, answer=e.answer, lessons=lessons) for e in exchanges],
     } | {
         policy.name: [policy.write(each.asked) for each in exchanges]

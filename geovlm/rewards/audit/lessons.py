@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from geovlm import answers, boxes
 from geovlm.api import Json, ModelProfile, Size
 from geovlm.boxes import Box
-from geovlm.data.prompts import Shown
+from geovlm.data.prompts import Prompt
 
 COMPARED = 200
 """Training answers among which the most typical one is sought, spread over the split."""
@@ -87,22 +87,22 @@ class Lessons:
         return tuple(dict.fromkeys([*known, *asked.vocabulary]))
 
 
-def exchange(shown: Shown, *, profile: ModelProfile) -> Exchange:
+def exchange(prompt: Prompt, *, profile: ModelProfile) -> Exchange:
     """Return question and gold of a sample as policies and their training see it."""
-    target: Mapping[str, Any] = shown.sample.target
+    target: Mapping[str, Any] = prompt.target
     vocabulary = tuple(map(str, target.get("vocabulary") or ()))
     bare = Asked(
-        question=shown.turn.question,
+        question=prompt.question,
         kind=str(target.get("type") or json.dumps(sorted(vocabulary))),
         vocabulary=vocabulary,
         place=None,
         profile=profile,
-        image_sizes=shown.image_sizes,
-        input_sizes=shown.input_sizes,
+        image_sizes=prompt.image_sizes,
+        input_sizes=prompt.input_sizes,
     )
     named = boxes.parse(bare.question, bare, limit=1)
     asked = replace(bare, place=_place(named[0], bare.image_sizes[-1])) if named else bare
-    return Exchange(asked=asked, answer=shown.turn.answer, target=target)
+    return Exchange(asked=asked, answer=prompt.answer, target=target)
 
 
 def learn(exchanges: Sequence[Exchange]) -> Lessons:

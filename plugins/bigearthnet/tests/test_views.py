@@ -13,7 +13,7 @@ from geovlm_bigearthnet import BigEarthNetOptions, View, tasks
 from geovlm import raster
 from geovlm.api import options
 from geovlm.data import preview
-from geovlm.data.prompts import put
+from geovlm.data.prompts import Prompter
 from geovlm.engine.rows.rows import to_row
 from geovlm.errors import DataError
 from geovlm.plugins import registry
@@ -106,7 +106,8 @@ def test_bands_of_ones_own_are_listed_beside_another_view(miniature, read, promp
 def test_a_training_row_has_all_images_and_their_sizes(patch):
     loaded = registry.load()
     profile = loaded.profile("qwen2_5_vl")
-    row = to_row(patch, task=loaded.task("bigearthnet"), profile=profile, instruction="Think.")
+    prompt = Prompter(loaded.task("bigearthnet"), profile=profile).prompt(patch)
+    row = to_row(prompt, instruction="Think.")
     images = [raster.open_image(reference.decode(json.loads(each))) for each in row.images]
     assert [image.size for image in images] == list(row.image_sizes) == list(patch.image_sizes)
     assert [min(size) for size in row.input_sizes] == [448] * 4
@@ -150,9 +151,7 @@ def test_the_kit_has_seen_four_images(kit):
 def test_the_preview_shows_every_image(patch):
     loaded = registry.load()
     profile = loaded.profile("qwen2_5_vl")
-    task = loaded.task("bigearthnet")
-    one = preview.draw(
-        put(task, replace(patch, images=patch.images[:1]), profile=profile), profile=profile
-    )
-    four = preview.draw(put(task, patch, profile=profile), profile=profile)
+    prompter = Prompter(loaded.task("bigearthnet"), profile=profile)
+    one = preview.draw(prompter.prompt(replace(patch, images=patch.images[:1])), profile=profile)
+    four = preview.draw(prompter.prompt(patch), profile=profile)
     assert four.height > one.height + 3 * preview.PANEL_PX
