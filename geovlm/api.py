@@ -337,13 +337,14 @@ class MetricSpec:
 
     name: str
     summary: str
-    compute: Ref[Callable[[Sequence[Prediction]], Mapping[str, float]]]
-    """Never called with an empty sequence; keys are bare words such as `f1`, `accuracy`."""
+    compute: Ref[Callable[[Sequence[Prediction]], Mapping[str, float]]] | None = None
+    """All predictions of a task, at least one -> named numbers; the names are bare words such as
+    `f1`. The bootstrap calls it for every resample. `None`: the metric has `counts` and `finish`,
+    the other way to declare one; both ways or neither are refused."""
     counts: Ref[Callable[[Prediction], Mapping[str, float]]] | None = None
-    """What one prediction adds to sums, for a metric that is a function of sums. With `finish` it
-    makes the bootstrap a matrix product; without them `compute` is called for every resample."""
+    """One prediction -> what it adds to sums over all predictions; a name that it lacks adds 0."""
     finish: Ref[Callable[[Mapping[str, Any]], Mapping[str, Any]]] | None = None
-    """Sums, numpy arrays of one shape -> named numbers of that shape, NaN where undefined; of the
-    sums over all predictions it returns what `compute` returns."""
+    """The sums, numpy arrays of one shape -> named numbers of that shape, NaN where undefined. The
+    bootstrap of such a metric is one matrix product."""
     higher_is_better: bool = True
     version: int = 1

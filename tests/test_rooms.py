@@ -38,7 +38,7 @@ INSIDE = {
     "raster": "headers spectra | files | bands | pictures reference scaling | checks images",
     "scenes": "composing | painting",
     "plugins": "declarations guard installed profiles scaffold | builtin | discover | registry"
-    " | references",
+    " | references | metrics",
     "config": "health options presets | stages | schema | load model reference | extras tasks",
     "data": "cache findings fingerprints mixture prompts | imagefiles loading"
     " | check leaks preview",
@@ -89,11 +89,6 @@ HEAVY = (
 PENDING = (
     "geovlm.engine.batches",
     "geovlm.engine.stage",
-    "geovlm.plugins.builtin_metrics",
-    "geovlm.plugins.builtin_rewards",
-    "geovlm.rewards.paper",
-    "plugins.references",
-    "rewards.options",
     "plan.checks",
     "engine.progress",
 )

@@ -105,6 +105,8 @@ def _check(spec: Any, *, hook: str, plugin: str) -> None:
         _check_dataset(spec)
     if isinstance(spec, RewardSpec) and not spec.low < spec.high:
         raise DeclarationError(f"reward {spec.name!r}: low {spec.low} is not below {spec.high}")
+    if isinstance(spec, MetricSpec):
+        _check_metric(spec)
     if isinstance(spec, TaskSpec):
         _check_task(spec)
 
@@ -117,6 +119,15 @@ def _check_dataset(spec: DatasetSpec) -> None:
         raise DeclarationError(
             f"data set {spec.name!r}: {unknown[0]!r} is no split; there are "
             f"{', '.join(get_args(Split))}"
+        )
+
+
+def _check_metric(spec: MetricSpec) -> None:
+    given = [name for name in ("compute", "counts", "finish") if getattr(spec, name) is not None]
+    if given not in (["compute"], ["counts", "finish"]):
+        raise DeclarationError(
+            f"metric {spec.name!r} has {' and '.join(given) or 'neither compute nor counts'}: "
+            "declare compute alone, or counts and finish together"
         )
 
 

@@ -1,12 +1,13 @@
 """The built-in corpus metrics. They are strict: one answer, one-to-one boxes, both kinds of error.
 
-What one prediction contributes is computed once and kept while the prediction lives, so that the
-bootstrap only adds up.
+Each is a pair of functions: `*_counts` gives the numbers of one prediction, the other one turns
+their sums over all predictions into scores. The numbers of a prediction are computed once and kept
+while the prediction lives, so that the bootstrap only adds up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,70 +34,12 @@ def _kept(function: Callable[[Prediction], Counts]) -> Callable[[Prediction], Co
     return remembered
 
 
-def accuracy(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Share of answers that are the gold answer and only that (the reward `exact`).
+def accuracies(sums: Sums) -> Sums:
+    """Accuracies, 0 to 1, of `exact_counts`: the share of answers that are exactly the correct one.
 
-    `accuracy` is over all (OA); with `target["type"]` also `accuracy/<type>` and their unweighted
-    mean `accuracy/mean_type` (AA).
+    `accuracy` is over all answers (OA); with `target["type"]` also `accuracy/<type>` and their
+    unweighted mean `accuracy/mean_type` (AA).
     """
-    return _of_sums(predictions, counts=_exact, finish=_accuracy)
-
-
-def labels(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Multi-label scores: `sample_f1`, `micro_f1`, `macro_f1`, `recall` (per sample), `exact_set`.
-
-    `macro_f1` is over the labels that occur in truth or predictions; a sample without any label on
-    either side counts as right.
-    """
-    return _of_sums(predictions, counts=_labels, finish=_label_scores)
-
-
-def detection(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """One-to-one box scores: `precision`, `recall`, `f1` at IoU 0.5, `f1_25` at 0.25, `mean_iou`.
-
-    Counts are summed over the corpus; `mean_iou` is the mean over samples of the matched IoU (the
-    reward `matched_iou`). Rotated boxes are replaced by their enclosing boxes.
-    """
-    return _of_sums(predictions, counts=_detection, finish=_box_scores)
-
-
-def caption(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Caption scores against all references, means over samples.
-
-    `rougeL` (best reference), `rougeL_mean` (mean over references), `levenshtein` (best reference),
-    `caption_f1` (the reward of that name). ROUGE is rouge-score's, with stemming.
-    """
-    return _of_sums(predictions, counts=_caption, finish=_means)
-
-
-def grounding(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Text and boxes of grounded captions: `grounded_f1`, the mean of the reward of that name."""
-    return _of_sums(predictions, counts=_grounding, finish=_means)
-
-
-def format_rate(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Share of completions with both tag blocks well-formed: `format_rate`."""
-    return _of_sums(predictions, counts=_format, finish=_means)
-
-
-def _of_sums(
-    predictions: Sequence[Prediction],
-    *,
-    counts: Callable[[Prediction], Counts],
-    finish: Callable[[Sums], Sums],
-) -> dict[str, float]:
-    """Add up what the predictions contribute and finish it; undefined numbers are left out."""
-    import numpy as np
-
-    sums: Counts = {}
-    for prediction in predictions:
-        for key, value in counts(prediction).items():
-            sums[key] = sums.get(key, 0.0) + value
-    found = finish({key: np.array([value]) for key, value in sums.items()})
-    return {name: float(values[0]) for name, values in found.items() if not np.isnan(values[0])}
-
-
-def _accuracy(sums: Sums) -> Sums:
     import numpy as np
 
     kinds = sorted(key.removeprefix("n:") for key in sums if key.startswith("n:"))
@@ -115,7 +58,12 @@ def _accuracy(sums: Sums) -> Sums:
     return result
 
 
-def _label_scores(sums: Sums) -> Sums:
+def label_scores(sums: Sums) -> Sums:
+    """Multi-label scores, 0 to 1: `sample_f1`, `micro_f1`, `macro_f1`, `recall`, `exact_set`.
+
+    `recall` is per sample; `macro_f1` is over the labels that occur in truth or predictions; a
+    sample without any label on either side counts as right.
+    """
     n = sums["n"]
     names = dict.fromkeys(key.partition(":")[2] for key in sums if ":" in key)
     nothing = 0.0 * n
@@ -134,7 +82,12 @@ def _label_scores(sums: Sums) -> Sums:
     }
 
 
-def _box_scores(sums: Sums) -> Sums:
+def box_scores(sums: Sums) -> Sums:
+    """One-to-one box scores, 0 to 1: `precision`, `recall`, `f1`, `f1_25`, `mean_iou`.
+
+    The first three are at IoU 0.5, `f1_25` is at 0.25, all of counts summed over the corpus;
+    `mean_iou` is the mean over samples of the matched IoU (the reward `matched_iou`).
+    """
     truth, predicted, hits = sums["truth"], sums["predicted"], sums["hits"]
     return {
         "precision": _ratio(hits, predicted, empty=truth == 0),  # precision of saying nothing
@@ -145,7 +98,8 @@ def _box_scores(sums: Sums) -> Sums:
     }
 
 
-def _means(sums: Sums) -> Sums:
+def means(sums: Sums) -> Sums:
+    """Means over samples of everything counted."""
     return {key: value / sums["n"] for key, value in sums.items() if key != "n"}
 
 
@@ -154,14 +108,16 @@ def _context(prediction: Prediction) -> RewardContext:
 
 
 @_kept
-def _exact(prediction: Prediction) -> Counts:
+def exact_counts(prediction: Prediction) -> Counts:
+    """1 if the answer is the correct answer and only that (the reward `exact`), by type, else 0."""
     kind = str(prediction.target.get("type", ""))
     right = robust.exact(prediction.completion, _context(prediction))
     return {f"n:{kind}": 1.0, f"right:{kind}": right}
 
 
 @_kept
-def _labels(prediction: Prediction) -> Counts:
+def label_counts(prediction: Prediction) -> Counts:
+    """Named and true labels of one sample."""
     target: Mapping[str, Any] = prediction.target
     truth = {str(label) for label in target.get("labels") or ()}
     vocabulary = [str(entry) for entry in target.get("vocabulary") or sorted(truth)]
@@ -179,7 +135,8 @@ def _labels(prediction: Prediction) -> Counts:
 
 
 @_kept
-def _detection(prediction: Prediction) -> Counts:
+def box_counts(prediction: Prediction) -> Counts:
+    """Matched boxes of one sample; rotated boxes are replaced by their enclosing boxes."""
     text = answers.answer_text(prediction.completion)
     truth = [boxes.enclosing(box) for box in boxes.target_boxes(prediction.target)]
     found = [boxes.enclosing(b) for b in boxes.parse(text, prediction, limit=MAX_BOXES)]
@@ -196,7 +153,12 @@ def _detection(prediction: Prediction) -> Counts:
 
 
 @_kept
-def _caption(prediction: Prediction) -> Counts:
+def caption_counts(prediction: Prediction) -> Counts:
+    """Caption scores of one sample, 0 to 1, against all its references.
+
+    `rougeL` (best reference), `rougeL_mean` (mean over references), `levenshtein` (best reference),
+    `caption_f1` (the reward of that name). ROUGE is rouge-score's, with stemming.
+    """
     from rouge_score.rouge_scorer import RougeScorer
 
     text = answers.answer_text(prediction.completion)
@@ -216,13 +178,15 @@ def _caption(prediction: Prediction) -> Counts:
 
 
 @_kept
-def _grounding(prediction: Prediction) -> Counts:
+def grounding_counts(prediction: Prediction) -> Counts:
+    """The reward `grounded_f1` of one sample: text and boxes together."""
     (value,) = robust.grounded_f1([prediction.completion], [_context(prediction)])
     return {"n": 1.0, "grounded_f1": value}
 
 
 @_kept
-def _format(prediction: Prediction) -> Counts:
+def format_counts(prediction: Prediction) -> Counts:
+    """1 if both tag blocks of the completion are well-formed: `format_rate`, else 0."""
     text = prediction.completion
     right = answers.has_think(text) and answers.has_answer(text)
     return {"n": 1.0, "format_rate": float(right)}

@@ -137,7 +137,12 @@ def references_resolve(subject: Subject) -> Iterator[Finding]:
         *((f"task {s.name!r}: samples", s.samples) for s in subject.tasks if s.samples),
         *((f"task {s.name!r}: blank", s.blank) for s in subject.tasks if s.blank),
         *((f"reward {s.name!r}: score", s.score) for s in subject.rewards),
-        *((f"metric {s.name!r}: compute", s.compute) for s in subject.metrics),
+        *(
+            (f"metric {s.name!r}: {field}", reference)
+            for s in subject.metrics
+            for field in ("compute", "counts", "finish")
+            if (reference := getattr(s, field)) is not None
+        ),
     ]
     for where, reference in references:
         try:

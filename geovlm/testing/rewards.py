@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from geovlm import answers
 from geovlm.api import RewardSpec, TaskSpec, Turn
+from geovlm.plugins.metrics import function
 from geovlm.plugins.references import resolve
 from geovlm.testing.findings import Finding, PluginFault, attempt, fault, remark, source
 from geovlm.testing.hostile import HOSTILE
@@ -102,11 +103,12 @@ def hostile_never_raises(subject: Subject) -> Iterator[Finding]:
     for task in subject.tasks:
         each = subject.cases[task.name][0]
         for name in task.metrics:
-            compute = resolve(subject.registry.metric(name).compute)
+            metric = subject.registry.metric(name)
             attempt(
-                compute,
+                function(metric),
                 [each.prediction(text) for text in HOSTILE],
                 doing=f"metric {name!r} of task {task.name!r} on broken completions",
+                blame=resolve(metric.compute or metric.counts),
             )
 
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from geovlm import answers
 from geovlm.api import Turn
+from geovlm.plugins.metrics import function
 from geovlm.plugins.references import resolve
 from geovlm.rewards.audit.audit import TOTAL, Audit, audit
 from geovlm.testing.findings import Finding, attempt, fault, remark, source
@@ -27,7 +28,8 @@ def metrics_perfect_on_gold(subject: Subject) -> Iterator[Finding]:
             own = [each for each in cases if each.context.profile.name == profile]
             gold = _measured(subject, task.metrics, own, [each.gold for each in own])
             nonsense = _measured(subject, task.metrics, own, [_NONSENSE] * len(own))
-            file = source(resolve(subject.registry.metric(task.metrics[0]).compute))
+            metric = subject.registry.metric(task.metrics[0])
+            file = source(resolve(metric.compute or metric.counts))
             if task.primary_metric not in gold:
                 yield fault(
                     f"task {task.name!r}: primary metric {task.primary_metric!r} is none of "
@@ -92,6 +94,13 @@ def _measured(
     predictions = [each.prediction(text) for each, text in zip(cases, completions, strict=True)]
     values: dict[str, float] = {}
     for name in metrics:
-        compute = resolve(subject.registry.metric(name).compute)
-        values.update(attempt(compute, predictions, doing=f"metric {name!r}"))
+        metric = subject.registry.metric(name)
+        values.update(
+            attempt(
+                function(metric),
+                predictions,
+                doing=f"metric {name!r}",
+                blame=resolve(metric.compute or metric.counts),
+            )
+        )
     return values

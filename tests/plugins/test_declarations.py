@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 
-from geovlm.plugins.declarations import HOOKS, fits
+from geovlm.api import MetricSpec
+from geovlm.plugins.declarations import HOOKS, DeclarationError, fits, read
 
 
 @pytest.mark.parametrize("spec", HOOKS.values(), ids=lambda spec: spec.__name__)
@@ -52,3 +54,29 @@ def test_a_value_of_the_type_fits(annotation: str, value: object) -> None:
 )
 def test_a_value_of_another_type_does_not_fit(annotation: str, value: object) -> None:
     assert not fits(value, annotation=annotation)
+
+
+def declare(**ways: Any) -> list[Any]:
+    spec = MetricSpec(name="toy/f1", summary="F1.", **ways)
+    return read([[spec]], hook="geovlm_metrics", plugin="toy", core=False)
+
+
+@pytest.mark.parametrize("ways", [{"compute": len}, {"counts": len, "finish": len}])
+def test_a_metric_is_computed_or_finished_from_counts(ways: dict[str, Any]) -> None:
+    assert declare(**ways)[0].name == "toy/f1"
+
+
+@pytest.mark.parametrize(
+    ("ways", "given"),
+    [
+        ({}, "neither compute nor counts"),
+        ({"counts": len}, "counts"),
+        ({"compute": len, "counts": len}, "compute and counts"),
+        ({"compute": len, "counts": len, "finish": len}, "compute and counts and finish"),
+    ],
+)
+def test_a_metric_that_is_declared_in_both_ways_or_neither_is_refused(
+    ways: dict[str, Any], given: str
+) -> None:
+    with pytest.raises(DeclarationError, match=f"metric 'toy/f1' has {given}: declare compute al"):
+        declare(**ways)

@@ -7,7 +7,8 @@ import random
 import pytest
 from sklearn.metrics import f1_score, recall_score
 
-from geovlm.score import bootstrap, metrics
+from geovlm.score import bootstrap
+from tests.scored import measured
 
 LABELS = ["a1", "b2", "c3"]
 
@@ -22,7 +23,7 @@ def test_accuracy_by_type_and_their_mean(prediction) -> None:
         prediction(said("no"), target={"answer": "yes", "type": "presence"}),
         prediction(said("3"), target={"answer": "3", "type": "count"}),
     ]
-    scores = metrics.accuracy(predictions)
+    scores = measured("accuracy", predictions)
     assert scores["accuracy"] == pytest.approx(2 / 3)
     assert scores["accuracy/presence"] == 0.5
     assert scores["accuracy/mean_type"] == 0.75
@@ -37,7 +38,7 @@ def test_label_scores_agree_with_scikit_learn(prediction) -> None:
     ]
     y_true = [[int(label in t) for label in LABELS] for t in truth]
     y_pred = [[int(label in n) for label in LABELS] for n in named]
-    scores = metrics.labels(predictions)
+    scores = measured("labels", predictions)
     for average in ("micro", "macro", "samples"):
         key = "sample_f1" if average == "samples" else f"{average}_f1"
         expected = f1_score(y_true, y_pred, average=average, zero_division=0)
@@ -50,7 +51,7 @@ def test_label_scores_agree_with_scikit_learn(prediction) -> None:
 def test_detection_counts_one_to_one(prediction) -> None:
     target = {"boxes": [[0, 0, 100, 100], [150, 150, 250, 250]]}
     twice = prediction(said("[0, 0, 100, 100], [0, 0, 100, 100]"), target=target)
-    scores = metrics.detection([twice])
+    scores = measured("detection", [twice])
     assert scores["precision"] == 0.5
     assert scores["recall"] == 0.5
     assert scores["f1"] == 0.5
@@ -58,16 +59,16 @@ def test_detection_counts_one_to_one(prediction) -> None:
 
 def test_saying_nothing_has_no_precision_where_there_was_something(prediction) -> None:
     silent = prediction(said("none"), target={"boxes": [[0, 0, 9, 9]]})
-    assert metrics.detection([silent])["precision"] == 0.0
-    assert metrics.detection([silent])["f1"] == 0.0
+    assert measured("detection", [silent])["precision"] == 0.0
+    assert measured("detection", [silent])["f1"] == 0.0
 
 
 def test_metrics_of_gold_answers_are_perfect(prediction) -> None:
     right = prediction(said("[0, 0, 100, 100]"), target={"boxes": [[0, 0, 100, 100]]})
-    assert set(metrics.detection([right]).values()) == {1.0}
+    assert set(measured("detection", [right]).values()) == {1.0}
     caption = prediction(said("two ships"), target={"captions": ["two ships"]})
-    assert metrics.caption([caption])["rougeL"] == 1.0
-    assert metrics.format_rate([caption])["format_rate"] == 1.0
+    assert measured("caption", [caption])["rougeL"] == 1.0
+    assert measured("format", [caption])["format_rate"] == 1.0
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from geovlm.api import ModelProfile, Prediction, TaskSpec
 from geovlm.data.prompts import prediction
 from geovlm.engine.rows import rows as data
+from geovlm.plugins.metrics import function
 from geovlm.plugins.references import resolve
 from geovlm.plugins.registry import Registry
 from geovlm.score import bootstrap
@@ -70,7 +71,7 @@ class Judge:
         """Return every number of every metric of the task."""
         values: dict[str, float] = {}
         for metric in self.task.metrics:
-            values.update(resolve(self.registry.metric(metric).compute)(answered))
+            values.update(function(self.registry.metric(metric))(answered))
         return values
 
     def intervals(
@@ -111,5 +112,5 @@ class Judge:
                 counts = [resolve(spec.counts)(one) for one in answered]
                 found.append(bootstrap.of_sums(counts, resolve(spec.finish), clusters=names))
             else:
-                found.append(bootstrap.of_items(resolve(spec.compute), answered, clusters=names))
+                found.append(bootstrap.of_items(function(spec), answered, clusters=names))
         return bootstrap.together(found)

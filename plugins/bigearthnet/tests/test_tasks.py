@@ -37,11 +37,11 @@ def test_the_turn_lists_all_classes_and_names_those_present(coast, prompt_ctx):
     )
 
 
-@pytest.mark.parametrize("name", ["recall", "label_f1"])
-def test_the_gold_answer_earns_the_most(coast, prompt_ctx, reward_ctx, name):
+@pytest.mark.parametrize("reward", [paper.recall, robust.label_f1])
+def test_the_gold_answer_earns_the_most(coast, prompt_ctx, reward_ctx, reward):
     turn = tasks.prompt(coast, prompt_ctx())
     ctx = reward_ctx(target=coast.target, answer=turn.answer)
-    assert getattr(paper, name)(answers.frame(turn), ctx) == 1.0
+    assert reward(answers.frame(turn), ctx) == 1.0
 
 
 def test_naming_every_class_pays_in_the_paper_set_only(coast, reward_ctx):

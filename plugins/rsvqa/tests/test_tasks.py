@@ -8,8 +8,8 @@ from geovlm_rsvqa import tasks
 
 from geovlm import answers
 from geovlm.api import Sample
+from geovlm.plugins import builtin, metrics
 from geovlm.rewards import paper, robust
-from geovlm.score import metrics
 
 
 @pytest.fixture
@@ -106,14 +106,12 @@ def test_what_a_question_counts(question, thing):
 
 
 @pytest.mark.parametrize("part", ["lr", "hr"])
-@pytest.mark.parametrize("name", ["jaccard", "exact"])
-def test_the_gold_answer_earns_the_most(low, high, read, prompt_ctx, reward_ctx, part, name):
+@pytest.mark.parametrize("reward", [paper.jaccard, robust.exact])
+def test_the_gold_answer_earns_the_most(low, high, read, prompt_ctx, reward_ctx, part, reward):
     samples = read({"lr": low, "hr": high}[part], part=part)[0]
     turns = [tasks.prompt(sample, prompt_ctx()) for sample in samples]
     earned = {
-        getattr(paper, name)(
-            answers.frame(turn), reward_ctx(target=sample.target, answer=turn.answer)
-        )
+        reward(answers.frame(turn), reward_ctx(target=sample.target, answer=turn.answer))
         for sample, turn in zip(samples, turns, strict=True)
     }
     assert earned == {1.0}
@@ -132,7 +130,8 @@ def test_accuracy_is_given_per_type(prediction):
     said = "<think> a </think><answer> yes </answer>"
     right = prediction(said, target={"answer": "yes", "type": "presence"})
     wrong = prediction(said, target={"answer": "no", "type": "comp"})
-    found = metrics.accuracy([right, right, right, wrong])
+    (spec,) = [each for each in builtin.METRICS if each.name == "accuracy"]
+    found = metrics.function(spec)([right, right, right, wrong])
     assert found["accuracy"] == 0.75
     assert found["accuracy/comp"] == 0.0
     assert found["accuracy/mean_type"] == 0.5
