@@ -1,4 +1,4 @@
-"""The contract: every type that a plugin touches. Standard library only.
+"""Holds the contract: every type that a plugin touches. Standard library only.
 
 Coordinate frames. A box is `[x0, y0, x1, y1]` in pixels of the stored image, x to the right, y
 down, half-open; a fifth number is the angle in degrees of a rotated box (see `geovlm.boxes`). With
@@ -6,6 +6,9 @@ several images the boxes refer to the last (newest) one. Sizes are `(width, heig
 
 References. Wherever a field is a `Ref`, the object itself or a string `"module:attribute"` will do;
 strings are imported on first use, so that importing a plugin costs next to nothing.
+
+Errors. A spec with a field of a wrong type, or with a value that a field's docstring does not
+allow, makes its plugin broken: `geovlm plugins doctor NAME` prints the field and the reason.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ def options(cls: type[T]) -> type[T]:
     """Make a class of defaults the options of a data set or task.
 
     The result is a frozen, keyword-only dataclass whose unknown keys and wrong types are refused
-    at configuration time, with the path of the key. Every field needs a default and should carry a
+    at configuration time, with the path of the key. Every field needs a default and should have a
     docstring.
     """
     made = dataclass(frozen=True, kw_only=True)(cls)
@@ -61,43 +64,45 @@ def options(cls: type[T]) -> type[T]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Raster:
-    """An image made of bands by name: one file per band, or several bands of one file.
+    """An image made of named bands: one file per band, or several bands of one file.
 
-    `bands` picks what is shown. Besides bands it may name an index, computed from the bands with
-    the names of Sentinel-2 or those of the colours: `NDVI` = (B08 - B04) / (B08 + B04), `NDWI` =
+    `bands` chooses the three that are shown. In place of a band it may name an index, computed from
+    bands with the names of Sentinel-2 or of colours: `NDVI` = (B08 - B04) / (B08 + B04), `NDWI` =
     (B03 - B08) / (B03 + B08), or `nir`, `red` and `green`. An index in all three places is grey.
+    A band or file that is missing is a `DataError` when the image is opened.
     """
 
     files: Mapping[str, Path] = field(default_factory=dict)
-    """Band name -> file that holds it."""
+    """Band name -> file that holds it. Default: none, all bands come from `file`."""
     bands: tuple[str, str, str]
-    """The names of bands or indices shown as red, green and blue; the first sets the size."""
+    """Names of the bands or indices shown as red, green and blue; the first sets the size."""
     low: float = 0.0
-    """The stored value shown as 0; with `scaling="percentile"` the percentile, 0..100."""
+    """Stored value shown as 0; with `scaling="percentile"` the percentile, 0 to 100."""
     high: float = 0.0
-    """The stored value or the percentile shown as 255; above `low` unless all `bands` are indices
-    or in `ranges`."""
+    """Stored value or percentile shown as 255. It must be above `low`, unless all `bands` are
+    indices or in `ranges`."""
     band_index: Mapping[str, int] = field(default_factory=dict)
-    """Band name -> 1-based index in its file; where absent, the band of that description or
-    colour, and the only band of a file in `files`."""
+    """Band name -> 1-based index in its file. A band that is not listed is found by its description
+    or colour; in a file of `files` with one band it is that band."""
     nodata: float | None = None
-    """The stored value shown as black; `None`: what the file declares. Masks, alpha and NaN count
-    either way."""
+    """Stored value shown as black. `None`: the value that the file declares. Masks, alpha and NaN
+    are black in both cases."""
     file: Path | None = None
-    """The file of every band that `files` does not name, chosen by `band_index` or by the names
-    that the file gives its bands."""
+    """File of every band that `files` does not name. Its bands are chosen by `band_index`, else by
+    the names that the file gives them."""
     scaling: Literal["range", "percentile"] = "range"
-    """`percentile`: `low` and `high` are percentiles of the band's valid pixels in the whole image,
-    linearly interpolated; of at most 1024 x 1024 evenly spread ones."""
+    """Meaning of `low` and `high`: stored values, or percentiles of the band's valid pixels in the
+    whole image. Percentiles are linearly interpolated, over at most 1024 x 1024 evenly spread
+    pixels."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Band or index -> the values shown as 0 and 255, instead of `low` and `high`; -1 and 1 for an
-    index that is absent here."""
+    """Band or index -> (value shown as 0, value shown as 255), instead of `low` and `high`. An
+    index that is not listed has (-1, 1)."""
     reflectance: float | None = None
-    """The stored value of reflectance 1 above that of 0, such as 10000; `None`: the values are no
-    reflectances. What is declared is checked by `geovlm.raster.checks`."""
+    """Scale of reflectance: stored value of 1.0 minus that of 0.0 (10000 for Sentinel-2). `None` if
+    the values are not reflectances. `geovlm.raster.checks` compares it with the pixels."""
     offset: float = 0.0
-    """The stored value of reflectance 0: 1000 for Sentinel-2 products since January 2022. Taken off
-    before an index is computed; `low`, `high` and `ranges` are stored values all the same."""
+    """Stored value of reflectance 0: 1000 for Sentinel-2 products since January 2022. It is
+    subtracted before an index is computed; `low`, `high` and `ranges` remain stored values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,44 +110,66 @@ class Sample:
     """One labelled observation, independent of any model."""
 
     id: str
-    """Unique over all splits of the data set, stable across versions."""
+    """Identifier, unique over all splits of the data set and stable across its versions."""
     images: tuple[Path | Raster, ...]
-    """One or more; a time series is ordered oldest first."""
+    """One image or more; a time series is ordered oldest first."""
     target: Mapping[str, Json]
-    """Gold. Shared names: `labels` (+ `vocabulary`), `boxes`, `answer`, `captions`, `text`."""
+    """The annotation, JSON values by name. Built-in rewards, metrics, protocols and the audit read
+    the names below; a plugin adds others for its own code.
+
+    - `answer`: text; the correct answer of a closed or short question.
+    - `type`: text; the kind of question, such as `count`. Scores are split by it; the audit counts
+      the most frequent answer of each kind.
+    - `labels`: list of texts; the true labels. Empty: none applies.
+    - `vocabulary`: list of texts; all labels or answers that are possible. Default: the labels.
+    - `boxes`: list of boxes in pixels of the stored last image, 4 or 5 numbers each. Empty: no
+      object is there.
+    - `captions`: list of texts; the reference captions. A score takes the nearest one.
+    - `text`: text; the only reference, where there are no `captions`. Boxes in it are left out.
+    - `facts`: name -> text; what a caption must state. Rewards then ask for these facts instead of
+      the words of the references.
+    - `fact_vocabularies`: name -> list of texts; all values that the fact can have. Naming another
+      one contradicts the fact.
+
+    What must be there depends on the rewards and metrics of the task; without `captions`, `text`
+    and `answer` a text reward is 0."""
     question: str = ""
-    """Only where the data set itself supplies one (VQA)."""
+    """The question, where the data set supplies one (VQA). Default: none, the task asks its own."""
     meta: Mapping[str, Json] = field(default_factory=dict)
-    """gsd_m, sensor, crs, event, licence, ...; never read by a reward."""
+    """`gsd_m`, `sensor`, `crs`, `event`, `licence` and others, JSON values; never read by a reward.
+    The bootstrap resamples whole events if all samples name one and there are enough of them."""
     image_sizes: tuple[Size, ...] = ()
-    """Sizes of the stored images, where the data set's definition fixes them: nothing then opens
-    half a million files for their headers. Empty: read from the files."""
+    """Sizes of the stored images in pixels, where the definition of the data set fixes them: then
+    no file is opened to learn them. Default: empty, they are read from the files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """One exchange: what the user asks and what a perfect model says."""
+    """One exchange: the user's question and the perfect response of a model."""
 
     question: str
+    """Text of the user, without image tokens and chat markup."""
     answer: str
-    """Goes between `<answer>` and `</answer>`."""
+    """Text between `<answer>` and `</answer>`. The tags themselves are refused."""
     reasoning: str = ""
-    """Goes between `<think>` and `</think>`; nothing that the annotation does not hold."""
+    """Text between `<think>` and `</think>`. It states only what the annotation holds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelProfile:
-    """How to talk to a model family."""
+    """Facts about a model family: its frame of boxes, its image sizes, its modules."""
 
     name: str
+    """Name of the family, such as `qwen2.5-vl`."""
     model_types: tuple[str, ...]
-    """Values of `config.model_type` that this profile serves."""
+    """Values of `model_type` in `config.json` that this profile serves."""
     box_frame: BoxFrame
-    """`input_pixels`: pixels of the image after the processor's resize."""
+    """Frame in which the model writes boxes. `input_pixels`: pixels of the image after the
+    processor's resize; `norm1000`, `norm100`, `norm1`: shares of width and height, times that."""
     box_angle: bool = False
-    """Whether boxes carry a fifth number, the angle in degrees."""
+    """True if boxes carry a fifth number, the angle in degrees."""
     size_factor: int = 28
-    """Sides after the resize are multiples of it (patch size x merge size)."""
+    """Pixels; sides after the resize are multiples of it (patch size x merge size)."""
     cell_tokens: int = 1
     """Tokens that the model makes of `size_factor` x `size_factor` pixels."""
     min_pixels: int = 3136
@@ -150,84 +177,108 @@ class ModelProfile:
     max_pixels: int = 12845056
     """Largest area after the resize, pixels."""
     lora_targets: str = "all-linear"
-    """Regular expression over module names (peft `target_modules`)."""
+    """Regular expression over module names (`target_modules` of peft). Default: all linear ones."""
     vision_module: str = "model.visual"
     """Dotted name of the vision tower inside the model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadContext:
-    """What a data set's `load` receives."""
+    """Arguments of a data set's `load` and `official`."""
 
     root: Path
+    """Folder of the data set."""
     split: Split
+    """One of the spec's `splits`."""
     limit: int | None = None
-    """At most so many samples; `None`: all."""
+    """Largest number of samples to yield, the first ones. `None`: all."""
     options: Any = None
     """An instance of the spec's `options` class, or `None` if it has none."""
     skip: Callable[[str, str], None] = lambda reason, item: None
-    """Call it with (reason, item) for every record left out; they are counted and shown."""
+    """Called by `load` as `skip(reason, item)` for every record that it leaves out; reasons are
+    counted and shown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptContext:
-    """What a task's `prompt` receives beside the sample."""
+    """What a task's `prompt` receives in addition to the sample."""
 
     profile: ModelProfile
+    """The model family; `geovlm.boxes.write` writes boxes in its frame."""
     image_sizes: tuple[Size, ...]
-    """Sizes of the stored images."""
+    """Sizes of the stored images in pixels, in the order of `Sample.images`."""
     input_sizes: tuple[Size, ...]
-    """Sizes of the same images as the model sees them."""
+    """Sizes of the same images as the model sees them, after the processor's resize."""
     options: Any = None
     """An instance of the task's `options` class, or `None` if it has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False, weakref_slot=True)
 class RewardContext:
-    """What a reward receives beside the completion; compared by identity."""
+    """What a reward receives in addition to the completion; compared by identity."""
 
     task: str
+    """Name of the task."""
     sample_id: str
+    """`Sample.id`."""
     question: str
+    """The question of the turn."""
     answer: str
-    """The gold answer text, in the model's box frame."""
+    """The correct answer of the turn, boxes in the model's frame."""
     target: Mapping[str, Json]
+    """`Sample.target`, boxes in stored pixels. A reward must not change it."""
     image_sizes: tuple[Size, ...]
+    """Sizes of the stored images in pixels."""
     input_sizes: tuple[Size, ...]
+    """Sizes of the same images as the model sees them."""
     profile: ModelProfile
+    """The model family; `geovlm.boxes.parse` reads boxes in its frame."""
     progress: float = 0.0
-    """Share of the stage that is done, 0..1."""
+    """Share of the stage that is done, 0 to 1; 0 outside of training."""
     options: Mapping[str, Json] = field(default_factory=dict)
-    """The run's `[reward_options]`: `encoder`, `lexical`, `hbb`, ..."""
+    """The run's `[reward_options]`: `encoder`, `lexical`, `hbb`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False, weakref_slot=True)
 class Prediction:
-    """One scored answer, as metrics receive it; compared by identity."""
+    """One completion to be scored, as metrics receive it; compared by identity."""
 
     task: str
+    """Name of the task."""
     sample_id: str
+    """`Sample.id`."""
     question: str
+    """The question of the turn."""
     completion: str
-    """The raw decoded text of the model, tags included."""
+    """The raw decoded text of the model, tags included; `geovlm.answers` reads it."""
     answer: str
-    """The gold answer text."""
+    """The correct answer of the turn, boxes in the model's frame."""
     target: Mapping[str, Json]
+    """`Sample.target`, boxes in stored pixels. A metric must not change it."""
     image_sizes: tuple[Size, ...]
+    """Sizes of the stored images in pixels."""
     input_sizes: tuple[Size, ...]
+    """Sizes of the same images as the model sees them."""
     profile: ModelProfile
+    """The model family; `geovlm.boxes.parse` reads boxes in its frame."""
     meta: Mapping[str, Json] = field(default_factory=dict)
+    """`Sample.meta`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageInfo:
-    """What `geovlm_callbacks` receives."""
+    """The stage for which `geovlm_callbacks` is called."""
 
     index: int
+    """Number of the stage in the run, from 0."""
     kind: Literal["sft", "grpo"]
+    """Kind of training."""
     tasks: tuple[str, ...]
+    """Names of the tasks that the stage trains."""
     output: Path
+    """Folder of the stage inside the run folder."""
     is_main_process: bool
+    """True in the process of rank 0, which alone should write files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -237,36 +288,50 @@ class DatasetSpec:
     name: str
     """`<plugin>` or `<plugin>/<part>`."""
     summary: str
+    """One line: what the images show and how they are labelled."""
     splits: tuple[Split, ...]
+    """Splits that `load` can read; at least one."""
     load: Ref[Callable[[LoadContext], Iterable[Sample]]]
-    """Yields samples in a deterministic order; raises `DatasetNotFoundError`, `DataError`."""
+    """Yields the samples of `ctx.split` in a deterministic order. Raises `DatasetNotFoundError` if
+    a folder or file is missing, `DataError` if one cannot be read."""
     make_sample: Ref[Callable[[Path, int, int], None]]
-    """`(root, n, seed)`: writes n records per split of generated data in the real layout."""
+    """`(root, n, seed)`: writes n generated records per split into `root`, in the official layout.
+    The same seed must write the same bytes."""
     folders: tuple[str, ...]
-    """Folder names under a common data root in which the set is looked for, best first."""
+    """Folder names under a common data root in which the data set is searched, best first; at least
+    one."""
     licence: str
+    """Licence of the data, as an SPDX identifier or in words; shown by `geovlm tasks show` and in
+    model cards."""
     homepage: str
+    """URL where the data can be obtained or are described."""
     citation: str
+    """Publication to cite: authors, title or venue, year, DOI or arXiv number."""
     size_gb: float | None = None
+    """Size of the official release on disk, in GB (1e9 bytes). `None`: not known."""
     official: Ref[Callable[[LoadContext], int | None]] | None = None
-    """How many records of `ctx.split` the official release holds under these options; `None` where
-    that is not published. `geovlm data check` says `300 of 57,223` by it."""
+    """Number of records of `ctx.split` in the official release under these options; it returns
+    `None` where that is not published. `geovlm data check` prints `300 of 57,223` with it.
+    `None`: the check prints the number of records alone."""
     options: type | None = None
-    """A class made with `@options`."""
+    """A class made with `@options`. `None`: the data set has no options."""
     version: int = 1
+    """Raise it when `load` yields, or `make_sample` writes, other records than before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """Something that a user of `geovlm predict` says beside the images."""
+    """An input that a user of `geovlm predict` gives in addition to the images."""
 
     name: str
-    """`question`, `boxes` (what the user marks) or a key of the task's target."""
+    """`question` (given by `--question`), `boxes` (by `--box`, pixels of the image) or a key of the
+    task's target (by `--ask KEY=VALUE`)."""
     summary: str
+    """What the user is to give, as an error message and the command's help print it."""
     choices: tuple[str, ...] = ()
-    """The only values; empty: any text."""
+    """The only values that are accepted. Empty: any text."""
     default: str | None = None
-    """Where the user says nothing; `None`: it must be said."""
+    """Value if the user gives none. `None`: the user must give one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -276,38 +341,51 @@ class TaskSpec:
     name: str
     """`<plugin>` or `<plugin>/<task>`."""
     summary: str
+    """One line: the question and the form of the answer."""
     dataset: str
-    """Name of a `DatasetSpec`, of this plugin or another."""
+    """Name of a `DatasetSpec`, of this plugin or another. A name that nobody provides makes the
+    task unusable; `geovlm tasks list` shows the reason."""
     prompt: Ref[Callable[[Sample, PromptContext], Turn]]
+    """Writes question, correct answer and reasoning of a sample; boxes with `geovlm.boxes.write`.
+    It must be deterministic."""
     rewards: Mapping[str, Mapping[str, float]]
-    """`{"paper": {reward: weight}, "robust": {reward: weight}}`: accuracy rewards only."""
+    """`{"paper": {reward: weight}, "robust": {reward: weight}}`, both sets: accuracy rewards only,
+    since the format rewards are added to every task. A run trains on the weighted sum of one
+    set."""
     metrics: tuple[str, ...]
-    """Names of `MetricSpec`s."""
+    """Names of `MetricSpec`s; at least one."""
     primary_metric: str
-    """A key of what the metrics return; higher is better."""
+    """Name of a number that the metrics return, 0 to 1, higher is better; it stands for the task in
+    tables and means."""
     samples: Ref[Callable[[Sample], Iterable[Sample]]] | None = None
-    """Makes the task's samples out of one record: none, one or several. Default: the record."""
+    """Makes the task's samples of one record: none, one or several, with ids of their own. `None`:
+    the record is the sample."""
     protocol: str = ""
-    """The published scoring protocol that fits, as `geovlm score` names it."""
+    """Name of the published scoring protocol that fits, as `geovlm score` takes it. Empty: none."""
     max_answer_tokens: int = 256
-    """Longest completion, reasoning and tags included."""
+    """Longest completion in tokens, reasoning and tags included."""
     min_pixels: int = 0
-    """Smallest area at which the model should see an image; raises the profile's own."""
+    """Smallest area in pixels at which the model should see an image; it raises that of the
+    profile. 0: the profile's own."""
     unchanged: str = ""
-    """With two images: the answer where nothing changed between them, such as `no` or `none`."""
+    """With two images: the answer where nothing changed between them, such as `no` or `none`.
+    Empty: evaluation does not probe whether the model compares the images."""
     asks: tuple[Asked, ...] = ()
-    """What a user of `geovlm predict` says beside the images."""
+    """Inputs that `geovlm predict` takes in addition to the images. Default: none."""
     blank: Ref[Callable[[Mapping[str, Json]], Mapping[str, Json]]] | None = None
-    """What the user said, by name -> a target with stand-ins for gold, from which `prompt` writes
-    the question of a training sample; answer and reasoning are thrown away. The shared names in it
-    say how answers are read; `label` what a box of them shows, `question` what the sample asks in
-    place of what the user said. Raises `ValueError` for a value that it cannot use. `None`:
-    `geovlm predict` refuses the task. Tasks tagged `bitemporal` take two images, others one."""
+    """Builds a target without the correct answer, so that `geovlm predict` can ask this task about
+    new images. Takes the user's inputs by name (see `asks`); fields of the correct answer hold
+    placeholders. `prompt` turns it into the training question; its answer and reasoning are
+    discarded. The names in the target decide how completions are read: `boxes`, or `labels` with
+    `vocabulary`, else text; `label` names what a predicted box shows, `question` becomes the
+    sample's question. It raises `ValueError` for an input that it cannot use. `None`: `geovlm
+    predict` refuses the task. Tasks with the tag `bitemporal` take two images, others one."""
     tags: frozenset[str] = frozenset()
+    """Words by which tasks are described, such as `bitemporal` (two images) or `vqa`."""
     options: type | None = None
-    """A class made with `@options`."""
+    """A class made with `@options`. `None`: the task has no options."""
     version: int = 1
-    """Raise it when scores stop being comparable."""
+    """Raise it when scores stop being comparable: other questions, targets or metrics."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -315,36 +393,53 @@ class RewardSpec:
     """A reward: one number per completion, or `None` where it does not apply."""
 
     name: str
+    """`<plugin>` or `<plugin>/<reward>`."""
     summary: str
+    """One line: what earns the reward."""
     score: Ref[Callable[..., Any]]
-    """`(completion, RewardContext) -> float | None`; if `batched`, sequences of both."""
+    """`(completion: str, ctx: RewardContext) -> float | None`; if `batched`,
+    `(completions: Sequence[str], contexts: Sequence[RewardContext]) -> Sequence[float | None]`, in
+    the order of the completions. The completion is raw text, tags included. Values lie in `[low,
+    high]`. `None` means that the reward does not apply to the sample: it is left out of the sum.
+    Text that cannot be parsed is worth `low`, not `None`. An exception, or a value that is not
+    finite or out of range, is a `RewardError` and ends the run."""
     low: float = 0.0
+    """Smallest value; below `high`."""
     high: float = 1.0
+    """Largest value."""
     gold_is_max: bool = True
-    """Whether the gold answer earns `high`."""
+    """True if the correct answer earns `high`; the conformance kit then checks it."""
     batched: bool = False
-    """Whether `score` takes all completions of a batch in one call."""
+    """True if `score` takes all completions of a batch in one call."""
     formula: str = ""
-    """The formula as people read it."""
+    """The formula as people read it, printed by `geovlm rewards list`."""
     source: str = ""
     """Paper, equation or code that it follows."""
     version: int = 1
+    """Raise it when the same completion earns another value than before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricSpec:
-    """A corpus metric: all predictions of a task in, named numbers out."""
+    """A corpus metric: all predictions of a task in, named numbers out.
+
+    It has `compute`, or `counts` and `finish`; both ways or neither are refused. The numbers may
+    have any range; a task's primary metric is between 0 and 1, and 1 on correct answers.
+    """
 
     name: str
+    """`<plugin>` or `<plugin>/<metric>`."""
     summary: str
+    """One line: what is measured."""
     compute: Ref[Callable[[Sequence[Prediction]], Mapping[str, float]]] | None = None
     """All predictions of a task, at least one -> named numbers; the names are bare words such as
-    `f1`. The bootstrap calls it for every resample. `None`: the metric has `counts` and `finish`,
-    the other way to declare one; both ways or neither are refused."""
+    `f1`. The bootstrap calls it for every resample. `None`: the metric has `counts`."""
     counts: Ref[Callable[[Prediction], Mapping[str, float]]] | None = None
     """One prediction -> what it adds to sums over all predictions; a name that it lacks adds 0."""
     finish: Ref[Callable[[Mapping[str, Any]], Mapping[str, Any]]] | None = None
     """The sums, numpy arrays of one shape -> named numbers of that shape, NaN where undefined. The
     bootstrap of such a metric is one matrix product."""
     higher_is_better: bool = True
+    """True if a larger number is better; a primary metric needs that."""
     version: int = 1
+    """Raise it when the same predictions score differently than before."""

@@ -1,4 +1,4 @@
-"""The hooks of GeoVLM, in the order in which a run meets them.
+"""Declares the hooks of GeoVLM, in the order in which a run meets them.
 
 A plugin is a module named by an entry point of group `geovlm`; it implements any of these with
 `@geovlm.hookimpl`. Implementations may take fewer arguments than the specification, never others.
@@ -93,8 +93,8 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
 def geovlm_rewards() -> Iterable[RewardSpec]:
     """Rewards: one number per completion.
 
-    A reward never raises on model text: what cannot be parsed is worth 0. An exception or a value
-    outside `[low, high]` ends the run, naming reward, task and sample.
+    A reward never raises on model text: text that cannot be parsed is worth 0. An exception or a
+    value outside `[low, high]` ends the run, with an error that names reward, task and sample.
 
     Example::
 
@@ -135,10 +135,10 @@ def geovlm_metrics() -> Iterable[MetricSpec]:
 
 @hookspec(firstresult=True)
 def geovlm_model_profile(model_type: str) -> ModelProfile | None:
-    """How to talk to a model family. Stops at the first result that is not `None`.
+    """The profile of a model family; the first result that is not `None` counts.
 
     The built-in profiles come last, so a plugin may override them. A plugin that raises or returns
-    a wrong type is passed over, with a warning.
+    a wrong type is skipped, with a warning.
 
     Example::
 
@@ -189,8 +189,8 @@ def geovlm_commands(app: typer.Typer) -> None:
 def geovlm_callbacks(stage: StageInfo) -> Iterable[TrainerCallback]:
     """Trainer callbacks for one stage.
 
-    Called on every rank of the stage's process; every rank must return the same callbacks. An
-    exception or a wrong type costs the plugin its callbacks and a warning; it stops the run if the
+    Called on every rank; every rank must return the same callbacks. After an exception or a wrong
+    type the run continues without the callbacks of this plugin, with a warning; it stops if the
     stage trains a task of this plugin.
 
     Example::
@@ -203,7 +203,7 @@ def geovlm_callbacks(stage: StageInfo) -> Iterable[TrainerCallback]:
                 yield Announce(stage.output)
 
     Args:
-        stage: which stage this is, its tasks and its folder.
+        stage: number, kind, tasks and folder of the stage.
 
     Returns:
         The callbacks.
