@@ -1,1 +1,1 @@
-"""HTML report and model card."""
+"""The HTML report and the model card."""

@@ -1,1 +1,1 @@
-"""From predictions to published-protocol numbers."""
+"""From predictions to the numbers of published protocols."""

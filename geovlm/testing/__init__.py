@@ -1,4 +1,4 @@
-"""The conformance kit: does a plugin keep its promises? For authors of plugins.
+"""The conformance kit for plugin authors.
 
 In the plugin's `tests/test_conformance.py`::
 

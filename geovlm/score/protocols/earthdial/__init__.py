@@ -1,1 +1,1 @@
-"""EarthDial's protocols."""
+"""The protocols of EarthDial's evaluation scripts."""

@@ -1,1 +1,1 @@
-"""Measures of texts."""
+"""Scores of texts: tokens, CIDEr, METEOR."""
