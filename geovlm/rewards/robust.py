@@ -1,4 +1,7 @@
-"""The rewards that resist gaming: a blind policy earns at most half of what gold earns."""
+"""Computes the rewards that resist gaming: a blind policy earns at most half of a correct answer.
+
+Values are in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,14 @@ from geovlm.rewards.reading import label_sets, references
 def label_f1(completion: str, ctx: RewardContext) -> float:
     """F1 of the named and the true label sets, squared; both empty: 1.
 
-    Squared, because the handful of most frequent labels, named without looking, has a mean F1 of
-    0.35 to 0.55 on small samples of BigEarthNet's kind: more than half of what gold earns.
+    It is squared because the few most frequent labels, named without looking at the image, have a
+    mean F1 of 0.35 to 0.55 on small samples of BigEarthNet's kind: more than half of a correct
+    answer.
+
+    >>> from types import SimpleNamespace
+    >>> target = {"labels": ["sea"], "vocabulary": ["sea", "beach", "forest"]}
+    >>> label_f1("<answer>sea, beach, forest</answer>", SimpleNamespace(target=target))
+    0.25
     """
     truth, named = label_sets(completion, ctx)
     if not truth and not named:
@@ -25,10 +34,15 @@ def label_f1(completion: str, ctx: RewardContext) -> float:
 
 
 def exact(completion: str, ctx: RewardContext) -> float:
-    """1 if the answer is the gold answer and only that, else 0.
+    """1 if the answer is the correct answer and nothing else, else 0.
 
     Text is compared after normalisation, numbers by value. With `target["vocabulary"]` the answer
-    must name one entry, the right one: two options are no answer.
+    must name exactly one entry, the correct one.
+
+    >>> from types import SimpleNamespace
+    >>> ctx = SimpleNamespace(target={"answer": "yes", "vocabulary": ["yes", "no"]}, answer="yes")
+    >>> exact("<answer>Yes.</answer>", ctx), exact("<answer>yes or no</answer>", ctx)
+    (1.0, 0.0)
     """
     text = answers.answer_text(completion)
     gold = str(ctx.target.get("answer", ctx.answer))
@@ -44,19 +58,27 @@ def exact(completion: str, ctx: RewardContext) -> float:
 
 
 def caption_f1(completion: str, ctx: RewardContext) -> float:
-    """How much of what the caption must say it says, and nothing false; in [0, 1].
+    """Squared share of facts that the caption states, or squared F1 of its content words.
 
     With `target["facts"]` (name -> value): a fact is stated if the text names its value and no
-    other entry of `target["fact_vocabularies"][name]`; the reward is the square of the share of
-    facts stated, so that a template with one lucky value stays under half. Otherwise: F1 of the
-    content words (no stop words) against the nearest reference, squared for the same reason.
+    other entry of `target["fact_vocabularies"][name]`. Otherwise: F1 of the content words (no stop
+    words) against the nearest reference. Both are squared so that a template with one lucky value
+    earns less than half.
+
+    >>> from types import SimpleNamespace
+    >>> ctx = SimpleNamespace(target={
+    ...     "facts": {"kind": "flood", "count": "many"},
+    ...     "fact_vocabularies": {"kind": ["fire", "flood"], "count": ["one", "many"]},
+    ... })
+    >>> caption_f1("<answer>A flood damaged one building.</answer>", ctx)
+    0.25
     """
     text = boxes.strip(answers.answer_text(completion))
     return _caption(text, ctx)
 
 
 def grounded_f1(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
-    """Geometric mean of `caption_f1` (text) and `matched_iou` (boxes): both or nothing."""
+    """Geometric mean of `caption_f1` (text) and `matched_iou` (boxes); 0 if either is 0."""
     return [
         (caption_f1(completion, ctx) * paired) ** 0.5
         for completion, ctx, paired in zip(
@@ -66,7 +88,7 @@ def grounded_f1(completions: Sequence[str], contexts: Sequence[RewardContext]) -
 
 
 def _as_number(text: str) -> float | None:
-    """Return the number that a text is, not one that it merely holds."""
+    """Return the number if the text is one; `None` if it only contains one."""
     stripped = answers.normalise(text).removesuffix("m2").strip()
     return answers.number(stripped) if len(stripped.split()) == 1 else None
 

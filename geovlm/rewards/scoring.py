@@ -1,4 +1,4 @@
-"""A reward applied to completions, its values checked: the one way in which rewards are called."""
+"""Applies a declared reward to completions and checks its values; every caller goes through it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BUGS = (
     TypeError,
     ValueError,
 )
-"""What a reward may raise; a service that it asks raises an `OSError`."""
+"""Errors that count as a bug of the reward; a service that it calls raises an `OSError`."""
 
 
 def score(
@@ -36,10 +36,10 @@ def score(
     """Return the reward of each completion.
 
     Args:
-        reward: what is asked.
-        completions: texts of the model.
-        contexts: of the completions, in their order.
-        began: called before each call of the reward; with the first context of a batch.
+        reward: the reward to call.
+        completions: texts of the model, tags included.
+        contexts: one per completion, in the same order.
+        began: called before each call of the reward, with its context; for a batch, the first one.
 
     Raises:
         RewardError: the reward raised, or returned a value that is not finite or not in its range;

@@ -1,4 +1,4 @@
-"""Likeness of texts, as the caption and VQA rewards of the method take it."""
+"""Measures how similar texts are, for the caption and VQA rewards of the method."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def overlap(text: str, reference: str) -> float:
 
 
 def lexical(text: str, ctx: RewardContext) -> float:
-    """R_LM of a text against the nearest reference without boxes."""
+    """R_LM of a text and the nearest reference without its boxes, 0 to 1; no reference: 0."""
     kind = ctx.options.get("lexical", "levenshtein")
     measure = {"levenshtein": ratio, "jaccard": overlap, "rougeL": _rouge_l}[str(kind)]
     return max((measure(text, boxes.strip(r)) for r in references(ctx.target)), default=0.0)
@@ -37,7 +37,11 @@ def _rouge_l(text: str, reference: str) -> float:
 
 
 def semantic(texts: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
-    """Return max(0, cosine) of each text and the nearest of its references."""
+    """Return max(0, cosine) of each text and the nearest of its references.
+
+    Raises:
+        GeoVLMError: no sentence encoder is installed.
+    """
     from geovlm.rewards import encoder
 
     name = contexts[0].options.get("encoder") if contexts else None
