@@ -79,7 +79,7 @@ def test_geovlm_model_profile_that_raises_is_passed_over_with_one_warning(
     names = [loaded.profile("qwen2_5_vl").name for _ in range(2)]
     assert names == ["qwen2.5-vl", "qwen2.5-vl"]
     assert capsys.readouterr().err == (
-        "warning: plugin 'fails' (geovlm-fails 0.1.0) is not asked for model profiles: "
+        "warning: the model profiles of plugin 'fails' (geovlm-fails 0.1.0) are left out: "
         "geovlm_model_profile failed: ZeroDivisionError: division by zero\n"
     )
 
@@ -132,7 +132,7 @@ def test_geovlm_callbacks_that_raises_half_way_costs_all_of_its_callbacks_and_a_
     install(folder, "fails", CALLBACKS.format(body=CALLBACK + "\n    1 / 0"))
     assert registry.load().callbacks(stage("xbd/detect")) == []
     assert capsys.readouterr().err == (
-        "warning: plugin 'fails' (geovlm-fails 0.1.0) goes without its callbacks: "
+        "warning: the callbacks of plugin 'fails' (geovlm-fails 0.1.0) are left out: "
         "geovlm_callbacks failed: ZeroDivisionError: division by zero\n"
     )
 

@@ -1,4 +1,4 @@
-"""What a plugin may declare: the types that its hooks return, their names and their fields."""
+"""Checks the declarations of a plugin: types that its hooks return, names, fields."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ HOOKS: dict[str, type[Any]] = {
     "geovlm_rewards": RewardSpec,
     "geovlm_metrics": MetricSpec,
 }
-"""Hook that declares -> type of what it yields."""
+"""Hook -> type of the specs that it yields."""
 NAME = re.compile(r"[a-z][a-z0-9_]*(/[a-z0-9_]+)*")
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 _REFERENCE = re.compile(r"[\w.]+:\w+")
 _REWARD_SETS = {"paper", "robust"}
 _MOST = 10_000
-"""A hook that yields more never ends, in all likelihood."""
+"""Largest number of specs of one hook; a hook that yields more probably never ends."""
 
 
 class DeclarationError(Exception):
@@ -38,15 +38,15 @@ def read(results: Iterable[Any], *, hook: str, plugin: str, core: bool) -> list[
     """Return the specs in the results of one plugin's hook.
 
     Args:
-        results: what each implementation of the hook returned.
+        results: return values of the implementations of the hook.
         hook: a key of `HOOKS`.
-        plugin: name of the plugin, with which all names begin.
-        core: whether the plugin is the core itself, whose names need no prefix.
+        plugin: name of the plugin, with which all names must begin.
+        core: True if the plugin is the core itself, whose names need no prefix.
 
     Raises:
         TypeError: not an iterable of the hook's type.
         DeclarationError: a spec that the contract does not allow.
-        Exception: whatever a generator of the plugin raises.
+        Exception: any error that a generator of the plugin raises.
     """
     specs: list[Spec] = []
     for result in results:
@@ -64,7 +64,7 @@ def read(results: Iterable[Any], *, hook: str, plugin: str, core: bool) -> list[
 
 
 def fits(value: Any, *, annotation: str) -> bool:
-    """Whether a field's value is of its type, as far as that can be told without calling anything.
+    """True if a field's value is of its type, as far as that is known without calling anything.
 
     Raises:
         KeyError: the contract has a field of a type that has no rule here.
@@ -89,7 +89,7 @@ def _check(spec: Any, *, hook: str, plugin: str) -> None:
     if not isinstance(spec, wanted):
         raise TypeError(f"{hook} must return {wanted.__name__} objects, got {spec!r:.80}")
     if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
-        raise DeclarationError(f"{hook}: {spec.name!r} is no name of the form {NAME.pattern}")
+        raise DeclarationError(f"{hook}: {spec.name!r} is not a name of the form {NAME.pattern}")
     if plugin and spec.name.partition("/")[0] != plugin:
         raise DeclarationError(
             f"{hook}: the name {spec.name!r} must be {plugin!r} or begin with '{plugin}/'"
@@ -117,7 +117,7 @@ def _check_dataset(spec: DatasetSpec) -> None:
     unknown = [split for split in spec.splits if split not in get_args(Split)]
     if unknown:
         raise DeclarationError(
-            f"data set {spec.name!r}: {unknown[0]!r} is no split; there are "
+            f"data set {spec.name!r}: {unknown[0]!r} is not a split; use "
             f"{', '.join(get_args(Split))}"
         )
 
@@ -181,4 +181,4 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "Ref": _is_reference,
     "Mapping": _are_weights,
 }
-"""Annotation of a spec's field, whole or up to its bracket -> whether a value will do."""
+"""Annotation of a spec's field, whole or up to its bracket -> check of a value."""

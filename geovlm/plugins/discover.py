@@ -1,7 +1,7 @@
-"""Discover plugins and keep the bad ones from hurting anybody: one record each, never a crash.
+"""Discovers plugins: one record each; a bad plugin is a record with a reason, never a crash.
 
-Order: the core's own declarations, then entry points of group `geovlm` sorted by name. What a
-plugin requires of GeoVLM is read from its metadata before its code is imported.
+Order: the core's own declarations, then entry points of group `geovlm` sorted by name. The
+requirements of a plugin are read from its metadata before its code is imported.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ GROUP = "geovlm"
 CORE = "builtin"
 """Name under which the core's own declarations are listed."""
 DISABLE_VARIABLE = "GEOVLM_DISABLE_PLUGINS"
-"""Environment variable: names of plugins to do without, by commas; `*` for all."""
+"""Environment variable: names of plugins to disable, separated by commas; `*` for all."""
 DEBUG_VARIABLE = "GEOVLM_DEBUG"
 """Environment variable: if set, the first error of a plugin is raised."""
 SLOW_SECONDS = 0.1
-"""An import that takes longer, or hooks that do, are named in `geovlm plugins list`."""
+"""`geovlm plugins list` names imports and hooks that take longer, in seconds."""
 
 Status = Literal["active", "disabled", "incompatible", "broken"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginRecord:
-    """One installed plugin and what became of it."""
+    """One installed plugin and its status."""
 
     name: str
     distribution: str
     version: str
     status: Status
     reason: str = ""
-    """Why it is not active; one line."""
+    """Reason why it is not active; one line."""
     traceback: str = ""
     seconds: float = 0.0
     """Duration of the import."""
     notes: tuple[str, ...] = ()
-    """What is odd about it although it works, such as a slow import."""
+    """Oddities of a plugin that works, such as a slow import."""
     requires: tuple[str, ...] = ()
     """Its requirements, as its metadata states them."""
     module: str = ""
-    """What the entry point names."""
+    """Value of the entry point: `module` or `module:attribute`."""
     hooks: tuple[str, ...] = ()
     """The hooks that it implements."""
 
@@ -81,7 +81,7 @@ class PluginSet:
     metrics: dict[str, MetricSpec]
     warnings: tuple[str, ...]
     """One line per bad plugin or unreadable distribution, per plugin that printed or changed the
-    process, and per disabled name nobody has."""
+    process, and per disabled name that no plugin has."""
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class _Loader:
     warnings: list[str] = field(default_factory=list)
 
     def declare(self, name: str, plugin: object) -> tuple[str, ...]:
-        """Register one plugin and keep what it declares; all or nothing."""
+        """Register one plugin and keep its declarations; after an error, nothing of it is kept."""
         try:
             self.manager.register(plugin, name=name)
             callers = self.manager.get_hookcallers(plugin) or []
@@ -126,14 +126,16 @@ class _Loader:
         return specs
 
     def load(self, plugin: Plugin, *, disabled: frozenset[str], taken: set[str]) -> PluginRecord:
-        """Load one plugin; what goes wrong becomes its record."""
+        """Load one plugin; an error becomes its record."""
         entry, record = plugin.entry, _record(plugin)
         if entry.name in disabled or "*" in disabled:
             return replace(record, status="disabled", reason="switched off by the user")
         started = time.perf_counter()
         try:
             if not PLUGIN_NAME.fullmatch(entry.name):
-                raise DeclarationError(f"{entry.name!r} is no plugin name: {PLUGIN_NAME.pattern}")
+                raise DeclarationError(
+                    f"{entry.name!r} is not a plugin name of the form {PLUGIN_NAME.pattern}"
+                )
             if entry.name in taken:
                 raise DeclarationError(f"the name {entry.name!r} is taken by another distribution")
             unmet = plugins_installed.incompatible(record.requires)
@@ -159,16 +161,16 @@ class _Loader:
             )
             return self._bad(broken)
         notes = _slow("import", imported - started) + _slow("hooks", declared - imported)
-        habits = []
+        effects = []
         if traces.printed:
             notes += ("prints when it is imported",)
-            habits.append(f"printed when it was imported: {traces.printed[:200]}")
+            effects.append(f"printed when it was imported: {traces.printed[:200]}")
         if traces.changed:
             what = ", ".join(traces.changed)
             notes += (f"changes the process when it is imported: {what}",)
-            habits.append(f"changed {what} when it was imported, which was put back")
-        if habits:
-            self.warnings.append(f"plugin {entry.name!r} {'; '.join(habits)}")
+            effects.append(f"changed {what} when it was imported; this was undone")
+        if effects:
+            self.warnings.append(f"plugin {entry.name!r} {'; '.join(effects)}")
         return replace(record, seconds=imported - started, notes=notes, hooks=hooks)
 
     def _bad(self, record: PluginRecord) -> PluginRecord:
@@ -180,7 +182,7 @@ def discover(*, disabled: Iterable[str] = ()) -> PluginSet:
     """Load every installed plugin, isolating the bad ones.
 
     Args:
-        disabled: names to do without; `*` for all.
+        disabled: names of plugins to skip; `*` for all.
     """
     off = frozenset(disabled)
     manager = pluggy.PluginManager("geovlm")
@@ -204,7 +206,7 @@ def discover(*, disabled: Iterable[str] = ()) -> PluginSet:
         records.append(loader.load(plugin, disabled=off, taken=taken))
         taken.add(plugin.entry.name)
     for name in sorted(off - taken - {"*"}):
-        loader.warnings.append(f"plugin {name!r} is to be disabled, but there is no such plugin")
+        loader.warnings.append(f"cannot disable plugin {name!r}: no such plugin is installed")
     found = loader.found
     return PluginSet(
         manager=manager,
@@ -218,31 +220,31 @@ def discover(*, disabled: Iterable[str] = ()) -> PluginSet:
 
 
 def only(manager: pluggy.PluginManager, name: str, hook: str) -> pluggy.HookCaller:
-    """Return a caller of `hook` that asks one plugin only."""
+    """Return a caller of `hook` that calls one plugin only."""
     others = [plugin for other, plugin in manager.list_name_plugin() if other != name]
     return manager.subset_hook_caller(hook, [plugin for plugin in others if plugin is not None])
 
 
-class Answer(NamedTuple):
-    """What one active plugin said when a hook asked it."""
+class HookResult(NamedTuple):
+    """Return values of one hook of one active plugin."""
 
     results: list[Any]
     """Empty if the hook failed."""
     problem: str
-    """One line, or nothing."""
+    """The error in one line; empty if there was none."""
 
 
-def ask(
+def call(
     manager: pluggy.PluginManager, name: str, hook: str, *, wanted: type, **arguments: Any
-) -> Answer:
+) -> HookResult:
     """Call a hook of one active plugin, at any time after the plugins were loaded.
 
-    What it prints goes to standard error. With `GEOVLM_DEBUG` its error is raised.
+    Its output goes to standard error. With `GEOVLM_DEBUG` its error is raised.
 
     Args:
         manager: the manager with which the plugins are registered.
         name: the plugin.
-        hook: a hook that yields objects, or one of which the first result counts.
+        hook: name of the hook; it yields objects, or only its first result counts.
         wanted: the type of every result.
         arguments: those of the hook.
     """
@@ -254,13 +256,13 @@ def ask(
         wrong = [each for each in results if not isinstance(each, wanted)]
         if wrong:
             raise TypeError(f"{wanted.__name__} objects are wanted, got {wrong[0]!r:.80}")
-        return Answer(results, "")
+        return HookResult(results, "")
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        return Answer([], f"{hook} failed: {_one_line(error)}")
+        return HookResult([], f"{hook} failed: {_one_line(error)}")
 
 
 def disabled_by_environment() -> frozenset[str]:
@@ -282,7 +284,7 @@ def _record(plugin: Plugin) -> PluginRecord:
 
 
 def _is_optional(caller: pluggy.HookCaller, plugin: str) -> bool:
-    """Whether a plugin marks a hook as one that only other versions of GeoVLM have."""
+    """True if a plugin marks a hook as one that only other versions of GeoVLM have."""
     own = [impl for impl in caller.get_hookimpls() if impl.plugin_name == plugin]
     return all(impl.optionalhook for impl in own)
 

@@ -1,8 +1,8 @@
-"""What a plugin's code may not do to the process while it is imported or asked.
+"""Protects the process while the code of a plugin is imported or called.
 
-Standard output belongs to the command, so whatever is written to it meanwhile goes elsewhere;
-streams, environment variables and working folder are put back. Out of reach are code that ends the
-process itself (`os._exit`, a crash in C) and threads that go on afterwards: disable such a plugin.
+Standard output belongs to the command, so the output of plugin code goes elsewhere; streams,
+environment variables and working folder are restored. Code that ends the process (`os._exit`, a
+crash in C) and threads that continue afterwards cannot be caught: disable such a plugin.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MOST_BYTES = 10_000
-"""So much of what was written is kept."""
+"""Largest number of bytes of output that is kept."""
 
 
 @dataclass(slots=True)
 class Traces:
-    """What guarded code did; complete once the guard is left."""
+    """Output and changes of guarded code; complete when the guard is left."""
 
     printed: str = ""
-    """What was written to standard output, and by Python to standard error, on one line."""
+    """Text written to standard output, and by Python to standard error, on one line."""
     changed: tuple[str, ...] = ()
-    """What was put back: names of environment variables, never values, and the working folder."""
+    """Restored things: names of environment variables, never values, and the working folder."""
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def guarded() -> Iterator[Traces]:
         with _descriptor_to(raw.fileno()), redirect_stdout(text), redirect_stderr(text):
             yield traces
     finally:
-        # a StringIO that the code itself has closed holds nothing any more
+        # a StringIO that the code itself has closed has lost its text
         printed = "" if text.closed else text.getvalue()
         raw.seek(0)
         written = raw.read(_MOST_BYTES).decode(errors="replace")
@@ -57,7 +57,7 @@ def guarded() -> Iterator[Traces]:
 
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Send what is written to standard output to standard error, and put the streams back."""
+    """Redirect standard output to standard error, and restore the streams afterwards."""
     stderr = sys.stderr
     with _descriptor_to(2), redirect_stdout(stderr), redirect_stderr(stderr):
         yield
@@ -83,7 +83,7 @@ def _descriptor_to(target: int) -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Write out what Python still holds back for descriptor 1."""
+    """Write out the buffer that Python holds for descriptor 1."""
     if sys.__stdout__ is not None:
         with suppress(OSError, ValueError):  # a reader that went away, or a closed stream
             sys.__stdout__.flush()

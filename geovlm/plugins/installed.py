@@ -1,4 +1,4 @@
-"""What is installed, read from metadata alone: entry points, versions, requirements."""
+"""Reads installed plugins from metadata alone: entry points, versions, requirements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REQUIRES_CORE = re.compile(r"\s*geovlm\s*([\[<>=!~;(@ ]|$)", re.IGNORECASE)
 
 
 class Metadata(NamedTuple):
-    """What a plugin's distribution says of itself; `unknown` where it says nothing."""
+    """Name, version and requirements of a distribution; `unknown` where it states none."""
 
     distribution: str
     version: str
@@ -21,7 +21,7 @@ class Metadata(NamedTuple):
 
 
 class Plugin(NamedTuple):
-    """An entry point and what its distribution says."""
+    """An entry point and the metadata of its distribution."""
 
     entry: EntryPoint
     metadata: Metadata
@@ -37,7 +37,7 @@ class Installed(NamedTuple):
 
 
 def find(*, group: str) -> Installed:
-    """Return what is installed under a group of entry points."""
+    """Return the plugins that are installed under a group of entry points."""
     problems: list[str] = []
     try:
         found = list(entry_points(group=group))
@@ -51,10 +51,10 @@ def find(*, group: str) -> Installed:
 
 
 def incompatible(requires: Iterable[str]) -> str:
-    """Why this GeoVLM does not meet a plugin's requirements; empty if it does.
+    """Return why this GeoVLM does not meet a plugin's requirements; empty if it does.
 
     Raises:
-        InvalidRequirement: a requirement on geovlm that is unreadable.
+        InvalidRequirement: a requirement on geovlm cannot be read.
     """
     lines = [line for line in requires if _REQUIRES_CORE.match(line)]
     if not lines:
@@ -79,7 +79,7 @@ def _read(entry: EntryPoint) -> Metadata:
         return Metadata(
             metadata["Name"] or "unknown",
             metadata["Version"] or "unknown",
-            # of the same text: `dist.requires` would parse it again
+            # from the text that is parsed already: `dist.requires` would parse it again
             tuple(metadata.get_all("Requires-Dist") or entry.dist.requires or ()),
         )
     except Exception:  # the file METADATA is missing or damaged
@@ -87,6 +87,7 @@ def _read(entry: EntryPoint) -> Metadata:
 
 
 def _one_by_one(group: str) -> tuple[list[EntryPoint], list[str]]:
+    """Return the entry points of the readable distributions, and the problems of the others."""
     found: list[EntryPoint] = []
     problems: list[str] = []
     for distribution in distributions():

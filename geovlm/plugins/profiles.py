@@ -1,4 +1,4 @@
-"""Model families: in which frame they speak of boxes, and how large they see an image.
+"""Holds the profiles of the built-in model families: frame of boxes, limits of image size.
 
 The frames are those of the families' model cards and of ms-swift's `Custom-dataset.md`; the pixel
 limits those of the published `preprocessor_config.json`, not the smaller defaults in the signatures
@@ -62,11 +62,11 @@ INTERNVL = ModelProfile(
 """Boxes in thousandths. Images become up to 12 tiles of 448 px: the input size is approximate."""
 
 BUILTIN: tuple[ModelProfile, ...] = (QWEN2_5_VL, QWEN2_VL, QWEN3_VL, INTERNVL)
-"""In the order in which they are asked."""
+"""The built-in profiles, in the order in which they are tried."""
 
 
 def find(model_type: str) -> ModelProfile | None:
-    """The built-in profile of a family, or `None`.
+    """Return the built-in profile of a family, or `None`.
 
     Args:
         model_type: `model_type` of the checkpoint's `config.json`, such as `qwen2_5_vl`.

@@ -25,7 +25,7 @@ from geovlm.plugins.discover import (
     DEBUG_VARIABLE,
     PluginRecord,
     PluginSet,
-    ask,
+    call,
     disabled_by_environment,
     discover,
     only,
@@ -51,7 +51,7 @@ class Registry:
     rewards: Mapping[str, RewardSpec]
     metrics: Mapping[str, MetricSpec]
     unusable: Mapping[str, str]
-    """Task -> why it cannot be used: a data set, reward or metric that nobody provides."""
+    """Task -> reason why it cannot be used: a data set, reward or metric that nobody provides."""
     plugins: tuple[PluginRecord, ...]
     """The records of all plugins, whatever their status, the core's own first."""
     manager: pluggy.PluginManager
@@ -67,8 +67,8 @@ class Registry:
         """Return the task.
 
         Raises:
-            UnknownNameError: nothing of this name; says what may have been meant.
-            PluginUnavailableError: the plugin behind the name is not active, or the task names
+            UnknownNameError: there is no task of this name; names the nearest ones.
+            PluginUnavailableError: the plugin of the task is not active, or the task names
                 something that nobody provides.
         """
         if name in self.unusable:
@@ -104,7 +104,7 @@ class Registry:
         return list(chosen.values())
 
     def profile(self, model_type: str) -> ModelProfile:
-        """Return how to talk to a model family.
+        """Return the profile of a model family.
 
         Raises:
             UnknownNameError: no plugin knows it.
@@ -120,7 +120,7 @@ class Registry:
     def callbacks(self, stage: StageInfo) -> list[Any]:
         """Return the trainer callbacks of all plugins for a stage.
 
-        A plugin whose hook fails loses its callbacks, which is a warning.
+        The callbacks of a plugin whose hook fails are left out, with a warning.
 
         Raises:
             PluginUnavailableError: the stage trains a task of that plugin.
@@ -132,15 +132,16 @@ class Registry:
         for record in self.plugins:
             if "geovlm_callbacks" not in record.hooks:
                 continue
-            found = ask(
+            found = call(
                 self.manager, record.name, "geovlm_callbacks", wanted=TrainerCallback, stage=stage
             )
             if found.problem and record.name in owners:
                 raise PluginUnavailableError(
-                    f"{record.title}: {found.problem}", hint=f"{DEBUG_VARIABLE}=1 has the traceback"
+                    f"{record.title}: {found.problem}",
+                    hint=f"{DEBUG_VARIABLE}=1 prints the traceback",
                 )
             if found.problem:
-                _warn(f"{record.title} goes without its callbacks: {found.problem}")
+                _warn(f"the callbacks of {record.title} are left out: {found.problem}")
             callbacks += found.results
         return callbacks
 
@@ -149,7 +150,7 @@ class Registry:
         return [r.name for r in self.plugins if r.status == "active" and r.name != CORE]
 
     def call(self, plugin: str, hook: str, **arguments: Any) -> list[Any]:
-        """Call one hook of one plugin; what it prints goes to standard error."""
+        """Call one hook of one plugin; its output goes to standard error."""
         with stdout_to_stderr():
             found: list[Any] = only(self.manager, plugin, hook)(**arguments)
         return found
@@ -168,7 +169,8 @@ def load(*, disabled: Iterable[str] = ()) -> Registry:
     """Return the registry of this process; plugins are loaded once, warnings are printed once.
 
     Args:
-        disabled: plugins to leave out, beside those of `GEOVLM_DISABLE_PLUGINS` (`a,b` or `*`).
+        disabled: plugins to leave out, in addition to those of `GEOVLM_DISABLE_PLUGINS` (`a,b` or
+            `*`).
     """
     return _load(frozenset(disabled) | disabled_by_environment())
 
@@ -198,14 +200,14 @@ def _warn(message: str) -> None:
 def _profile(
     manager: pluggy.PluginManager, records: tuple[PluginRecord, ...], model_type: str
 ) -> ModelProfile | None:
-    """The first profile, asked in the order of pluggy; a plugin that fails costs a warning."""
+    """Return the first profile, in the order of pluggy; a plugin that fails is a warning."""
     hook = "geovlm_model_profile"
     titles = {record.name: record.title for record in reversed(records)}
     for implementation in reversed(manager.hook.geovlm_model_profile.get_hookimpls()):
         name = implementation.plugin_name
-        found = ask(manager, name, hook, wanted=ModelProfile, model_type=model_type)
+        found = call(manager, name, hook, wanted=ModelProfile, model_type=model_type)
         if found.problem:
-            _warn(f"{titles[name]} is not asked for model profiles: {found.problem}")
+            _warn(f"the model profiles of {titles[name]} are left out: {found.problem}")
         if found.results:
             profile: ModelProfile = found.results[0]
             return profile
@@ -213,7 +215,7 @@ def _profile(
 
 
 def _missing(task: TaskSpec, found: PluginSet) -> str:
-    """Return what the task names and nobody provides, or nothing."""
+    """Return which name of the task nobody provides, as a sentence; empty if there is none."""
     rewards = [name for weights in task.rewards.values() for name in weights]
     wanted: list[tuple[str, str, Mapping[str, Any]]] = [
         ("data set", task.dataset, found.datasets),
@@ -228,15 +230,15 @@ def _missing(task: TaskSpec, found: PluginSet) -> str:
 
 
 def _inactive(name: str, records: Iterable[PluginRecord]) -> str:
-    """Why the plugin that owns a name is not there, and what to do; empty if it is no plugin's."""
+    """Return why the plugin that owns a name is not active, and the fix; empty if none owns it."""
     for record in records:
         if record.name == name.partition("/")[0] and record.status != "active":
-            todo = {
+            fix = {
                 "broken": f"Run 'geovlm plugins doctor {record.name}' for the traceback.",
                 "incompatible": f"Run 'geovlm plugins doctor {record.name}' for what to install.",
-                "disabled": "Leave it out of --no-plugin and GEOVLM_DISABLE_PLUGINS.",
+                "disabled": "Remove it from --no-plugin and GEOVLM_DISABLE_PLUGINS.",
             }
-            return f"{record.describe()}. {todo[record.status]}"
+            return f"{record.describe()}. {fix[record.status]}"
     return ""
 
 
@@ -246,5 +248,5 @@ def _unknown(kind: str, name: str, known: Iterable[str], *, hidden: Iterable[str
     prefixes = {each.partition("/")[0] for each in available} if kind == "task" else set()
     near = difflib.get_close_matches(name, [*prefixes, *available, *hidden], n=1, cutoff=0.5)
     meant = f" Did you mean {near[0]!r}?" if near else ""
-    listed = f"Available: {', '.join(available)}." if available else "No plugin offers any."
+    listed = f"Available: {', '.join(available)}." if available else "No plugin provides one."
     return f"unknown {kind} {name!r}.{meant} {listed}"

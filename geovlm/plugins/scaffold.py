@@ -1,4 +1,4 @@
-"""A new plugin package from the template that the wheel carries."""
+"""Writes a new plugin package from the template in this folder."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 class ScaffoldError(GeoVLMError):
-    """A package that cannot be written: its name will not do, or something is in the way."""
+    """A package that cannot be written: its name is not allowed, or its folder is not free."""
 
 
 def check_name(name: str, *, taken: Mapping[str, str]) -> None:
     """Refuse a name that a plugin cannot have.
 
     Args:
-        name: what the plugin shall be called.
-        taken: first segment of every name that exists -> what has it, such as `plugin`.
+        name: wanted name of the plugin.
+        taken: first segment of every name that exists -> kind of its owner, such as `plugin`.
 
     Raises:
-        ScaffoldError: the name has characters that it cannot have, or is taken; the hint has
+        ScaffoldError: the name has characters that are not allowed, or is taken; the hint has
             another one.
     """
     if not _NAME.fullmatch(name):
-        mended = _mended(name)
-        guess = f"did you mean {mended!r}? " if _NAME.fullmatch(mended) else ""
+        near = _nearest(name)
+        guess = f"did you mean {near!r}? " if _NAME.fullmatch(near) else ""
         raise ScaffoldError(
-            f"{name!r} is no name for a plugin",
-            hint=f"{guess}a letter first, then a to z, 0 to 9 and single underscores",
+            f"{name!r} is not a plugin name",
+            hint=f"{guess}start with a letter, then use a to z, 0 to 9 and single underscores",
         )
     if name in taken:
         free = next(f"{name}_{i}" for i in range(2, len(taken) + 3) if f"{name}_{i}" not in taken)
@@ -61,13 +61,13 @@ def write(name: str, *, out: Path, version: str, template: Path = TEMPLATE) -> l
     It is rendered into a temporary folder on the same file system, then renamed.
 
     Args:
-        name: a name that `check_name` lets pass.
-        out: the folder to make; it may exist if it is empty.
-        version: of the GeoVLM that the plugin is written for.
+        name: a name that `check_name` accepts.
+        out: folder to create; it may exist if it is empty.
+        version: version of GeoVLM for which the plugin is written.
         template: a copier template.
 
     Returns:
-        The files written, sorted, relative to `out`.
+        The written files, sorted, relative to `out`.
 
     Raises:
         ScaffoldError: `out` is a file or a folder that is not empty, or cannot be written.
@@ -83,7 +83,7 @@ def write(name: str, *, out: Path, version: str, template: Path = TEMPLATE) -> l
             target.parent.mkdir(parents=True, exist_ok=True)
             made.rename(target)
     except OSError as error:
-        _check_free(out)  # somebody may have put something there meanwhile
+        _check_free(out)  # another process may have written there meanwhile
         raise ScaffoldError(
             f"{out} cannot be written: {error.strerror}", hint="choose another folder with --out"
         ) from error
@@ -110,13 +110,13 @@ def _check_free(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
         raise ScaffoldError(
             f"folder {str(out)!r} is not empty",
-            hint="nothing is overwritten: choose another one with --out",
+            hint="choose another one with --out; nothing is overwritten",
         )
     if out.exists() and not out.is_dir():
         raise ScaffoldError(f"{str(out)!r} is a file", hint="name a folder with --out")
 
 
-def _mended(name: str) -> str:
+def _nearest(name: str) -> str:
     """Return the nearest allowed name: `GeoVLM-Sea-Ice` gives `sea_ice`."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     return plain.removeprefix("geovlm_").lstrip("0123456789_")

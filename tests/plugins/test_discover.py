@@ -172,7 +172,7 @@ def test_a_disabled_plugin_is_not_imported(folder: Path) -> None:
 
 def test_a_disabled_name_that_nobody_has_is_a_warning() -> None:
     warnings = discover(disabled=["nobody"]).warnings
-    assert "plugin 'nobody' is to be disabled, but there is no such plugin" in warnings
+    assert "cannot disable plugin 'nobody': no such plugin is installed" in warnings
 
 
 def test_debug_raises_the_first_error_of_a_plugin(

@@ -238,7 +238,7 @@ def test_asking_for_a_task_of_an_incompatible_plugin_names_what_it_needs(folder:
 def test_asking_for_a_task_of_a_disabled_plugin_says_how_to_enable_it(folder: Path) -> None:
     done = call("tasks", "show", "off", folder=folder)
     assert done.returncode == 2
-    assert "Leave it out of --no-plugin and GEOVLM_DISABLE_PLUGINS." in done.stderr
+    assert "Remove it from --no-plugin and GEOVLM_DISABLE_PLUGINS." in done.stderr
 
 
 def test_doctor_explains_every_broken_plugin(folder: Path) -> None:

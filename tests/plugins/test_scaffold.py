@@ -53,11 +53,13 @@ def test_a_good_name_passes(name: str) -> None:
 def test_a_bad_name_is_answered_with_a_good_one(name: str, near: str) -> None:
     with pytest.raises(scaffold.ScaffoldError) as caught:
         scaffold.check_name(name, taken={})
-    assert f"{name!r} is no name for a plugin (did you mean {near!r}?" in str(caught.value)
+    assert f"{name!r} is not a plugin name (did you mean {near!r}?" in str(caught.value)
 
 
 def test_a_name_without_letters_gets_no_guess() -> None:
-    with pytest.raises(scaffold.ScaffoldError, match=r"'42' is no name for a plugin \(a letter"):
+    with pytest.raises(
+        scaffold.ScaffoldError, match=r"'42' is not a plugin name \(start with a letter"
+    ):
         scaffold.check_name("42", taken={})
 
 
@@ -135,7 +137,7 @@ def test_the_command_prints_the_folder_and_what_to_type_next(tmp_path: Path) -> 
         ("xbd", "error: the name 'xbd' is taken by a plugin"),
         ("format", "error: the name 'format' is taken by a reward"),
         ("accuracy", "error: the name 'accuracy' is taken by a metric"),
-        ("Sea-Ice", "error: 'Sea-Ice' is no name for a plugin (did you mean 'sea_ice'?"),
+        ("Sea-Ice", "error: 'Sea-Ice' is not a plugin name (did you mean 'sea_ice'?"),
     ],
 )
 def test_the_command_refuses_a_name_in_one_line(tmp_path: Path, name: str, message: str) -> None:
