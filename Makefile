@@ -1,4 +1,4 @@
-# make demo: install, then the main job on the built-in model and generated data (under ten minutes on two cores)
+# make demo: install, then a whole run on the built-in model and generated data (under ten minutes on two cores)
 # make test: install, then every test of the core and of all plugins
 # make lint: ruff, mypy, and no undeclared break of the public surface
 # make docs: write the reference of the command line and of the configuration
@@ -10,9 +10,9 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := $(foreach file,$(PLUGINS),-e $(dir $(file)))
 DEMO_OUT ?= runs/demo
-# not all of what is installed is compiled, a minute's work, but what is imported, by importing it, and kept also
-# where the environment says otherwise, as that of many containers does: compiling all that the engine imports takes
-# five seconds of each of its processes
+# Compile only what is imported, by importing it once; compiling all that is installed takes a minute. Keep the
+# result even where the environment forbids it, as many containers do: without it each process of the engine
+# compiles its imports for five seconds
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 
@@ -31,9 +31,9 @@ demo: $(VENV)/.installed
 	rm -rf $(DEMO_OUT)
 	$(BIN)/geovlm run --tasks xbd,rsvqa --output $(DEMO_OUT)
 
-# files of tests side by side, one thread each and one more than two cores, as some wait for other processes;
-# those of a file share what they build. In their own order, in which slow files come first: xdist would begin
-# with the files of many tests and end with the slow ones
+# One worker more than two cores, because some tests wait for other processes; one thread each. Tests of a file
+# share what they build, so a file stays on one worker. Keep the order, in which slow files come first: xdist
+# would start with the files of many tests and end with the slow ones
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
 	--no-loadscope-reorder
 
