@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geovlm.config.model import NANO
+from geovlm.config.model import source
 from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,10 +35,8 @@ def may_use_bitsandbytes(config: RunConfig) -> bool:
     """Whether a stage of the run may need it, for what is configured or for the model's weights."""
     if _for_bitsandbytes(config):
         return True
-    if config.model == NANO:
-        return False
     try:
-        facts = json.loads((Path(config.model) / "config.json").read_text(encoding="utf-8"))
+        facts = json.loads((Path(source(config.model)) / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # a name of the hub
         return True
     return "quantization_config" in facts

@@ -1,4 +1,4 @@
-"""What a model's JSON files say of it, without loading it or importing torch."""
+"""Reads facts of a model from its JSON files, without loading it or importing torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geovlm import nano
 from geovlm.api import ModelProfile
@@ -20,12 +20,20 @@ if TYPE_CHECKING:
     from geovlm.plugins.registry import Registry
 
 NANO = "nano"
+PROCESSOR = "preprocessor_config.json"
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+class PixelLimits(NamedTuple):
+    """Smallest and largest area of an image as a model sees it, pixels; `None`: not stated."""
+
+    min_pixels: int | None
+    max_pixels: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFacts:
-    """The run's model; `None` where its files are not on this machine."""
+    """The run's model; fields are `None` where its files are not on this machine."""
 
     name: str
     built_in: bool
@@ -36,11 +44,22 @@ class ModelFacts:
     parameters: int | None
 
 
+def source(name: str) -> str:
+    """Return the folder of the built-in model for `nano`; any other folder or hub name as it is."""
+    return str(nano.path()) if name == NANO else name
+
+
+def hub_name(name: str) -> str | None:
+    """Return the name of a model on the Hugging Face hub; `None` for `nano` and for a folder."""
+    is_hub = HUB_NAME.fullmatch(name) and not Path(name).expanduser().exists()
+    return name if is_hub and name != NANO else None
+
+
 def inspect(config: RunConfig, *, registry: Registry) -> ModelFacts:
-    """Return what the model's files say.
+    """Return the facts in the model's files.
 
     Raises:
-        ConfigError: the model is named by a path that holds none.
+        ConfigError: the model is a path that does not hold one.
         UnknownNameError: no plugin knows its family.
     """
     folder = _folder(config)
@@ -55,18 +74,72 @@ def inspect(config: RunConfig, *, registry: Registry) -> ModelFacts:
         )
     model_type = _read(folder / "config.json").get("model_type", "")
     profile = registry.profile(model_type)
-    low, high = _pixel_limits(folder)
     return ModelFacts(
         name=config.model,
         built_in=config.model == NANO,
         folder=folder,
         model_type=model_type,
-        profile=dataclasses.replace(
-            profile,
-            min_pixels=config.min_pixels or low or profile.min_pixels,
-            max_pixels=config.max_pixels or high or profile.max_pixels,
-        ),
+        profile=limited(profile, config, folder=folder),
         parameters=_parameters(folder),
+    )
+
+
+def limited(
+    profile: ModelProfile, config: RunConfig, *, folder: Path | None = None
+) -> ModelProfile:
+    """Return the profile with the run's pixel limits, else the checkpoint's, else its own.
+
+    Args:
+        profile: of the model's family.
+        config: the run.
+        folder: the checkpoint; `None` without one.
+    """
+    low, high = pixel_limits(folder) if folder is not None else PixelLimits(None, None)
+    return dataclasses.replace(
+        profile,
+        min_pixels=config.min_pixels or low or profile.min_pixels,
+        max_pixels=config.max_pixels or high or profile.max_pixels,
+    )
+
+
+def with_pixels(profile: ModelProfile, pixels: str | None) -> ModelProfile:
+    """Return the profile with the pixel limits of a model.
+
+    Args:
+        profile: of the model's family.
+        pixels: `nano`, a model folder with a `preprocessor_config.json`, or a largest area in
+            pixels; `None` keeps the family's own limits.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if pixels is None:
+        return profile
+    if pixels.isdecimal() and int(pixels) > 0:
+        largest = int(pixels)
+        low = min(profile.min_pixels, largest)
+        return dataclasses.replace(profile, min_pixels=low, max_pixels=largest)
+    folder = Path(source(pixels))
+    limits = pixel_limits(folder)
+    if limits.min_pixels is None or limits.max_pixels is None:
+        raise ConfigError(
+            f"--model-pixels {pixels!r} is not a model: {folder / PROCESSOR} has no pixel limits",
+            hint=f"give 'nano', a folder with {PROCESSOR}, or a number of pixels",
+        )
+    return dataclasses.replace(profile, min_pixels=limits.min_pixels, max_pixels=limits.max_pixels)
+
+
+def pixel_limits(folder: Path) -> PixelLimits:
+    """Return the pixel limits of a checkpoint's image processor."""
+    file = folder / PROCESSOR
+    if not file.is_file():
+        return PixelLimits(None, None)
+    settings = _read(file)
+    size = settings.get("size") or {}
+    # transformers prefers `min_pixels` and `max_pixels` where a file has both
+    return PixelLimits(
+        settings.get("min_pixels") or size.get("shortest_edge"),
+        settings.get("max_pixels") or size.get("longest_edge"),
     )
 
 
@@ -83,9 +156,7 @@ def token_counter(facts: ModelFacts) -> Callable[[str], int] | None:
 
 def _folder(config: RunConfig) -> Path | None:
     """Return the folder of the model's files; `None` for a hub name that is not in the cache."""
-    if config.model == NANO:
-        return nano.path()
-    path = Path(config.model).expanduser()
+    path = Path(source(config.model)).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ConfigError(
@@ -102,17 +173,6 @@ def _folder(config: RunConfig) -> Path | None:
 
     found = try_to_load_from_cache(config.model, "config.json", revision=config.revision)
     return Path(found).parent if isinstance(found, str) else None
-
-
-def _pixel_limits(folder: Path) -> tuple[int | None, int | None]:
-    """Return (fewest, most) pixels of the checkpoint's image processor."""
-    file = folder / "preprocessor_config.json"
-    if not file.is_file():
-        return None, None
-    settings = _read(file)
-    size = settings.get("size") or {}
-    low = size.get("shortest_edge") or settings.get("min_pixels")
-    return low, size.get("longest_edge") or settings.get("max_pixels")
 
 
 def _parameters(folder: Path) -> int | None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geovlm import boxes, nano
+from geovlm import boxes
 from geovlm.api import DatasetSpec, ModelProfile, Sample, Size, Split, TaskSpec
 from geovlm.data.loading import load_records, task_samples
 from geovlm.data.prompts import Prompt
-from geovlm.errors import ConfigError, DataError
+from geovlm.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,36 +39,6 @@ def samples(task: TaskSpec, spec: DatasetSpec, *, root: Path, split: Split, n: i
             hint=f"choose another split: {', '.join(spec.splits)}",
         )
     return found
-
-
-def with_pixels(profile: ModelProfile, pixels: str | None) -> ModelProfile:
-    """Return the profile with the pixel limits of a model.
-
-    Args:
-        profile: the family.
-        pixels: `nano`, a model folder with a `preprocessor_config.json`, or a largest area in
-            pixels; `None` keeps the family's own limits.
-
-    Raises:
-        ConfigError: it is none of these.
-    """
-    if pixels is None:
-        return profile
-    if pixels.isdecimal() and int(pixels) > 0:
-        largest = int(pixels)
-        return replace(profile, min_pixels=min(profile.min_pixels, largest), max_pixels=largest)
-    path = (nano.path() if pixels == "nano" else Path(pixels)) / "preprocessor_config.json"
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        size = settings.get("size") or {}
-        low = settings.get("min_pixels") or size["shortest_edge"]
-        high = settings.get("max_pixels") or size["longest_edge"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(
-            f"--model-pixels {pixels!r} is no model: {path} does not give pixel limits",
-            hint="'nano', a folder with preprocessor_config.json, or a number of pixels",
-        ) from error
-    return replace(profile, min_pixels=int(low), max_pixels=int(high))
 
 
 def draw(shown: Prompt, *, profile: ModelProfile) -> Image.Image:

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from geovlm.api import Split
+from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
 from geovlm.data.prompts import Prompt, visual_tokens
 from geovlm.engine import failures
@@ -120,7 +121,7 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
         watch=RewardWatch(limit_s=config.timeout_s, rank=failures.who()),
     )
     if index == -1:
-        loaded = load.load(load.source(config.model), config, registry=current.registry)
+        loaded = load.load(source(config.model), config, registry=current.registry)
         evaluate.evaluate(current, loaded, name="base")
         return
     if index == 0:
@@ -161,8 +162,7 @@ def check(stage: Stage) -> None:
         chosen = config.reward_options.get("encoder")
         encoder.find(str(chosen) if chosen is not None else None)
     check_arguments(stage)
-    source = load.source(config.model)
-    processor, profile = load.load_reader(source, config, registry=stage.registry)
+    processor, profile = load.load_reader(source(config.model), config, registry=stage.registry)
     tokenizer = processor.tokenizer
 
     def count_images(prompt: Prompt) -> int:

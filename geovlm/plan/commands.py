@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geovlm import nano
+from geovlm.config.model import source
 from geovlm.run import launch, parallel
 from geovlm.run.machines import Machine
 from geovlm.run.vllm import server as vllm_server
@@ -122,4 +122,4 @@ def _weights(plan: Plan, index: int) -> str:
     trained = [i for i in range(index) if plan.stages[i].kind != "probe"]
     if trained:
         return str(Path(plan.output) / "stages" / plan.stages[trained[-1]].folder / "model")
-    return str(nano.path()) if plan.model.built_in else plan.config.model
+    return source(plan.config.model)

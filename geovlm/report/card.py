@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geovlm import nano
-from geovlm.config.model import HUB_NAME, NANO
+from geovlm.config.model import hub_name, source
 from geovlm.report.card_text import CardFacts, sections
 
 if TYPE_CHECKING:
@@ -24,16 +23,10 @@ def write(facts: CardFacts) -> str:
     """
     from huggingface_hub import ModelCard
 
-    base, licence = base_model(facts.config), base_licence(facts.config)
+    base, licence = hub_name(facts.config.model), base_licence(facts.config)
     body = "\n\n".join(sections(facts, base=base, licence=licence))
     metadata = _metadata(facts, base=base, licence=licence)
     return str(ModelCard(f"---\n{metadata}\n---\n\n{body}\n"))
-
-
-def base_model(config: RunConfig) -> str | None:
-    """Return the hub name of the model that training started from; `None` if it has none."""
-    is_hub = HUB_NAME.fullmatch(config.model) and not Path(config.model).expanduser().exists()
-    return config.model if config.model != NANO and is_hub else None
 
 
 def base_licence(config: RunConfig) -> dict[str, str]:
@@ -43,13 +36,12 @@ def base_licence(config: RunConfig) -> dict[str, str]:
     """
     from huggingface_hub import ModelCard, try_to_load_from_cache
 
-    named = base_model(config)
+    named = hub_name(config.model)
     if named is not None:
         cached = try_to_load_from_cache(named, "README.md", revision=config.revision)
         path = Path(cached) if isinstance(cached, str) else None
     else:
-        folder = nano.path() if config.model == NANO else Path(config.model).expanduser()
-        path = folder / "README.md"
+        path = Path(source(config.model)).expanduser() / "README.md"
     fields: dict[str, Any] = {}
     if path is not None and path.is_file():
         fields = ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()

@@ -134,7 +134,7 @@ def test_model_pixels_that_are_no_model_are_refused(tmp_path: Path) -> None:
     flags = ["--out", str(tmp_path / "out"), "--model-pixels", "nanoo"]
     done = geovlm("tasks", "preview", "toy/name", *flags, folder=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: --model-pixels 'nanoo' is no model")
+    assert done.stderr.splitlines()[-1].startswith("error: --model-pixels 'nanoo' is not a model")
 
 
 def test_no_plugin_hides_a_plugin(tmp_path: Path) -> None:

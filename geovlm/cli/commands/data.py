@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from geovlm.api import ModelProfile, Split
+from geovlm.api import Split
 from geovlm.cli import datasets, output
 from geovlm.cli.arguments import pair
 from geovlm.cli.groups import subcommands
@@ -22,9 +22,6 @@ from geovlm.cli.options import (
 from geovlm.errors import ConfigError, DataError
 from geovlm.plugins import registry
 from geovlm.plugins.references import resolve
-
-if TYPE_CHECKING:
-    from geovlm.plan.data import Reader
 
 app = subcommands("Write a miniature of a data set, validate a copy, see what tasks make of it.")
 
@@ -116,7 +113,9 @@ def stats(
     from geovlm.plan import statistics
 
     reader, chosen = datasets.reader(tasks, data=data, overrides=set_ or [], model=model)
-    profile = reader.model.profile or _family(model, reader)
+    profile = reader.model.profile or modelfacts.limited(
+        reader.registry.profile(model), reader.config
+    )
     counter = modelfacts.token_counter(reader.model)
     if counter is None:
         output.say(f"the tokenizer of {model} is not on this machine: text in tokens of nano")
@@ -189,15 +188,3 @@ def leaks(
     if fail and (found.images or found.grounds):
         output.say(f"{len(found.images)} images, {len(found.grounds)} events or scenes are shared")
         raise typer.Exit(1)
-
-
-def _family(name: str, reader: Reader) -> ModelProfile:
-    """Return the profile of a model family, with the run's limits of pixels."""
-    from dataclasses import replace
-
-    own, config = reader.registry.profile(name), reader.config
-    return replace(
-        own,
-        min_pixels=config.min_pixels or own.min_pixels,
-        max_pixels=config.max_pixels or own.max_pixels,
-    )

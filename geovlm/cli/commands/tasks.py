@@ -123,13 +123,14 @@ def preview(
 ) -> None:
     """Draw samples: gold boxes, question, answer, reasoning, and the pixels that the model sees."""
     from geovlm.cli import datasets
+    from geovlm.config.model import with_pixels
     from geovlm.data import preview as pictures
     from geovlm.data.prompts import Prompter
 
     loaded = registry.load()
     task = loaded.task(name)
     spec = loaded.dataset(task.dataset)
-    family = pictures.with_pixels(loaded.profile(profile), model_pixels)
+    family = with_pixels(loaded.profile(profile), model_pixels)
     root = datasets.locate(spec, data)
     part = cast("Split", split or spec.splits[0])
     found = pictures.samples(task, spec, root=root, split=part, n=n)

@@ -19,8 +19,8 @@ from transformers import (
     ProcessorMixin,
 )
 
-from geovlm import nano
 from geovlm.api import ModelProfile
+from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
 from geovlm.engine import collecting
 from geovlm.engine.models import quantize
@@ -28,9 +28,6 @@ from geovlm.engine.models.processor import load_processor, save_processor
 from geovlm.engine.speedups import distinct_images, vision_attention
 from geovlm.errors import ConfigError
 from geovlm.plugins.registry import Registry
-
-NANO = "nano"
-"""The name of the built-in model."""
 
 
 class Loaded(NamedTuple):
@@ -40,11 +37,6 @@ class Loaded(NamedTuple):
     processor: ProcessorMixin
     profile: ModelProfile
     """The family's profile, with the pixel limits of this processor."""
-
-
-def source(name: str) -> str:
-    """Return the folder or hub name behind `--model`."""
-    return str(nano.path()) if name == NANO else name
 
 
 def load_config(config: RunConfig) -> PretrainedConfig:

@@ -31,6 +31,7 @@ from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
 from trl import SFTConfig, SFTTrainer
 
+from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
 from geovlm.engine.collecting import leave
 from geovlm.engine.models import load
@@ -175,7 +176,7 @@ def train(folder: Path, state: PartialState, *, on_cpu: bool) -> dict[str, Any]:
     """
     started = time.monotonic()
     config = RunConfig(device="cpu" if on_cpu else "cuda")
-    loaded = load.load(load.source(config.model), config, registry=registry.load())
+    loaded = load.load(source(config.model), config, registry=registry.load())
     before = total(loaded.model)
     trainer = SFTTrainer(
         model=loaded.model,

@@ -19,6 +19,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from geovlm.api import ModelProfile, PromptContext, Raster, Sample, TaskSpec
+from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
 from geovlm.config.tasks import configured
 from geovlm.data.prompts import visual_tokens
@@ -73,7 +74,7 @@ def work(job: Job) -> None:
     task = registry.task(request.task)
     if load.device(config) == "cpu":
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-    loaded = load.load(load.source(config.model), config, registry=registry)
+    loaded = load.load(source(config.model), config, registry=registry)
     task = configured(task, config, profile=loaded.profile)
     plan = make_plan(request, task, profile=loaded.profile)
     longest = min(task.max_answer_tokens, config.max_new_tokens or task.max_answer_tokens)

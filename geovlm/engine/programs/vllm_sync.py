@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from accelerate import Accelerator
 
+from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
 from geovlm.engine.models import load
 from geovlm.errors import RunFailedError
@@ -55,7 +56,7 @@ def check(folder: Path) -> Synced:
     from trl.generation.vllm_generation import VLLMGeneration
 
     config = RunConfig(device="cuda")
-    loaded = load.load(load.source(config.model), config, registry=load_registry())
+    loaded = load.load(source(config.model), config, registry=load_registry())
     generation = VLLMGeneration(
         model=loaded.model,
         accelerator=Accelerator(project_dir=str(folder)),

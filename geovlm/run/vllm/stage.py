@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from geovlm import nano
+from geovlm.config.model import source
 from geovlm.run.machines import Machine
 from geovlm.run.vllm import server
 
@@ -91,4 +91,4 @@ def start_weights(run: RunDir, *, config: RunConfig, index: int) -> str:
         folder: Path = run.stage(earlier) / "model"
         if folder.is_dir():
             return str(folder)
-    return str(nano.path()) if config.model == "nano" else config.model
+    return source(config.model)
