@@ -198,6 +198,7 @@ def step_shares(args: argparse.Namespace, known: Any) -> list[float]:
             model=model,
             reward_funcs=rewards.trl_functions(
                 columns,
+                rows=rows,
                 tokenizer=processor.tokenizer,
                 profile=profile,
                 options={},

@@ -135,17 +135,31 @@ class _Reader:
     """Decodes a generation batch once for all columns, to which TRL hands the same list in turn."""
 
     def __init__(
-        self, tokenizer: Any, *, profile: ModelProfile, options: Mapping[str, Any]
+        self,
+        rows: Sequence[data.Row],
+        tokenizer: Any,
+        *,
+        profile: ModelProfile,
+        options: Mapping[str, Any],
     ) -> None:
+        self._rows = rows
         self._tokenizer = tokenizer
         self._profile = profile
         self._options = options
         self._last: _Batch | None = None
 
-    def read(self, ids: Sequence[Sequence[int]], row: Sequence[str], *, progress: float) -> _Batch:
-        """Return the batch; `progress` is the share of the training steps that are done."""
+    def read(
+        self, ids: Sequence[Sequence[int]], numbers: Sequence[int], *, progress: float
+    ) -> _Batch:
+        """Return the batch.
+
+        Args:
+            ids: tokens of each completion.
+            numbers: the row of each completion.
+            progress: share of the training steps that are done, 0 to 1.
+        """
         if self._last is None or self._last.ids is not ids:
-            rows = [data.parse(text) for text in row]
+            rows = [self._rows[number] for number in numbers]
             contexts = [
                 reward_context(
                     each, profile=self._profile, options=self._options, progress=progress
@@ -160,6 +174,7 @@ class _Reader:
 def trl_functions(
     cols: Sequence[Column],
     *,
+    rows: Sequence[data.Row],
     tokenizer: Any,
     profile: ModelProfile,
     options: Mapping[str, Any],
@@ -171,13 +186,22 @@ def trl_functions(
     They read the raw decoded text of the completion tokens: a tokenizer may parse its own messages
     and take the reasoning out of the content. The first one also logs which share of completions
     repeats itself.
+
+    Args:
+        cols: the columns of the stage.
+        rows: those of the trainer's data set, whose column `row` holds their numbers.
+        tokenizer: decodes completions.
+        profile: the model family.
+        options: the run's `[reward_options]`.
+        log: receives every batch when all columns have scored it.
+        watch: ends a reward that does not return; `None` waits for ever.
     """
-    reader = _Reader(tokenizer, profile=profile, options=options)
+    reader = _Reader(rows, tokenizer, profile=profile, options=options)
 
     def make(column: Column) -> Callable[..., list[float | None]]:
         def function(
             completion_ids: list[list[int]],
-            row: list[str],
+            row: list[int],
             trainer_state: Any,
             log_metric: Callable[[str, float], None] = lambda name, value: None,
             **_: Any,

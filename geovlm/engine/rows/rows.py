@@ -1,7 +1,8 @@
-"""Samples -> rows -> what the trainers read.
+"""Builds rows from prompts, and the data set that the trainers read from rows.
 
-A row is strings only: the references of its images, never their pixels, so that Arrow stays small
-and every task has the same schema. Pixels come into being when a trainer reads a row.
+A row holds references of its images, never pixels. The data set holds the numbers of rows only, so
+that it is small and every task has the same schema; messages and pixels are made when a trainer
+reads a row.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,14 +26,14 @@ from geovlm.raster import reference
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One sample of one task, ready for any stage; every field survives JSON."""
+    """The prompt of one sample, ready for any stage."""
 
     task: str
     sample_id: str
     images: tuple[str, ...]
     """References, encoded by `geovlm.raster.reference.encode`, as JSON."""
     question: str
-    """What the user says, the instruction included."""
+    """Text of the user's turn, the run's instruction included."""
     reasoning: str
     answer: str
     target: Mapping[str, Any]
@@ -148,8 +148,8 @@ def gold(row: Row) -> str:
 def dataset(rows: Sequence[Row], *, cache: ImageCache, with_completion: bool) -> Dataset:
     """Return a data set whose columns are built on access; Arrow holds the rows' numbers.
 
-    Columns: `prompt` (messages), `images` (PIL), `task`, `sample_id`, `row` (JSON of the `Row`),
-    and with `with_completion` also `completion` (messages).
+    Columns: `prompt` (messages), `images` (PIL), `row` (its number in `rows`), and with
+    `with_completion` also `completion` (messages).
     """
     table = Dataset.from_dict({"row": np.arange(len(rows))})
     return table.with_transform(_Columns(rows, cache=cache, with_completion=with_completion))
@@ -172,9 +172,7 @@ class _Columns:
         made: dict[str, list[Any]] = {
             "prompt": [messages(row) for row in rows],
             "images": [pictures(row, cache=self._cache) for row in rows],
-            "task": [row.task for row in rows],
-            "sample_id": [row.sample_id for row in rows],
-            "row": [dump(row) for row in rows],
+            "row": list(batch["row"]),
         }
         if self._with_completion:
             made["completion"] = [[{"role": "assistant", "content": gold(row)}] for row in rows]
@@ -197,18 +195,3 @@ def _not_here(token: str) -> Any:
 def pictures(row: Row, *, cache: ImageCache) -> list[Any]:
     """Return the row's images (PIL, RGB) at the sizes at which the model sees them."""
     return [cache.get(ref, size) for ref, size in zip(row.images, row.input_sizes, strict=True)]
-
-
-def dump(row: Row) -> str:
-    """Return the row as JSON."""
-    return json.dumps(asdict(row))
-
-
-@lru_cache(maxsize=65536)
-def parse(text: str) -> Row:
-    """Return the row that `dump` wrote."""
-    fields = json.loads(text)
-    for name in ("image_sizes", "input_sizes"):
-        fields[name] = tuple((width, height) for width, height in fields[name])
-    fields["images"] = tuple(fields["images"])
-    return Row(**fields)

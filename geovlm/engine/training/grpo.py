@@ -134,6 +134,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         model=loaded.model,
         reward_funcs=rewards.trl_functions(
             cols,
+            rows=rows.ordered,
             tokenizer=loaded.processor.tokenizer,
             profile=loaded.profile,
             options=stage.config.reward_options,
