@@ -1,4 +1,4 @@
-"""Published scores beside ours, by the same protocol, and why the two may not be compared."""
+"""Sets published scores next to ours, by the same protocol, with reasons not to compare them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _NUMBER = re.compile(r"[0-9][0-9,]*")
 def by_protocol(
     answers: Path, *, protocol: str, resamples: int, seed: int
 ) -> dict[str, Any] | None:
-    """Return the scores of a file of our answers as a protocol publishes them.
+    """Return the scores of a file of our answers, as a protocol publishes them.
 
     Args:
         answers: `eval/<stage>/<task>.jsonl`.
-        protocol: as `geovlm score` names it, or nothing.
-        resamples: of the intervals.
-        seed: of the intervals.
+        protocol: its name, as `geovlm score` takes it; may be empty.
+        resamples: number of resamples of the intervals.
+        seed: seed of the intervals.
 
     Returns:
         `protocol`, `rule`, `n`, `metrics`, `counts` (samples behind each metric) and `ci95`; or
@@ -57,7 +57,7 @@ def rows(
     generated: bool = False,
     find: Callable[[str], Sequence[PublishedRow]] = published.rows,
 ) -> list[dict[str, Any]]:
-    """Return every published score of the evaluated tasks beside ours of the last stage.
+    """Return every published score of the evaluated tasks, with ours of the last stage.
 
     Each has `task`, `table`, `benchmark`, `model`, `metric`, `published`, `ours` with `ci95` and
     `n` (`None` where the protocol gives our answers no such score), `differs` (sentences: data,
@@ -65,8 +65,8 @@ def rows(
 
     Args:
         metrics: `metrics.json`.
-        score: (task, stage, protocol) -> what `by_protocol` returns for our answers.
-        generated: whether the data were generated; then nothing can be compared.
+        score: (task, stage, protocol) -> result of `by_protocol` for our answers.
+        generated: True if the data were generated; then nothing can be compared.
         find: task -> published rows.
     """
     found = []
@@ -113,7 +113,7 @@ def _ours(scores: Mapping[str, Any], metric: str) -> dict[str, Any]:
 def _differences(
     entry: Mapping[str, Any], row: PublishedRow, *, scores: Mapping[str, Any], n: int | None
 ) -> list[str]:
-    """Return what keeps the two scores from being compared."""
+    """Return the reasons why the two scores cannot be compared."""
     differs = []
     if entry["protocol"] and entry["protocol"] != row.protocol:
         differs.append(f"protocol: theirs {row.protocol}; our task has {entry['protocol']}")
@@ -128,7 +128,7 @@ def _differences(
 
 
 def _same_split(theirs: str, ours: str, n: int) -> bool:
-    """Whether a published split, such as `test, 1,093 images`, is ours by name and size."""
+    """True if a published split, such as `test, 1,093 images`, is ours by name and size."""
     name, _, rest = theirs.partition(",")
     sizes = [int(number.replace(",", "")) for number in _NUMBER.findall(rest)]
     return name == ours and sizes == [n]

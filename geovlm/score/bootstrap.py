@@ -1,13 +1,13 @@
-"""Uncertainty of corpus metrics: intervals by resampling groups, tests of paired differences.
+"""Estimates the uncertainty of corpus metrics: intervals over resampled groups, paired tests.
 
-What is drawn is a group (all answers about one image, or one event), because answers about the
-same pixels fail together. The interval is the expanded percentile interval of T. Hesterberg, "What
+Whole groups are drawn (all answers about one image, or one event), because answers about the same
+pixels fail together. The interval is the expanded percentile interval of T. Hesterberg, "What
 Teachers Should Know About the Bootstrap", arXiv 1411.5279, section 3.3: percentiles of the
 resampled values at Phi(-sqrt(k / (k - 1)) t), t being Student's quantile of k - 1 degrees of
 freedom. With k = 60 groups that is nearly the percentile interval; with 12 the plain percentile
 interval holds the truth in 88 to 91 % of samples, this one in 91 to 95 %. From 20 groups on it
-holds it in 93 to 97 % (means, proportions, ratios of sums). Where every group agrees it has no
-width and says nothing.
+holds it in 93 to 97 % (means, proportions, ratios of sums). If all groups agree, its width
+is 0 and it carries no information.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ T = TypeVar("T")
 Array: TypeAlias = NDArray[np.float64]
 
 _CELLS = 4_000_000
-"""Largest table of weights that is held at once: 32 MB."""
+"""Largest number of cells of a table of weights: 32 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statistic:
-    """Named numbers as functions of how often each group is counted."""
+    """Named numbers as functions of how often each group counts."""
 
     groups: int
     at: Callable[[Array], Mapping[str, Array]]
@@ -38,15 +38,15 @@ class Statistic:
 
 
 class Change(NamedTuple):
-    """How a number differs between two sets of answers to the same questions."""
+    """Difference of a number between two sets of answers to the same questions."""
 
     difference: float
-    """After minus before."""
+    """The number after minus the number before."""
     low: float
     high: float
     """95 % interval of the difference."""
     p: float
-    """Two-sided: how often a difference as large comes about if the two are exchangeable."""
+    """Two-sided p-value: probability of a difference as large if the two are exchangeable."""
 
 
 def of_sums(
@@ -55,12 +55,12 @@ def of_sums(
     *,
     clusters: Sequence[Hashable] | None = None,
 ) -> Statistic:
-    """Return a statistic that is a function of sums over the items: one matrix product, no loop.
+    """Return a statistic that is a function of sums over the items: one matrix product.
 
     Args:
-        counts: what each item adds; a key that an item lacks adds 0.
+        counts: numbers that each item adds; a key that an item lacks adds 0.
         finish: sums, arrays of one shape -> named numbers of that shape.
-        clusters: group of each item; default: each its own.
+        clusters: group of each item. Default: each item is a group.
     """
     index = _group_index(len(counts), clusters)
     keys = list(dict.fromkeys(key for each in counts for key in each))
@@ -83,7 +83,7 @@ def of_items(
     *,
     clusters: Sequence[Hashable] | None = None,
 ) -> Statistic:
-    """Return a statistic of any function of the items, computed anew for every resample."""
+    """Return a statistic of any function of the items, computed again for every resample."""
     index = _group_index(len(items), clusters)
     members: list[list[T]] = [[] for _ in range(max(index) + 1)]
     for group, item in zip(index, items, strict=True):
@@ -101,7 +101,7 @@ def of_items(
 
 
 def together(statistics: Sequence[Statistic]) -> Statistic:
-    """Return several statistics of the same groups as one, so that they share their resamples."""
+    """Return several statistics of the same groups as one; they then share their resamples."""
 
     def at(weights: Array) -> Mapping[str, Array]:
         return {name: value for each in statistics for name, value in each.at(weights).items()}
@@ -122,9 +122,9 @@ def interval(
 
     Args:
         compute: items -> named numbers.
-        items: what is resampled, with replacement; not empty.
-        resamples: how often.
-        seed: of the resampling.
+        items: resampled with replacement; not empty.
+        resamples: number of resamples.
+        seed: seed of the resampling.
         clusters: group of each item, such as its scene; whole groups are resampled.
         level: share of the distribution between the bounds.
     """
@@ -137,7 +137,7 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """Return (low, high) of each number; none of them where there is only one group.
 
-    A resample in which a number is undefined does not count for it.
+    A resample in which a number is undefined is left out for that number.
     """
     groups = statistic.groups
     if groups < 2:
@@ -164,8 +164,8 @@ def changes(
 
     Args:
         pair: groups 0..k-1 hold the answers before, k..2k-1 those after, in the same order.
-        resamples: of the bootstrap, and of the permutations.
-        seed: of both.
+        resamples: number of resamples of the bootstrap, and of permutations.
+        seed: seed of both.
         level: share of the distribution between the bounds.
     """
     groups = pair.groups // 2

@@ -90,7 +90,9 @@ def box_scores(sums: Sums) -> Sums:
     """
     truth, predicted, hits = sums["truth"], sums["predicted"], sums["hits"]
     return {
-        "precision": _ratio(hits, predicted, empty=truth == 0),  # precision of saying nothing
+        "precision": _ratio(
+            hits, predicted, empty=truth == 0
+        ),  # precision of an answer without boxes
         "recall": _ratio(hits, truth),
         "f1": _ratio(2 * hits, predicted + truth),
         "f1_25": _ratio(2 * sums["hits25"], predicted + truth),
@@ -197,7 +199,7 @@ def _f1(tp: Any, fp: Any, fn: Any) -> Any:
 
 
 def _ratio(part: Any, whole: Any, *, empty: Any = 1.0) -> Any:
-    """Return part / whole; `empty`, by default 1, where there was nothing to find or say."""
+    """Return part / whole; `empty`, by default 1, where whole is 0."""
     import numpy as np
 
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1), empty)

@@ -1,6 +1,6 @@
-"""Scores that others have published, as data: `published.toml`, row by row.
+"""Reads the scores that others have published from `published.toml`, row by row.
 
-What a printed metric really measures stands in `PublishedRow.truth`; compare only where split and
+`PublishedRow.truth` states what a printed metric really measures. Compare only where split and
 protocol agree.
 """
 
@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 
 SOURCE = "arXiv 2509.25026; mustansarfiaz/GeoVLM-R1-Toolkit README.md, dbe450c"
-"""Where every row comes from."""
+"""Source of every row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,16 +23,16 @@ class PublishedRow:
     model: str
     benchmark: str
     metric: str
-    """Key in the `published` scores of the protocol."""
+    """Name in the `published` scores of the protocol."""
     value: float
-    """A fraction; the sources print percent."""
+    """A fraction, 0 to 1; the sources print percent."""
     split: str
     protocol: str
     """Name of the scoring protocol, as `geovlm score` takes it."""
     tasks: tuple[str, ...]
     """Our tasks that ask the same kind of question; see `note`."""
     truth: str
-    """What the metric measures, where its printed name says something else."""
+    """What the metric measures, if its printed name means something else."""
     note: str
     """Where our task differs from the benchmark, or why the row is doubtful; may be empty."""
     source: str = SOURCE
@@ -41,7 +41,7 @@ class PublishedRow:
 def rows(task: str | None = None) -> list[PublishedRow]:
     """Return the published rows that belong to a task, table by table; all rows without a task.
 
-    A dash of the sources is no row. A task for which nothing is published gives an empty list.
+    A dash in the sources is left out. A task without published scores gives an empty list.
     """
     return [row for row in _all() if task is None or task in row.tasks]
 

@@ -1,7 +1,7 @@
-"""Multi-label scores of BigEarthNet: micro, macro and sample F1, recall, exact sets.
+"""Scores label sets as BigEarthNet does: micro, macro and sample F1, recall, exact sets.
 
 Sumbul et al., IGARSS 2019, arXiv:1902.06148; Clasen et al., reBEN, arXiv:2407.03653. Four of the 19
-class names contain commas, so that text is read against the vocabulary, never split.
+class names contain commas, so text is read against the vocabulary, never split.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CLASSES = (
     "Inland waters",
     "Marine waters",
 )
-"""The 19 classes (kai-tub/bigearthnet_common, constants.py); other files bring a `vocabulary`."""
+"""The 19 classes (kai-tub/bigearthnet_common, constants.py); other files have a `vocabulary`."""
 
 
 class Labelled(NamedTuple):
@@ -74,7 +74,7 @@ def _read(record: Record) -> Labelled:
 
 def _strings(value: Any, name: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise UnreadableError(f"field {name!r} is no list of texts")
+        raise UnreadableError(f"field {name!r} is not a list of texts")
     return value
 
 
@@ -148,7 +148,7 @@ BIGEARTHNET = Protocol(
     summary="Sets of land-cover classes.",
     published_rule="macro_f1: over all classes of the vocabulary, absent ones 0 (scikit-learn's "
     "zero_division); sample_f1, recall: mean over patches; recall: 1 for naming every class",
-    strict_rule="macro_f1: over the classes that occur; precision beside F1 instead of recall",
+    strict_rule="macro_f1: over the classes that occur; precision instead of recall",
     source="arXiv:1902.06148, arXiv:2407.03653; scikit-learn's f1_score",
     needs=(("answer",), ("labels", "annotation")),
     needs_own=("labels", "vocabulary"),

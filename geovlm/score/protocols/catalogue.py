@@ -1,4 +1,4 @@
-"""The protocols by name, what a wrong name may have meant, and which protocol fits a file."""
+"""Finds protocols by name, and those that fit a file."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PROTOCOLS: Mapping[str, Protocol] = {
         change_caption.CHANGE_CAPTION,
     )
 }
-"""Name -> protocol; where several fit a file, the first is meant."""
+"""Name -> protocol; where several fit a file, the first is taken."""
 
 
 def find(name: str) -> Protocol:
     """Return a protocol.
 
     Raises:
-        UnknownNameError: there is none of this name; says what may have been meant.
+        UnknownNameError: there is no protocol of this name; the hint names the nearest one.
     """
     if name not in PROTOCOLS:
         near = difflib.get_close_matches(name, PROTOCOLS, n=1, cutoff=0.4)
@@ -50,7 +50,7 @@ def find(name: str) -> Protocol:
 
 
 def lacking(protocol: Protocol, fields: Mapping[str, Any], *, own: bool) -> list[str]:
-    """Return the fields that a record would need for a protocol and has not."""
+    """Return the fields that a protocol needs and a record does not have."""
     if own:
         gold = fields.get("target")
         present = gold if isinstance(gold, Mapping) else {}
@@ -59,7 +59,7 @@ def lacking(protocol: Protocol, fields: Mapping[str, Any], *, own: bool) -> list
 
 
 def fitting(fields: Mapping[str, Any], *, own: bool) -> list[str]:
-    """Return the names of the protocols that a record could be scored by, the likeliest first."""
+    """Return the names of the protocols that can score a record, the likeliest first."""
     possible = [
         protocol
         for protocol in PROTOCOLS.values()

@@ -1,4 +1,4 @@
-"""Change captions as LEVIR-CC's authors score them: BLEU, ROUGE-L, CIDEr, and both halves.
+"""Scores change captions as LEVIR-CC's authors do: BLEU, ROUGE-L, CIDEr, and both halves.
 
 Rule: Chen-Yang-Liu/RSICC, eval.py, d1505e5, with the metrics of coco-caption. Words are lower-case,
 without punctuation, as in the authors' token files and after COCO's tokenizer. A pair is unchanged
@@ -6,7 +6,7 @@ if its second reference (the only one, if there is one) is one of five fixed sen
 of LEVIR-CC is. BLEU-n is sacrebleu's corpus score of these words with the nearest reference length,
 which is the rule of COCO; CIDEr takes the document frequencies of the references that are scored
 and has COCO's scale of 0 to 10. COCO's METEOR needs Java; `meteor_nltk` is NLTK's, which gives
-other numbers, and is there where NLTK's WordNet is.
+other numbers, and is computed if NLTK's WordNet is installed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NO_CHANGE = frozenset(
         "almost nothing has changed",
     }
 )
-"""The sentences that say that nothing changed."""
+"""The sentences that state that nothing changed."""
 
 _WORD = re.compile(r"\w+(?:['-]\w+)*")
 _BETA = 1.2  # weight of recall in coco-caption's ROUGE-L
@@ -53,7 +53,7 @@ _HALVES = {"change/": "change_accuracy", "no_change/": "no_change_accuracy"}
 
 
 class Changed(NamedTuple):
-    """A sentence about a pair of images, its references, all as words with blanks between."""
+    """A sentence about a pair of images and its references; words between single blanks."""
 
     answer: str
     truths: tuple[str, ...]
@@ -62,7 +62,7 @@ class Changed(NamedTuple):
 
 
 def plain(sentence: str) -> str:
-    """The words of a sentence: lower case, without punctuation, one blank between."""
+    """Return the words of a sentence in lower case, without punctuation, one blank between them."""
     return " ".join(_WORD.findall(sentence.lower()))
 
 
@@ -70,9 +70,9 @@ def rouge_l(answer: str, truths: Sequence[str]) -> float:
     """coco-caption's ROUGE-L: F of the best precision and the best recall, recall weighted 1.2."""
     from rapidfuzz.distance import LCSseq
 
-    said = answer.split()
-    pairs = [(LCSseq.similarity(truth.split(), said), len(truth.split())) for truth in truths]
-    precision = max(share(shared, len(said)) for shared, _ in pairs)
+    named = answer.split()
+    pairs = [(LCSseq.similarity(truth.split(), named), len(truth.split())) for truth in truths]
+    precision = max(share(shared, len(named)) for shared, _ in pairs)
     recall = max(share(shared, length) for shared, length in pairs)
     return share((1 + _BETA**2) * precision * recall, recall + _BETA**2 * precision)
 
@@ -113,7 +113,7 @@ def _tally(cases: Sequence[Changed]) -> Iterator[Counts]:
 
 
 def _counts(case: Changed, bleu: BLEU) -> dict[str, float]:
-    """Everything of one case but CIDEr: BLEU's matches, n-grams and lengths are sacrebleu's."""
+    """Return the counts of one case without CIDEr; those of BLEU are sacrebleu's."""
     scored = bleu.sentence_score(case.answer, list(case.truths))
     counts: dict[str, float] = {
         "n": 1,
@@ -199,9 +199,9 @@ def _counted(counts: Counts) -> dict[str, int]:
 
 CHANGE_CAPTION = Protocol(
     name="change_caption",
-    summary="Sentences about what changed, and whether anything did.",
+    summary="Sentences about changes, and whether there are any.",
     published_rule="BLEU-n (sacrebleu, COCO's rule), ROUGE-L and CIDEr of coco-caption, NLTK's "
-    "METEOR, over all pairs, changed ones and unchanged ones; accuracy of saying that nothing "
+    "METEOR, over all pairs, changed ones and unchanged ones; accuracy of stating that nothing "
     "changed",
     strict_rule="captions of changed pairs alone, which five fixed sentences cannot answer; "
     "balanced_accuracy: mean of both halves; exact: the answer is one of the references",

@@ -1,7 +1,7 @@
-"""What a protocol is: records in, counts per record, named scores out of summed counts.
+"""Holds the types of a protocol: records in, counts per record, named scores of summed counts.
 
-Everything a protocol reports is a function of counts that add up over records. That makes scores
-of a resample as cheap as a sum, so that every score comes with an interval.
+Every score of a protocol is a function of counts that add up over records. The scores of a resample
+then cost no more than a sum, so every score has an interval.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 from geovlm import answers
 
 Counts: TypeAlias = Mapping[str, float]
-"""Name -> number; what is absent is 0."""
+"""Name -> number; an absent name counts 0."""
 Scores: TypeAlias = dict[str, float]
 
 
@@ -27,45 +27,45 @@ class Record:
     """One line of a prediction file."""
 
     fields: Mapping[str, Any]
-    """The JSON object as it stands."""
+    """The JSON object of the line."""
     own: bool
-    """Whether GeoVLM's evaluation wrote it (`task`, `completion`, `target`)."""
+    """True if GeoVLM's evaluation wrote it (it has `task`, `completion` and `target`)."""
     folder: Path = Path()
-    """Where the file lies; paths in the record are relative to it."""
+    """Folder of the file; paths in the record are relative to it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protocol:
-    """A way to score predictions, published by somebody, with a strict counterpart."""
+    """A published way to score predictions, with a strict counterpart."""
 
     name: str
     summary: str
     published_rule: str
-    """What the published scores measure, in one sentence."""
+    """One sentence about what the published scores measure."""
     strict_rule: str
     source: str
     """Paper, or repository, file and commit."""
     needs: tuple[tuple[str, ...], ...]
-    """Fields that a record must have; of alternatives one."""
+    """Fields that a record must have; of each tuple, one is enough."""
     needs_own: tuple[str, ...] | None
     """Keys that `target` must have in files of GeoVLM; `None`: such files cannot be scored."""
     read: Callable[[Record], Any]
-    """Record -> what `tally` takes. Raises `UnreadableError`."""
+    """Record -> a case for `tally`. Raises `UnreadableError`."""
     tally: Callable[[Sequence[Any]], Iterable[Counts]]
-    """All that was read -> the counts of each, in the same order."""
+    """All cases -> the counts of each, in the same order."""
     published: Callable[[Counts], Scores]
-    """Summed counts -> scores as published, fractions. A score without any case is left out."""
+    """Summed counts -> scores as published, fractions of 1. A score without a case is left out."""
     strict: Callable[[Counts], Scores]
     counted: Callable[[Counts], dict[str, int]]
-    """Summed counts -> how many items stand behind the published scores, under the same keys."""
+    """Summed counts -> number of items behind each published score, under the same names."""
     left_out: Callable[[], dict[str, str]] = dict
-    """Scores of this protocol that cannot be computed here, and what each needs."""
+    """Scores of this protocol that cannot be computed on this machine -> what each needs."""
     fits: Callable[[Mapping[str, Any]], bool] = lambda fields: True
-    """Whether a record that has the needed fields also looks like one of this protocol."""
+    """True if a record that has the needed fields also looks like one of this protocol."""
 
 
 class Score(NamedTuple):
-    """Everything that one file yields under one protocol."""
+    """The scores of one file under one protocol."""
 
     protocol: Protocol
     n: int
@@ -76,35 +76,35 @@ class Score(NamedTuple):
     ci95: dict[str, dict[str, tuple[float, float]]]
     """`published` and `strict` -> score -> bounds of the 95 % interval."""
     resampled: str
-    """What the interval resamples: `image` or `row`."""
+    """Unit that the interval resamples: `image` or `row`."""
     skipped: dict[str, int]
     """Reason -> lines left out."""
 
 
 def text(fields: Mapping[str, Any], *names: str) -> str:
-    """Return the first of these fields that is there, which must be text.
+    """Return the first of these fields that the record has; it must be text.
 
     Raises:
-        UnreadableError: none is there, or it is no text.
+        UnreadableError: the record has none, or it is not text.
     """
     for name in names:
         if name in fields:
             value = fields[name]
             if not isinstance(value, str):
-                raise UnreadableError(f"field {name!r} is no text")
+                raise UnreadableError(f"field {name!r} is not text")
             return value
     raise UnreadableError(f"no field {' or '.join(map(repr, names))}")
 
 
 def target(record: Record) -> Mapping[str, Any]:
-    """Return the gold of a record of GeoVLM.
+    """Return the target of a record of GeoVLM.
 
     Raises:
-        UnreadableError: it is no object.
+        UnreadableError: it is not an object.
     """
     value = record.fields.get("target")
     if not isinstance(value, dict):
-        raise UnreadableError("field 'target' is no object")
+        raise UnreadableError("field 'target' is not an object")
     return value
 
 
@@ -114,7 +114,7 @@ def own_answer(record: Record) -> str:
 
 
 def share(part: float, whole: float) -> float:
-    """Return part / whole, 0 where there is nothing to share."""
+    """Return part / whole, 0 if whole is 0."""
     return part / whole if whole else 0.0
 
 
@@ -128,5 +128,5 @@ def sums(counts: Iterable[Counts]) -> dict[str, float]:
 
 
 def groups(counts: Counts, prefix: str) -> list[str]:
-    """Return what stands behind `prefix` in the names of the counts, in order of appearance."""
+    """Return the names of the counts that begin with `prefix`, without it, in their order."""
     return [name.removeprefix(prefix) for name in counts if name.startswith(prefix)]

@@ -1,4 +1,4 @@
-"""Prediction files: one JSON object per line, ours or somebody else's, malformed lines counted."""
+"""Reads prediction files: one JSON object per line, ours or others'; malformed ones are counted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _IMAGES = ("images", "image", "image_id", "img_id", "filename", "image_path")
 
 
 class PredictionFile(NamedTuple):
-    """The records of a file and what was left out."""
+    """The records of a file, and the number of lines left out by reason."""
 
     path: Path
     records: list[Record]
@@ -24,7 +24,7 @@ class PredictionFile(NamedTuple):
 
 
 def read(path: Path) -> PredictionFile:
-    """Read a prediction file; blank lines do not count, broken ones do.
+    """Read a prediction file; blank lines are ignored, malformed ones are counted.
 
     Raises:
         DataError: the file is absent, or no line of it holds a JSON object.
@@ -42,10 +42,10 @@ def read(path: Path) -> PredictionFile:
             try:
                 fields = json.loads(line)
             except (ValueError, RecursionError):  # bad UTF-8 is a ValueError too
-                skipped["line is no JSON"] += 1
+                skipped["line is not JSON"] += 1
                 continue
             if not isinstance(fields, dict):
-                skipped["line is no JSON object"] += 1
+                skipped["line is not a JSON object"] += 1
                 continue
             own = all(name in fields for name in _OWN)
             records.append(Record(fields=fields, own=own, folder=path.parent))
@@ -63,7 +63,7 @@ def task(file: PredictionFile) -> str | None:
 
 
 def image(fields: Mapping[str, Any]) -> Hashable | None:
-    """Return what identifies the image or images of a record, or `None` if nothing does."""
+    """Return an identifier of the image or images of a record; `None` if it names none."""
     for name in _IMAGES:
         if fields.get(name):
             return json.dumps([name, fields[name]], sort_keys=True)

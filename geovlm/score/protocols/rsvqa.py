@@ -1,10 +1,10 @@
-"""RSVQA's own score: accuracy per type of question, AA and OA, numbers in classes.
+"""Scores answers as RSVQA does: accuracy per type of question, AA and OA, numbers in classes.
 
 Rule: syvlo/RSVQA, VQA_model/VocabEncoder.py and train.py; Lobry et al., IEEE TGRS 2020,
 doi 10.1109/TGRS.2020.2988782. Low resolution: counts become `0`, `between 0 and 10` (1 to 10),
 `between 10 and 100`, `between 100 and 1000`, `more than 1000`. High resolution: counts stay
-numbers, areas become such classes with the unit m2. Answers go through the same classes, because a
-model that writes 47 has answered as well as one that writes the class.
+numbers, areas become such classes with the unit m2. Answers are put into the same classes, because
+a model that writes 47 has answered as well as one that writes the class.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CLASSED: dict[Resolution, tuple[str, str]] = {"lr": ("count", ""), "hr": ("area
 
 
 class Question(NamedTuple):
-    """An answer and its truth, as they stand and in classes."""
+    """An answer and its truth, as written and in classes."""
 
     kind: str
     answer: str
@@ -47,9 +47,9 @@ class Question(NamedTuple):
 
 
 def number_class(amount: str, *, unit: str = "") -> str:
-    """The official class of a number such as `47` or `9658m2`; other text as it is, normalised.
+    """Return the official class of a number such as `47` or `9658m2`; other text is normalised.
 
-    Thousands separators are read, a class is its own class.
+    Thousands separators are read; a class is its own class.
     """
     plain = answers.normalise(amount)
     found = _AMOUNT.fullmatch(plain.replace(",", ""))
@@ -82,7 +82,7 @@ def _read(record: Record, *, resolution: Resolution) -> Question:
         kind, answer, truth, number_class(answer, unit=unit), number_class(truth, unit=unit)
     )
     if not any(digit.isdigit() for digit in question.truth):
-        raise UnreadableError(f"truth of a question of type {kind!r} is no number")
+        raise UnreadableError(f"truth of a question of type {kind!r} is not a number")
     return question
 
 
@@ -130,7 +130,7 @@ def _counted(counts: Counts) -> dict[str, int]:
 
 
 _STRICT_RULE = (
-    "the answer is the stored one but for case, blanks and outer punctuation; numbers as they stand"
+    "the answer is the stored one except for case, blanks, outer punctuation; numbers as written"
 )
 _SOURCE = "syvlo/RSVQA, VQA_model/VocabEncoder.py and train.py; doi 10.1109/TGRS.2020.2988782"
 

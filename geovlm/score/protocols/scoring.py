@@ -1,4 +1,4 @@
-"""One prediction file under one protocol: published and strict scores, intervals, skipped lines."""
+"""Applies a protocol to a prediction file: published and strict scores with intervals."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ RESAMPLES = 1000
 def score(
     file: PredictionFile, protocol: Protocol, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Score:
-    """Score a file.
+    """Return the scores of a file.
 
     Intervals are those of `score.bootstrap`; they resample images where every record names its
     image, else rows.
 
     Raises:
         DataError: the records lack fields that the protocol needs; names them and a protocol that
-            would fit. Or not one record can be scored; says why.
+            fits. Or no record can be scored; gives the reasons.
     """
     _refuse_other_fields(file, protocol)
     skipped = Counter(file.skipped)
@@ -63,7 +63,7 @@ def score(
 
 
 def as_json(score: Score) -> dict[str, Any]:
-    """Return what `geovlm score --json` prints."""
+    """Return a score as `geovlm score --json` prints it."""
     return {
         "protocol": score.protocol.name,
         "n": score.n,
@@ -84,7 +84,7 @@ def as_json(score: Score) -> dict[str, Any]:
 
 
 def _refuse_other_fields(file: PredictionFile, protocol: Protocol) -> None:
-    """Refuse a file of which no record has what the protocol needs."""
+    """Refuse a file in which no record has the fields that the protocol needs."""
     first = file.records[0]
     if first.own and protocol.needs_own is None:
         raise DataError(
@@ -105,7 +105,7 @@ def _suggestion(record: Record) -> str:
     fitting = catalogue.fitting(record.fields, own=record.own)
     if fitting:
         return f"--protocol {fitting[0]} fits these fields"
-    return "no protocol fits these fields; 'geovlm score --protocols' says what each needs"
+    return "no protocol fits these fields; 'geovlm score --protocols' lists what each needs"
 
 
 def _total(counts: Sequence[Counts]) -> Counts:
@@ -142,7 +142,7 @@ def _intervals(
 
 
 def _both(protocol: Protocol, sums: Mapping[str, float]) -> Scores:
-    """Scores of both sides; a group without a case in this resample is absent rather than 0."""
+    """Return published and strict scores; a group without a case in this resample is absent."""
     total = defaultdict(float, {name: float(value) for name, value in sums.items() if value})
     sides = {"published": protocol.published(total), "strict": protocol.strict(total)}
     return {f"{side}:{name}": v for side, scores in sides.items() for name, v in scores.items()}

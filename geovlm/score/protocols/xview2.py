@@ -1,4 +1,4 @@
-"""xView2's score: buildings found and their damage, by pixels.
+"""Scores building and damage masks as xView2 does, by pixels.
 
 Rule: DIUx-xView/xView2_scoring, xview2_metrics.py, ea0793d. A line names four PNGs of 0..4
 (`localization_prediction`, `damage_prediction`, `localization_target`, `damage_target`; paths
@@ -7,8 +7,8 @@ relative to the file), or holds the pixel counts of an image:
     {"localization": {"tp": 9, "fp": 1, "fn": 2},
      "damage": {"1": {"tp": 5, "fp": 1, "fn": 0}, "2": …, "3": …, "4": …}}
 
-Counts are taken as they are on both sides. Decoding four PNGs of 1024 px takes far longer than
-everything else here.
+Given counts are used for the published and the strict score. Decoding four PNGs of 1024 px takes
+far longer than everything else here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MASKS = ("localization_prediction", "damage_prediction", "localization_target",
 def pixel_counts(
     *, found: np.ndarray, damage: np.ndarray, true_found: np.ndarray, true_damage: np.ndarray
 ) -> dict[str, float]:
-    """Pixel counts of one image from four masks `(H, W)` of 0..4.
+    """Return the pixel counts of one image from four masks `(H, W)` of 0..4.
 
     As in the official scorer, predicted damage counts only where a building is predicted and the
     truth has damage, and a level counts false positives only in images where the level occurs.
@@ -53,8 +53,8 @@ def pixel_counts(
         "fp": int((building & ~true_building).sum()),
         "fn": int((~building & true_building).sum()),
     }
-    shown = np.where(building, damage, 0)
-    cells = true_damage.astype(np.int64) * 5 + shown
+    visible = np.where(building, damage, 0)
+    cells = true_damage.astype(np.int64) * 5 + visible
     table = np.bincount(cells.ravel(), minlength=25).reshape(5, 5)  # truth, prediction
     for level in LEVELS:
         hit, true = int(table[level, level]), int(table[level].sum())
@@ -106,7 +106,7 @@ def _mask(record: Record, name: str) -> np.ndarray:
         with Image.open(path) as image:
             mask = np.asarray(image)
     except (OSError, UnidentifiedImageError) as error:
-        raise UnreadableError(f"{name} is no readable image") from error
+        raise UnreadableError(f"{name} is not a readable image") from error
     if mask.ndim != 2 or mask.dtype != np.uint8 or mask.max(initial=0) > max(LEVELS):
         raise UnreadableError(f"{name} is not one band of 0..4")
     return mask

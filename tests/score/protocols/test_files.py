@@ -25,10 +25,10 @@ def test_broken_lines_are_counted_by_reason(score) -> None:
     made = score("earthdial/vqa", ROW, "", "{broken", "[1]", {"answer": "yes"}, ROW | {"answer": 3})
     assert made.n == 1
     assert made.skipped == {
-        "line is no JSON": 1,
-        "line is no JSON object": 1,
+        "line is not JSON": 1,
+        "line is not a JSON object": 1,
         "no field 'annotation' or 'caption0'": 1,
-        "field 'answer' is no text": 1,
+        "field 'answer' is not text": 1,
     }
 
 
@@ -36,7 +36,7 @@ def test_bytes_that_are_no_text_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_bytes(json.dumps(ROW).encode() + b"\n\xff\xfe\x00\n")
     made = scoring.score(records.read(path), catalogue.find("earthdial/vqa"), resamples=100)
-    assert made.skipped == {"line is no JSON": 1}
+    assert made.skipped == {"line is not JSON": 1}
 
 
 def test_wrong_fields_name_what_is_missing_and_what_fits(score) -> None:
@@ -54,7 +54,7 @@ def test_fields_that_fit_nothing_point_to_the_list(score) -> None:
 
 
 def test_a_file_without_one_usable_line_says_why(score) -> None:
-    with pytest.raises(DataError, match="field 'answer' is no text"):
+    with pytest.raises(DataError, match="field 'answer' is not text"):
         score("earthdial/vqa", ROW | {"answer": None})
 
 

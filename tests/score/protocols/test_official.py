@@ -83,7 +83,7 @@ def test_high_resolution_counts_stay_numbers(score) -> None:
 
 def test_a_truth_that_is_no_number_is_skipped(score) -> None:
     made = score("rsvqa", question("count", "1", "some"), question("count", "1", "1"))
-    assert made.skipped == {"truth of a question of type 'count' is no number": 1}
+    assert made.skipped == {"truth of a question of type 'count' is not a number": 1}
 
 
 # -- BigEarthNet ----------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_a_missing_mask_is_counted(score, tmp_path: Path) -> None:
     }
     masks = dict.fromkeys(MASKS, "absent.png")
     assert score("xview2", good, masks).skipped == {
-        "localization_prediction is no readable image": 1
+        "localization_prediction is not a readable image": 1
     }
 
 

@@ -1,10 +1,10 @@
-"""EarthDial's scores of boxes, and GeoChat-Bench's.
+"""Scores boxes as EarthDial does, and as GeoChat-Bench does.
 
 Rules: hiyamdebary/EarthDial, src/earthdial/eval/{rs_detection,rs_change_detection,
-rs_grounding_description}, 92c1260. What it prints as mAP is box precision: predicted boxes that
-reach the IoU with any true box, over predicted boxes. Missed objects cost nothing, a duplicate is a
-second hit. IoUs that reach the threshold up to rounding count (`shapes.TIE`): that gives the
-printed 31.76 % for GeoChat's medium objects, where a plain comparison gives 31.73 %.
+rs_grounding_description}, 92c1260. The number that it prints as mAP is box precision: predicted
+boxes that reach the IoU with any true box, divided by predicted boxes. Missed objects cost nothing,
+a duplicate is a second hit. IoUs that reach the threshold up to rounding count (`overlaps.TIE`):
+that gives the printed 31.76 % for GeoChat's medium objects, where a plain comparison gives 31.73 %.
 
 Strict scores match boxes one to one and sum over the file. They read every box of the text,
 with signs and fractions, also those that the published reader cannot read.
@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from geovlm.score.protocols.contract import Counts, Protocol, Scores, groups, share
-from geovlm.score.protocols.earthdial import shapes
-from geovlm.score.protocols.earthdial.found import (
-    Found,
+from geovlm.score.protocols.earthdial import overlaps
+from geovlm.score.protocols.earthdial.cases import (
+    BoxCase,
     compare,
     read_grounding,
     read_refer,
@@ -30,15 +30,15 @@ from geovlm.score.protocols.text import words
 _SOURCE = "hiyamdebary/EarthDial, src/earthdial/eval, 92c1260"
 _SIZES = ("small", "medium", "large")
 _MOST_BOXES = 50
-"""Grounded captions with so many true boxes or more are left out of the published scores."""
+"""Grounded captions with this many true boxes or more are left out of the published scores."""
 
 
-def _tally_refer(cases: Sequence[Found]) -> Iterator[Counts]:
+def _tally_refer(cases: Sequence[BoxCase]) -> Iterator[Counts]:
     compared = compare(cases)
-    digits = shapes.matches([each.published for each in compared], threshold=0.5)
+    digits = overlaps.matches([each.published for each in compared], threshold=0.5)
     for each, digits_match in zip(compared, digits, strict=True):
         case = each.case
-        found = shapes.hits(each.published, threshold=0.5)
+        found = overlaps.hits(each.published, threshold=0.5)
         all_right = len(case.truth) == len(case.predicted) == each.match50
         counts = each.strict_counts()
         counts |= {"digits_truth": len(case.published_truth), "digits_match": digits_match}
@@ -78,7 +78,7 @@ def _strict_refer(counts: Counts) -> Scores:
 
 
 def _ordered(found: Sequence[str]) -> list[str]:
-    """Sizes first, then single and multiple, then the rest; only what the file has."""
+    """Return the groups of a file: sizes first, then single and multiple, then the rest."""
     order = (*_SIZES, "single", "multiple")
     rest = sorted(set(found) - set(order))
     return [*(group for group in order if group in found), *rest]
@@ -91,12 +91,12 @@ def _published_bench(counts: Counts) -> Scores:
     }
 
 
-def _tally_xbd(cases: Sequence[Found]) -> Iterator[Counts]:
+def _tally_xbd(cases: Sequence[BoxCase]) -> Iterator[Counts]:
     for each in compare(cases):
         yield {
             "boxes": len(each.case.published),
-            "hits50": shapes.hits(each.published, threshold=0.5),
-            "hits25": shapes.hits(each.published, threshold=0.25),
+            "hits50": overlaps.hits(each.published, threshold=0.5),
+            "hits25": overlaps.hits(each.published, threshold=0.25),
             **each.strict_counts(),
         }
 
@@ -108,22 +108,22 @@ def _published_xbd(counts: Counts) -> Scores:
     }
 
 
-def _tally_grounding(cases: Sequence[Found]) -> Iterator[Counts]:
+def _tally_grounding(cases: Sequence[BoxCase]) -> Iterator[Counts]:
     for each in compare(cases):
         case = each.case
-        rouge = words.rouge(case.reference, case.said)
+        rouge = words.rouge(case.reference, case.answer_text)
         kept = len(case.published_truth) < _MOST_BOXES
-        told = case.boxes_in_reference < _MOST_BOXES
+        short = case.boxes_in_reference < _MOST_BOXES
         yield {
             "n": 1,
             "rouge1": rouge.rouge1,
             "rougeL": rouge.rougeL,
-            "told": told,
-            "rouge1_told": rouge.rouge1 * told,
-            "rougeL_told": rouge.rougeL * told,
+            "short": short,
+            "rouge1_short": rouge.rouge1 * short,
+            "rougeL_short": rouge.rougeL * short,
             "boxes": len(case.published) * kept,
-            "hits50": shapes.hits(each.published, threshold=0.5) * kept,
-            "hits25": shapes.hits(each.published, threshold=0.25) * kept,
+            "hits50": overlaps.hits(each.published, threshold=0.5) * kept,
+            "hits25": overlaps.hits(each.published, threshold=0.25) * kept,
             **each.strict_counts(),
         }
 
@@ -132,8 +132,8 @@ def _published_grounding(counts: Counts) -> Scores:
     return {
         "precision_50": share(counts["hits50"], counts["boxes"]),
         "precision_25": share(counts["hits25"], counts["boxes"]),
-        "rouge1_f": share(counts["rouge1_told"], counts["told"]),
-        "rougeL_f": share(counts["rougeL_told"], counts["told"]),
+        "rouge1_f": share(counts["rouge1_short"], counts["short"]),
+        "rougeL_f": share(counts["rougeL_short"], counts["short"]),
     }
 
 
@@ -146,9 +146,9 @@ def _strict_grounding(counts: Counts) -> Scores:
 
 
 def _counted_grounding(counts: Counts) -> dict[str, int]:
-    boxes, told = int(counts["boxes"]), int(counts["told"])
+    boxes, short = int(counts["boxes"]), int(counts["short"])
     number = dict.fromkeys(("precision_50", "precision_25"), boxes)
-    return {**number, **dict.fromkeys(("rouge1_f", "rougeL_f"), told)}
+    return {**number, **dict.fromkeys(("rouge1_f", "rougeL_f"), short)}
 
 
 def _looks_like_boxes(fields: Mapping[str, Any]) -> bool:
@@ -183,7 +183,7 @@ BENCH = Protocol(
     name="geochat/bench",
     summary="GeoChat-Bench's referring queries, right or wrong as a whole.",
     published_rule="acc@0.5: queries whose boxes are all found, one to one and nothing else; one "
-    "of two public readings, no scorer was released",
+    "of two public readings; no scorer was released",
     strict_rule=f"{_STRICT_RULE}; groups: F1",
     source="arXiv 2311.15826; mbzuai-oryx/GeoChat#32 on the missing scorer",
     needs=(("answer",), ("gt_bbox",), ("size_group",)),

@@ -1,8 +1,8 @@
-"""EarthDial's scores of text: classification, question answering, captions.
+"""Scores texts as EarthDial does: classification, question answering, captions.
 
 Rules: hiyamdebary/EarthDial, src/earthdial/eval/*/eval.py, 92c1260. Its "accuracy" is token recall
 (see `words.token_recall`), its caption scores are means over the references, not the best of them.
-METEOR, which it prints as well, is there where NLTK's WordNet is.
+METEOR, which it prints as well, is computed if NLTK's WordNet is installed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Answered(NamedTuple):
 
 
 class Captioned(NamedTuple):
-    """A sentence and everything that would have been right."""
+    """A sentence and its references."""
 
     answer: str
     truths: tuple[str, ...]
@@ -128,7 +128,7 @@ def _read_region(record: Record) -> Captioned:
 def _read_caption(record: Record) -> Captioned:
     """All five references, empty ones too, or the first alone where the second is empty.
 
-    A first reference that is itself a JSON list (SYSU) stands for its entries.
+    A first reference that is itself a JSON list (SYSU) is read as its entries.
     """
     if record.own:
         truths = references(target(record))
@@ -200,7 +200,7 @@ CLASSIFY = Protocol(
     name="earthdial/classify",
     summary="Scene, land-cover and damage classes.",
     published_rule="accuracy: token recall, mean over records; extra words cost nothing",
-    strict_rule="accuracy: the answer is the truth but for case, blanks and outer punctuation; "
+    strict_rule="accuracy: the answer is the truth except for case, blanks and outer punctuation; "
     "sample_f1: F1 of label sets, mean over records",
     source=_SOURCE,
     needs=(("answer",), ("annotation", "caption0")),
@@ -218,7 +218,7 @@ VQA = Protocol(
     summary="Short answers by type of question.",
     published_rule="token recall per type; average: over the questions of comp, presence and "
     "rural_urban; extra words cost nothing",
-    strict_rule="the answer is the truth but for case, blanks and outer punctuation; accuracy: "
+    strict_rule="the answer is the truth except for case, blanks and outer punctuation; accuracy: "
     "over all questions",
     source=_SOURCE,
     needs=(("answer",), ("annotation", "caption0"), ("vqa_type",)),
@@ -235,7 +235,7 @@ REGION_CAPTION = Protocol(
     summary="A phrase for what is inside a box.",
     published_rule="ROUGE-1 and ROUGE-L F of stemmed words against the one reference, NLTK's "
     "METEOR of words between blanks, means",
-    strict_rule="exact: the answer is the reference but for case, blanks and outer punctuation; "
+    strict_rule="exact: the answer is the reference except for case, blanks, outer punctuation; "
     "ROUGE as published",
     source=_SOURCE,
     needs=(("answer",), ("annotation",), ("size_group",)),

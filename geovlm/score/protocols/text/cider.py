@@ -1,4 +1,4 @@
-"""CIDEr of coco-caption for a whole file at once, equal to pycocoevalcap's.
+"""Computes coco-caption's CIDEr for a whole file at once, equal to pycocoevalcap's.
 
 Vedantam et al., CVPR 2015, arXiv:1411.5726, in the form of coco-caption (its `cider` is CIDEr-D:
 matches clipped, a Gaussian penalty of the difference in length, sigma 6; scale 0 to 10). N-grams
@@ -23,7 +23,7 @@ class Cider:
     """N-gram counts of answers and references, ready to be scored as a whole or in part."""
 
     def __init__(self, answers: Sequence[str], truths: Sequence[Sequence[str]]) -> None:
-        """Count.
+        """Count the n-grams.
 
         Args:
             answers: one text per case, words separated by blanks.

@@ -1,4 +1,4 @@
-"""METEOR as NLTK computes it, for those who have NLTK's copy of WordNet.
+"""Computes METEOR with NLTK, if NLTK's copy of WordNet is installed.
 
 NLTK's METEOR matches equal words, equal stems (Porter) and WordNet's synonyms, with α 0.9, β 3,
 γ 0.5. Its numbers are not those of the Java program of coco-caption: never compare the two.
@@ -14,7 +14,7 @@ _ADVICE = "needs NLTK's WordNet: python -m nltk.downloader wordnet"
 
 
 class _Synonyms:
-    """WordNet with a memory: captions use few words, and looking one up is slow."""
+    """WordNet with a cache: captions use few words, and a look-up is slow."""
 
     def __init__(self, wordnet: Any) -> None:
         self.synsets = lru_cache(maxsize=100_000)(wordnet.synsets)
@@ -32,17 +32,17 @@ def _synonyms() -> _Synonyms | None:
 
 
 def present() -> bool:
-    """Whether NLTK and its WordNet are installed."""
+    """True if NLTK and its WordNet are installed."""
     return _synonyms() is not None
 
 
 def left_out(name: str = "meteor") -> dict[str, str]:
-    """The score's name and what it needs if it cannot be computed, else nothing."""
+    """Return the score's name -> what it needs, if it cannot be computed; else nothing."""
     return {} if present() else {name: _ADVICE}
 
 
 def best(truths: Sequence[str], answer: str) -> float:
-    """METEOR in [0, 1] of the best reference; words are what blanks separate, in lower case."""
+    """METEOR in [0, 1] of the best reference; words are separated by blanks, in lower case."""
     from nltk.translate.meteor_score import meteor_score
 
     words: Any = _synonyms()

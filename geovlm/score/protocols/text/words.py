@@ -1,4 +1,4 @@
-"""Words as the published scorers count them: token recall, ROUGE, exact answers, label sets."""
+"""Counts words as the published scorers do: token recall, ROUGE, exact answers, label sets."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ class Rouge(NamedTuple):
 def token_recall(truth: str, answer: str) -> float:
     """Share of the truth's words that the answer has too, in [0, 1]; order and extras are free.
 
-    Lower case, all blanks removed, then words and punctuation marks of NLTK: what EarthDial prints
-    as accuracy (hiyamdebary/EarthDial, src/earthdial/eval/rs_vqa/eval.py, 92c1260). Repeated words
-    of the truth count once above and each time below the line. No truth: 0.
+    The text is put in lower case, all blanks are removed, then NLTK splits it into words and
+    punctuation marks. EarthDial prints this as accuracy (hiyamdebary/EarthDial,
+    src/earthdial/eval/rs_vqa/eval.py, 92c1260). Repeated words of the truth count once in the
+    numerator and each time in the denominator. No truth: 0.
     """
     wanted = _squeezed_words(truth)
     shared = set(wanted) & set(_squeezed_words(answer))
@@ -37,12 +38,12 @@ def token_recall(truth: str, answer: str) -> float:
 
 
 def exact(truth: str, answer: str) -> bool:
-    """Whether both are the same text but for case, blanks and punctuation around it."""
+    """True if both texts are equal except for case, blanks and outer punctuation."""
     return _plain(truth) == _plain(answer)
 
 
 def label_set(text: str, vocabulary: Sequence[str] = ()) -> frozenset[str]:
-    """Labels that a text names: entries of the vocabulary, else what commas and ; separate."""
+    """Labels that a text names: entries of the vocabulary, else its parts between commas or `;`."""
     if vocabulary:
         return frozenset(_plain(label) for label in answers.labels(text, vocabulary))
     return frozenset(filter(None, (_plain(part) for part in _SEPARATOR.split(text))))
@@ -55,9 +56,9 @@ def set_f1(truth: frozenset[str], named: frozenset[str]) -> float:
 
 
 def spread(text: str) -> str:
-    """The text with one blank between NLTK's words, as EarthDial's caption scorer writes it.
+    """Return the text with one blank between NLTK's words, as EarthDial's caption scorer does.
 
-    Where NLTK would split no word of letters and digits, the text as it is: ROUGE sees the same.
+    A text in which NLTK splits no word of letters and digits is returned as it is: ROUGE is equal.
     """
     if "'" not in text and not any(each.search(text) for each in _nltk().CONTRACTIONS2):
         return text
@@ -72,17 +73,17 @@ def rouge(truth: str, answer: str) -> Rouge:
     """
     from rapidfuzz.distance import LCSseq
 
-    wanted, said = stems(truth), stems(answer)
-    if not wanted or not said:
+    wanted, named = stems(truth), stems(answer)
+    if not wanted or not named:
         return Rouge(0.0, 0.0)
-    left = Counter(said)
+    left = Counter(named)
     shared = 0
     for word in wanted:
         if left.get(word, 0) > 0:
             left[word] -= 1
             shared += 1
-    longest = LCSseq.similarity(wanted, said)
-    return Rouge(*(2 * each / (len(wanted) + len(said)) for each in (shared, longest)))
+    longest = LCSseq.similarity(wanted, named)
+    return Rouge(*(2 * each / (len(wanted) + len(named)) for each in (shared, longest)))
 
 
 @lru_cache(maxsize=200_000)

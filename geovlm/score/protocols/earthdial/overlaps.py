@@ -1,7 +1,7 @@
-"""Boxes as the published scorers read and compare them, a whole file at a time.
+"""Reads boxes and computes their overlaps as the published scorers do, a whole file at a time.
 
-Rotated boxes are compared as rotated ones, in whatever frame they are given in: percent of the
-image for published files, pixels of the stored image for ours.
+Rotated boxes are compared as rotated ones, in the frame in which they are given: percent of the
+image in published files, pixels of the stored image in ours.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 TIE = 1e-9
-"""An IoU this little below the threshold reaches it: 0.5 up to rounding is 0.5."""
+"""Tolerance of a threshold: an IoU that is 0.5 up to rounding reaches 0.5."""
 
 LEAST_IOU = 0.25
-"""Lowest threshold of any protocol; pairs below it are not looked at."""
+"""Lowest threshold of any protocol; pairs below it are left out."""
 
-_FAR = 1e9  # no box is that far out
+_FAR = 1e9  # beyond any real box
 _DIGITS = re.compile(r"\[\s*([0-9]+(?:,\s*[0-9]+)*)\s*\]")
 _OTHER = re.compile(r"[-.]|\s,")
-"""What only `read_all` reads: signs, fractions, white space before a comma."""
+"""Marks of text that only `read_all` reads: signs, fractions, white space before a comma."""
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
 _NUMBERS = re.compile(rf"\[\s*({_NUMBER}(?:\s*,\s*{_NUMBER}){{3,4}})\s*\]")
 
@@ -49,7 +49,7 @@ class Boxes(NamedTuple):
 
 
 def read(text: str) -> Boxes:
-    """Return what `read_digits` and `read_all` read."""
+    """Return the results of `read_digits` and `read_all`."""
     if _OTHER.search(text):
         return Boxes(read_digits(text), read_all(text))
     groups = [list(map(float, found.split(","))) for found in _DIGITS.findall(text)]
@@ -151,7 +151,7 @@ def _matched(pairs: Sequence[tuple[int, int, int]]) -> Counter[int]:
     table = np.array(pairs)
     rows, row = np.unique(table[:, :2], axis=0, return_inverse=True)
     columns, column = np.unique(table[:, ::2], axis=0, return_inverse=True)
-    # records share no row and no column, so that one matching over all of them is one of each
+    # records share no row and no column, so one matching over all of them holds one of each
     graph = csr_array(
         (np.ones(len(table), dtype=np.int8), (row, column)), shape=(len(rows), len(columns))
     )
@@ -178,7 +178,7 @@ class _Flat:
 
 
 def _hull_bound(first: _Flat, i: np.ndarray, second: _Flat, j: np.ndarray) -> np.ndarray:
-    """No less than the IoU, were all that the hulls share shared by the boxes."""
+    """Return an upper bound of the IoU: as if the boxes shared all that their hulls share."""
     import numpy as np
 
     a, b = first.hulls[i], second.hulls[j]

@@ -1,4 +1,4 @@
-"""Boxes of a record as the published scorers read them and all of them, and how they match."""
+"""Reads the boxes of a record twice, as the published scorers do and all, and matches them."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ from geovlm.score.protocols.contract import (
     target,
     text,
 )
-from geovlm.score.protocols.earthdial import shapes
+from geovlm.score.protocols.earthdial import overlaps
 
 _MARKS = re.compile(r"</?ref>")
 _BOX_TEXT = re.compile(r"<box>\[\[.*?\]\]</box>|\[\[.*?\]\]")
 
 
-class Found(NamedTuple):
-    """Boxes of one record, once as the published scorer reads them, once all of them."""
+class BoxCase(NamedTuple):
+    """Boxes of one record, once as the published scorer reads them, once all of them.
+
+    They are in percent of the image in published files, in pixels of the stored image in ours.
+    """
 
     published_truth: Sequence[Box | None]
     published: Sequence[Box | None]
     truth: Sequence[Box]
     predicted: Sequence[Box]
     groups: tuple[str, ...] = ()
-    said: str = ""
+    answer_text: str = ""
     """Text of a grounded caption without its boxes."""
     reference: str = ""
     boxes_in_reference: int = 0
 
     def is_read_alike(self) -> bool:
-        """Whether the published scorer reads the same boxes as we do."""
+        """True if the published scorer reads the same boxes as we do."""
         return self.published_truth == self.truth and self.published == self.predicted
 
 
 class Compared(NamedTuple):
-    """A case, the overlaps of its published reading, and the matches of its full one."""
+    """A case, the overlaps of its published reading, and the number of matches of its full one."""
 
-    case: Found
-    published: shapes.Pairs
+    case: BoxCase
+    published: overlaps.Pairs
     match50: int
     match25: int
 
@@ -64,14 +67,14 @@ class Compared(NamedTuple):
 
 
 class _Sizes(NamedTuple):
-    """What `boxes.parse` needs to know of a record of GeoVLM."""
+    """Sizes and model family of a record of GeoVLM, as `boxes.parse` takes them."""
 
     profile: ModelProfile
     image_sizes: tuple[tuple[int, int], ...]
     input_sizes: tuple[tuple[int, int], ...]
 
 
-def _own(record: Record) -> Found:
+def _own(record: Record) -> BoxCase:
     """Boxes of a record of GeoVLM, in pixels of the stored image."""
     gold = target(record)
     if not isinstance(gold.get("boxes"), list):
@@ -88,18 +91,18 @@ def _own(record: Record) -> Found:
         )
         truth = boxes.target_boxes(gold)
     except (KeyError, TypeError, ValueError) as error:
-        raise UnreadableError("image sizes or true boxes are no numbers") from error
+        raise UnreadableError("image sizes or true boxes are not numbers") from error
     predicted = boxes.parse(own_answer(record), sizes, limit=10**9)
-    return Found(truth, predicted, truth, predicted)
+    return BoxCase(truth, predicted, truth, predicted)
 
 
-def _theirs(record: Record, *, truth: str) -> Found:
-    gold = shapes.read(text(record.fields, truth))
-    answer = shapes.read(text(record.fields, "answer"))
-    return Found(gold.digits, answer.digits, gold.all, answer.all)
+def _theirs(record: Record, *, truth: str) -> BoxCase:
+    gold = overlaps.read(text(record.fields, truth))
+    answer = overlaps.read(text(record.fields, "answer"))
+    return BoxCase(gold.digits, answer.digits, gold.all, answer.all)
 
 
-def read_refer(record: Record) -> Found:
+def read_refer(record: Record) -> BoxCase:
     """Boxes and groups: size of the objects, single or multiple, type of the query."""
     found = _own(record) if record.own else _theirs(record, truth="gt_bbox")
     meta = record.fields.get("meta") if record.own else record.fields
@@ -109,20 +112,20 @@ def read_refer(record: Record) -> Found:
     return found._replace(groups=tuple(str(kind) for kind in kinds if kind))
 
 
-def read_xbd(record: Record) -> Found:
+def read_xbd(record: Record) -> BoxCase:
     """Boxes; the published scorer drops the angle of predictions, not of truths."""
     found = _own(record) if record.own else _theirs(record, truth="caption0")
     flat = [box and boxes.drop_angle(box) for box in found.published]
     return found._replace(published=flat)
 
 
-def read_grounding(record: Record) -> Found:
+def read_grounding(record: Record) -> BoxCase:
     """A description and its boxes; the published scorer reads groups of five numbers only."""
     if record.own:
         found = _own(record)
         truths = references(target(record))
         return found._replace(
-            said=boxes.strip(own_answer(record)),
+            answer_text=boxes.strip(own_answer(record)),
             reference=boxes.strip(truths[0]) if truths else "",
             boxes_in_reference=len(found.truth),
         )
@@ -131,9 +134,9 @@ def read_grounding(record: Record) -> Found:
     return found._replace(
         published_truth=[box for box in found.published_truth if box],
         published=[box for box in found.published if box],
-        said=_without_boxes(text(record.fields, "answer")),
+        answer_text=_without_boxes(text(record.fields, "answer")),
         reference=_without_boxes(reference),
-        boxes_in_reference=sum(map(bool, shapes.read_digits(reference))),
+        boxes_in_reference=sum(map(bool, overlaps.read_digits(reference))),
     )
 
 
@@ -141,18 +144,18 @@ def _without_boxes(description: str) -> str:
     return _BOX_TEXT.sub("", _MARKS.sub("", description))
 
 
-def compare(cases: Sequence[Found]) -> list[Compared]:
+def compare(cases: Sequence[BoxCase]) -> list[Compared]:
     """Return each case with its overlaps and matches, in the same order."""
-    strict = shapes.overlaps([case.truth for case in cases], [case.predicted for case in cases])
+    strict = overlaps.overlaps([case.truth for case in cases], [case.predicted for case in cases])
     # the two readings differ for few records: signs, fractions, groups of other lengths
     other = [i for i, case in enumerate(cases) if not case.is_read_alike()]
-    read = shapes.overlaps(
+    read = overlaps.overlaps(
         [cases[i].published_truth for i in other], [cases[i].published for i in other]
     )
     differing = dict(zip(other, read, strict=True))
     published = [differing.get(i, pairs) for i, pairs in enumerate(strict)]
-    near = shapes.matches(strict, threshold=0.5)
-    far = shapes.matches(strict, threshold=0.25)
+    near = overlaps.matches(strict, threshold=0.5)
+    far = overlaps.matches(strict, threshold=0.25)
     return list(map(Compared, cases, published, near, far))
 
 
