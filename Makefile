@@ -53,6 +53,7 @@ docs: $(VENV)/.installed
 	mkdir -p docs
 	$(BIN)/python -m geovlm.cli.reference > docs/cli.md
 	$(BIN)/python -m geovlm.config.reference > docs/config.md
+	$(BIN)/python -m geovlm.plan.checks > docs/checks.md
 
 api: $(VENV)/.installed
 	$(BIN)/python -m tools.public_api update

@@ -47,7 +47,7 @@ INSIDE = {
     "predict": "asking images reading windows | georeference job | features overlay scenes"
     " | results writing",
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",
-    "plan": "data | checks leaks statistics | build | commands environment memory slurm | text",
+    "plan": "data | leaks statistics | checks | build | commands environment memory slurm | text",
     "score": "bootstrap metrics published | protocols | against",
     "report": "figures tables | card_text page | card",
     "testing": "findings hostile | subject | data declarations prompts rewards | scores | kit"
@@ -89,7 +89,6 @@ HEAVY = (
 PENDING = (
     "geovlm.engine.batches",
     "geovlm.engine.stage",
-    "plan.checks",
     "engine.progress",
 )
 """Moves that are still to come: remove a line as soon as it is done."""

@@ -50,7 +50,7 @@ def reader(
     """Return what reads the data of the tasks, and the tasks; generated data without `data`."""
     from geovlm.config import load
     from geovlm.config import model as models
-    from geovlm.plan.build import check_data_names
+    from geovlm.plan.checks import check_data_names
     from geovlm.plan.data import Reader
     from geovlm.plugins import registry
 

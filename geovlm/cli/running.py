@@ -118,7 +118,7 @@ def prepare(config: RunConfig, *, folder: Path, elsewhere: bool = False) -> Plan
     there = config.gpus or 0 if elsewhere else len(launch.visible_gpus())
     device = launch.device(config, gpus=there)
     resolved = config.model_copy(update={"device": device, "output": folder})
-    return build.make(resolved, registry=registry.load(), output=folder)
+    return build.make(resolved, registry=registry.load(), output=folder, elsewhere=elsewhere)
 
 
 def memory_lines(plan: Plan) -> list[str]:

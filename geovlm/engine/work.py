@@ -31,7 +31,7 @@ from geovlm.engine.stopping import RewardWatch, Stop, end_with_launcher
 from geovlm.engine.training import arguments, checkpoints, grpo, probe, sft, sharded, vllm
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.plugins import registry
-from geovlm.rewards import encoder, options
+from geovlm.rewards import encoder
 from geovlm.run.folder import RunDir
 from geovlm.run.vllm import stage as vllm_stage
 
@@ -146,8 +146,7 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
 def check(stage: Stage) -> None:
     """Find what would stop a later stage, before the first one trains.
 
-    Builds every stage's trainer arguments, validates the reward options, measures every row and
-    decodes images of every task.
+    Builds every stage's trainer arguments, measures every row and decodes images of every task.
 
     Raises:
         ConfigError: TRL refuses the `trainer` table of a stage; names the stage.
@@ -156,7 +155,6 @@ def check(stage: Stage) -> None:
     """
     config = stage.config
     tasks = [stage.task(name) for name in stage.task_names]
-    options.validate(config.reward_options)
     named = {reward for task in tasks for each in task.rewards.values() for reward in each}
     if named & encoder.NEED_ENCODER:
         chosen = config.reward_options.get("encoder")

@@ -1,4 +1,4 @@
-"""What a run is going to do, found out before anything starts; every precondition fails here."""
+"""Builds the plan of a run, which all that starts or prints a run reads."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geovlm.config import extras
-from geovlm.config import model as modelfacts
 from geovlm.config.model import ModelFacts
-from geovlm.config.options import near
 from geovlm.data.leaks import LeftOut
-from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
-from geovlm.plan import leaks
-from geovlm.plan.data import EmptySplitError, Reader, TaskPlan
+from geovlm.plan import checks
+from geovlm.plan.checks import Context
+from geovlm.plan.data import TaskPlan
 from geovlm.plugins.registry import Registry
-from geovlm.run import parallel
-from geovlm.run.vllm import server
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
@@ -78,104 +73,37 @@ class Plan:
         }
 
 
-def make(config: RunConfig, *, registry: Registry, output: Path) -> Plan:
-    """Check every precondition and return the plan.
+def make(config: RunConfig, *, registry: Registry, output: Path, elsewhere: bool = False) -> Plan:
+    """Go through all checks and return the plan.
 
     Args:
         config: the run, with its device resolved.
         registry: what is installed.
-        output: the run directory.
+        output: the run folder.
+        elsewhere: true if the run starts later or on another machine.
 
     Raises:
-        GeoVLMError: the run is impossible; says what to change.
+        GeoVLMError: a check refuses the run; states how to fix it.
     """
-    if not config.tasks:
-        raise ConfigError("no tasks are given", hint="--tasks a,b; see 'geovlm tasks list'")
-    parallel.check(config)
-    server.check(config)
-    selected = {
-        chosen.spec.name: (chosen.spec, chosen.spec.name in config.tasks)
-        for chosen in registry.select(list(config.tasks))
-    }
-    check_data_names(config, registry=registry)
-    extras.check(config)
-    model = modelfacts.inspect(config, registry=registry)
-    reader = Reader(config, registry, model, modelfacts.token_counter(model))
-    if config.deduplicate != "off":
-        reader.left_out = leaks.left_out(reader, [spec for spec, _ in selected.values()])
-    plans: list[TaskPlan] = []
-    left_out: dict[str, str] = {}
-    for spec, explicit in selected.values():
-        try:
-            plans.append(reader.plan(spec))
-        except (EmptySplitError, DatasetNotFoundError) as error:
-            if explicit:
-                raise
-            left_out[spec.name] = str(error)
-    _check_nothing_vanished(config, plans=plans, left_out=left_out)
-    names = [plan.name for plan in plans]
-    stages = tuple(_stage(config, i, plans=plans, names=names) for i in range(len(config.stages)))
+    context = Context(config=config, registry=registry, elsewhere=elsewhere)
+    checks.run(context)
+    indexes = range(len(config.stages))
     return Plan(
         config=config,
-        model=model,
-        tasks=tuple(plans),
-        left_out=left_out,
-        stages=stages,
+        model=context.model,
+        tasks=tuple(context.tasks),
+        left_out=context.left_out,
+        stages=tuple(_stage(config, index, plans=context.tasks) for index in indexes),
         output=output,
-        checksums=reader.checksums,
-        deduplicated=reader.left_out,
+        checksums=context.reader.checksums,
+        deduplicated=context.reader.left_out,
     )
 
 
-def refuse_mixing(config: RunConfig, index: int, *, tasks: Sequence[str]) -> None:
-    """Refuse advantage scaling over a batch where a GRPO stage has several tasks.
-
-    A group holds one prompt, hence one task; a batch holds all of them, and its standard deviation
-    would let the task with the widest rewards shrink the others' advantages.
-
-    Raises:
-        ConfigError: names the key.
-    """
+def _stage(config: RunConfig, index: int, *, plans: Sequence[TaskPlan]) -> StagePlan:
+    """Return one stage of the plan."""
     stage = config.stages[index]
-    if stage.kind != "grpo" or len(tasks) < 2:
-        return
-    mixing = (("scale_rewards", "batch"), ("multi_objective_aggregation", "normalize_then_sum"))
-    for key, value in mixing:
-        if stage.trainer.get(key) == value:
-            raise ConfigError(
-                f"stages.{index}.trainer.{key}={value!r} mixes the rewards of different tasks, and "
-                f"this stage has {len(tasks)}",
-                hint="leave it out, or give each task a stage of its own",
-            )
-
-
-def refuse_unprobed(config: RunConfig, index: int, *, tasks: Sequence[str]) -> None:
-    """Refuse tasks of a GRPO stage of which the probe before it tries no prompt: it gets the rest.
-
-    Raises:
-        ConfigError: names the stages and the task.
-    """
-    probes = [i for i in range(index) if config.stages[i].kind == "probe"]
-    if config.stages[index].kind != "grpo" or not probes:
-        return
-    probed = config.tasks_of(probes[-1], tasks, strict=False)
-    for task in tasks:
-        if task not in probed:
-            raise ConfigError(
-                f"stages.{index} trains {task!r}, and the probe before it, stages.{probes[-1]}, "
-                "leaves it out",
-                hint=f"name the same tasks in stages.{probes[-1]}.tasks and stages.{index}.tasks",
-            )
-
-
-def _stage(
-    config: RunConfig, index: int, *, plans: Sequence[TaskPlan], names: Sequence[str]
-) -> StagePlan:
-    """Return one stage of the plan, after checking its tasks and its scaling."""
-    stage = config.stages[index]
-    tasks = config.tasks_of(index, names)
-    refuse_mixing(config, index, tasks=tasks)
-    refuse_unprobed(config, index, tasks=tasks)
+    tasks = config.tasks_of(index, [plan.name for plan in plans])
     most = stage.limit or math.inf
     rows = sum(min(plan.samples.get("train", 0), most) for plan in plans if plan.name in tasks)
     if stage.kind == "probe":
@@ -200,27 +128,3 @@ def _stage(
         processes=config.world_size(index),
         length=length,
     )
-
-
-def check_data_names(config: RunConfig, *, registry: Registry) -> None:
-    """Refuse `--data NAME=DIR` of a name that is neither a data set nor a prefix of one.
-
-    Raises:
-        ConfigError: such a name; says which one may have been meant.
-    """
-    known = {name for full in registry.datasets for name in (full, full.partition("/")[0])}
-    for name in config.data:
-        if name not in known:
-            hint = near(name, known) or f"known are {', '.join(sorted(known))}"
-            raise ConfigError(f"data.{name}: no data set of this name", hint=hint)
-
-
-def _check_nothing_vanished(
-    config: RunConfig, *, plans: Sequence[TaskPlan], left_out: Mapping[str, str]
-) -> None:
-    """Refuse a prefix of which no task is left."""
-    for name in config.tasks:
-        mine = [plan for plan in plans if plan.name == name or plan.name.startswith(f"{name}/")]
-        if not mine:
-            reasons = {why for task, why in left_out.items() if task.startswith(f"{name}/")}
-            raise DataError(f"no task of {name!r} has data: {'; '.join(sorted(reasons))}")

@@ -72,7 +72,7 @@ def plan(
     folder = loaded.output or default_output(list(loaded.tasks)).absolute()
     device = _device(loaded, gpu_memory=gpu_memory)
     resolved = loaded.model_copy(update={"device": device, "output": folder})
-    made = build.make(resolved, registry=registry.load(), output=folder)
+    made = build.make(resolved, registry=registry.load(), output=folder, elsewhere=True)
     shape = modelshape.inspect(made.model, resolved)
     limit = stages.limit_of(resolved, gpu_gib=gpu_memory)
     memory = stages.of(made, shape=shape, limit=limit)

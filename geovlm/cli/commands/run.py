@@ -72,7 +72,6 @@ def run(
     from geovlm.plan import slurm, text
     from geovlm.run import machines as known_machines
     from geovlm.run.folder import RunDir, check_writable
-    from geovlm.run.vllm import server
 
     by_slurm = _by_slurm(launcher, sbatch, machine_rank=machine_rank, main_address=main_address)
     machine = known_machines.find(
@@ -135,7 +134,6 @@ def run(
             output.say(f"to start: sbatch {path}")
             print(path)
             return
-        server.check_urls(plan.config)
         with directory.locked():
             again = f"geovlm run --resume --output {folder}"
             running.run_stages(plan, directory, resume=resume, others=others, again=again)

@@ -1,0 +1,263 @@
+"""Refuses runs that cannot work: one ordered list, which everything that plans a run goes through.
+
+`geovlm run`, its `--dry-run` and `--resume`, `geovlm eval` and `geovlm plan` all call `run`. A
+check raises, or leaves in the `Context` what later checks and the plan read.
+
+Three kinds of refusals stand elsewhere. Options that contradict each other are refused by the
+command line, before there is a configuration. A run folder that is taken, cannot be written or was
+started otherwise is refused by `geovlm.run`: a dry run writes nothing. What needs torch, a
+tokenizer or every image is refused by the first stage before it trains, in `geovlm.engine.work`:
+arguments that TRL does not take, rows longer than the model's context, images that cannot be
+decoded, a missing sentence encoder.
+
+`python -m geovlm.plan.checks > docs/checks.md` writes the page that lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from geovlm.api import TaskSpec
+from geovlm.config import extras
+from geovlm.config import model as models
+from geovlm.config.model import ModelFacts
+from geovlm.config.options import near
+from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
+from geovlm.plan import leaks
+from geovlm.plan.data import EmptySplitError, Reader, TaskPlan
+from geovlm.plugins.registry import Registry
+from geovlm.rewards import options
+from geovlm.run import parallel
+from geovlm.run.vllm import server
+
+if TYPE_CHECKING:
+    from geovlm.config.schema import RunConfig
+
+HEAD = """\
+# What a run refuses before it starts
+
+`geovlm run`, `--dry-run`, `--resume`, `geovlm eval` and `geovlm plan` go through these checks, in
+this order; the first one that refuses ends the command. The first stage refuses more before it
+trains, because it needs torch: arguments that TRL does not take, rows longer than the model's
+context, images that cannot be decoded, a missing sentence encoder.
+
+This page is written by `make docs`.
+
+| check | refuses |
+|---|---|
+"""
+
+
+@dataclass(kw_only=True)
+class Context:
+    """What the checks read, and what they find out on the way."""
+
+    config: RunConfig
+    """The run, with its device resolved."""
+    registry: Registry
+    elsewhere: bool = False
+    """True if the run starts later or on another machine: its servers need not answer yet."""
+    specs: list[TaskSpec] = field(default_factory=list)
+    """Chosen tasks."""
+    model: ModelFacts = field(init=False)
+    reader: Reader = field(init=False)
+    tasks: list[TaskPlan] = field(default_factory=list)
+    """Tasks of the run: the chosen ones that have data."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Chosen task without data -> reason."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the run's tasks."""
+        return [task.name for task in self.tasks]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One refusal."""
+
+    name: str
+    run: Callable[[Context], None]
+    """Raises a `GeoVLMError` that names what is wrong and how to fix it."""
+    refuses: str
+    """What it refuses, in one sentence."""
+
+
+def run(context: Context) -> None:
+    """Run all checks, in order.
+
+    Raises:
+        GeoVLMError: of the first check that refuses the run.
+    """
+    for check in CHECKS:
+        check.run(context)
+
+
+def check_data_names(config: RunConfig, *, registry: Registry) -> None:
+    """Refuse `--data NAME=DIR` of a name that is neither a data set nor a prefix of one.
+
+    Raises:
+        ConfigError: such a name; suggests a similar one.
+    """
+    known = {name for full in registry.datasets for name in (full, full.partition("/")[0])}
+    for name in config.data:
+        if name not in known:
+            hint = near(name, known) or f"known are {', '.join(sorted(known))}"
+            raise ConfigError(f"data.{name}: no data set of this name", hint=hint)
+
+
+def _tasks(context: Context) -> None:
+    if not context.config.tasks:
+        raise ConfigError("no tasks are given", hint="--tasks a,b; see 'geovlm tasks list'")
+    chosen = context.registry.select(list(context.config.tasks))
+    context.specs = list({each.spec.name: each.spec for each in chosen}.values())
+
+
+def _model(context: Context) -> None:
+    context.model = models.inspect(context.config, registry=context.registry)
+
+
+def _data(context: Context) -> None:
+    config = context.config
+    counter = models.token_counter(context.model)
+    context.reader = Reader(config, context.registry, context.model, counter)
+    if config.deduplicate != "off":
+        context.reader.left_out = leaks.left_out(context.reader, context.specs)
+    for spec in context.specs:
+        try:
+            context.tasks.append(context.reader.plan(spec))
+        except (EmptySplitError, DatasetNotFoundError) as error:
+            if spec.name in config.tasks:
+                raise
+            context.left_out[spec.name] = str(error)
+
+
+def _prefixes(context: Context) -> None:
+    for name in context.config.tasks:
+        if not any(each == name or each.startswith(f"{name}/") for each in context.names):
+            reasons = {
+                reason for task, reason in context.left_out.items() if task.startswith(f"{name}/")
+            }
+            raise DataError(f"no task of {name!r} has data: {'; '.join(sorted(reasons))}")
+
+
+def _stage_tasks(context: Context) -> None:
+    for index in range(len(context.config.stages)):
+        context.config.tasks_of(index, context.names)
+
+
+def _mixing(context: Context) -> None:
+    # A group holds one prompt, hence one task. A batch holds all tasks: its standard deviation
+    # would let the task with the widest rewards shrink the others' advantages.
+    mixing = (("scale_rewards", "batch"), ("multi_objective_aggregation", "normalize_then_sum"))
+    for index, stage in enumerate(context.config.stages):
+        tasks = context.config.tasks_of(index, context.names)
+        if stage.kind != "grpo" or len(tasks) < 2:
+            continue
+        for key, value in mixing:
+            if stage.trainer.get(key) == value:
+                raise ConfigError(
+                    f"stages.{index}.trainer.{key}={value!r} mixes the rewards of different tasks, "
+                    f"and this stage has {len(tasks)}",
+                    hint="leave it out, or give each task a stage of its own",
+                )
+
+
+def _unprobed(context: Context) -> None:
+    config = context.config
+    probe: int | None = None
+    for index, stage in enumerate(config.stages):
+        if stage.kind == "probe":
+            probe = index
+        if stage.kind != "grpo" or probe is None:
+            continue
+        probed = config.tasks_of(probe, context.names)
+        for task in config.tasks_of(index, context.names):
+            if task not in probed:
+                raise ConfigError(
+                    f"stages.{index} trains {task!r}, and the probe before it, stages.{probe}, "
+                    "leaves it out",
+                    hint=f"name the same tasks in stages.{probe}.tasks and stages.{index}.tasks",
+                )
+
+
+def _servers(context: Context) -> None:
+    if not context.elsewhere:
+        server.check_urls(context.config)
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(name="tasks", run=_tasks, refuses="A run without tasks, or with unknown ones."),
+    Check(
+        name="parallel",
+        run=lambda context: parallel.check(context.config),
+        refuses="A way to share the model that needs GPUs, DeepSpeed or other settings.",
+    ),
+    Check(
+        name="vllm",
+        run=lambda context: server.check(context.config),
+        refuses="A GRPO stage whose vLLM is not installed or has no GPU.",
+    ),
+    Check(
+        name="data names",
+        run=lambda context: check_data_names(context.config, registry=context.registry),
+        refuses="A folder given for a data set that no plugin has.",
+    ),
+    Check(
+        name="bitsandbytes",
+        run=lambda context: extras.check(context.config),
+        refuses="4-bit weights or an 8-bit optimiser without bitsandbytes.",
+    ),
+    Check(
+        name="reward options",
+        run=lambda context: options.validate(context.config.reward_options),
+        refuses="An unknown key or value of `[reward_options]`.",
+    ),
+    Check(
+        name="model",
+        run=_model,
+        refuses="A model that does not exist, or of a family that no plugin knows.",
+    ),
+    Check(
+        name="data",
+        run=_data,
+        refuses="A task without samples, wrong options of it or its data set, images that cannot "
+        "be read or are not of the declared size.",
+    ),
+    Check(
+        name="prefixes", run=_prefixes, refuses="A prefix of tasks of which no task has samples."
+    ),
+    Check(
+        name="stage tasks",
+        run=_stage_tasks,
+        refuses="A stage that names a task which the run does not have.",
+    ),
+    Check(
+        name="mixed rewards",
+        run=_mixing,
+        refuses="A GRPO stage of several tasks that scales their rewards together.",
+    ),
+    Check(
+        name="unprobed tasks",
+        run=_unprobed,
+        refuses="A GRPO stage that trains a task which the probe before it leaves out.",
+    ),
+    Check(
+        name="vllm servers",
+        run=_servers,
+        refuses="A vLLM server at `vllm.url` that does not answer or has other settings than TRL "
+        "needs; not checked by `geovlm plan` and `--launcher slurm`, which start nothing.",
+    ),
+)
+"""All checks, cheapest first; a check may read what those before it left in the context."""
+
+
+def markdown() -> str:
+    """Return docs/checks.md."""
+    return HEAD + "".join(f"| {check.name} | {check.refuses} |\n" for check in CHECKS)
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
