@@ -39,6 +39,7 @@ from geovlm.engine.stage import Stage
 from geovlm.engine.training import sft
 from geovlm.plugins import registry
 from geovlm.plugins.profiles import QWEN2_5_VL
+from geovlm.run import files
 from geovlm.run.folder import RunDir
 
 _SKIPPED = 2
@@ -80,7 +81,7 @@ def stage(folder: Path, args: argparse.Namespace, *, share_images: bool) -> Stag
     ]
     config = load.load(None, tasks=args.tasks, overrides=sets)
     run = RunDir(folder)
-    run.write_json(run.resolved, {"stage_folders": config.stage_folders()})
+    files.write_json(run.resolved, {"stage_folders": config.stage_folders()})
     run.stage(0).mkdir(parents=True)
     known = registry.load()
     roots = {}

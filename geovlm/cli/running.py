@@ -167,15 +167,15 @@ def write(directory: RunDir, plan: Plan) -> None:
     """
     from geovlm.plan import environment
     from geovlm.plugins import registry
-    from geovlm.run import launch, resuming
+    from geovlm.run import files, launch, resuming
 
     resolved = resuming.take_over(directory, plan.resolved())
     gpus = len(launch.visible_gpus())
     described = environment.describe(plan, registry=registry.load(), gpus=gpus)
-    directory.write_json(directory.environment, described)
+    files.write_json(directory.environment, described)
     if plan.config.deduplicate != "off":
-        directory.write_text(directory.deduplicated, plan.deduplicated.as_json())
-    directory.write_json(directory.resolved, resolved)
+        files.write_text(directory.deduplicated, plan.deduplicated.as_json())
+    files.write_json(directory.resolved, resolved)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ from geovlm.engine.training import arguments, checkpoints, grpo, probe, sft, sha
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.plugins import registry
 from geovlm.rewards import encoder
+from geovlm.run import files
 from geovlm.run.folder import RunDir
 from geovlm.run.vllm import stage as vllm_stage
 
@@ -130,7 +131,7 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
         check_arguments(current)
     steps = _stage(current, resume=resume)
     if current.is_main:
-        run.write_json(
+        files.write_json(
             current.folder / "done.json",
             {
                 "kind": config.stages[index].kind,

@@ -18,7 +18,8 @@ from geovlm.api import Prediction
 from geovlm.plugins import profiles
 from geovlm.report import figures as report_figures
 from geovlm.report import tables
-from geovlm.run.folder import RunDir, read_json
+from geovlm.run import files
+from geovlm.run.folder import RunDir
 
 CARDS_PER_TASK = 3
 CURVES = 8
@@ -50,35 +51,22 @@ def write(run: Path) -> Path:
         left_out=resolved.get("left_out", {}),
         deduplicated=resolved.get("deduplicated", {}),
         data_roots=resolved["data_roots"],
-        environment=read_json(environment) if environment.is_file() else {},
+        environment=files.read_json(environment) if environment.is_file() else {},
         stages=tables.stage_names(metrics),
         rows=tables.table(metrics),
         baselines=tables.baselines(metrics),
         pairs=tables.pair_probes(metrics),
         provenance=tables.provenance(metrics),
         health=_health(directory, resolved),
-        against=read_json(against)["rows"] if against.is_file() else [],
+        against=files.read_json(against)["rows"] if against.is_file() else [],
         seconds=metrics["seconds"],
         figures=_figures(directory, resolved),
         probes=_probes(directory, resolved),
         cards=_cards(directory, resolved, stages=tables.stage_names(metrics)),
         config_json=json.dumps(resolved["config"], indent=1),
     )
-    directory.write_text(directory.report, page)
+    files.write_text(directory.report, page)
     return directory.report
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a JSON-lines file; none if it is not there, a cut last line dropped."""
-    if not path.is_file():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
 
 
 def _figures(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -87,7 +75,7 @@ def _figures(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, A
     for index, stage in enumerate(resolved["config"]["stages"]):
         if stage["kind"] == "probe":
             continue
-        log = _read_lines(directory.stage(index) / "log.jsonl")
+        log = files.JsonLines(directory.stage(index) / "log.jsonl").read()
         if stage["kind"] == "sft":
             series = {"loss": _points(log, "loss")}
             figures.append(("SFT: loss", report_figures.curves(series, ylabel="loss")))
@@ -142,7 +130,7 @@ def _probes(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, An
     for index, stage in enumerate(resolved["config"]["stages"]):
         path = directory.stage(index) / "probe.json"
         if stage["kind"] == "probe" and path.is_file():
-            found.append(read_json(path))
+            found.append(files.read_json(path))
     return found
 
 
@@ -152,7 +140,7 @@ def _health(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, An
         {"stage": directory.stage(index).name, **finding}
         for index, stage in enumerate(resolved["config"]["stages"])
         if stage["kind"] == "grpo"
-        for finding in _read_lines(directory.stage(index) / "health.jsonl")
+        for finding in files.JsonLines(directory.stage(index) / "health.jsonl").read()
     ]
 
 
@@ -165,7 +153,7 @@ def _cards(
         by_stage = {
             stage: {
                 record["sample_id"]: record
-                for record in _read_lines(directory.eval_file(task, stage))
+                for record in files.JsonLines(directory.eval_file(task, stage)).read()
             }
             for stage in stages
         }

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geovlm.errors import ConfigError, RunFailedError
-from geovlm.run.folder import RunDir, read_json
+from geovlm.run import files
+from geovlm.run.folder import RunDir
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
@@ -72,12 +73,12 @@ class Job:
 
     def write(self, folder: Path) -> None:
         """Write `job.json`."""
-        RunDir(folder).write_json(folder / "job.json", {**asdict(self), "model": str(self.model)})
+        files.write_json(folder / "job.json", {**asdict(self), "model": str(self.model)})
 
     @classmethod
     def read(cls, folder: Path) -> Job:
         """Return what `write` wrote."""
-        fields = read_json(folder / "job.json")
+        fields = files.read_json(folder / "job.json")
         asked = [
             Asked(
                 **{
@@ -184,7 +185,7 @@ def weight_bytes(model: Path, *, parameters: int | None, dtype: str | None) -> i
         parameters: of the model; `None` where they are not in safetensors files.
         dtype: in which they are written; `None`: as `config.json` says.
     """
-    stored = read_json(model / "config.json").get("dtype") or "float32"
+    stored = files.read_json(model / "config.json").get("dtype") or "float32"
     if parameters is None:
         return sum(path.stat().st_size for path in model.iterdir() if path.is_file())
     return parameters * BYTES.get(dtype or stored, 4)

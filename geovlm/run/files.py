@@ -1,24 +1,152 @@
-"""What a disk refused: the reasons for which nothing more can be written, out of an exception."""
+"""Reads and writes files so that a kill or a full disk loses as little as possible."""
 
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from geovlm.errors import ConfigError, DataError
 
 REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """Numbers of errors that only a write can meet: no space, quota, largest file size, read-only."""
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
-"""How safetensors, which is Rust, reports an `OSError`."""
+"""The form in which safetensors, which is Rust, reports an `OSError`."""
 _TORCH = re.compile(r"iostream error|PytorchStreamWriter failed|unexpected pos|file write failed")
-"""How `torch.save` reports it; it does not say why."""
+"""The messages with which `torch.save` reports it, without a reason."""
+
+
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a text file so that it is whole or as it was before; makes its folder.
+
+    Args:
+        path: the file.
+        text: its content.
+        sync: wait until it is on the disk.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file so that it is whole or as it was before; makes its folder."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        DataError: the file cannot be read as JSON; names it.
+    """
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", hint="was it edited by hand?") from error
+    return value
+
+
+class JsonLines:
+    """A file of one JSON object per line; a killed process may leave its end torn."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the records before a torn end; none if there is no file."""
+        return [record for record, _ in self._whole()]
+
+    def append(self, records: Iterable[dict[str, Any]], *, sync: bool = False) -> None:
+        """Append records; numbers that are not finite become null, as JSON has none.
+
+        Args:
+            records: the records.
+            sync: wait until they are on the disk.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(finite(record)) + "\n" for record in records))
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+
+    def repair(self) -> None:
+        """Remove a torn end, so that the next record does not continue it."""
+        if self._path.exists():
+            os.truncate(self._path, sum(len(line) for _, line in self._whole()))
+
+    def cut(self, *, after_step: int) -> None:
+        """Remove a torn end and the records of later steps, which the run is about to repeat."""
+        if self._path.exists():
+            kept = [line for record, line in self._whole() if record["step"] <= after_step]
+            write_text(self._path, b"".join(kept).decode())
+
+    def _whole(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Yield each record with its line, up to the first that is not whole."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            for line in file:
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    return
+                if not line.endswith(b"\n"):
+                    return
+                yield record, line
+
+
+def finite(value: Any) -> Any:
+    """Return the value with every number that is not finite replaced by `None`."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [finite(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written, before anything expensive.
+
+    Raises:
+        ConfigError: states what the system answered.
+    """
+    import tempfile
+
+    above = folder
+    while not above.exists():
+        above = above.parent
+    try:
+        with tempfile.TemporaryFile(dir=above) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written: {error.strerror}",
+            hint="give an --output on a disk with room, in a folder that you may write to",
+        ) from error
 
 
 def refusal(error: BaseException | None) -> str | None:
-    """Return why something could not be written, `None` if that is not what went wrong.
+    """Return why the disk refused a write; `None` if another error is behind the exception.
 
-    What an exception was raised from, or while handling, is searched too: `torch.save` hides the
-    system's error behind its own.
+    The causes and contexts of the exception are searched too: `torch.save` hides the system's
+    error behind its own.
     """
     hidden = None
     while error is not None:

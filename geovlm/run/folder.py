@@ -15,7 +15,6 @@ report.html
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geovlm.errors import ConfigError, DataError
+from geovlm.errors import ConfigError
+from geovlm.run.files import read_json, write_json, write_text
 
 LOCK = ".lock"
 """Name of the file that the process which is at work in a run's folder holds locked."""
@@ -171,74 +171,18 @@ class RunDir:
         own = metrics["tasks"].setdefault(task, {"primary": primary, "stages": {}})
         own["stages"][stage] = dict(entry)
         own.update(beside or {})
-        self.write_json(self.metrics, metrics)
+        write_json(self.metrics, metrics)
 
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Add wall time to a stage; the parts of an interrupted stage sum up."""
         metrics = self.read_metrics()
         before = metrics["seconds"].get(stage, 0.0)
         metrics["seconds"][stage] = round(before + seconds, 1)
-        self.write_json(self.metrics, metrics)
+        write_json(self.metrics, metrics)
 
     def write_eval(self, task: str, stage: str, lines: Sequence[str]) -> None:
         """Write one task's scored answers, one JSON object per line."""
-        self.write_text(self.eval_file(task, stage), "".join(f"{line}\n" for line in lines))
-
-    def write_json(self, path: Path, value: Any) -> None:
-        """Write JSON so that the file is whole or not there."""
-        self.write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-    def write_text(self, path: Path, text: str) -> None:
-        """Write a text file so that it is whole or as it was before; makes its folder."""
-        write_text(path, text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is whole or as it was before; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file.
-
-    Raises:
-        DataError: the file cannot be read as JSON; names it.
-    """
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint="was it edited by hand?") from error
-    return value
-
-
-def check_writable(folder: Path) -> None:
-    """Refuse a folder in which nothing can be written, before anything expensive.
-
-    Raises:
-        ConfigError: says what the system answered.
-    """
-    import tempfile
-
-    above = folder
-    while not above.exists():
-        above = above.parent
-    try:
-        with tempfile.TemporaryFile(dir=above) as file:
-            file.write(bytes(4096))
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} cannot be written: {error.strerror}",
-            hint="give an --output on a disk with room, in a folder that you may write to",
-        ) from error
+        write_text(self.eval_file(task, stage), "".join(f"{line}\n" for line in lines))
 
 
 def default_output(task_names: Sequence[str], *, parent: Path = Path("runs")) -> Path:

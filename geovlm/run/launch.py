@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
-from geovlm.run import parallel
+from geovlm.run import files, parallel
 from geovlm.run.machines import Machine, without_launcher
 from geovlm.run.parallel import Layout
 from geovlm.run.process import LAUNCHER, Outcome, StopRequest, execute
@@ -196,7 +196,7 @@ def run_stage(
             port = machine.port + max(index, 0) if machine.port else free_port()
             text = accelerate_config(ranks, on_cpu=on_cpu, port=port, scheme=config.scheme(index))
             yaml = folder / accelerate_file(machine)
-            run.write_text(yaml, text)
+            files.write_text(yaml, text)
         log = folder / ("stderr.txt" if machine.rank == 0 else f"stderr.{machine.rank}.txt")
         outcome = execute(
             command(yaml, run=run.path, stage=stage_name(index), resume=resume),

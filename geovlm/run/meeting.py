@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import threading
 import time
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
+from geovlm.run import files
 from geovlm.run.folder import MACHINES, RunDir
 from geovlm.run.machines import Machine
 from geovlm.run.process import StopRequest
@@ -237,11 +237,9 @@ class Meeting:
 
     def _write(self) -> None:
         with self._lock:
+            # unsynced: behind a large checkpoint a sync may take longer than a machine's timeout
             path = self._path(self.machine.rank)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch = path.with_name(f".{path.name}.{os.getpid()}")
-            scratch.write_text(json.dumps(self._record), encoding="utf-8")
-            scratch.replace(path)
+            files.write_text(path, json.dumps(self._record), sync=False)
 
 
 _HINT = "start the same command with --resume on every machine"

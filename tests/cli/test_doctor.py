@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from geovlm import cli
-from geovlm.run import launch
+from geovlm.run import files, launch
 from geovlm.run.doctor import machine, trial
-from geovlm.run.folder import RunDir
 from geovlm.run.process import Outcome
 
 CPU = trial.Ranks(2, "cpu")
@@ -28,7 +27,7 @@ def worker(monkeypatch: pytest.MonkeyPatch):
     def use(*notes: dict, status: int = 0, error: str = "", late: bool = False) -> None:
         def execute(argv, *, variables, log: Path, check) -> Outcome:
             for rank, each in enumerate(notes):
-                RunDir(log.parent).write_json(log.parent / f"rank-{rank}.json", each)
+                files.write_json(log.parent / f"rank-{rank}.json", each)
             if late:
                 raise TimeoutError
             return Outcome(status, error, 1.0)

@@ -11,7 +11,7 @@ from geovlm import cli
 from geovlm.cli.arguments import data_folders
 from geovlm.cli.results import print_results
 from geovlm.errors import ConfigError
-from geovlm.run import launch
+from geovlm.run import files, launch
 from geovlm.run.folder import RunDir
 
 FAST = ("--set", "sample.records=8", "--set", "device=cpu")
@@ -83,7 +83,7 @@ def test_impossible_requests_are_one_line_and_status_2(call, argv, message):
 
 def test_a_folder_with_another_run_is_refused_with_the_way_out(call, tmp_path):
     old = RunDir(tmp_path / "old")
-    old.write_json(old.resolved, {})
+    files.write_json(old.resolved, {})
     old.add_seconds("sft", 1.0)
     status, _, err = call("run", "--tasks", "xbd/count", "--output", "old")
     assert status == 2
@@ -92,7 +92,7 @@ def test_a_folder_with_another_run_is_refused_with_the_way_out(call, tmp_path):
 
 def test_a_run_that_stopped_before_any_work_may_be_started_again(call, tmp_path, stages):
     old = RunDir(tmp_path / "old")
-    old.write_json(old.resolved, {})
+    files.write_json(old.resolved, {})
     assert call("run", "--tasks", "xbd/count", "--output", "old", *FAST)[0] == 0
     assert len(stages) == 3
 
@@ -122,7 +122,7 @@ def stages(monkeypatch):
 
     def fake(run, *, config, index, resume, stop=None, meeting=None):
         started.append((index, resume, config.world_size(index)))
-        run.write_json(run.stage(index) / "done.json", {})
+        files.write_json(run.stage(index) / "done.json", {})
         entry = {"n": 8, "metrics": {"accuracy": 0.5}, "ci95": {"accuracy": [0.25, 0.75]}}
         entry |= {"sampled_reward": 1.25}
         run.write_metrics("xbd/count", "base", primary="accuracy", entry=entry)

@@ -11,9 +11,10 @@ import pytest
 from geovlm.config import health
 from geovlm.config.health import HealthConfig
 from geovlm.config.schema import RunConfig
-from geovlm.engine.training.callbacks import HealthCallback, JsonLines
+from geovlm.engine.training.callbacks import HealthCallback
 from geovlm.engine.training.checkpoints import write_manifest
 from geovlm.errors import RunFailedError
+from geovlm.run.files import JsonLines
 
 REWARDS = {"t/a": {"paper": {"recall": 1.0, "both": 1.0}, "robust": {"exact": 1.0, "both": 1.0}}}
 STEPS = 40
@@ -140,7 +141,7 @@ def train(folder: Path, records: list[dict[str, Any]], *, begin: int = 0, **sett
     callback.on_train_begin(None, state, None)  # type: ignore[arg-type]
     for record in records[begin:]:
         state.global_step = record["step"]
-        lines.write([record])
+        lines.append([record])
         callback.on_log(None, state, None, logs=record)  # type: ignore[arg-type]
 
 

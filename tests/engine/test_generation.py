@@ -20,13 +20,14 @@ from geovlm.engine.training import grpo, vllm
 from geovlm.errors import ConfigError
 from geovlm.plugins import registry
 from geovlm.plugins.profiles import QWEN2_5_VL
+from geovlm.run import files
 from geovlm.run.folder import RunDir
 
 
 def stage(folder: Path, *overrides: str) -> Stage:
     config = load.load(None, tasks=["xbd/count"], overrides=["device=cpu", *overrides])
     run = RunDir(folder)
-    run.write_json(run.resolved, {"stage_folders": config.stage_folders()})
+    files.write_json(run.resolved, {"stage_folders": config.stage_folders()})
     return Stage(
         run=run,
         config=config,

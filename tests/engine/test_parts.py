@@ -27,7 +27,6 @@ from geovlm.engine.rows import precheck
 from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.training import grpo, probe
-from geovlm.engine.training.callbacks import JsonLines
 from geovlm.errors import DataError, RewardError, RunFailedError
 from geovlm.plugins import registry
 from geovlm.plugins.profiles import QWEN2_5_VL
@@ -271,15 +270,6 @@ def test_the_probe_stops_on_broken_tags() -> None:
     complaint = probe.gate({"t/a": probe.summarise(found)}, min_format_rate=0.5)
     assert complaint is not None
     assert "keeps the tags in 0%" in complaint[1]
-
-
-def test_logs_are_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
-    lines = JsonLines(tmp_path / "log.jsonl")
-    lines.write([{"step": 1, "loss": 0.5}, {"step": 2, "loss": float("nan")}])
-    with (tmp_path / "log.jsonl").open("a") as file:
-        file.write('{"step": 3, "lo')  # a killed process
-    lines.cut(after_step=1)
-    assert (tmp_path / "log.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n'
 
 
 def test_a_second_stage_of_a_kind_is_scored_under_its_own_name() -> None:

@@ -13,6 +13,7 @@ from geovlm.engine import failures, work, worker
 from geovlm.engine.stage import Stage
 from geovlm.engine.training import vllm
 from geovlm.errors import ConfigError, DataError
+from geovlm.run import files
 from geovlm.run.folder import RunDir
 from tests.engine.test_sharded import with_records
 
@@ -22,7 +23,7 @@ def first_stage(folder: Path, *overrides: str, images: bool = True) -> Stage:
     made = with_records(folder, *overrides, images=images)
     sizes = {str(index): 1 for index in range(3)}
     folders = {"stage_folders": made.config.stage_folders()}
-    made.run.write_json(made.run.resolved, folders | {"world_sizes": sizes})
+    files.write_json(made.run.resolved, folders | {"world_sizes": sizes})
     return dataclasses.replace(made, index=0)
 
 
@@ -51,7 +52,7 @@ TIMED_OUT = "[/src/gloo/unbound_buffer.cc:129] Timed out waiting 20000ms for rec
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     run = RunDir(tmp_path)
-    run.write_json(run.resolved, {"stage_folders": ["0-sft"], "config": {"timeout_s": 20}})
+    files.write_json(run.resolved, {"stage_folders": ["0-sft"], "config": {"timeout_s": 20}})
     return run
 
 
@@ -96,7 +97,7 @@ def test_a_stage_does_not_import_bitsandbytes_without_a_use_for_it(tmp_path: Pat
         "leave(0)"
     )
     run = RunDir(tmp_path)
-    run.write_json(run.resolved, {"config": {}})
+    files.write_json(run.resolved, {"config": {}})
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=200)
 
 
@@ -106,7 +107,7 @@ def test_a_stage_with_a_use_for_bitsandbytes_can_import_it(
     monkeypatch.delitem(sys.modules, "bitsandbytes", raising=False)
     run = RunDir(tmp_path)
     for config, hidden in [({}, True), ({"lora": {"quantize": "nf4"}}, False)]:
-        run.write_json(run.resolved, {"config": config})
+        files.write_json(run.resolved, {"config": config})
         with worker.sparing_bitsandbytes(run):
             assert ("bitsandbytes" in sys.modules) == hidden
         assert "bitsandbytes" not in sys.modules

@@ -13,6 +13,7 @@ from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError
 from geovlm.report import page as report
 from geovlm.report import tables
+from geovlm.run import files
 from geovlm.run.folder import RunDir
 
 HOSTILE = "<script>alert(1)</script>"
@@ -32,9 +33,9 @@ def begun(folder: Path) -> RunDir:
         "generated": ["xbd"],
         "left_out": {},
     }
-    run.write_json(run.resolved, resolved)
+    files.write_json(run.resolved, resolved)
     log = [{"step": step, "loss": 3.0 - step} for step in (1, 2, 3)]
-    run.write_text(run.stage(0) / "log.jsonl", "".join(f"{json.dumps(x)}\n" for x in log))
+    files.write_text(run.stage(0) / "log.jsonl", "".join(f"{json.dumps(x)}\n" for x in log))
     return run
 
 
@@ -207,8 +208,8 @@ def test_broken_health_rules_are_in_the_report(tmp_path: Path) -> None:
     run = begun(tmp_path)
     resolved = run.read_resolved()
     resolved["config"]["stages"] = [{"kind": "grpo"}]
-    run.write_json(run.resolved, resolved)
+    files.write_json(run.resolved, resolved)
     finding = {"rule": "kl_blowup", "step": 20, "since": 11, "figures": "KL 7", "advice": "wait"}
-    run.write_text(run.stage(0) / "health.jsonl", json.dumps(finding) + "\n")
+    files.write_text(run.stage(0) / "health.jsonl", json.dumps(finding) + "\n")
     page = report.write(tmp_path).read_text()
     assert "<strong>kl_blowup</strong>: KL 7." in page

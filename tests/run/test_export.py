@@ -12,7 +12,7 @@ import pytest
 from geovlm import nano
 from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError, RunFailedError
-from geovlm.run import export
+from geovlm.run import export, files
 from geovlm.run.folder import RunDir
 
 KINDS = ("sft", "probe", "grpo")
@@ -26,11 +26,11 @@ def a_config(*kinds: str) -> RunConfig:
 def a_run(folder: Path, *kinds: str, done: int) -> tuple[RunDir, RunConfig]:
     """A run of these stages of which so many are finished."""
     config, run = a_config(*kinds), RunDir(folder)
-    run.write_json(run.resolved, {"stage_folders": config.stage_folders()})
+    files.write_json(run.resolved, {"stage_folders": config.stage_folders()})
     for index in range(done):
         if kinds[index] != "probe":
-            run.write_json(run.stage(index) / "model" / "config.json", {})
-        run.write_json(run.stage(index) / "done.json", {})
+            files.write_json(run.stage(index) / "model" / "config.json", {})
+        files.write_json(run.stage(index) / "done.json", {})
     return run, config
 
 

@@ -8,8 +8,52 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.engine.training.callbacks import JsonLines
+from geovlm.errors import ConfigError
 from geovlm.run import files
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_scratch(tmp_path):
+    files.write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(UnicodeEncodeError):
+        files.write_text(tmp_path / "a.txt", "new \ud800")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_logs_are_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
+    lines = files.JsonLines(tmp_path / "log.jsonl")
+    lines.append([{"step": 1, "loss": 0.5}, {"step": 2, "loss": float("nan")}])
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')  # a killed process
+    lines.cut(after_step=1)
+    assert (tmp_path / "log.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n'
+
+
+def test_a_torn_end_is_left_out_and_repaired(tmp_path: Path) -> None:
+    lines = files.JsonLines(tmp_path / "answers" / "a.jsonl")
+    lines.append([{"key": "a"}], sync=True)
+    with (tmp_path / "answers" / "a.jsonl").open("a") as file:
+        file.write('{"key": "b"')  # a killed process
+    assert lines.read() == [{"key": "a"}]
+    lines.repair()
+    lines.append([{"key": "c"}])
+    assert lines.read() == [{"key": "a"}, {"key": "c"}]
+
+
+def test_a_file_that_is_not_there_has_no_lines(tmp_path: Path) -> None:
+    lines = files.JsonLines(tmp_path / "a.jsonl")
+    lines.repair()
+    lines.cut(after_step=1)
+    assert lines.read() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_below_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"file/run cannot be written: Not a directory"):
+        files.check_writable(tmp_path / "file" / "run")
+    files.check_writable(tmp_path / "new" / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_what_the_disk_refused_is_found_behind_other_exceptions():
@@ -38,7 +82,7 @@ def test_a_full_disk_is_recognised_from_each_library_that_writes(tmp_path):
         torch.save(torch.zeros(9_999), full)
     assert files.refusal(by_torch.value)
     with pytest.raises(OSError) as by_us:
-        JsonLines(full).write([{"step": 1}])
+        files.JsonLines(full).append([{"step": 1}])
     assert files.refusal(by_us.value) == os.strerror(errno.ENOSPC)
     with pytest.raises(Exception, match="os error") as by_safetensors:
         save_file({"a": torch.zeros(9_999)}, tmp_path / "missing" / "a.safetensors")

@@ -13,7 +13,7 @@ import pytest
 
 from geovlm.config import load
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
-from geovlm.run import launch
+from geovlm.run import files, launch
 from geovlm.run.folder import RunDir
 from geovlm.run.machines import Machine
 from geovlm.run.parallel import Layout
@@ -208,7 +208,7 @@ def test_a_vllm_server_may_end_with_a_run_that_is_stopped(tmp_path, monkeypatch,
     """Slurm sends SIGTERM to every process of a job; the ranks still have to save."""
     run = RunDir(tmp_path)
     config = load.load(None, overrides=["device=cpu"])
-    run.write_json(run.resolved, {"stage_folders": config.stage_folders()})
+    files.write_json(run.resolved, {"stage_folders": config.stage_folders()})
 
     def gone() -> None:
         raise RunFailedError("the vLLM server ended")
@@ -233,8 +233,8 @@ def test_a_vllm_server_may_end_with_a_run_that_is_stopped(tmp_path, monkeypatch,
 def test_stages_that_are_done_are_skipped(tmp_path, monkeypatch):
     run = RunDir(tmp_path)
     config = load.load(None, overrides=["device=cpu"])
-    run.write_json(run.resolved, {"stage_folders": config.stage_folders()})
-    run.write_json(run.stage(0) / "done.json", {})
+    files.write_json(run.resolved, {"stage_folders": config.stage_folders()})
+    files.write_json(run.stage(0) / "done.json", {})
     called = []
 
     def fake(run, *, config, index, resume, stop, meeting):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from geovlm.errors import ConfigError, RunFailedError, StoppedError
+from geovlm.run import files
 from geovlm.run.folder import RunDir
 from geovlm.run.machines import Machine
 from geovlm.run.meeting import Meeting
@@ -162,7 +163,7 @@ def test_whoever_waits_for_a_machine_that_was_stopped_is_stopped_too(tmp_path, w
 def test_a_sign_of_life_that_cannot_be_written_is_not_the_last_one(tmp_path, monkeypatch):
     with at(tmp_path, 0, timeout_s=2.0) as only:
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "write_text", _full)
+            patch.setattr(files, "write_text", _full)
             time.sleep(0.7)
         before = written(tmp_path, 0)["beat"]
         time.sleep(0.7)
@@ -170,7 +171,7 @@ def test_a_sign_of_life_that_cannot_be_written_is_not_the_last_one(tmp_path, mon
         assert only.heard(0, "state") == "running"
 
 
-def _full(self: Path, text: str, **_: object) -> int:
+def _full(path: Path, text: str, **_: object) -> None:
     raise OSError(28, "No space left on device")
 
 

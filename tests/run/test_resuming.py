@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from geovlm.errors import DataError
-from geovlm.run import resuming
+from geovlm.run import files, resuming
 from geovlm.run.folder import RunDir
 
 
@@ -19,21 +19,21 @@ def resolved(*, processes: int = 1, samples: int = 8) -> dict[str, Any]:
 
 def begun(run: RunDir) -> None:
     """Write what a run of one process has after its first checkpoint."""
-    run.write_json(run.resolved, resuming.take_over(run, resolved()))
-    run.write_text(run.path / "stages" / "0-sft" / "log.jsonl", "")
+    files.write_json(run.resolved, resuming.take_over(run, resolved()))
+    files.write_text(run.path / "stages" / "0-sft" / "log.jsonl", "")
 
 
 def test_a_resumed_run_remembers_the_processes_of_its_start(tmp_path):
     run = RunDir(tmp_path)
     begun(run)
-    run.write_json(run.resolved, resuming.take_over(run, resolved(processes=4)))
+    files.write_json(run.resolved, resuming.take_over(run, resolved(processes=4)))
     again = resuming.take_over(run, resolved(processes=2))
     assert (again["world_sizes"], again["started_with"]) == ({"0": 2}, {"0": 1})
 
 
 def test_a_run_without_progress_may_start_otherwise(tmp_path):
     run = RunDir(tmp_path)
-    run.write_json(run.resolved, resuming.take_over(run, resolved()))
+    files.write_json(run.resolved, resuming.take_over(run, resolved()))
     other = resuming.take_over(run, resolved(processes=2, samples=9))
     assert other["started_with"] == {"0": 2}
 

@@ -14,7 +14,7 @@ import pytest
 
 from geovlm.config import load
 from geovlm.errors import ConfigError, RunFailedError
-from geovlm.run import launch
+from geovlm.run import files, launch
 from geovlm.run.folder import RunDir
 from geovlm.run.vllm import server as vllm_server
 from geovlm.run.vllm import stage
@@ -235,7 +235,7 @@ def test_a_stage_finds_the_server_that_was_started_for_it(tmp_path, monkeypatch)
     port = launch.free_port()
     run = served("stages.2.processes=4", f"stages.2.vllm.port={port}")
     directory = RunDir(tmp_path)
-    directory.write_json(directory.resolved, {"stage_folders": run.stage_folders()})
+    files.write_json(directory.resolved, {"stage_folders": run.stage_folders()})
     directory.stage(2).mkdir(parents=True)
     models = []
 
@@ -256,7 +256,7 @@ def test_a_stage_finds_the_server_that_was_started_for_it(tmp_path, monkeypatch)
 def test_a_stage_begins_with_the_latest_trained_weights(tmp_path):
     run = served("model=Qwen/Some")
     directory = RunDir(tmp_path)
-    directory.write_json(directory.resolved, {"stage_folders": run.stage_folders()})
+    files.write_json(directory.resolved, {"stage_folders": run.stage_folders()})
     assert stage.start_weights(directory, config=run, index=2) == "Qwen/Some"
     (directory.stage(0) / "model").mkdir(parents=True)
     begins = stage.start_weights(directory, config=run, index=2)

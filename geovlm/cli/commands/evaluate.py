@@ -71,9 +71,9 @@ def evaluate(
     """
     from geovlm.config import load
     from geovlm.plan import text
+    from geovlm.run import files, resuming
     from geovlm.run import machines as known_machines
-    from geovlm.run import resuming
-    from geovlm.run.folder import RunDir, check_writable
+    from geovlm.run.folder import RunDir
 
     machine = known_machines.find(
         machines=machines, machine_rank=machine_rank, main_address=main_address
@@ -100,7 +100,7 @@ def evaluate(
     elif leads:
         resuming.refuse_taken(folder)
     if not dry_run:
-        check_writable(folder)
+        files.check_writable(folder)
     if not leads:
         running.follow(config, folder, machine, resume=resume)
         return
@@ -122,6 +122,7 @@ def evaluate(
 
 def _finish_against(directory: RunDir, *, json: bool) -> None:
     """Write the report and print our scores, and the published ones beside them."""
+    from geovlm.run import files
     from geovlm.score import against
 
     resolved = directory.read_resolved()
@@ -136,7 +137,7 @@ def _finish_against(directory: RunDir, *, json: bool) -> None:
         )
 
     rows = against.rows(directory.read_metrics(), score, generated=bool(resolved["generated"]))
-    directory.write_json(directory.path / "against.json", {"rows": rows})
+    files.write_json(directory.path / "against.json", {"rows": rows})
     running.finish(directory, json=json, beside={"against": rows})
     if not json:
         print_against(rows)

@@ -119,14 +119,14 @@ def run_models(scratch: Path, job: Job) -> tuple[dict[str, Any], dict[str, Any]]
         GeoVLMError: the samples cannot be read.
         RunFailedError: a process failed.
     """
-    from geovlm.run.folder import read_json
+    from geovlm.run import files
 
     output.say(f"writing {job.model} and asking it about {len(job.asked)} held-out samples")
     _execute(["geovlm.engine.programs.export", "--job", str(scratch)], scratch)
     output.say("loading what was written with transformers alone, and asking it the same")
-    files = [str(scratch / name) for name in ("model", "asks.json", "stock.json")]
-    _execute(["geovlm.engine.programs.stock", *files], scratch)
-    return read_json(scratch / "own.json"), read_json(scratch / "stock.json")
+    words = [str(scratch / name) for name in ("model", "asks.json", "stock.json")]
+    _execute(["geovlm.engine.programs.stock", *words], scratch)
+    return files.read_json(scratch / "own.json"), files.read_json(scratch / "stock.json")
 
 
 def _execute(module: list[str], scratch: Path) -> None:
@@ -178,7 +178,7 @@ def _card(
 ) -> str:
     from geovlm.report import card as model_card
     from geovlm.report.card_text import CardFacts
-    from geovlm.run.folder import read_json
+    from geovlm.run import files
 
     return model_card.write(
         CardFacts(
@@ -191,9 +191,9 @@ def _card(
             model=facts,
             dtype=dtype,
             metrics=directory.read_metrics(),
-            environment=read_json(directory.environment),
+            environment=files.read_json(directory.environment),
             stages=[
-                read_json(directory.stage(index) / "done.json")
+                files.read_json(directory.stage(index) / "done.json")
                 for index in range(chosen.index + 1)
                 if directory.is_done(index)
             ],

@@ -70,8 +70,9 @@ def run(
     runs on a laptop without a network.
     """
     from geovlm.plan import slurm, text
+    from geovlm.run import files
     from geovlm.run import machines as known_machines
-    from geovlm.run.folder import RunDir, check_writable
+    from geovlm.run.folder import RunDir
 
     by_slurm = _by_slurm(launcher, sbatch, machine_rank=machine_rank, main_address=main_address)
     machine = known_machines.find(
@@ -106,7 +107,7 @@ def run(
         leads=machine.leads or dry_run,
     )
     if not dry_run:
-        check_writable(folder)
+        files.check_writable(folder)
     if not by_slurm:
         loaded = running.on_machine(loaded, machine)
     if not (machine.leads or dry_run):
@@ -130,7 +131,7 @@ def run(
             script = slurm.script(plan, options=sbatch or [])
             running.write(directory, plan)
             path = directory.path / slurm.SCRIPT
-            directory.write_text(path, script)
+            files.write_text(path, script)
             output.say(f"to start: sbatch {path}")
             print(path)
             return

@@ -6,14 +6,13 @@ rows alone, so that it makes no difference to the answers whether there was a ki
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from geovlm.engine.rows import rows as data
+from geovlm.run.files import JsonLines
 
 Respond: TypeAlias = Callable[[Sequence[data.Row], float, int], list[str]]
 """(rows, temperature, seed) -> one text per row; temperature 0 is greedy."""
@@ -58,9 +57,9 @@ def answer(
     """
     known: dict[str, list[str]] = {}
     for path in sorted(folder.glob(f"{ask.name}.*.jsonl")):
-        known.update(_read(path))
-    own = folder / f"{ask.name}.{rank}.jsonl"
-    _drop_torn_end(own)
+        known.update({record["key"]: record["texts"] for record in JsonLines(path).read()})
+    own = JsonLines(folder / f"{ask.name}.{rank}.jsonl")
+    own.repair()
     found: dict[str, list[str]] = {}
     for number, batch in _share(batches, rank=rank, world_size=world_size):
         if stop():
@@ -70,7 +69,8 @@ def answer(
             answered = {
                 row.key: list(row_texts) for row, *row_texts in zip(batch, *texts, strict=True)
             }
-            _append(own, answered)
+            records = [{"key": key, "texts": texts} for key, texts in answered.items()]
+            own.append(records, sync=True)
             known.update(answered)
         found.update({row.key: known[row.key] for row in batch})
         advance(len(batch) * len(ask.temperatures))
@@ -102,27 +102,3 @@ def _share(
 ) -> list[tuple[int, Sequence[data.Row]]]:
     """Return a process's batches with their numbers: every `world_size`-th one."""
     return list(enumerate(batches))[rank::world_size]
-
-
-def _append(path: Path, answered: Mapping[str, list[str]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps({"key": k, "texts": texts}) + "\n" for k, texts in answered.items())
-    with path.open("a", encoding="utf-8") as file:
-        file.write(lines)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read(path: Path) -> dict[str, list[str]]:
-    """Return the answers in a file, without the last line of a killed process."""
-    whole = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-    records = [json.loads(line) for line in whole]
-    return {record["key"]: record["texts"] for record in records}
-
-
-def _drop_torn_end(path: Path) -> None:
-    """Cut the file after its last whole line, so that the next one does not continue a torn one."""
-    if not path.is_file():
-        return
-    with path.open("rb+") as file:
-        file.truncate(file.read().rfind(b"\n") + 1)

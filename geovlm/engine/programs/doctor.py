@@ -41,7 +41,7 @@ from geovlm.engine.rows.images import ImageCache
 from geovlm.errors import GeoVLMError, RunFailedError
 from geovlm.plugins import registry
 from geovlm.raster import reference
-from geovlm.run.folder import RunDir, read_json
+from geovlm.run import files
 
 REDUCED_BYTES = 16 << 20
 ROUNDS = 5
@@ -72,7 +72,7 @@ def work(folder: Path, *, stage: str) -> None:
     Raises:
         RunFailedError: a phase did not give what it has to.
     """
-    settings = read_json(folder / "settings.json")
+    settings = files.read_json(folder / "settings.json")
     on_cpu, deadline = settings["device"] == "cpu", settings["deadline_s"]
     rank = int(os.environ.get("RANK", "0"))
     notes = Notes(folder, rank)
@@ -109,7 +109,7 @@ class Notes:
     def add(self, phase: str, found: dict[str, Any]) -> None:
         """Write down that a phase was reached, and what was found in it."""
         self._found[phase] = found
-        RunDir(self._folder).write_json(self._path, self._found)
+        files.write_json(self._path, self._found)
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from geovlm.engine.models.processor import load_processor, save_processor
 from geovlm.engine.rows import rows
 from geovlm.engine.rows.images import ImageCache
 from geovlm.errors import GeoVLMError
+from geovlm.run import files
 from geovlm.run.export import Asked, Job
-from geovlm.run.folder import RunDir
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,7 +69,7 @@ def work(folder: Path) -> None:
         answers += generate.complete(
             model, processor, one, cache=cache, max_new_tokens=job.max_new_tokens
         )
-    RunDir(folder).write_json(
+    files.write_json(
         folder / "own.json",
         {
             "answers": answers,
@@ -127,7 +127,7 @@ def write_asks(folder: Path, job: Job, *, cache: ImageCache) -> None:
             paths.append(folder / f"{number}-{place}.png")
             picture.save(paths[-1])
         asks.append({"question": asked.question, "images": [str(path) for path in paths]})
-    RunDir(folder).write_json(folder / "asks.json", {"asks": asks})
+    files.write_json(folder / "asks.json", {"asks": asks})
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,46 +13,7 @@ from geovlm.config import health
 from geovlm.config.health import HealthConfig
 from geovlm.engine.training import checkpoints
 from geovlm.errors import RunFailedError
-from geovlm.run.folder import write_text
-
-
-class JsonLines:
-    """A file of one JSON object per line, cut back to a step on resume."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def cut(self, *, after_step: int) -> None:
-        """Drop the lines of later steps: the run is about to do them again."""
-        if not self._path.exists():
-            return
-        kept = []
-        for line in self._path.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                break  # the last line of a killed process
-            if record["step"] <= after_step:
-                kept.append(line)
-        write_text(self._path, "".join(f"{line}\n" for line in kept))
-
-    def read(self) -> list[dict[str, Any]]:
-        """Return the records, without a torn last line; none if there is no file."""
-        if not self._path.exists():
-            return []
-        records = []
-        for line in self._path.read_text().splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return records
-
-    def write(self, records: list[dict[str, Any]]) -> None:
-        """Append; numbers that are not finite become null, as JSON has none."""
-        with self._path.open("a") as file:
-            for record in records:
-                file.write(json.dumps(_finite(record)) + "\n")
+from geovlm.run.files import JsonLines, finite
 
 
 class LogCallback(TrainerCallback):
@@ -84,7 +43,7 @@ class LogCallback(TrainerCallback):
     ) -> None:
         """Append what was logged."""
         if state.is_world_process_zero and logs:
-            self._lines.write([{"step": state.global_step, **logs}])
+            self._lines.append([{"step": state.global_step, **logs}])
 
 
 class HealthCallback(TrainerCallback):
@@ -146,7 +105,7 @@ class HealthCallback(TrainerCallback):
         """
         if not state.is_world_process_zero or not logs or "reward" not in logs:
             return
-        self._records.append(_finite({"step": state.global_step, **logs}))
+        self._records.append(finite({"step": state.global_step, **logs}))
         found = health.check(
             self._records, rewards=self._rewards, limits=self._settings.thresholds()
         )
@@ -154,7 +113,7 @@ class HealthCallback(TrainerCallback):
             stops = self._settings.actions()[finding.rule] == "stop"
             if finding.rule not in self._said:
                 self._said.add(finding.rule)
-                self._findings.write([dataclasses.asdict(finding)])
+                self._findings.append([dataclasses.asdict(finding)])
                 if not stops:
                     print(f"warning: health: {finding}", file=sys.stderr, flush=True)
             if stops:
@@ -166,14 +125,3 @@ class HealthCallback(TrainerCallback):
                     f"health: {finding.rule} at step {finding.step}: {finding.figures}; {kept}",
                     hint=f"{finding.advice}; health.{finding.rule}='warn' only warns",
                 )
-
-
-def _finite(value: Any) -> Any:
-    """Return the value with every number that is not finite replaced by `None`."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -18,7 +18,8 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, set_seed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from geovlm.run.folder import CHECKPOINT_MANIFEST, write_text
+from geovlm.run.files import write_text
+from geovlm.run.folder import CHECKPOINT_MANIFEST
 
 _BLOCK_BYTES = 16 * 1024 * 1024
 

@@ -21,13 +21,10 @@ from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import StopCallback
 from geovlm.engine.training import probe, sharded, vllm
-from geovlm.engine.training.callbacks import (
-    HealthCallback,
-    JsonLines,
-    LogCallback,
-)
+from geovlm.engine.training.callbacks import HealthCallback, LogCallback
 from geovlm.engine.training.checkpoints import CheckpointCallback, to_resume
 from geovlm.errors import StoppedError
+from geovlm.run.files import JsonLines
 
 _FREQUENT = 4
 """Rows with the same gold answer that are ordered by themselves."""
@@ -115,7 +112,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         if stage.config.log_completions:
             of_all_ranks = gather_object(records)
             if stage.is_main:
-                completions.write(of_all_ranks)
+                completions.append(of_all_ranks)
 
     args = arguments(
         stage,

@@ -19,6 +19,7 @@ from geovlm.engine.models.load import Loaded
 from geovlm.engine.rows import rows as data
 from geovlm.engine.stage import Stage
 from geovlm.errors import RunFailedError, StoppedError
+from geovlm.run import files
 
 ANSWERS = "answers"
 """Folder of the completions while the probe runs; gone afterwards."""
@@ -89,12 +90,12 @@ def run(stage: Stage, *, start: str) -> int:
         task.name: summarise([r for r in found if r["task"] == task.name]) for task in stage.tasks
     }
     kept = choose(found, keep_flat=settings.keep_flat)
-    stage.run.write_json(
+    files.write_json(
         stage.folder / "probe.json",
         {"tasks": report, "kept": len(kept), "dropped": len(rows) - len(kept)},
     )
     lines = "".join(json.dumps({"key": k, "reward": v}) + "\n" for k, v in kept.items())
-    stage.run.write_text(stage.folder / "kept.jsonl", lines)
+    files.write_text(stage.folder / "kept.jsonl", lines)
     shutil.rmtree(stage.folder / ANSWERS, ignore_errors=True)
     complaint = gate(report, min_format_rate=settings.min_format_rate)
     if complaint:

@@ -13,9 +13,10 @@ from geovlm.engine.rows import rows as data
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import StopCallback
 from geovlm.engine.training import sharded
-from geovlm.engine.training.callbacks import JsonLines, LogCallback
+from geovlm.engine.training.callbacks import LogCallback
 from geovlm.engine.training.checkpoints import CheckpointCallback, to_resume
 from geovlm.errors import StoppedError
+from geovlm.run.files import JsonLines
 
 
 def arguments(stage: Stage, *, max_steps: int, on_cpu: bool) -> SFTConfig:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from geovlm.errors import GeoVLMError, RunFailedError
-from geovlm.run import launch
+from geovlm.run import files, launch
 from geovlm.run.doctor.machine import Check
-from geovlm.run.folder import RunDir, read_json
 from geovlm.run.machines import Machine
 from geovlm.run.parallel import Layout
 from geovlm.run.process import execute
@@ -117,7 +116,7 @@ def _run(stage: str, wanted: Ranks, *, deadline_s: float, module: str) -> _Ended
     with tempfile.TemporaryDirectory(prefix="geovlm-doctor-") as scratch:
         folder = Path(scratch)
         settings = {"ranks": wanted.number, "device": wanted.device, "deadline_s": deadline_s}
-        RunDir(folder).write_json(folder / "settings.json", settings)
+        files.write_json(folder / "settings.json", settings)
         ranks = Layout(machine=Machine(), world_size=wanted.number, machines=1, local=wanted.number)
         yaml = None
         if not launch.is_alone(ranks, scheme="ddp"):
@@ -147,7 +146,7 @@ def _run(stage: str, wanted: Ranks, *, deadline_s: float, module: str) -> _Ended
         except GeoVLMError as refused:
             error = str(refused)
         paths = [folder / f"rank-{i}.json" for i in range(wanted.number)]
-        return _Ended(error, [read_json(path) if path.is_file() else {} for path in paths])
+        return _Ended(error, [files.read_json(path) if path.is_file() else {} for path in paths])
 
 
 def _devices(found: dict[str, Any], wanted: Ranks) -> Check:
