@@ -112,8 +112,8 @@ def check(code: str) -> list[str]:
     current = CURRENT.read_text(encoding="utf-8")
     problems = []
     if code != current:
-        changed = difflib.ndiff(current.splitlines(), code.splitlines())
-        problems += [line[0] + line[2:] for line in changed if line[0] in "+-"]
+        changed = difflib.unified_diff(current.splitlines(), code.splitlines(), lineterm="", n=0)
+        problems += [line for line in changed if line[0] in "+-" and line[:3] not in ("+++", "---")]
         problems.append(f"the public surface differs from {_short(CURRENT)}; if so meant: {UPDATE}")
     found = breaks(RELEASED.read_text(encoding="utf-8"), code)
     for each in undeclared(found, changelog=CHANGELOG.read_text(encoding="utf-8")):
