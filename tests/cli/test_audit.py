@@ -20,7 +20,7 @@ def test_audit_prints_gold_policies_gap_floor_and_verdict(tmp_path: Path) -> Non
     assert "every label\t1.000\t0.000" in rows
     assert rows[-1] == "verdict\tcan be gamed\tpasses"
     assert [row.partition("\t")[0] for row in rows[-5:-1]] == [
-        "gold, padded",
+        "correct answer, padded",
         "hack gap",
         "best policy",
         "floor",

@@ -207,18 +207,20 @@ def test_an_audit_without_samples_says_which_are_missing(image: Path) -> None:
 
 
 def test_the_gap_is_taken_above_the_least_that_a_reward_can_give() -> None:
-    means = {"gold": 1.0, "gold, padded": 0.0, "empty": -1.0, "grid": 0.5}
+    means = {"correct answer": 1.0, "correct answer, padded": 0.0, "empty": -1.0, "grid": 0.5}
     result = judge(means, low=-1.0, floor=None)
     assert (result.best, result.gap, result.passes) == ("grid", 0.75, False)  # 1.5 of 2
 
 
 def test_gold_that_earns_nothing_has_an_infinite_gap() -> None:
-    result = judge({"gold": 0.0, "gold, padded": 0.0, "grid": 0.1}, low=0.0, floor=None)
+    result = judge(
+        {"correct answer": 0.0, "correct answer, padded": 0.0, "grid": 0.1}, low=0.0, floor=None
+    )
     assert math.isinf(result.gap)
     assert not result.passes
 
 
 def test_half_of_gold_passes_and_more_does_not() -> None:
-    means = {"gold": 0.8, "gold, padded": 0.1}
+    means = {"correct answer": 0.8, "correct answer, padded": 0.1}
     assert judge({**means, "grid": 0.4}, low=0.0, floor=None).passes
     assert not judge({**means, "grid": 0.41}, low=0.0, floor=None).passes

@@ -12,7 +12,7 @@ from geovlm import answers, boxes
 from geovlm.api import Sample, Turn
 from geovlm.data.prompts import Prompt
 from geovlm.plugins.profiles import QWEN2_5_VL
-from geovlm.rewards.audit.lessons import Asked, Exchange, exchange, learn
+from geovlm.rewards.audit.lessons import Exchange, Question, exchange, learn
 from geovlm.rewards.audit.policies import padded, policies
 
 YES_NO = {"type": "yes_no", "vocabulary": ["yes", "no"]}
@@ -26,20 +26,23 @@ def shown(gold: str, /, *, question: str = "What?", **target: Any) -> Exchange:
     return exchange(made, profile=QWEN2_5_VL)
 
 
-def said(taught: Sequence[Exchange], asked: Asked) -> dict[str, str]:
+def said(taught: Sequence[Exchange], question: Question) -> dict[str, str]:
     """What each policy answers, without its tags."""
     return {
-        policy.name: answers.answer_text(policy.write(asked)) for policy in policies(learn(taught))
+        policy.name: answers.answer_text(policy.write(question))
+        for policy in policies(learn(taught))
     }
 
 
 def boxes_said(taught: Sequence[Exchange], name: str) -> list[tuple[float, ...]]:
-    text = said(taught, taught[0].asked)[name]
-    return [box[:4] for box in boxes.parse(text, taught[0].asked)]
+    text = said(taught, taught[0].question)[name]
+    return [box[:4] for box in boxes.parse(text, taught[0].question)]
 
 
 def test_a_policy_is_told_nothing_that_depends_on_gold() -> None:
-    assert shown("yes", answer="yes", **YES_NO).asked == shown("no", answer="no", **YES_NO).asked
+    assert (
+        shown("yes", answer="yes", **YES_NO).question == shown("no", answer="no", **YES_NO).question
+    )
 
 
 def test_the_majority_answer_is_learned_per_kind_of_question() -> None:
@@ -50,40 +53,40 @@ def test_the_majority_answer_is_learned_per_kind_of_question() -> None:
         shown("yes", answer="yes", **YES_NO),
         shown("2", answer="2", **number),
     ]
-    assert said(taught, taught[0].asked)["majority answer"] == "no"
-    assert said(taught, taught[3].asked)["majority answer"] == "2"
+    assert said(taught, taught[0].question)["majority answer"] == "no"
+    assert said(taught, taught[3].question)["majority answer"] == "2"
 
 
 def test_two_options_are_the_two_most_frequent() -> None:
     vocabulary = {"vocabulary": ["a", "b", "c"]}
     taught = [shown(letter, answer=letter, **vocabulary) for letter in "ccbbca"]
-    assert said(taught, taught[0].asked)["two options"] == "c or b"
+    assert said(taught, taught[0].question)["two options"] == "c or b"
 
 
 def test_every_label_names_the_vocabulary_or_the_answers_seen() -> None:
     listed = [shown("b", answer="b", vocabulary=["a", "b"])]
     unlisted = [shown(word, answer=word) for word in ("oak", "elm", "elm")]
-    assert said(listed, listed[0].asked)["every label"] == "b; a"
-    assert said(unlisted, unlisted[0].asked)["every label"] == "elm; oak"
+    assert said(listed, listed[0].question)["every label"] == "b; a"
+    assert said(unlisted, unlisted[0].question)["every label"] == "elm; oak"
 
 
 def test_frequent_labels_are_the_set_of_highest_mean_f1() -> None:
     # {a}: F1 1, 1, 2/3 on the three; {a, b}: 2/3, 2/3, 1
     vocabulary = {"vocabulary": ["a", "b"]}
     taught = [shown(text, labels=text.split("; "), **vocabulary) for text in ("a", "a", "a; b")]
-    assert said(taught, taught[0].asked)["frequent labels"] == "a"
+    assert said(taught, taught[0].question)["frequent labels"] == "a"
 
 
 def test_the_constant_caption_is_the_one_most_like_the_others() -> None:
     texts = ["a red ship", "a red ship near a pier", "two planes"]
     taught = [shown(text, captions=[text]) for text in texts]
-    assert said(taught, taught[0].asked)["constant caption"] == "a red ship"
+    assert said(taught, taught[0].question)["constant caption"] == "a red ship"
 
 
 def test_frequent_words_are_as_many_as_a_caption_has() -> None:
     texts = ["red ship", "red ship pier", "red plane"]  # 2, 3 and 2 words; red 3, ship 2
     taught = [shown(text, captions=[text]) for text in texts]
-    assert said(taught, taught[0].asked)["frequent words"] == "red ship"
+    assert said(taught, taught[0].question)["frequent words"] == "red ship"
 
 
 def test_captions_are_learned_per_place_that_the_question_names() -> None:
@@ -92,8 +95,8 @@ def test_captions_are_learned_per_place_that_the_question_names() -> None:
         shown("ship at the left", question=left, captions=["ship at the left"]),
         shown("ship at the right", question=right, captions=["ship at the right"]),
     ]
-    assert said(taught, taught[0].asked)["caption of the place"] == "ship at the left"
-    assert said(taught, taught[1].asked)["caption of the place"] == "ship at the right"
+    assert said(taught, taught[0].question)["caption of the place"] == "ship at the left"
+    assert said(taught, taught[1].question)["caption of the place"] == "ship at the right"
 
 
 def test_usual_facts_are_the_most_frequent_value_of_each() -> None:
@@ -102,8 +105,8 @@ def test_usual_facts_are_the_most_frequent_value_of_each() -> None:
         shown("…", captions=["…"], facts={"kind": k, "count": c}, fact_vocabularies=vocabularies)
         for k, c in (("fire", "many"), ("flood", "many"), ("flood", "one"))
     ]
-    assert said(taught, taught[0].asked)["usual facts"] == "flood many"
-    assert said(taught, taught[0].asked)["every label"] == "fire; flood; one; many"
+    assert said(taught, taught[0].question)["usual facts"] == "flood many"
+    assert said(taught, taught[0].question)["every label"] == "fire; flood; one; many"
 
 
 BOXES = [
@@ -154,18 +157,18 @@ def test_the_usual_grid_has_the_usual_number_of_boxes() -> None:
 
 def test_box_policies_of_grounded_captions_speak_the_constant_caption() -> None:
     taught = [shown("a ship [0, 0, 28, 28]", text="a ship")]
-    assert said(taught, taught[0].asked)["whole image"] == "a ship [0, 0, 280, 280]"
+    assert said(taught, taught[0].question)["whole image"] == "a ship [0, 0, 280, 280]"
 
 
 def test_policies_that_do_not_apply_are_left_out() -> None:
     closed = [shown("yes", answer="yes", **YES_NO)]
     always = {"empty", "prompt copy", "tag stuffing"}
-    assert set(said(closed, closed[0].asked)) == always | {
+    assert set(said(closed, closed[0].question)) == always | {
         "every label",
         "two options",
         "majority answer",
     }
-    assert set(said(BOXES, BOXES[0].asked)) == always | {
+    assert set(said(BOXES, BOXES[0].question)) == always | {
         "whole image",
         "centre box",
         "mean box",
@@ -178,7 +181,7 @@ def test_policies_that_do_not_apply_are_left_out() -> None:
 
 def test_every_policy_but_empty_and_stuffing_earns_the_format_rewards() -> None:
     taught = [*BOXES, shown("yes", answer="yes", **YES_NO), shown("a ship", captions=["a ship"])]
-    written = {policy.name: policy.write(taught[2].asked) for policy in policies(learn(taught))}
+    written = {policy.name: policy.write(taught[2].question) for policy in policies(learn(taught))}
     malformed = {
         name
         for name, text in written.items()
@@ -189,7 +192,7 @@ def test_every_policy_but_empty_and_stuffing_earns_the_format_rewards() -> None:
 
 def test_padding_keeps_the_answer_and_adds_all_the_rest() -> None:
     closed = shown("yes", answer="yes", **YES_NO)
-    text = padded(closed.asked, answer="yes", lessons=learn([closed]))
+    text = padded(closed.question, answer="yes", lessons=learn([closed]))
     assert answers.answer_text(text) == "yes; yes; no"
-    text = padded(BOXES[1].asked, answer=BOXES[1].answer, lessons=learn(BOXES))
-    assert len(boxes.parse(answers.answer_text(text), BOXES[1].asked)) == 1 + 229
+    text = padded(BOXES[1].question, answer=BOXES[1].answer, lessons=learn(BOXES))
+    assert len(boxes.parse(answers.answer_text(text), BOXES[1].question)) == 1 + 229

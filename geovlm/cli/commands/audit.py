@@ -42,7 +42,7 @@ def audit(
 
     A reward passes if the best of them earns at most half of what gold earns; where answers are
     closed, at most the rate of the most frequent one, the floor that a model must beat; and if
-    saying more than was asked for ("gold, padded") costs something.
+    saying more than was asked for ("correct answer, padded") costs something.
     """
     from geovlm.config.tasks import configured
     from geovlm.rewards import options
@@ -132,10 +132,10 @@ def _print(found: Audit) -> None:
     def line(name: str, values: Sequence[float | None]) -> tuple[str, ...]:
         return (name, *("-" if value is None else f"{value:.3f}" for value in values))
 
-    rows = [line("gold", [r.gold for r in results])]
+    rows = [line("correct answer", [r.gold for r in results])]
     rows += [line(policy, [r.policies[policy] for r in results]) for policy in results[0].policies]
     rows += [
-        line("gold, padded", [r.padded for r in results]),
+        line("correct answer, padded", [r.padded for r in results]),
         line("hack gap", [r.gap for r in results]),
         ("best policy", *(r.best for r in results)),
         line("floor", [r.floor for r in results]),

@@ -1,10 +1,10 @@
-"""What answers that never look at an image earn, beside what gold earns.
+"""Measures how much reward image-blind policies earn, compared with the correct answer.
 
-A reward that pays a blind policy well teaches the policy, not the task; one that pays gold in full
-with everything else behind it teaches to say everything. Both are found here before any GPU time is
-spent. Policies may be longer than the task's `max_answer_tokens`: the reward is
-judged, not the limit. The format rewards are left out: every policy but tag stuffing is well-formed
-and earns them in full.
+A reward that pays a blind policy well teaches the policy, not the task; one that pays the correct
+answer in full with all other answers appended teaches to list everything. The audit finds both
+before any GPU time is spent. Policies may be longer than the task's `max_answer_tokens`: the reward
+is judged, not the limit. The format rewards are left out: every policy except tag stuffing is
+well-formed and earns them in full.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from geovlm.rewards.audit.policies import padded, policies
 from geovlm.rewards.scoring import score
 
 TOTAL = "total"
-"""Name of the weighted sum of a set beside its rewards."""
+"""Name of the weighted sum of a set, next to its rewards."""
 HALF = 0.5
-"""The largest gap that passes where answers are open."""
+"""Largest gap that passes where answers are open."""
 _ROUNDING = 1e-9
-_GOLD = "gold"
-_PADDED = "gold, padded"
+_GOLD = "correct answer"
+_PADDED = "correct answer, padded"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RewardAudit:
-    """One reward of a set, means over the audited samples; a sample it does not apply to is 0."""
+    """One reward of a set: means over the audited samples; 0 where the reward does not apply."""
 
     gold: float
-    """What the gold answers earn."""
+    """Mean reward of the correct answers."""
     policies: Mapping[str, float]
-    """Blind policy -> what it earns."""
+    """Blind policy -> its mean reward."""
     best: str
     """The policy that earns most; the first of equals."""
     gap: float
-    """(best - low) / (gold - low), low being the least the reward can give; infinite if gold earns
-    no more than that and a policy does."""
+    """(best - low) / (gold - low), low being the smallest value of the reward; infinite if a policy
+    earns more than that and the correct answer does not."""
     floor: float | None
     """Closed answers: the rate of the most frequent answer, in [0, 1], which a model must beat.
     Questions of different kinds (type, vocabulary) have their own most frequent answer. `None`:
     answers are open."""
     padded: float
-    """What gold earns with a grid of boxes or every option behind it. As much as gold: saying more
-    than was asked for costs nothing."""
+    """Mean reward of the correct answers with a grid of boxes or all options appended. If it equals
+    `gold`, listing more than was asked for costs nothing."""
     passes: bool
-    """Whether padding costs something and the gap is at most `floor`, or one half where answers
-    are open."""
+    """True if padding costs something and the gap is at most `floor`, or one half where answers are
+    open."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ class Audit:
 
     task: str
     n: int
-    """Audited samples."""
+    """Number of audited samples."""
     rewards: Mapping[str, Mapping[str, RewardAudit]]
     """Set -> reward -> result."""
 
@@ -81,14 +81,14 @@ def audit(
     task_options: Any = None,
     sets: Sequence[str] = (),
 ) -> Audit:
-    """Return what blind policies earn on a task's samples.
+    """Return the rewards of blind policies on a task's samples.
 
     Args:
         task: the task.
         registry: where reward names are looked up.
         samples: the task's held-out samples.
         train: the samples from which policies learn majority answers, typical captions and boxes.
-        profile: the model family that is asked; its box frame is the one of questions and answers.
+        profile: the model family; boxes in questions and answers are in its frame.
         options: the run's `[reward_options]`.
         task_options: an instance of the task's `options` class; its defaults if `None`.
         sets: sets of rewards to audit; all of the task if empty.
@@ -111,9 +111,9 @@ def audit(
     exchanges = [exchange(each, profile=profile) for each in prompts]
     texts = {
         _GOLD: [answers.frame(each.turn) for each in prompts],
-        _PADDED: [padded(e.asked, answer=e.answer, lessons=lessons) for e in exchanges],
+        _PADDED: [padded(e.question, answer=e.answer, lessons=lessons) for e in exchanges],
     } | {
-        policy.name: [policy.write(each.asked) for each in exchanges]
+        policy.name: [policy.write(each.question) for each in exchanges]
         for policy in policies(lessons)
     }
     floor = _floor(exchanges)
@@ -137,11 +137,11 @@ def audit(
 
 
 def judge(means: Mapping[str, float], *, low: float, floor: float | None) -> RewardAudit:
-    """Return the verdict on what gold, padded gold and the policies earn.
+    """Return the verdict on a reward.
 
     Args:
-        means: what earned how much: `gold`, `gold, padded` and at least one policy.
-        low: the least the reward can give.
+        means: mean rewards of `correct answer`, `correct answer, padded` and at least one policy.
+        low: smallest value of the reward.
         floor: the rate of the most frequent answer, or `None` where answers are open.
     """
     earned = {name: value for name, value in means.items() if name not in (_GOLD, _PADDED)}
@@ -170,7 +170,7 @@ def _means(
         raise RewardError(
             f"reward {reward.name!r} applies to none of {len(contexts)} samples of task "
             f"{contexts[0].task!r}",
-            hint="audit more samples, or take it out of the task's rewards",
+            hint="audit more samples, or remove it from the task's rewards",
         )
     n = len(contexts)
     return {
@@ -180,19 +180,19 @@ def _means(
 
 
 def _floor(exchanges: Sequence[Exchange]) -> float | None:
-    """Return the rate of each kind's most frequent answer, or `None` if answers are open.
+    """Return the rate of the most frequent answer of each kind, or `None` if answers are open.
 
-    Closed: every target has an `answer`, and a vocabulary or answers that repeat: at most half as
-    many different ones as samples.
+    Answers are closed if every target has an `answer`, and either a vocabulary or at most half as
+    many different answers as samples.
     """
     if any("answer" not in each.target for each in exchanges):
         return None
     kinds: dict[str, Counter[str]] = {}
     for each in exchanges:
         gold = answers.normalise(str(each.target["answer"]))
-        kinds.setdefault(each.asked.kind, Counter())[gold] += 1
+        kinds.setdefault(each.question.kind, Counter())[gold] += 1
     different = sum(len(counts) for counts in kinds.values())
-    listed = all(each.asked.vocabulary for each in exchanges)
+    listed = all(each.question.vocabulary for each in exchanges)
     if not listed and different > len(exchanges) / 2:
         return None
     return sum(max(counts.values()) for counts in kinds.values()) / len(exchanges)

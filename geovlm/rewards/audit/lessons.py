@@ -1,4 +1,4 @@
-"""What a blind policy may know: the question, and what the training split's gold teaches."""
+"""Learns what a blind policy may know: the question, and statistics of the training answers."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from geovlm.boxes import Box
 from geovlm.data.prompts import Prompt
 
 COMPARED = 200
-"""Training answers among which the most typical one is sought, spread over the split."""
+"""Largest number of training answers among which the most typical is sought, evenly spread."""
 OPTIONS = 32
-"""Answers of the training split that count as the options of a question without a vocabulary."""
+"""Largest number of training answers that are options of a question without a vocabulary."""
 
 Place: TypeAlias = tuple[int, int, int]
-"""Thirds of the image across and down, and how large, of the first box that a question names."""
+"""The first box of a question: third of the image across, third down, class of size; 0 to 2."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """A sample without its pixels and without its gold."""
+class Question:
+    """A sample without its pixels and without its correct answer."""
 
-    question: str
+    text: str
     kind: str
-    """Questions of one kind share their answers: same `type`, else same vocabulary."""
+    """Kind of the question: its `type`, else its vocabulary. Questions of a kind share answers."""
     vocabulary: tuple[str, ...]
     """The answers or labels that the task publishes; empty if it has no list."""
     place: Place | None
-    """Where the box lies that the question names; `None` if it names none."""
+    """Place of the box that the question names; `None` if it names none."""
     profile: ModelProfile
     image_sizes: tuple[Size, ...]
     input_sizes: tuple[Size, ...]
@@ -41,58 +41,58 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exchange:
-    """A question with its gold: what a policy learns from."""
+    """A question with its correct answer, from which policies learn."""
 
-    asked: Asked
+    question: Question
     answer: str
     target: Mapping[str, Json]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BoxHabits:
-    """The boxes of gold answers, in shares of their image."""
+    """Statistics of the boxes of correct answers, in shares of the image's width and height."""
 
     mean: tuple[float, float, float, float]
     """Mean of x0, y0, x1, y1."""
     size: tuple[float, float]
     """Mean width and height."""
     count: int
-    """Median number per answer that has any."""
+    """Median number of boxes per answer that has any."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lessons:
-    """What the training split teaches; an empty field does not apply to the task."""
+    """Statistics of the training split; an empty field does not apply to the task."""
 
     answers: Mapping[str, tuple[str, ...]]
-    """Kind -> gold answers, most frequent first. Only of closed or listed answers."""
+    """Kind -> correct answers, most frequent first; only for closed answers and label lists."""
     frequent_labels: tuple[str, ...]
-    """Several labels per answer: the set of most frequent ones of highest mean F1."""
+    """With several labels per answer: those most frequent labels whose set has the best mean F1."""
     facts: tuple[str, ...]
     """Every value that a fact of a caption may have."""
     usual_facts: Mapping[Place | None, str]
-    """Place (`None`: any) -> most frequent value of every fact."""
+    """Place (`None`: any) -> the most frequent value of every fact, as text."""
     captions: Mapping[Place | None, str]
     """Place (`None`: any) -> most typical answer, its boxes included."""
     words: str
-    """As many of the most frequent words of captions as a caption has."""
+    """The most frequent words of captions, as many as a caption has (median)."""
     boxes: BoxHabits | None
 
-    def options(self, asked: Asked) -> tuple[str, ...]:
-        """Return what the question may be answered with, most frequent first as far as known."""
-        seen = self.answers.get(asked.kind, ())[:OPTIONS]
-        if not asked.vocabulary:
+    def options(self, question: Question) -> tuple[str, ...]:
+        """Return the possible answers of a question; frequent ones of the training split first."""
+        seen = self.answers.get(question.kind, ())[:OPTIONS]
+        if not question.vocabulary:
             return seen
-        known = [entry for entry in seen if entry in asked.vocabulary]
-        return tuple(dict.fromkeys([*known, *asked.vocabulary]))
+        known = [entry for entry in seen if entry in question.vocabulary]
+        return tuple(dict.fromkeys([*known, *question.vocabulary]))
 
 
 def exchange(prompt: Prompt, *, profile: ModelProfile) -> Exchange:
-    """Return question and gold of a sample as policies and their training see it."""
+    """Return question and correct answer of a sample, as policies and their training use them."""
     target: Mapping[str, Any] = prompt.target
     vocabulary = tuple(map(str, target.get("vocabulary") or ()))
-    bare = Asked(
-        question=prompt.question,
+    bare = Question(
+        text=prompt.question,
         kind=str(target.get("type") or json.dumps(sorted(vocabulary))),
         vocabulary=vocabulary,
         place=None,
@@ -100,18 +100,18 @@ def exchange(prompt: Prompt, *, profile: ModelProfile) -> Exchange:
         image_sizes=prompt.image_sizes,
         input_sizes=prompt.input_sizes,
     )
-    named = boxes.parse(bare.question, bare, limit=1)
-    asked = replace(bare, place=_place(named[0], bare.image_sizes[-1])) if named else bare
-    return Exchange(asked=asked, answer=prompt.answer, target=target)
+    named = boxes.parse(bare.text, bare, limit=1)
+    question = replace(bare, place=_place(named[0], bare.image_sizes[-1])) if named else bare
+    return Exchange(question=question, answer=prompt.answer, target=target)
 
 
 def learn(exchanges: Sequence[Exchange]) -> Lessons:
-    """Return what the exchanges teach; at least one is needed."""
+    """Return the statistics of the exchanges; at least one is needed."""
     captioned = [each for each in exchanges if _is_caption(each)]
-    listed = [each for each in exchanges if "answer" in each.target or each.asked.vocabulary]
+    listed = [each for each in exchanges if "answer" in each.target or each.question.vocabulary]
     by_kind: dict[str, Counter[str]] = {}
     for each in listed:
-        by_kind.setdefault(each.asked.kind, Counter())[each.answer] += 1
+        by_kind.setdefault(each.question.kind, Counter())[each.answer] += 1
     stated = [each for each in captioned if each.target.get("facts")]
     return Lessons(
         answers={kind: tuple(_by_number(counts)) for kind, counts in by_kind.items()},
@@ -130,16 +130,16 @@ def learn(exchanges: Sequence[Exchange]) -> Lessons:
 def _is_caption(each: Exchange) -> bool:
     if each.target.get("captions") or each.target.get("text"):
         return True
-    closed = "answer" in each.target or each.asked.vocabulary
-    spoken = [word for word in answers.words(boxes.strip(each.answer)) if word != "none"]
-    return not closed and bool(spoken)
+    closed = "answer" in each.target or each.question.vocabulary
+    words = [word for word in answers.words(boxes.strip(each.answer)) if word != "none"]
+    return not closed and bool(words)
 
 
 def _by_place(exchanges: Sequence[Exchange]) -> dict[Place | None, list[Exchange]]:
     groups: dict[Place | None, list[Exchange]] = {None: list(exchanges)} if exchanges else {}
     for each in exchanges:
-        if each.asked.place is not None:
-            groups.setdefault(each.asked.place, []).append(each)
+        if each.question.place is not None:
+            groups.setdefault(each.question.place, []).append(each)
     return groups
 
 
@@ -150,15 +150,15 @@ def _place(box: Box, size: Size) -> Place:
 
 
 def _by_number(counts: Counter[str]) -> list[str]:
-    """Return the keys, most frequent first, equally frequent ones in the order of the alphabet."""
+    """Return the keys, most frequent first; equally frequent ones in alphabetical order."""
     return sorted(counts, key=lambda key: (-counts[key], key))
 
 
 def _frequent_labels(listed: Sequence[Exchange]) -> tuple[str, ...]:
     sets = [
-        frozenset(answers.labels(each.answer, each.asked.vocabulary))
+        frozenset(answers.labels(each.answer, each.question.vocabulary))
         for each in listed
-        if each.asked.vocabulary
+        if each.question.vocabulary
     ]
     if not any(len(labels) > 1 for labels in sets):
         return ()
@@ -187,7 +187,7 @@ def _usual_facts(group: Sequence[Exchange]) -> str:
 
 
 def _typical(texts: Sequence[str]) -> str:
-    """Return the text whose words are most like the others' (Jaccard of sets), first of equals."""
+    """Return the text most similar to the others (Jaccard of word sets); the first of equals."""
     chosen = list(dict.fromkeys(texts[:: max(1, len(texts) // COMPARED)][:COMPARED]))
     sets = {text: frozenset(answers.words(boxes.strip(text))) for text in chosen}
     numbers = Counter(texts)
@@ -214,8 +214,8 @@ def _box_habits(exchanges: Sequence[Exchange]) -> BoxHabits | None:
     shares: list[tuple[float, float, float, float]] = []
     counts = []
     for each in exchanges:
-        width, height = each.asked.image_sizes[-1]
-        found = [boxes.enclosing(box) for box in boxes.parse(each.answer, each.asked)]
+        width, height = each.question.image_sizes[-1]
+        found = [boxes.enclosing(box) for box in boxes.parse(each.answer, each.question)]
         shares += [
             (box.x0 / width, box.y0 / height, box.x1 / width, box.y1 / height) for box in found
         ]
