@@ -1,4 +1,4 @@
-"""The model card of an exported folder: metadata for the hub, and what a user has to know."""
+"""Writes the model card of an exported folder: metadata for the hub, and its text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write(facts: CardFacts) -> str:
     """Return README.md: a YAML block and Markdown.
 
     Raises:
-        ValueError: the hub's library cannot read it back.
+        ValueError: huggingface_hub cannot read the card back.
     """
     from huggingface_hub import ModelCard
 
@@ -30,9 +30,9 @@ def write(facts: CardFacts) -> str:
 
 
 def base_licence(config: RunConfig) -> dict[str, str]:
-    """Return `license`, and if need be `license_name` and `license_link`, of the base model's card.
+    """Return `license` of the base model's card, with `license_name` and `license_link` if given.
 
-    Where its card is not on this machine, the licence is `other`.
+    If its card is not on this machine, the licence is `other`.
     """
     from huggingface_hub import ModelCard, try_to_load_from_cache
 
@@ -89,5 +89,5 @@ def _metadata(facts: CardFacts, *, base: str | None, licence: Mapping[str, Any])
 
 
 def _slug(dataset: str) -> str:
-    """Return a data set's name without `/`, which on the hub would name somebody's account."""
+    """Return a data set's name without `/`, which on the hub separates an account from a name."""
     return dataset.replace("/", "-")

@@ -1,4 +1,4 @@
-"""What a model card says below its metadata, section by section."""
+"""Writes the text of a model card, section by section."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ FRAMES: Mapping[str, str] = {
     "norm100": "hundredths of the image's width and height",
     "norm1": "shares of the image's width and height, from 0 to 1",
 }
-"""Frame of a model family's boxes -> how a sentence puts it."""
+"""Frame of a model family's boxes -> its description in a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CardFacts:
-    """All that the card is made of."""
+    """Everything that the card states."""
 
     name: str
-    """Of the folder."""
+    """Name of the folder."""
     stage: str
-    """Exported: `sft`, `grpo`, …"""
+    """The exported stage: `sft`, `grpo`, …"""
     config: RunConfig
     registry: Registry
     task_names: Sequence[str]
     generated: Sequence[str]
-    """Data sets of which generated samples were used."""
+    """Names of the data sets whose generated samples were used."""
     model: ModelFacts
-    """The exported weights."""
+    """Facts about the exported weights."""
     dtype: str
     metrics: Mapping[str, Any]
-    """`metrics.json`."""
+    """Content of `metrics.json`."""
     environment: Mapping[str, Any]
-    """`environment.json`."""
+    """Content of `environment.json`."""
     stages: Sequence[Mapping[str, Any]]
     """`kind`, `steps` and `seconds` of every stage up to the exported one."""
     question: str
-    """A question as the model was asked."""
+    """A question of the evaluation, as the model received it."""
     images: int
-    """Of that question."""
+    """Number of images of that question."""
     compared: int
-    """Samples that were answered equally after reloading."""
+    """Number of samples that were answered equally after reloading."""
     classes: Sequence[str]
-    """With which they were."""
+    """Classes of transformers with which the folder was reloaded."""
 
     @property
     def kinds(self) -> list[str]:
-        """How it was trained: `sft`, `grpo`."""
+        """Kinds of training, in order: `sft`, `grpo`."""
         return list(dict.fromkeys(each["kind"] for each in self.stages if each["kind"] != "probe"))
 
     def entry(self, task: str) -> Mapping[str, Any] | None:
@@ -71,7 +71,7 @@ def sections(facts: CardFacts, *, base: str | None, licence: Mapping[str, str]) 
     """Yield the sections in order, Markdown.
 
     Args:
-        facts: what is to be said.
+        facts: what the card states.
         base: hub name of the model that training started from, if it has one.
         licence: `license`, `license_name` and `license_link` of the weights, as far as known.
     """
@@ -85,11 +85,11 @@ def sections(facts: CardFacts, *, base: str | None, licence: Mapping[str, str]) 
     if facts.generated:
         yield (
             f"**Trained and scored on generated samples ({', '.join(facts.generated)}), not on "
-            "real images.** It shows that the software works and is of no use beyond."
+            "real images.** It shows that the software works; it has no other use."
         )
     yield "## Use"
     yield _snippet(facts)
-    yield _said(facts)
+    yield _answers(facts)
     yield "## Tasks and data"
     yield _tasks(facts)
     yield "## Scores"
@@ -130,10 +130,10 @@ print(processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_t
 ```"""
 
 
-def _said(facts: CardFacts) -> str:
+def _answers(facts: CardFacts) -> str:
     lines = [
         "It answers `<think> … </think><answer> … </answer>`. The generation config decodes "
-        "greedily, as the scores below were measured; give vLLM `temperature=0` for the same.",
+        "greedily, as for the scores below; with vLLM use `temperature=0` for the same answers.",
     ]
     if facts.model.model_type in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"):
         lines.append("`AutoProcessor` needs torchvision for this family.")
@@ -148,7 +148,7 @@ def _said(facts: CardFacts) -> str:
             if low > profile.min_pixels:
                 raised[name] = low
     lines += [
-        f"Images of `{name}` are to be enlarged to at least {low:,} pixels before, as in training."
+        f"Enlarge images of `{name}` to at least {low:,} pixels first, as in training."
         for name, low in raised.items()
     ]
     return " ".join(lines)
@@ -161,7 +161,7 @@ def _tasks(facts: CardFacts) -> str:
         dataset = facts.registry.dataset(spec.dataset)
         made = "generated, in the layout of " * (dataset.name in facts.generated)
         rows.append((f"`{name}`", spec.summary, f"{made}[{dataset.name}]({dataset.homepage})"))
-    return _table(("task", "what it asks", "data"), rows)
+    return _table(("task", "question", "data"), rows)
 
 
 def _scores(facts: CardFacts) -> str:
@@ -187,11 +187,11 @@ def _scores(facts: CardFacts) -> str:
                 )
             )
     if not rows:
-        return "None: the run scored nothing after this stage."
+        return "None: the run evaluated nothing after this stage."
     head = ("task", "metric", "before", "this model", "95 %", "n", "split", "seed")
     return (
         f"{_table(head, rows)}\n\nPrimary metrics are bold; answers are greedy; the intervals are "
-        "bootstrapped. Scores of other task versions or splits do not compare."
+        "bootstrapped. Scores of other task versions or splits cannot be compared with these."
     )
 
 
@@ -224,7 +224,7 @@ def _training(facts: CardFacts) -> str:
 def _licences(facts: CardFacts, own: Mapping[str, str]) -> str:
     named = own.get("license_name", own["license"])
     link = f" ({own['license_link']})" if "license_link" in own else ""
-    lines = [f"- Weights: {named}{link}, as the model they started from."]
+    lines = [f"- Weights: {named}{link}, the same as the base model."]
     datasets = dict.fromkeys(facts.registry.task(name).dataset for name in facts.task_names)
     for name in datasets:
         spec = facts.registry.dataset(name)

@@ -1,4 +1,4 @@
-"""Pictures of a report: curves as SVG, images with boxes as data URIs."""
+"""Draws the figures of a report: curves as SVG, images with boxes as data URIs."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], *, ylabel: str) 
 
 
 def picture(reference: Any, *, truth: Sequence[Box], predicted: Sequence[Box]) -> str:
-    """Return an image with boxes drawn, as a data URI; empty if the file is gone.
+    """Return an image with its boxes as a data URI; empty if the file does not exist.
 
     Args:
         reference: as `geovlm.raster.reference.encode` wrote it.
-        truth: in pixels of the stored image, drawn green.
-        predicted: likewise, drawn red.
+        truth: true boxes in pixels of the stored image, drawn green.
+        predicted: predicted boxes in the same pixels, drawn red.
     """
     try:
         image = raster.open_image(decode(reference))

@@ -1,6 +1,6 @@
-"""A run as one self-contained HTML file: what it was, what it scored, how it learnt, what it says.
+"""Writes a run as one self-contained HTML file: results, baselines, curves, samples, configuration.
 
-Model output is hostile input: the template escapes everything but our own figures.
+Model output is hostile input: the template escapes everything except our own figures.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from geovlm.run.folder import RunDir
 
 CARDS_PER_TASK = 3
 CURVES = 8
-"""More tasks than this are averaged per plugin in the reward curves."""
+"""Largest number of reward curves; if there are more tasks, each plugin has one mean curve."""
 
 
 def write(run: Path) -> Path:
-    """Write `report.html` into a run's folder from whatever the run has got to; returns its path.
+    """Write `report.html` into a run folder and return its path; unfinished stages are left out.
 
     Raises:
-        ConfigError: the folder holds no run.
+        ConfigError: the folder is not a run folder.
     """
     directory = RunDir(run)
     resolved = directory.read_resolved()
@@ -104,7 +104,7 @@ def _points(log: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, flo
 def _reward_series(
     log: Sequence[Mapping[str, Any]], tasks: Sequence[str], *, kind: str
 ) -> dict[str, list[tuple[float, float]]]:
-    """Return the mean accuracy reward of one set, per task, or per plugin where tasks are many."""
+    """Return the mean accuracy rewards of one set, per task, or per plugin if tasks are many."""
     from geovlm.plugins import registry
 
     known = registry.load().tasks
@@ -200,7 +200,7 @@ def _card(
 
 
 def _predicted(record: Mapping[str, Any]) -> tuple[boxes.Box, ...]:
-    """Return the boxes of the newest answer, where the task has boxes for an answer."""
+    """Return the boxes of the newest answer, if the task is answered with boxes."""
     if "boxes" not in record["target"] or "answer" in record["target"]:
         return ()
     profile = record.get("profile")

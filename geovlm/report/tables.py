@@ -1,4 +1,4 @@
-"""The scores of a run as tables: tasks and plugin means, how they came about, blind baselines."""
+"""Puts the scores of a run into tables: tasks and plugin means, provenance, blind baselines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def stage_names(metrics: Mapping[str, Any]) -> list[str]:
-    """Return what was evaluated, in that order: `base`, `sft`, `grpo`, or as far as the run got."""
+    """Return the evaluated stages in order: `base`, `sft`, `grpo`, as far as they are done."""
     names = (name for task in metrics["tasks"].values() for name in task["stages"])
     return list(dict.fromkeys(names))
 
@@ -15,7 +15,7 @@ def stage_names(metrics: Mapping[str, Any]) -> list[str]:
 def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of the result table: every task, then the means of plugins with several.
 
-    Each row has `name`, `primary`, `n`, `split`, `mean` (whether it is one), `blind` (the best
+    Each row has `name`, `primary`, `n`, `split`, `mean` (True for a mean), `blind` (the best
     baseline, as in `baselines`, or `None`) and `cells`: stage -> `value`, `low`, `high`, `reward`,
     `change` (against the stage before: `against`, `difference`, `ci95`, `p`; or `None`).
     """
@@ -56,18 +56,18 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def baselines(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what blind baselines score on the primary metric, task by task.
+    """Return the scores of blind baselines on the primary metric, task by task.
 
     Each has `task`, `name`, `primary`, `stage`, `n`, `value`, `model` (the stage's model on the
-    same samples), `gain` (`difference`, `ci95`, `p`, or `None`), `beaten` (whether the interval of
-    the gain is above 0; `None` without one), or in their place `unavailable`, the reason, and
-    `value` of `None`.
+    same samples), `gain` (`difference`, `ci95`, `p`, or `None`), `beaten` (True if the interval of
+    the gain is above 0; `None` without one). If the baseline could not be computed it has
+    `unavailable`, the reason, and a `value` of `None` instead.
     """
     return [each for name, task in metrics["tasks"].items() for each in _baselines(name, task)]
 
 
 def pair_probes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what probes of image pairs found: `task`, `primary` and the entry, task by task."""
+    """Return the probes of image pairs: `task`, `primary` and the fields of the entry, by task."""
     return [
         {"task": name, "primary": task["primary"], **task["probes"]}
         for name, task in metrics["tasks"].items()
@@ -76,7 +76,7 @@ def pair_probes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def provenance(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what belongs to every reported score: `task`, `stage` and the entry of the two."""
+    """Return the provenance of every reported score: `task`, `stage` and their entry."""
     return [
         {"task": name, "stage": stage, "entry": entry}
         for name, task in metrics["tasks"].items()

@@ -94,7 +94,7 @@ def test_scores_come_with_all_that_belongs_to_them() -> None:
 def test_it_says_how_boxes_and_sizes_are_meant() -> None:
     card = model_card.write(a_card())
     assert "in pixels of the image as the model sees it, after the processor's resize" in card
-    assert "Images of `xbd/detect` are to be enlarged to at least 200,704 pixels" in card
+    assert "Enlarge images of `xbd/detect` to at least 200,704 pixels" in card
 
 
 def test_the_snippet_is_python_with_the_question_of_the_run() -> None:
@@ -156,7 +156,7 @@ def test_a_name_with_a_slash_is_nobodys_data_set_on_the_hub() -> None:
     facts = a_card(task_names=["rsvqa/lr"], metrics={"tasks": {}})
     card = model_card.write(facts)
     assert ModelCard(card).data.datasets == ["rsvqa-lr"]
-    assert "None: the run scored nothing after this stage." in card
+    assert "None: the run evaluated nothing after this stage." in card
 
 
 def test_a_blind_baseline_that_is_not_beaten_is_a_limit() -> None:
