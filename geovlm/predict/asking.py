@@ -1,4 +1,4 @@
-"""What the user says beside the images, held against what a task asks."""
+"""Checks the user's images and inputs against those that a task asks for."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ TWO_IMAGES = "bitemporal"
 """The tag of tasks that take two images."""
 
 
-def said(
+def user_inputs(
     task: TaskSpec,
     *,
     question: str | None,
     boxes: Sequence[tuple[float, ...]],
     values: Mapping[str, str],
 ) -> dict[str, Json]:
-    """What a task's `blank` receives: a value for everything that the task asks.
+    """Return the inputs of a task's `blank`: a value for everything that the task asks.
 
     Args:
-        task: what is asked of the images.
-        question: the user's `--question`.
-        boxes: the user's `--box`es, pixels of the scene.
-        values: the user's `--ask KEY=VALUE`s.
+        task: The task.
+        question: Value of `--question`.
+        boxes: Values of `--box`, pixels of the scene.
+        values: Values of `--ask KEY=VALUE`.
 
     Raises:
-        ConfigError: something is missing, or not asked, or none of the choices.
+        ConfigError: An input is missing, or the task does not ask for it, or it is not one of the
+            choices.
     """
     given: dict[str, Json] = dict(values)
     for option, name in (("--question", "question"), ("--box", "boxes")):
         if name in values:
-            raise ConfigError(f"--ask {name}=… is not said in this way", hint=f"use {option}")
+            raise ConfigError(f"--ask does not take {name!r}", hint=f"use {option}")
     if question:
         given["question"] = question
     if boxes:
@@ -55,34 +56,34 @@ def said(
     for name, value in given.items():
         choices = known[name].choices
         if choices and value not in choices:
-            raise ConfigError(f"{name}={value!r} is none of {', '.join(choices)}")
+            raise ConfigError(f"{name}={value!r} is not one of {', '.join(choices)}")
     return {name: given.get(name, asked.default) for name, asked in known.items()}
 
 
-def blank_target(task: TaskSpec, said: Mapping[str, Json]) -> dict[str, Any]:
-    """The task's target without gold.
+def blank_target(task: TaskSpec, inputs: Mapping[str, Json]) -> dict[str, Any]:
+    """Return the task's target without a correct answer.
 
     Raises:
-        ConfigError: the plugin does not say how it is asked without gold, or cannot use a value.
+        ConfigError: The task has no `blank`, or cannot use a value.
     """
     if task.blank is None:
         plugin = task.name.partition("/")[0]
         raise ConfigError(
-            f"task {task.name!r} cannot be asked about images without gold: plugin {plugin!r} "
-            "does not say how",
+            f"task {task.name!r} cannot be asked about new images: plugin {plugin!r} does not "
+            "define how",
             hint="its TaskSpec needs the field 'blank'",
         )
     try:
-        return dict(resolve(task.blank)(said))
+        return dict(resolve(task.blank)(inputs))
     except ValueError as error:
         raise ConfigError(f"task {task.name!r}: {error}") from error
 
 
 def check_images(task: TaskSpec, number: int) -> None:
-    """Refuse another number of images than the task takes.
+    """Check the number of images.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: The task takes another number.
     """
     needed = 2 if TWO_IMAGES in task.tags else 1
     if number != needed:
@@ -94,7 +95,7 @@ def check_images(task: TaskSpec, number: int) -> None:
 
 
 def _listed(asks: Sequence[Asked]) -> str:
-    return ", ".join(map(_described, asks)) or "nothing beside its images"
+    return ", ".join(map(_described, asks)) or "nothing but its images"
 
 
 def _described(asked: Asked) -> str:

@@ -1,6 +1,6 @@
-"""GeoJSON features by RFC 7946: closed rings, exterior ones counterclockwise, a `bbox` each.
+"""Builds GeoJSON features by RFC 7946: closed rings, counterclockwise outside, a `bbox` each.
 
-What crosses the antimeridian is cut there, and its `bbox` has west larger than east.
+A feature that crosses the antimeridian is cut there, and its `bbox` has west larger than east.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from geovlm.predict.georeference.georeference import Georeference
 from geovlm.predict.windows.tiles import Window
 
 DEGREES_DIGITS = 9
-"""0.1 mm on the ground."""
+"""Decimals of degrees, 0.1 mm on the ground, and of the units of a projected CRS."""
 UNITS_DIGITS = 4
-"""Of pixels, and of the units of a projected CRS."""
+"""Decimals of pixels."""
 
 
 def place(
     ring: Sequence[Point], where: Georeference | None, *, crs: str = "wgs84"
 ) -> dict[str, Any]:
-    """A polygon of pixels in the coordinates of a file; several where 180 degrees cut it.
+    """Convert a ring of pixels to a GeoJSON geometry; several polygons if 180 degrees cut it.
 
     Args:
-        ring: corners, pixels of the scene.
-        where: the scene's georeference; `None`: the coordinates stay pixels, y down.
-        crs: `wgs84` or `source`.
+        ring: Corners (x, y), pixels of the scene.
+        where: The scene's georeference; `None`: the coordinates stay pixels, y down.
+        crs: `wgs84` (longitude, latitude) or `source` (x, y of the scene's CRS).
 
     Raises:
-        DataError: see `Georeference.lonlat`.
+        DataError: See `Georeference.lonlat`.
     """
     if where is None:
         return polygon(ring, digits=UNITS_DIGITS)
@@ -45,7 +45,7 @@ def place(
 
 
 def polygon(ring: Sequence[Point], *, digits: int) -> dict[str, Any]:
-    """A polygon without holes from its corners in any order around it."""
+    """Return a polygon without holes from its corners, given clockwise or counterclockwise."""
     rounded = [[round(x, digits), round(y, digits)] for x, y in ring]
     if _doubled_area(ring) < 0:
         rounded.reverse()
@@ -53,7 +53,7 @@ def polygon(ring: Sequence[Point], *, digits: int) -> dict[str, Any]:
 
 
 def feature(number: int, geometry: Mapping[str, Any], properties: Mapping[str, Json]) -> Any:
-    """A feature with its bounding box."""
+    """Return a feature with its bounding box."""
     return {
         "type": "Feature",
         "id": number,
@@ -64,12 +64,12 @@ def feature(number: int, geometry: Mapping[str, Any], properties: Mapping[str, J
 
 
 def crosses(geometry: Mapping[str, Any]) -> bool:
-    """Whether a geometry was cut at the antimeridian."""
+    """Return True if a geometry was cut at the antimeridian."""
     return bool(geometry["type"] == "MultiPolygon")
 
 
 def bounds(geometry: Mapping[str, Any]) -> list[float]:
-    """West, south, east, north of a polygon or its parts, or smallest and largest x and y."""
+    """Return the bounding box of a polygon or its parts: west, south, east, north."""
     if not crosses(geometry):
         return _hull(geometry["coordinates"][0])
     box, *others = (_hull(part[0]) for part in geometry["coordinates"])
@@ -79,7 +79,7 @@ def bounds(geometry: Mapping[str, Any]) -> list[float]:
 
 
 def union(box: Sequence[float] | None, other: Sequence[float]) -> list[float]:
-    """The bounding box of two; `None` is empty."""
+    """Return the bounding box of two bounding boxes; `None` is empty."""
     if box is None:
         return list(other)
     if box[0] > box[2] or other[0] > other[2]:
@@ -89,7 +89,7 @@ def union(box: Sequence[float] | None, other: Sequence[float]) -> list[float]:
 
 
 def footprint(window: Window) -> list[Point]:
-    """The corners of a window."""
+    """Return the corners (x, y) of a window, pixels of the scene."""
     right, bottom = window.x + window.width, window.y + window.height
     return [(window.x, window.y), (right, window.y), (right, bottom), (window.x, bottom)]
 
@@ -100,8 +100,8 @@ def _hull(ring: Sequence[Sequence[float]]) -> list[float]:
 
 
 def _doubled_area(ring: Sequence[Point]) -> float:
-    """Positive if the corners run counterclockwise where y points up."""
-    x0, y0 = ring[0]  # subtracted: products of map coordinates of 1e6 m cancel badly
+    """Return twice the signed area: positive if the corners run counterclockwise, y up."""
+    x0, y0 = ring[0]  # subtracted, because products of map coordinates (1e6 m) lose digits
     moved = [(x - x0, y - y0) for x, y in ring]
     following = [*moved[1:], moved[0]]
     return sum(x * v - u * y for (x, y), (u, v) in zip(moved, following, strict=True))

@@ -1,4 +1,4 @@
-"""What a user names as an image -> a reference that GeoVLM can read windows of."""
+"""Turns an image that a user names into a reference that can be read in windows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from geovlm.api import Raster
 from geovlm.errors import ConfigError, DataError
 
 PERCENTILES = (2.0, 98.0)
-"""Of the whole scene, shown as black and white where values are no brightness."""
+"""Percentiles of the whole scene that are shown as black and white."""
 _SUFFIXES = frozenset({".tif", ".tiff", ".jp2", ".vrt"})
 
 
@@ -22,23 +22,24 @@ def reference(
     bands: Sequence[str] | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> Path | Raster:
-    """The image that a path means.
+    """Return the image at a path: the path itself for a picture, else a `Raster`.
 
-    8-bit files of one to four bands are pictures as they are; where those of three or four are
-    called no colours, the first three. Others show `bands`, or else their only or their three bands
-    (red, green and blue where they are called so, in any order), from `value_range`, or else from
-    percentiles of the whole scene. A folder holds one file per band,
+    8-bit files of one to four bands are pictures; if the bands of a file with three or four have no
+    colours, the first three are shown. Other files show `bands`, or else their only band or their
+    three bands (those named red, green and blue as such, in any order). They are stretched from
+    `value_range`, or else from percentiles of the whole scene. A folder holds one file per band,
     whose name ends with the band's (`…_B04.tif`, `…_B04_10m.jp2`).
 
     Args:
-        path: a file or a folder.
-        bands: names of bands, or their numbers from 1, shown as red, green and blue; one: grey.
-        value_range: the stored values shown as black and white.
+        path: A file or a folder.
+        bands: Names of three bands, or their numbers from 1, shown as red, green and blue; one
+            band is shown as grey.
+        value_range: Stored values shown as black and white.
 
     Raises:
-        DataError: the file is missing, no raster, or one of a palette that is no picture; the
+        DataError: The file is missing, is not a raster, or has a palette but is not a picture; the
             folder lacks a band.
-        ConfigError: a choice of bands is needed, or there are not three.
+        ConfigError: A choice of bands is needed, or `bands` has neither three nor one.
     """
     from geovlm.raster.bands import role_of
     from geovlm.raster.files import layout, opened
@@ -48,8 +49,8 @@ def reference(
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where one may not look
         if chosen is None:
             raise ConfigError(
-                f"{path} is a folder: which of its bands are to be shown?",
-                hint="--bands B04,B03,B02",
+                f"{path} is a folder: choose those of its bands to show as red, green and blue",
+                hint="--bands R,G,B by name, such as B04,B03,B02",
             )
         files = {name: _band_file(path, name) for name in dict.fromkeys(chosen)}
         return _scaled(Raster(files=files, bands=chosen), value_range=value_range, eight_bit=False)
@@ -62,15 +63,15 @@ def reference(
         return path
     if as_it_is and colours == ["palette"]:
         raise DataError(
-            f"{path} has a palette and is no TIFF or PNG",
-            hint="gdal_translate -expand rgb makes a picture of it",
+            f"{path} has a palette and is not a TIFF or PNG",
+            hint="convert it with gdal_translate -expand rgb",
         )
     if as_it_is and colours == ["gray", "alpha"]:
         count = 1
     if chosen is None and count not in (1, 3) and not (as_it_is and count == 4):
         listed = ", ".join(f"{i} {name}".strip() for i, name in enumerate(names, start=1))
         raise ConfigError(
-            f"{path} has {count} bands: which are to be shown as red, green and blue?",
+            f"{path} has {count} bands: choose those to show as red, green and blue",
             hint=f"--bands R,G,B by name or number; it has {listed}",
         )
     if chosen is None and count == 1:
@@ -87,7 +88,7 @@ def reference(
 
 
 def first_file(image: Path | Raster) -> Path:
-    """The file of an image; of several, that of the first band."""
+    """Return the file of an image; of several files, that of the first band."""
     if not isinstance(image, Raster):
         return image
     from geovlm.raster.bands import needed
@@ -99,7 +100,7 @@ def first_file(image: Path | Raster) -> Path:
 
 
 def name(image: Path | Raster) -> str:
-    """What to call an image."""
+    """Return the name of an image for messages."""
     return str(first_file(image))
 
 
@@ -109,7 +110,8 @@ def _three(bands: Sequence[str]) -> tuple[str, str, str]:
         given *= 3
     if len(given) != 3:
         raise ConfigError(
-            f"--bands names {len(given)} bands", hint="three, with commas between, or one for grey"
+            f"--bands names {len(given)} bands",
+            hint="give three, or one for grey",
         )
     return given[0], given[1], given[2]
 
@@ -125,10 +127,10 @@ def _scaled(made: Raster, *, value_range: tuple[float, float] | None, eight_bit:
 
 
 def _band_file(folder: Path, band: str) -> Path:
-    """The file of a band in a folder, by the end of its name.
+    """Find the file of a band in a folder by the end of its name.
 
     Raises:
-        DataError: none, or several.
+        DataError: There is none, or more than one.
     """
     from geovlm.raster.files import out_of_reach
 

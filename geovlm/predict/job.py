@@ -1,11 +1,11 @@
-"""A prediction on its way: what was asked, how it is cut into windows, what was answered so far.
+"""The folder of a prediction in progress: request, plan of the windows, answers so far.
 
 ```text
-request.json    task, images, area, what the user said, configuration
-plan.json       profile of the model, window, overlap, the question of the first window, and where
-                to look again, once the grid is done
-answers.jsonl   one line per window, in order; a killed process goes on after the last whole one
-warped-0.vrt    how the second image gets onto the grid of the first
+request.json    task, images, area, the user's inputs, configuration
+plan.json       profile of the model, window, overlap, the question of the first window, and the
+                windows of the second pass, once the grid is done
+answers.jsonl   one line per window, in order; a killed process resumes after the last whole line
+warped-0.vrt    resamples the second image to the grid of the first
 ```
 """
 
@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from geovlm.api import Json, ModelProfile, Size
 from geovlm.errors import ConfigError
@@ -24,49 +24,62 @@ from geovlm.predict.windows import tiles
 from geovlm.predict.windows.tiles import Window
 
 
+class Stamp(NamedTuple):
+    """A file at the time of the request."""
+
+    file: str
+    length: int
+    """Bytes."""
+    time_ns: int
+    """Time of the last change."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What was asked; every field survives JSON."""
+    """The user's request; every field survives JSON."""
 
     task: str
     images: tuple[Json, ...]
-    """References, encoded by `geovlm.raster.reference.encode`, oldest first, on one grid."""
+    """References encoded by `geovlm.raster.reference.encode`, oldest first, on one grid."""
     area: Window
-    """Pixels of the grid."""
-    said: Mapping[str, Json]
-    """What the user said; boxes in pixels of the grid."""
+    """Part of the grid to cover, pixels."""
+    inputs: Mapping[str, Json]
+    """Inputs of the task, see `asking.user_inputs`; boxes in pixels of the grid."""
     window: int | None
-    """Side of the windows, pixels; `None`: as suits the model; 0: one window."""
+    """Side of the windows, pixels; `None`: the model's default; 0: one window for all."""
     overlap: int | None
-    """Pixels; `None`: a quarter of the window for boxes, else 0."""
+    """Overlap of windows, pixels; `None`: a quarter of the window for boxes, else 0."""
     config: Mapping[str, Any]
-    """Of `RunConfig`."""
-    stamps: tuple[tuple[str, int, int], ...] = ()
-    """(file, length, time in ns) of the images."""
+    """The `RunConfig` as JSON."""
+    stamps: tuple[Stamp, ...] = ()
+    """State of the images' files, so that a changed image is not resumed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """How the model looks at the scene."""
+    """The windows of a scene, and the profile of the model that answers about them."""
 
     profile: ModelProfile
     side: int
+    """Side of the windows, pixels; 0: one window for all."""
     overlap: int
+    """Pixels that neighbours share at least."""
     min_pixels: int
-    """Of the task."""
+    """`TaskSpec.min_pixels`."""
     question: str = ""
-    """Of the first window, as the model reads it."""
-    again: tuple[Window, ...] = ()
-    """Windows of the second look, after those of the grid; see `geovlm.predict.windows.looks`."""
+    """Question of the first window, as the model reads it."""
+    second_pass: tuple[Window, ...] = ()
+    """Windows after those of the grid; see `geovlm.predict.windows.second_pass`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What the model said of one window."""
+    """The model's answer about one window."""
 
     tile: int
+    """Number of the window."""
     text: str | None
-    """`None`: an image has no data there, and nothing was asked."""
+    """The completion; `None`: an image has no data there, and the model was not asked."""
 
 
 @dataclass(frozen=True)
@@ -77,24 +90,24 @@ class Job:
 
     @property
     def answers(self) -> Path:
-        """The answers so far."""
+        """File of the answers so far."""
         return self.path / "answers.jsonl"
 
     @property
     def is_begun(self) -> bool:
-        """Whether a prediction was begun here."""
+        """True if a prediction was begun here."""
         return (self.path / "request.json").is_file()
 
     @property
     def has_answers(self) -> bool:
-        """Whether anything would be lost with the folder."""
+        """True if the folder holds answers."""
         return any(self.read())
 
     def write_request(self, request: Request) -> None:
-        """Begin; a request that is there already must be the same.
+        """Write the request, or check that it equals the one that is there.
 
         Raises:
-            ConfigError: it is not.
+            ConfigError: The folder holds another request.
         """
         made = json.loads(json.dumps(asdict(request)))
         if self.is_begun:
@@ -104,33 +117,33 @@ class Job:
                 raise ConfigError(
                     f"the unfinished prediction in {self.path} was begun with another "
                     f"{' and '.join(differing)}",
-                    hint="--overwrite begins anew",
+                    hint="start again with --overwrite",
                 )
             return
         self._write("request.json", made)
 
     def read_request(self) -> Request:
-        """What was asked."""
+        """Read the request."""
         fields = json.loads((self.path / "request.json").read_text(encoding="utf-8"))
         fields["images"] = tuple(fields["images"])
         fields["area"] = Window(*fields["area"])
-        fields["stamps"] = tuple((name, size, time) for name, size, time in fields["stamps"])
+        fields["stamps"] = tuple(Stamp(*each) for each in fields["stamps"])
         return Request(**fields)
 
     def write_plan(self, plan: Plan) -> None:
-        """Write how the model looks."""
+        """Write the plan."""
         self._write("plan.json", asdict(plan))
 
     def read_plan(self) -> Plan:
-        """How the model looks."""
+        """Read the plan."""
         fields = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
         profile = fields.pop("profile")
         profile["model_types"] = tuple(profile["model_types"])
-        again = tuple(Window(*each) for each in fields.pop("again"))
-        return Plan(profile=ModelProfile(**profile), again=again, **fields)
+        fields["second_pass"] = tuple(Window(*each) for each in fields["second_pass"])
+        return Plan(profile=ModelProfile(**profile), **fields)
 
     def append(self, answered: Sequence[Answer]) -> None:
-        """Keep the answers of the next windows; on disk when it returns."""
+        """Append the answers about the next windows; they are on disk when this returns."""
         lines = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in answered)
         with self.answers.open("a", encoding="utf-8") as file:
             file.write(lines)
@@ -138,7 +151,7 @@ class Job:
             os.fsync(file.fileno())
 
     def read(self) -> Iterator[Answer]:
-        """The answers so far, one by one."""
+        """Yield the answers so far, one by one."""
         if not self.answers.is_file():
             return
         with self.answers.open(encoding="utf-8", newline="\n") as file:
@@ -147,7 +160,7 @@ class Job:
                     yield Answer(**json.loads(line))
 
     def drop_torn_end(self) -> int:
-        """Cut a line that a killed process left half-written; the number of whole ones."""
+        """Cut a line that a killed process left half-written; return the number of whole lines."""
         if not self.answers.is_file():
             return 0
         number = end = 0
@@ -165,29 +178,29 @@ class Job:
 
 
 def windows(request: Request, plan: Plan) -> Sequence[Window]:
-    """What is looked at: one window around each box that the user marked, else grid and again."""
-    marked: Any = request.said.get("boxes")
+    """Return one window around each box of the user, or else the grid and the second pass."""
+    marked: Any = request.inputs.get("boxes")
     if marked:
         return [tiles.around(box, request.area, side=plan.side) for box in marked]
-    return tiles.grid(request.area, side=plan.side, overlap=plan.overlap, more=plan.again)
+    return tiles.grid(request.area, side=plan.side, overlap=plan.overlap, more=plan.second_pass)
 
 
-def said_of(request: Request, index: int, window: Window) -> dict[str, Json]:
-    """What the user said, for one window: its own box, in its pixels."""
-    told = dict(request.said)
-    marked: Any = told.get("boxes")
+def window_inputs(request: Request, index: int, window: Window) -> dict[str, Json]:
+    """Return the user's inputs for one window: of the boxes only its own, in its pixels."""
+    inputs = dict(request.inputs)
+    marked: Any = inputs.get("boxes")
     if marked:
         x0, y0, x1, y1, *angle = marked[index]
         moved = [x0 - window.x, y0 - window.y, x1 - window.x, y1 - window.y]
-        told["boxes"] = [[*moved, *angle]]
-    return told
+        inputs["boxes"] = [[*moved, *angle]]
+    return inputs
 
 
 def input_size(window: Window, plan: Plan) -> Size:
-    """The size at which the model sees a window.
+    """Return the size at which the model sees a window.
 
     Raises:
-        DataError: it cannot be shown.
+        DataError: The window cannot be shown; see `boxes.input_size`.
     """
     from geovlm import boxes
 

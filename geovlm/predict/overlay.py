@@ -1,4 +1,4 @@
-"""A picture of a prediction, for looking: the images side by side, features on the newest."""
+"""Draws a prediction: the images side by side, the features on the newest one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PANEL_PX = 1600
-"""Longest side of a drawn image."""
-_SMALLEST_PX = 640  # a small image is enlarged to it, so that the labels can be read
+"""Longest side of a drawn image, pixels."""
+_SMALLEST_PX = 640  # a small image is enlarged to this side, so that labels can be read
 _GAP_PX = 12
-_LETTERS = 40  # of a label
+_LETTERS = 40  # longest label
 _COLOURS = (
     (255, 208, 0),
     (0, 229, 255),
@@ -36,21 +36,21 @@ def draw(
     """Draw the outlines and labels of features; one colour per label, in order of appearance.
 
     Args:
-        images: on one grid, oldest first.
-        area: what is drawn of them, pixels.
-        shapes: (corners in pixels, label).
+        images: Images on one grid, oldest first.
+        area: Part of the grid to draw, pixels.
+        shapes: (corners (x, y) in pixels of the grid, label).
 
     Raises:
-        DataError: an image cannot be read; names the file.
+        DataError: An image cannot be read; names the file.
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    from geovlm.raster import images as raster_images
+    from geovlm.raster import open_window
 
     longest = max(area.width, area.height)
     scale = min(PANEL_PX, max(_SMALLEST_PX, longest)) / longest
     size = max(1, round(area.width * scale)), max(1, round(area.height * scale))
-    panels = [raster_images.open_window(image, area, out_size=size) for image in images]
+    panels = [open_window(image, area, out_size=size) for image in images]
     pen = ImageDraw.Draw(panels[-1])
     font = ImageFont.load_default(size=13)
     colours: dict[str, tuple[int, int, int]] = {}

@@ -1,4 +1,4 @@
-"""What a window's answer says, read as the task's target says it is written."""
+"""Reads the answer about a window in the form that the task's target declares."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, Literal, TypeAlias
 
 from geovlm import answers, boxes
 from geovlm.api import Json, ModelProfile, Size
-from geovlm.boxes.rectangle import Box
+from geovlm.boxes import Box
 
 Kind: TypeAlias = Literal["boxes", "labels", "text"]
 
 _NOTHING = frozenset({"none", "no", "nothing"})
 _FENCE = re.compile(r"```(?:\w+(?=[\s\[{]))?")
-"""Begins or ends a block of code in Markdown, its language included."""
+"""Begin or end of a code block in Markdown, with its language."""
 _GROUPS = re.compile(r"(\[[^\[\]]*\]|\{[^{}]*\}|\([^()]*\)\s*,?\s*\([^()]*\))")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizes:
-    """What `geovlm.boxes` needs to know of a window."""
+    """Profile and sizes of a window, for `geovlm.boxes`."""
 
     profile: ModelProfile
     image_sizes: tuple[Size, ...]
@@ -31,24 +31,25 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """The content of one answer; all empty where it could not be read."""
+    """The content of one answer; all fields are empty if it could not be read."""
 
     understood: bool
+    """True if the answer could be read."""
     reasoning: str = ""
     text: str = ""
     labels: tuple[str, ...] = ()
     boxes: tuple[tuple[Box, str], ...] = ()
-    """(pixels of the window, label)."""
+    """(box in pixels of the window, label)."""
 
 
-def kind(target: Mapping[str, Json], *, asked: frozenset[str]) -> Kind:
-    """How a task is answered: by boxes, by names out of a vocabulary, or by words.
+def kind(target: Mapping[str, Json], *, inputs: frozenset[str]) -> Kind:
+    """Return the form of a task's answer: boxes, names from a vocabulary, or words.
 
     Args:
-        target: without gold, as `TaskSpec.blank` makes it.
-        asked: what the user said; boxes that the user marked are no answer.
+        target: A target without a correct answer, made by `TaskSpec.blank`.
+        inputs: Names of the user's inputs; boxes that the user marks are not an answer.
     """
-    if "boxes" in target and "boxes" not in asked:
+    if "boxes" in target and "boxes" not in inputs:
         return "boxes"
     return "labels" if "labels" in target and target.get("vocabulary") else "text"
 
@@ -58,15 +59,16 @@ def read(
 ) -> Reading:
     """Read one completion; never raises.
 
-    Not understood: no closed answer block, boxes asked for and neither a box nor `none` nor `[]` in
-    it, no word of the vocabulary, nothing at all.
+    An answer is not understood if it has no closed answer block, if the block is empty, if it holds
+    no word of the vocabulary, or if boxes are expected and it holds neither a box nor `none` nor
+    `[]`.
 
     Args:
-        completion: the raw text of the model.
-        how: what `kind` says.
-        target: without gold; `label`, `vocabulary` and `text` are read.
-        default: label of boxes that neither target nor answer names.
-        sizes: of the window.
+        completion: The raw text of the model.
+        how: Form of the answer, see `kind`.
+        target: A target without a correct answer; `label`, `vocabulary` and `text` are read.
+        default: Label of boxes that neither target nor answer names.
+        sizes: Sizes of the window.
     """
     text = answers.answer_text(completion)
     reasoning = answers.think_text(completion)
@@ -89,7 +91,7 @@ def read(
 def _boxes(
     text: str, *, label: str, default: str, named: bool, sizes: Sizes
 ) -> tuple[tuple[Box, str], ...]:
-    """The boxes with their labels: the target's, or the phrase or JSON label next to a box."""
+    """Return boxes with labels: the target's, or the phrase or JSON label next to each box."""
     if label or not (named or '"label"' in text):
         return tuple((box, label or default) for box in boxes.parse(text, sizes))
     listed = _json_labels(text)
@@ -106,14 +108,14 @@ def _boxes(
 
 
 def _unfenced(text: str) -> str:
-    """The text without the marks of Markdown's code; of one JSON list in them, that alone."""
+    """Remove the marks of Markdown code blocks; if they hold one JSON list, return that alone."""
     parts = _FENCE.split(text[: answers.MAX_CHARS])
     lists = [part for part in parts[1::2] if _json_labels(part) is not None]
     return (lists[0] if len(lists) == 1 else " ".join(parts)).strip()
 
 
 def _json_labels(text: str) -> list[tuple[str, str]] | None:
-    """(box text, label) of `[{"bbox_2d": […], "label": …}]`, or `None` if it is no such list."""
+    """Return (box text, label) of `[{"bbox_2d": […], "label": …}]`; `None` for other text."""
     try:
         listed = json.loads(text)
     except (ValueError, RecursionError):

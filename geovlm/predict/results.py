@@ -1,4 +1,4 @@
-"""Answers of all windows -> features: boxes merged, other answers one per window."""
+"""Turns the answers about all windows into features: boxes merged, other answers one each."""
 
 from __future__ import annotations
 
@@ -9,47 +9,49 @@ from typing import Any, TypeAlias
 
 from geovlm import __version__
 from geovlm.api import Json, TaskSpec
-from geovlm.boxes.rectangle import Box, corners
+from geovlm.boxes import Box, corners
 from geovlm.errors import DataError
 from geovlm.predict import asking, features, job, reading
 from geovlm.predict.georeference.antimeridian import Point
 from geovlm.predict.georeference.georeference import Georeference
 from geovlm.predict.job import Job, Plan, Request
-from geovlm.predict.windows import looks, merge
+from geovlm.predict.windows import merge, second_pass
 from geovlm.predict.windows.detections import Detection, Views
 from geovlm.predict.windows.tiles import Window
 
 Shape: TypeAlias = tuple[list[Point], dict[str, Json]]
-"""(corners in pixels of the scene, properties)."""
+"""(corners (x, y) in pixels of the scene, properties)."""
 NAMED = 10
-"""Windows without a readable answer that are named; the rest are counted."""
-_EDGE_INPUT_PX = 2.0  # a box this near to its window's edge, as the model sees it, is cut there
-_DISTINCT = 50  # different answers that are counted one by one
+"""Most windows without a readable answer that are named; the rest are counted."""
+_EDGE_INPUT_PX = 2.0  # a box this near to its window's edge, as the model sees it, is cut
+_DISTINCT = 50  # most frequent answers in the summary
 
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the windows; complete when all features are made."""
+    """Counts of windows and features; complete when all features are made."""
 
     windows: int = 0
-    """Of the second look too."""
+    """Windows, those of the second pass included."""
     empty: int = 0
-    """Not asked about: an image has no data there."""
+    """Windows without data in an image; the model was not asked."""
     unread: int = 0
     """Answers that could not be read."""
     first_unread: list[dict[str, Json]] = field(default_factory=list)
+    """The first of them, with their windows."""
     features: int = 0
-    said: Counter[str] = field(default_factory=Counter)
-    """Label or answer -> features, those outside too; of several labels per window, windows."""
+    """Features in the file."""
+    labels: Counter[str] = field(default_factory=Counter)
+    """Label or answer -> features, those outside included; windows if they have several labels."""
     antimeridian: int = 0
-    """Features that were cut there."""
+    """Features that are cut at the antimeridian."""
     outside: int = 0
-    """Left out of the file: without longitude and latitude, such as beside a disk of the earth."""
+    """Features without longitude and latitude, for example next to the disk of the earth."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """A finished job, read."""
+    """Reads a finished job."""
 
     job: Job
     task: TaskSpec
@@ -61,27 +63,27 @@ class Results:
 
     @property
     def kind(self) -> reading.Kind:
-        """How the task is answered."""
-        return reading.kind(self._target, asked=frozenset(self.request.said))
+        """Form of the task's answer."""
+        return reading.kind(self._target, inputs=frozenset(self.request.inputs))
 
     @property
     def windows(self) -> Sequence[Window]:
-        """What was looked at."""
+        """All windows, by number."""
         return job.windows(self.request, self.plan)
 
-    def again(self) -> list[Window]:
-        """Where a second look shows more of what no window of the grid shows whole; see `looks`."""
+    def second_pass(self) -> list[Window]:
+        """Return windows around objects that no window of the grid shows whole."""
         if self.kind != "boxes":
             return []
         views, found = self._views, self._detections(Counts())
-        return looks.second(merge.merge(found, views), views, side=self.plan.side)
+        return second_pass.windows(merge.merge(found, views), views, side=self.plan.side)
 
     def features(self, counts: Counts, *, crs: str = "wgs84") -> Iterator[Any]:
-        """GeoJSON features, one by one, in order of the windows, of all that have a place.
+        """Yield GeoJSON features in order of the windows; those without coordinates are left out.
 
         Args:
-            counts: is filled.
-            crs: `wgs84` or `source`; without georeference, pixels in any case.
+            counts: Filled while features are made.
+            crs: `wgs84` or `source`; a scene without georeference has pixels in any case.
         """
         for number, (ring, properties) in enumerate(self.shapes(counts)):
             try:
@@ -95,11 +97,11 @@ class Results:
             yield features.feature(number, geometry, properties)
 
     def shapes(self, counts: Counts) -> Iterator[Shape]:
-        """What `features` gives, in pixels of the scene."""
+        """Yield the features in pixels of the scene."""
         return self._boxes(counts) if self.kind == "boxes" else self._windows(counts)
 
     def summary(self, counts: Counts, *, images: Sequence[str], crs: str) -> dict[str, Any]:
-        """What the file says of itself."""
+        """Return the member `geovlm` of the file, which describes the prediction."""
         units = {
             "wgs84": "longitude, latitude (WGS 84)",
             "source": "those of the first image's CRS",
@@ -116,25 +118,25 @@ class Results:
             "window": self.plan.side,
             "overlap": self.plan.overlap,
             "windows": counts.windows,
-            "second_looks": len(self.plan.again),
+            "second_looks": len(self.plan.second_pass),
             "empty_windows": counts.empty,
             "unread_answers": counts.unread,
             "first_unread": counts.first_unread,
             "features": counts.features,
             "features_outside": counts.outside,
-            "counts": dict(counts.said.most_common(_DISTINCT)),
+            "counts": dict(counts.labels.most_common(_DISTINCT)),
         }
 
     @property
     def _target(self) -> dict[str, Any]:
-        return asking.blank_target(self.task, self.request.said)
+        return asking.blank_target(self.task, self.request.inputs)
 
     def _read(self, counts: Counts) -> Iterator[tuple[int, Window, reading.Reading]]:
-        """(number, window, reading) of every window that was answered readably."""
+        """Yield (number, window, reading) of every window whose answer could be read."""
         views, target, how = self.windows, self._target, self.kind
         images, default = len(self.request.images), self.task.name.rpartition("/")[2]
         for one in self.job.read():
-            if one.tile == len(views):  # of the second look, which is being planned once more
+            if one.tile == len(views):  # of a second pass that is being planned once more
                 return
             window = views[one.tile]
             counts.windows += 1
@@ -162,7 +164,7 @@ class Results:
                 properties = self._properties(following.label, window, answered)
                 if following.parts > 1:
                     properties["parts"] = following.parts
-                counts.said[following.label] += 1
+                counts.labels[following.label] += 1
                 yield list(corners(following.box)), properties
                 following = next(merged, None)
 
@@ -189,14 +191,14 @@ class Results:
         return found
 
     def _windows(self, counts: Counts) -> Iterator[Shape]:
-        marked: Any = self.request.said.get("boxes")
+        marked: Any = self.request.inputs.get("boxes")
         several = self.kind == "labels"
         for tile, window, answered in self._read(counts):
             label = "; ".join(answered.labels) if several else answered.text
             properties = self._properties(label, window, answered)
             if several:
                 properties["labels"] = list(answered.labels)
-            counts.said.update(answered.labels if several else [label])
+            counts.labels.update(answered.labels if several else [label])
             ring = list(corners(Box(*marked[tile]))) if marked else features.footprint(window)
             yield ring, properties
 

@@ -1,4 +1,4 @@
-"""Images on one grid, and where that grid lies on the earth."""
+"""Puts one or two images on one grid and finds where it lies on the earth."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class Scene:
 
     images: tuple[Path | Raster, ...]
     area: Window
-    """What all of them cover, pixels of the grid."""
+    """Part of the grid that all images cover, pixels."""
     georeference: Georeference | None
     notes: tuple[str, ...] = ()
-    """What a user should know of it."""
+    """Notes for the user."""
 
 
 def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
     """Put one or two images on the grid of the first.
 
-    Two with georeference are aligned by it: the second is resampled (bilinear, when it is read) to
-    the pixels of the first, unless it has the same ones, and the scene is what both cover. Two of
-    which one or both have none must be of one size.
+    Two images with georeference are aligned by it: the second is resampled (bilinear, when it is
+    read) to the pixels of the first, unless it has the same ones, and the scene is the part that
+    both cover. If one or both have no georeference, they must be of one size.
 
     Args:
-        images: oldest first.
-        folder: where descriptions of the resampling are written (`warped-….vrt`).
+        images: One or two, the older one first.
+        folder: Folder for the files that describe the resampling (`warped-….vrt`).
 
     Raises:
-        DataError: a file cannot be read; the images do not overlap; their sizes differ.
+        DataError: A file cannot be read; the images do not overlap; their sizes differ.
     """
     from geovlm.raster.images import scene_size
 
@@ -61,10 +61,10 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
             raise DataError(
                 f"{name(images[0])} is {sizes[0][0]} x {sizes[0][1]} px, {name(images[1])} "
                 f"{sizes[1][0]} x {sizes[1][1]} px, and not both are georeferenced",
-                hint="give GeoTIFFs with a CRS, or two images of one size and place",
+                hint="give GeoTIFFs with a CRS, or two images of the same size and place",
             )
         if where is not None:
-            notes.append("the georeference of one image is taken for both")
+            notes.append("the georeference of one image is used for both")
         return Scene(images=tuple(images), area=area, georeference=where, notes=tuple(notes))
     if sizes[0] == sizes[1] and _same_grid(first, second):
         return Scene(images=tuple(images), area=area, georeference=first)
@@ -72,20 +72,20 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
     if shared is None:
         raise DataError(
             f"{name(images[0])} and {name(images[1])} do not overlap",
-            hint="are they of the same place, and their CRS right? see gdalinfo",
+            hint="check with gdalinfo that they show the same place and that their CRS are right",
         )
     warped = _warped(images[1], grid=first, size=sizes[0], folder=folder)
     notes.append(f"{name(images[1])} is resampled to the pixels of {name(images[0])}")
     if shared != area:
         notes.append(
-            f"of {name(images[0])}, the {shared.width} x {shared.height} px at "
-            f"({shared.x}, {shared.y}) are used, which both cover"
+            f"both images cover {shared.width} x {shared.height} px of {name(images[0])} at "
+            f"({shared.x}, {shared.y}); only these are used"
         )
     return Scene(images=(images[0], warped), area=shared, georeference=first, notes=tuple(notes))
 
 
 def _same_grid(a: Georeference, b: Georeference) -> bool:
-    """Whether two grids of one size agree to a millionth of a pixel's side per pixel."""
+    """Return True if two grids of one size agree to a millionth of a pixel's side per pixel."""
     from rasterio.crs import CRS
 
     step = max(abs(a.transform[0]), abs(a.transform[1]))
@@ -96,11 +96,11 @@ def _same_grid(a: Georeference, b: Georeference) -> bool:
 def _covered(
     other: Georeference, other_size: Size, *, grid: Georeference, size: Size
 ) -> Window | None:
-    """The pixels of a grid that another image covers by half, its hull; `None`: there are none."""
+    """Return the hull of the pixels that another image covers by half; `None` if there are none."""
     from rasterio import Affine
 
     if _lies_in(grid, size, other, other_size):
-        # the outline of a map of the world, say, has no place in the grid's projection
+        # the outline of a map of the world has no coordinates in most projections
         return Window(0, 0, *size)
     shares = [i / (_EDGE_POINTS - 1) for i in range(_EDGE_POINTS)]
     width, height = other_size
@@ -121,7 +121,7 @@ def _covered(
 
 
 def _lies_in(grid: Georeference, size: Size, other: Georeference, other_size: Size) -> bool:
-    """Whether the corners and the middle of a grid lie in another image."""
+    """Return True if the corners and the middle of a grid lie in another image."""
     from rasterio import Affine
 
     width, height = size
@@ -135,7 +135,7 @@ def _lies_in(grid: Georeference, size: Size, other: Georeference, other_size: Si
 
 
 def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Path) -> Raster:
-    """The image on another grid, as a reference to files that describe how to get there."""
+    """Return the image on another grid, as a reference to VRT files that resample it."""
     from geovlm.raster.pictures import colour_bands
 
     if isinstance(image, Raster):
@@ -156,7 +156,7 @@ def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Pat
 
 
 def _own_ranges(image: Raster) -> Mapping[str, tuple[float, float]]:
-    """`ranges` of an image; percentiles are those of its own pixels, not of zeros around them."""
+    """Return `ranges` of an image; percentiles are of its own pixels, without zeros around."""
     from geovlm.raster.bands import bands_of
     from geovlm.raster.scaling import shown_range
 
@@ -164,7 +164,7 @@ def _own_ranges(image: Raster) -> Mapping[str, tuple[float, float]]:
         return image.ranges
     with bands_of(image) as bands:
         found = {name: shown_range(bands, name) for name in dict.fromkeys(image.bands)}
-    # a flat band has no range: what lies above its value is white, as without resampling
+    # a flat band has no range: values above its own are white, as without resampling
     least = {name: low + _FLAT * max(1.0, abs(low)) for name, (low, _) in found.items()}
     return {name: (low, max(high, least[name])) for name, (low, high) in found.items()}
 
@@ -186,7 +186,7 @@ def _write_warp(path: Path, *, grid: Georeference, size: Size, to: Path) -> Path
     }
     own, note = placed(path)
     if own is None:
-        raise DataError(note, hint="all bands of a pair need a place on the earth")
+        raise DataError(note, hint="all bands of a pair need a georeference")
     arguments |= {"src_crs": own.crs, "src_transform": Affine(*own.transform)}
     with opened(path.absolute()) as source:
         if source.nodata is None and source.dtypes[0].startswith("float"):

@@ -1,4 +1,4 @@
-"""Files of features, written one by one under a temporary name and moved in place when whole."""
+"""Writes features to GeoJSON and GeoPackage, under a temporary name until the file is complete."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BATCH = 10_000  # features per call of OGR
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; move it there if the block ends well."""
+    """Yield a temporary path next to `path`; move the file to `path` if the block succeeds."""
     scratch = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         yield scratch
@@ -39,9 +39,9 @@ def geojson(path: Path | None, found: Iterable[Any], *, summary: Summary) -> Non
     """Write a FeatureCollection; to standard output if `path` is `None`.
 
     Args:
-        path: the file.
-        found: features; consumed one by one.
-        summary: the foreign member `geovlm`; called after the last feature.
+        path: The file.
+        found: Features; consumed one by one.
+        summary: Returns the foreign member `geovlm`; called after the last feature.
     """
     if path is None:
         _collection(sys.stdout, found, summary=summary)
@@ -58,11 +58,12 @@ def geopackage(path: Path, found: Iterable[Any], *, crs: str | None) -> None:
     The layer holds multipolygons: at the antimeridian, features have two parts.
 
     Args:
-        path: the file.
-        found: features; consumed in batches.
-        crs: of their coordinates; `None`: pixels.
+        path: The file.
+        found: Features; consumed in batches.
+        crs: CRS of their coordinates; `None`: pixels.
 
     Raises:
+        ConfigError: pyogrio is not installed.
         DataError: OGR cannot write the file.
     """
     require_geopackage()
@@ -82,10 +83,10 @@ def geopackage(path: Path, found: Iterable[Any], *, crs: str | None) -> None:
 
 
 def require_geopackage() -> None:
-    """Check for the library before any work is done.
+    """Check that pyogrio is installed, before any work is done.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: It is not.
     """
     from importlib.util import find_spec
 

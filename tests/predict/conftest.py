@@ -28,7 +28,7 @@ def predicted(tmp_path: Path) -> Callable[..., Results]:
         *,
         profile: ModelProfile,
         respond: predict.Respond,
-        said: dict | None = None,
+        inputs: dict | None = None,
         window: int | None = 112,
         overlap: int | None = None,
     ) -> Results:
@@ -40,7 +40,7 @@ def predicted(tmp_path: Path) -> Callable[..., Results]:
             task=task,
             images=tuple(reference.encode(image) for image in scene.images),
             area=scene.area,
-            said=said or {},
+            inputs=inputs or {},
             window=window,
             overlap=overlap,
             config=RunConfig(tasks={task: {}}).model_dump(mode="json"),

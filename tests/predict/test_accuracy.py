@@ -68,8 +68,8 @@ def test_upright_objects_are_found_once_within_half_a_pixel(tmp_path: Path, pred
 def test_slanted_objects_are_found_once_within_half_a_pixel(tmp_path: Path, predicted) -> None:
     image = write_scene(tmp_path / "scene.tif", (600, 600))
     respond = Oracle(SLANTED, TURNED, [])
-    said = {"phrase": "ships"}
-    results = predicted([image], "geochat/refer", profile=TURNED, respond=respond, said=said)
+    inputs = {"phrase": "ships"}
+    results = predicted([image], "geochat/refer", profile=TURNED, respond=respond, inputs=inputs)
     shapes = found(results)
     assert len(shapes) == len(SLANTED)
     assert max(pairs(shapes, SLANTED)) < 0.5
@@ -88,8 +88,8 @@ def test_turned_objects_that_no_window_of_the_grid_sees_whole(
         Box(405 + x, 310 + y, 475 + x, 342 + y, angle_deg),  # than the overlap
     ]
     respond = Oracle(truth, TURNED, [])
-    said = {"phrase": "ships"}
-    results = predicted([image], "geochat/refer", profile=TURNED, respond=respond, said=said)
+    inputs = {"phrase": "ships"}
+    results = predicted([image], "geochat/refer", profile=TURNED, respond=respond, inputs=inputs)
     shapes = found(results)
     assert len(shapes) == len(truth)
     assert max(pairs(shapes, truth)) < 0.5
@@ -97,17 +97,17 @@ def test_turned_objects_that_no_window_of_the_grid_sees_whole(
 
 def test_a_second_look_goes_on_where_it_stopped(tmp_path: Path, predicted) -> None:
     image = write_scene(tmp_path / "scene.tif", (600, 600))
-    said = {"phrase": "ships"}
-    asked = {"task": "geochat/refer", "profile": TURNED, "said": said}
+    inputs = {"phrase": "ships"}
+    asked = {"task": "geochat/refer", "profile": TURNED, "inputs": inputs}
     whole = predicted([image], respond=Oracle(SLANTED, TURNED, []), **asked)
-    looks = whole.job.read_plan().again
-    assert len(looks) > 2
+    second = whole.job.read_plan().second_pass
+    assert len(second) > 2
     lines = whole.job.answers.read_text().splitlines(keepends=True)
     whole.job.answers.write_text("".join(lines[:-2]))
     again = Oracle(SLANTED, TURNED, [])
     resumed = predicted([image], respond=again, **asked)
     assert again.asked == [str(len(lines) - 2), str(len(lines) - 1)]
-    assert resumed.job.read_plan().again == looks
+    assert resumed.job.read_plan().second_pass == second
     assert resumed.job.answers.read_text() == "".join(lines)
 
 
@@ -148,8 +148,8 @@ def test_without_merging_seams_would_double_objects(tmp_path: Path, predicted) -
 def test_rings_are_closed_and_counterclockwise(tmp_path: Path, predicted) -> None:
     image = write_scene(tmp_path / "scene.tif", (600, 600))
     respond = Oracle(SLANTED, TURNED, [])
-    said = {"phrase": "ships"}
-    results = predicted([image], "geochat/refer", profile=TURNED, respond=respond, said=said)
+    inputs = {"phrase": "ships"}
+    results = predicted([image], "geochat/refer", profile=TURNED, respond=respond, inputs=inputs)
     made = list(results.features(Counts()))
     rings = [each["geometry"]["coordinates"][0] for each in made]
     assert all(ring[0] == ring[-1] and len(ring) == 5 for ring in rings)

@@ -36,7 +36,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory):
     return root
 
 
-def told(task, sample) -> dict:
+def given(task, sample) -> dict:
     """What a user would say to have the sample's question asked."""
     known = {
         "question": sample.question.removesuffix(
@@ -47,8 +47,8 @@ def told(task, sample) -> dict:
         "phrase": sample.question.removeprefix("Give me the location of ").rstrip("."),
         **{name: sample.target.get(name) for name in ("level", "place")},
     }
-    said = {asked.name: known[asked.name] for asked in task.asks}
-    return said | ({"classes": "19"} if task.name == "bigearthnet" else {})
+    inputs = {asked.name: known[asked.name] for asked in task.asks}
+    return inputs | ({"classes": "19"} if task.name == "bigearthnet" else {})
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -61,9 +61,9 @@ def test_predict_asks_what_training_asked(name: str, roots) -> None:
     prompter = Prompter(task, profile=profiles.QWEN2_5_VL)
     asked, expected = [], []
     for sample in samples:
-        said = told(task, sample)
-        target = asking.blank_target(task, said)
-        question = str(target.get("question") or said.get("question") or "")
+        inputs = given(task, sample)
+        target = asking.blank_target(task, inputs)
+        question = str(target.get("question") or inputs.get("question") or "")
         blank = dataclasses.replace(sample, target=target, question=question, meta={})
         asked.append(prompter.prompt(blank).question)
         expected.append(prompter.prompt(sample).question)
@@ -81,7 +81,7 @@ def test_every_task_of_the_repository_says_how_it_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said", "kind"),
+    ("name", "inputs", "kind"),
     [
         ("xbd/detect", {}, "boxes"),
         ("xbd/assess", {"boxes": [[0, 0, 9, 9]]}, "labels"),
@@ -93,9 +93,9 @@ def test_every_task_of_the_repository_says_how_it_is_asked() -> None:
         ("geochat/caption", {"boxes": [[0, 0, 9, 9]]}, "text"),
     ],
 )
-def test_the_target_says_how_answers_are_read(name: str, said: dict, kind: str) -> None:
-    target = asking.blank_target(registry.load().task(name), said)
-    assert reading.kind(target, asked=frozenset(said)) == kind
+def test_the_target_decides_how_answers_are_read(name: str, inputs: dict, kind: str) -> None:
+    target = asking.blank_target(registry.load().task(name), inputs)
+    assert reading.kind(target, inputs=frozenset(inputs)) == kind
 
 
 @pytest.mark.parametrize(
@@ -104,20 +104,20 @@ def test_the_target_says_how_answers_are_read(name: str, said: dict, kind: str) 
         ("rsvqa/lr", {}, "task 'rsvqa/lr' needs 'question'.*--question TEXT"),
         ("xbd/assess", {}, "needs 'boxes'.*--box x0,y0,x1,y1"),
         ("xbd/refer", {"level": "destroyed"}, "needs 'place'.*upper left.*--ask place="),
-        ("xbd/refer", {"level": "gone", "place": "left"}, "level='gone' is none of no-damage"),
-        ("xbd/detect", {"place": "left"}, "does not ask for 'place'.*nothing beside its images"),
-        ("rsvqa/lr", {"question": "Why?"}, "is not said in this way.*--question"),
+        ("xbd/refer", {"level": "gone", "place": "left"}, "level='gone' is not one of no-damage"),
+        ("xbd/detect", {"place": "left"}, "does not ask for 'place'.*nothing but its images"),
+        ("rsvqa/lr", {"question": "Why?"}, "does not take 'question'.*--question"),
     ],
 )
-def test_what_is_missing_is_said(name: str, values: dict[str, str], message: str) -> None:
+def test_a_missing_input_is_named(name: str, values: dict[str, str], message: str) -> None:
     task = registry.load().task(name)
     with pytest.raises(ConfigError, match=message):
-        asking.said(task, question=None, boxes=[], values=values)
+        asking.user_inputs(task, question=None, boxes=[], values=values)
 
 
-def test_what_need_not_be_said_has_a_default() -> None:
+def test_an_optional_input_has_a_default() -> None:
     task = registry.load().task("bigearthnet")
-    assert asking.said(task, question=None, boxes=[], values={}) == {"classes": "19"}
+    assert asking.user_inputs(task, question=None, boxes=[], values={}) == {"classes": "19"}
 
 
 def test_a_value_that_the_plugin_cannot_use_is_refused() -> None:
@@ -127,7 +127,7 @@ def test_a_value_that_the_plugin_cannot_use_is_refused() -> None:
 
 def test_a_task_that_does_not_say_how_is_refused() -> None:
     task = dataclasses.replace(registry.load().task("xbd/detect"), blank=None)
-    with pytest.raises(ConfigError, match=r"plugin 'xbd' does not say how.*field 'blank'"):
+    with pytest.raises(ConfigError, match=r"plugin 'xbd' does not define how.*field 'blank'"):
         asking.blank_target(task, {})
 
 

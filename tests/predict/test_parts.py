@@ -18,7 +18,7 @@ from geovlm.errors import ConfigError, DataError
 from geovlm.plugins import profiles
 from geovlm.predict import features, images, reading, scenes, writing
 from geovlm.predict.job import Answer, Job
-from geovlm.predict.windows import looks, merge, tiles
+from geovlm.predict.windows import merge, second_pass, tiles
 from geovlm.predict.windows.detections import Detection, Views, around, sides
 from geovlm.predict.windows.tiles import Window
 from geovlm.raster import images as raster_images
@@ -214,18 +214,18 @@ def test_a_window_shows_the_sides_that_it_does_not_cut() -> None:
 
 def test_an_object_that_fits_into_a_window_is_looked_at_in_its_middle() -> None:
     one = detection([60, 40, 140, 60], 0)
-    assert looks.second([one], VIEWS, side=100) == [Window(50, 0, 100, 100)]
-    assert looks.second([one], VIEWS, side=0) == []
+    assert second_pass.windows([one], VIEWS, side=100) == [Window(50, 0, 100, 100)]
+    assert second_pass.windows([one], VIEWS, side=0) == []
 
 
 def test_a_whole_object_is_not_looked_at_again() -> None:
-    assert looks.second([detection([20, 40, 60, 60], 0)], VIEWS, side=100) == []
+    assert second_pass.windows([detection([20, 40, 60, 60], 0)], VIEWS, side=100) == []
 
 
 def test_each_end_of_a_longer_object_is_looked_at_several_times() -> None:
     views = Views(windows=[Window(0, 0, 100, 100)], area=Window(0, 0, 900, 900), tolerance=1.0)
     long = Detection(box=Box(200, 400, 600, 420), label="a", tile=0, cut=True)
-    found = looks.second([long], views, side=100)
+    found = second_pass.windows([long], views, side=100)
     assert len(found) == 8
     assert {(w.x < 200 < w.x + 100, w.x < 600 < w.x + 100) for w in found} == {
         (True, False),
@@ -241,7 +241,7 @@ def test_second_looks_are_bounded() -> None:
         Detection(box=Box(x, 400, x + 400, 420), label="a", tile=0, cut=True)
         for x in range(100, 8500, 100)
     ]
-    assert len(looks.second(cut, views, side=100)) == 100
+    assert len(second_pass.windows(cut, views, side=100)) == 100
 
 
 def test_neighbours_and_other_classes_stay_apart() -> None:
@@ -447,7 +447,7 @@ def test_a_transform_without_crs_is_no_place(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", (40, 30), crs=None)
     scene = scenes.scene([path], folder=tmp_path)
     assert scene.georeference is None
-    assert "has a transform and no CRS" in scene.notes[0]
+    assert "has a transform but no CRS" in scene.notes[0]
 
 
 # -- files ----------------------------------------------------------------------------------------
@@ -458,7 +458,7 @@ def test_a_local_crs_is_no_place(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", (64, 64), crs=site)
     scene = scenes.scene([path], folder=tmp_path)
     assert scene.georeference is None
-    assert scene.notes == (f"{path} has a local CRS, hence no place on the earth",)
+    assert scene.notes == (f"{path} has a local CRS, so it counts as without georeference",)
 
 
 def test_a_ring_is_turned_counterclockwise_and_closed() -> None:

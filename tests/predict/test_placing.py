@@ -49,14 +49,16 @@ def test_ground_control_points_place_a_scene(tmp_path: Path) -> None:
     scene = scenes.scene([path], folder=tmp_path)
     assert scene.georeference is not None
     assert scene.georeference.transform == pytest.approx(TURNED_GRID[:6], abs=1e-6)
-    assert scene.notes == (f"{path} is placed by 9 ground control points, to 0.00 px",)
+    assert scene.notes == (
+        f"{path} is placed by 9 ground control points, with an error of up to 0.00 px",
+    )
 
 
 def test_ground_control_points_say_how_far_they_lie_off(tmp_path: Path) -> None:
     # a point off by 0.45 px draws the mean after it by a ninth: 0.45 x 8 / 9 = 0.40 px remain
     found, note = placed(with_points(tmp_path / "a.tif", bent_px=0.45))
     assert found is not None
-    assert note.endswith("9 ground control points, to 0.40 px")
+    assert note.endswith("9 ground control points, with an error of up to 0.40 px")
 
 
 def test_points_that_bend_a_scene_place_nothing(tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_three_points_prove_nothing_and_points_in_a_line_neither(tmp_path: Path)
     with rasterio.open(path, "r+") as file:
         file.gcps = (line, rasterio.CRS.from_epsg(32633))
     assert placed(path)[0] is None
-    assert "lie in a line" in placed(path)[1]
+    assert "lie on a line" in placed(path)[1]
 
 
 def test_the_second_of_a_pair_may_be_placed_by_points(tmp_path: Path) -> None:
@@ -127,7 +129,7 @@ def test_a_sensor_model_alone_is_no_place(tmp_path: Path) -> None:
         )
     found, note = placed(path)
     assert found is None
-    assert "has a sensor's model (RPC) only" in note
+    assert "has only a sensor's model (RPC)" in note
     assert "gdalwarp -rpc" in note
 
 
@@ -144,7 +146,9 @@ def test_a_sensor_model_alone_is_no_place(tmp_path: Path) -> None:
 )
 def test_a_scene_outside_of_its_projection_is_refused(tmp_path: Path, crs: str, transform) -> None:
     path = write_scene(tmp_path / "a.tif", (60, 60), crs=crs, transform=Affine(*transform))
-    with pytest.raises(DataError, match=rf"a.tif has pixels outside of what its CRS, {crs}") as got:
+    with pytest.raises(
+        DataError, match=rf"a.tif has pixels outside of the area of its CRS, {crs}"
+    ) as got:
         scenes.scene([path], folder=tmp_path)
     assert "\n" not in str(got.value)
 
@@ -156,7 +160,7 @@ def test_a_picture_of_the_whole_earth_is_placed_though_its_corners_are_not() -> 
     where.check(100, 100)
     ((lon, lat), *_) = where.lonlat([(50, 50), (51, 50), (51, 51)])
     assert (lon, lat) == pytest.approx((0, 0), abs=1e-6)
-    with pytest.raises(DataError, match="pixels outside of what its CRS"):
+    with pytest.raises(DataError, match="pixels outside of the area of its CRS"):
         where.lonlat([(0, 0), (1, 0), (1, 1)])
 
 

@@ -69,7 +69,7 @@ def measure(path: str, folder: str, width: int, height: int) -> dict[str, float]
         task="geochat/refer",
         images=tuple(reference.encode(image) for image in scene.images),
         area=scene.area,
-        said={"phrase": "ships"},
+        inputs={"phrase": "ships"},
         window=1008,
         overlap=120,
         config=RunConfig(tasks={"geochat/refer": {}}).model_dump(mode="json"),

@@ -116,10 +116,10 @@ def predict(
     spec = registry.load().task(task)
     asking.check_images(spec, len(images))
     boxes = [predict_options.numbers(each, option="--box", count=(4, 5)) for each in box or []]
-    told = asking.said(
+    inputs = asking.user_inputs(
         spec, question=question, boxes=boxes, values=predict_options.pairs(ask or [])
     )
-    asking.blank_target(spec, told)
+    asking.blank_target(spec, inputs)
     config = load.load(None, overrides=set_ or [], tasks=[task], model=model, stages=[])
     source = None if crs is None else crs is Crs.source
     in_source = predict_options.check_files(
@@ -138,7 +138,7 @@ def predict(
             task=task,
             images=tuple(reference.encode(image) for image in scene.images),
             area=scene.area,
-            said=told,
+            inputs=inputs,
             window=window,
             overlap=overlap,
             config=config.model_dump(mode="json"),

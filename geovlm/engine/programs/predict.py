@@ -35,7 +35,7 @@ from geovlm.plugins import registry as registries
 from geovlm.plugins.references import resolve
 from geovlm.plugins.registry import Registry
 from geovlm.predict import asking, reading
-from geovlm.predict.job import Answer, Job, Plan, Request, input_size, said_of, windows
+from geovlm.predict.job import Answer, Job, Plan, Request, input_size, window_inputs, windows
 from geovlm.predict.results import Results
 from geovlm.predict.windows import tiles
 from geovlm.predict.windows.tiles import Window
@@ -100,8 +100,8 @@ def make_plan(request: Request, task: TaskSpec, *, profile: ModelProfile) -> Pla
         DataError: a window cannot be shown.
     """
     side = tiles.default_side(profile) if request.window is None else request.window
-    target = asking.blank_target(task, request.said)
-    by_boxes = reading.kind(target, asked=frozenset(request.said)) == "boxes"
+    target = asking.blank_target(task, request.inputs)
+    by_boxes = reading.kind(target, inputs=frozenset(request.inputs)) == "boxes"
     overlap = request.overlap if request.overlap is not None else by_boxes * (side // 4)
     plan = Plan(profile=profile, side=side, overlap=overlap, min_pixels=task.min_pixels)
     config = RunConfig.model_validate(request.config)
@@ -139,7 +139,7 @@ def answer(
     _answer(job, request, plan, respond, task=task, done=done, batch_pixels=batch_pixels)
     grid = len(windows(request, plan))
     found = Results(job=job, task=task, request=request, plan=plan, where=None, model="")
-    plan = dataclasses.replace(plan, again=tuple(found.again()))
+    plan = dataclasses.replace(plan, second_pass=tuple(found.second_pass()))
     job.write_plan(plan)
     done = max(done, grid)
     _answer(job, request, plan, respond, task=task, done=done, batch_pixels=batch_pixels)
@@ -160,8 +160,8 @@ def row(
         ConfigError: see `asking.blank_target`.
         DataError: the window cannot be shown.
     """
-    said = said_of(request, index, window)
-    target = asking.blank_target(task, said)
+    given = window_inputs(request, index, window)
+    target = asking.blank_target(task, given)
     number = len(request.images)
     sizes = ((window.width, window.height),) * number
     inputs = (input_size(window, plan),) * number
@@ -169,7 +169,7 @@ def row(
         id=str(index),
         images=tuple(decode(image) for image in request.images),
         target=target,
-        question=str(target.get("question") or said.get("question") or ""),
+        question=str(target.get("question") or given.get("question") or ""),
     )
     options = config.task_options(task)
     context = PromptContext(
@@ -264,7 +264,7 @@ def _check_length(plan: Plan, request: Request, loaded: load.Loaded, *, longest:
     tokenizer = loaded.processor.tokenizer  # type: ignore[attr-defined]  # a mixin's field
     views = windows(request, plan)  # all of a grid are of one size, those around marked boxes not
     sizes = [
-        input_size(views[i], plan) for i in range(len(views) if "boxes" in request.said else 1)
+        input_size(views[i], plan) for i in range(len(views) if "boxes" in request.inputs else 1)
     ]
     largest = max(sizes, key=lambda size: size[0] * size[1])
     visual = len(request.images) * (visual_tokens([largest], profile=plan.profile) + 2)

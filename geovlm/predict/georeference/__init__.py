@@ -1,1 +1,1 @@
-"""From pixels to coordinates."""
+"""From pixels to coordinates on the earth."""

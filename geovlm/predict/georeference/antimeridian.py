@@ -1,44 +1,56 @@
-"""Polygons that reach over 180 degrees of longitude or a pole, cut as RFC 7946, 3.1.9 asks."""
+"""Cuts polygons that cross 180 degrees of longitude or enclose a pole, by RFC 7946, 3.1.9."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Point: TypeAlias = tuple[float, float]
-_ROUNDING = 1e-6  # degrees: the edge of a global grid is beyond 180 by rounding
+"""`(x, y)`: column and row, or easting and northing. Always x first, whatever the CRS declares."""
+_ROUNDING = 1e-6  # degrees: rounding puts the edge of a global grid beyond 180
 
 
-def follow(ring: Sequence[Point]) -> list[Point]:
-    """A ring whose longitudes run on over 180 degrees instead of leaping to -180.
+class LonLat(NamedTuple):
+    """Longitude and latitude of WGS 84, degrees; a `Point` with the longitude as x."""
 
-    Steps of over 180 degrees are taken as leaps. A ring around a pole is closed by way of it, along
-    the meridian of its first point.
+    lon: float
+    lat: float
+
+
+def follow(ring: Sequence[LonLat]) -> list[LonLat]:
+    """Return a ring whose longitudes continue over 180 degrees instead of jumping to -180.
+
+    A step of over 180 degrees counts as a jump. A ring around a pole is closed through the pole,
+    along the meridian of its first point.
 
     Args:
-        ring: degrees; a ring that goes far needs points between its corners.
+        ring: Corners; a long side needs points between its corners.
     """
     followed = [ring[0]]
     for lon, lat in [*ring[1:], ring[0]]:
         before = followed[-1][0]
-        followed.append((lon - 360 * round((lon - before) / 360), lat))
+        followed.append(LonLat(lon - 360 * round((lon - before) / 360), lat))
     (first, _), (last, end_lat) = followed[0], followed[-1]
     if abs(last - first) < 180:
         return followed[:-1]
     pole = 90.0 if sum(lat for _, lat in ring) > 0 else -90.0
-    return [*followed[:-1], (last, end_lat), (last, pole), (first, pole)]
+    closing = LonLat(last, end_lat), LonLat(last, pole), LonLat(first, pole)
+    return [*followed[:-1], *closing]
 
 
-def cut(ring: Sequence[Point]) -> list[list[Point]]:
-    """The rings of a polygon's parts in -180..180: that west of the antimeridian, that east of it.
+def cut(ring: Sequence[LonLat]) -> list[list[LonLat]]:
+    """Cut a ring at the antimeridian; longitudes of the parts are in -180..180.
 
     Args:
-        ring: as of `follow`.
+        ring: Corners; longitudes continue over 180 degrees, as those of `follow`.
+
+    Returns:
+        One ring, or two: the part west of the antimeridian, then the part east of it.
     """
     turns = (min(lon for lon, _ in ring) + 180 + _ROUNDING) // 360
     moved = [(lon - 360 * turns, lat) for lon, lat in ring]
     if max(lon for lon, _ in moved) <= 180 + _ROUNDING:
-        return [[(min(lon, 180.0), lat) for lon, lat in moved]]
+        return [[LonLat(min(lon, 180.0), lat) for lon, lat in moved]]
     import shapely
     from shapely import affinity
 
@@ -49,17 +61,17 @@ def cut(ring: Sequence[Point]) -> list[list[Point]]:
         )
         for west in (-180, 180)
     ]
-    found = shapely.get_parts(shapely.union_all(parts))  # of a ring around a pole, parts touch
+    found = shapely.get_parts(shapely.union_all(parts))  # parts of a ring around a pole touch
     areas = sorted((each for each in found if each.area), key=lambda each: -each.bounds[0])
-    return [list(each.exterior.coords[:-1]) for each in areas]
+    return [[LonLat(*point) for point in each.exterior.coords[:-1]] for each in areas]
 
 
 def union(box: Sequence[float], other: Sequence[float]) -> list[float]:
-    """The bounding box of two, of which one or both have west larger than east; the narrower one.
+    """Return the narrowest bounding box of two boxes that may cross the antimeridian.
 
     Args:
-        box: west, south, east, north.
-        other: the same of the other.
+        box: West, south, east, north, degrees; west is larger than east if it crosses.
+        other: Likewise.
     """
     (w, s, e, n), (west, south, east, north) = box, other
     e, east = e + 360 * (e < w), east + 360 * (east < west)

@@ -1,4 +1,4 @@
-"""Pixels of a scene -> coordinates of a map."""
+"""Converts pixels of a scene to coordinates of its CRS and to longitude and latitude."""
 
 from __future__ import annotations
 
@@ -6,51 +6,60 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple
 
 from geovlm.errors import DataError
 from geovlm.predict.georeference import antimeridian
-from geovlm.predict.georeference.antimeridian import Point
+from geovlm.predict.georeference.antimeridian import LonLat, Point
 
 WGS84 = "EPSG:4326"
-_BEYOND_POLE = 1.0  # degrees: half a pixel of a coarse global grid is no mistake
-_STEPS = 8  # per side of a ring that goes far
+_BEYOND_POLE = 1.0  # degrees: half a pixel of a coarse global grid is not an error
+_STEPS = 8  # points per side of a ring with long sides
 _SAMPLES = 5  # points per axis of a scene that is checked
-Affine: TypeAlias = tuple[float, float, float, float, float, float]
-"""`a, b, c, d, e, f`: x = a column + b row + c, y = d column + e row + f."""
+
+
+class Affine(NamedTuple):
+    """Transform from pixels: x = a column + b row + c, y = d column + e row + f."""
+
+    a: float
+    b: float
+    c: float
+    d: float
+    e: float
+    f: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Georeference:
-    """Where a grid lies. Pixel coordinates are continuous: (0, 0) is the first pixel's corner."""
+    """Place of a grid. Pixel coordinates are continuous: (0, 0) is the first pixel's corner."""
 
     crs: str
-    """As WKT or `EPSG:…`."""
+    """WKT or `EPSG:…`."""
     transform: Affine
     file: Path
-    """What says so."""
+    """File that declares it, for messages."""
 
     def source(self, points: Sequence[Point]) -> list[Point]:
-        """Points in the grid's own CRS."""
+        """Return points (column, row) as (x, y) of the grid's own CRS."""
         a, b, c, d, e, f = self.transform
         return [(a * x + b * y + c, d * x + e * y + f) for x, y in points]
 
-    def lonlat(self, ring: Sequence[Point]) -> list[Point]:
-        """A ring of pixels as longitude and latitude of WGS 84, degrees.
+    def lonlat(self, ring: Sequence[Point]) -> list[LonLat]:
+        """Return a ring of pixels (column, row) as longitude and latitude.
 
-        Longitudes run on over 180, or below -180, where the ring crosses the antimeridian, and a
-        ring around a pole is closed by way of it; `antimeridian.cut` brings them home.
+        If the ring crosses the antimeridian, longitudes continue over 180 or below -180. A ring
+        around a pole is closed through the pole. `antimeridian.cut` brings both back to -180..180.
 
         Raises:
-            DataError: a point lies where the CRS is not defined, or beyond a pole.
+            DataError: A point lies where the CRS is not defined, or beyond a pole.
         """
         middle = sum(x for x, _ in ring) / len(ring), sum(y for _, y in ring) / len(ring)
         *found, (centre, _) = self._placed([*ring, middle])
         across = [lon for lon, _ in found]
-        if self._is_geographic:  # its own longitudes do not leap
+        if self._is_geographic:  # its own longitudes do not jump
             own = [x for x, _ in self.source(ring)]
             turns = [round((x - lon) / 360) for x, lon in zip(own, across, strict=True)]
-            return [(lon + 360 * n, lat) for n, (lon, lat) in zip(turns, found, strict=True)]
+            return [LonLat(lon + 360 * n, lat) for n, (lon, lat) in zip(turns, found, strict=True)]
         if max(across) - min(across) < 180 and min(across) <= centre <= max(across):
             return found
         dense = self._placed(_denser(ring))
@@ -58,14 +67,14 @@ class Georeference:
         return followed[::_STEPS] if len(followed) == len(dense) else followed
 
     def check(self, width: int, height: int) -> None:
-        """Refuse a scene of which nothing lies where its CRS is defined.
+        """Check that a part of the scene lies where its CRS is defined.
 
-        Some points are put on the earth and, since projections give some number for what is far
-        outside, back again. One that comes back will do: the corners of a picture of the whole
-        earth lie beside it.
+        Some points are converted to longitude and latitude and back, because projections give a
+        number even far outside. One point that comes back is enough: the corners of a picture of
+        the whole earth show space.
 
         Raises:
-            DataError: names file and CRS.
+            DataError: No point comes back; names file and CRS.
         """
         shares = [(i + 0.5) / _SAMPLES for i in range(_SAMPLES)]
         if not any(self._returns((x * width, y * height)) for y in shares for x in shares):
@@ -80,13 +89,13 @@ class Georeference:
             return False
         a, b, _, d, e, _ = self.transform
         near = math.hypot(back_x - x, back_y - y) <= max(map(abs, (a, b, d, e)))
-        return near or self._is_geographic  # of which longitudes may come back a turn away
+        return near or self._is_geographic  # its longitudes may come back 360 degrees away
 
-    def _placed(self, points: Sequence[Point]) -> list[Point]:
+    def _placed(self, points: Sequence[Point]) -> list[LonLat]:
         found = reprojected(self.source(points), self.crs, WGS84)
         if found is None or any(abs(lat) > 90 + _BEYOND_POLE for _, lat in found):
             raise self._outside()
-        return found
+        return [LonLat(*point) for point in found]
 
     @property
     def _is_geographic(self) -> bool:
@@ -96,14 +105,14 @@ class Georeference:
 
     def _outside(self) -> DataError:
         return DataError(
-            f"{self.file} has pixels outside of what its CRS, {name_of(self.crs)}, describes: they "
+            f"{self.file} has pixels outside of the area of its CRS, {name_of(self.crs)}: they "
             "have no longitude and latitude",
-            hint="are its CRS and its transform right? see gdalinfo",
+            hint="check its CRS and its transform with gdalinfo",
         )
 
 
 def name_of(crs: str) -> str:
-    """`EPSG:…`, or else the name that a CRS has in WKT."""
+    """Return `EPSG:…`, or else the name that a CRS has in WKT."""
     from rasterio.crs import CRS
 
     known = CRS.from_user_input(crs)
@@ -115,7 +124,7 @@ def name_of(crs: str) -> str:
 
 
 def reprojected(points: Sequence[Point], crs: str, to: str) -> list[Point] | None:
-    """Points in another CRS; `None` where one of them has no place there."""
+    """Return points (x, y) in another CRS; `None` if one of them has no coordinates there."""
     from rasterio._err import CPLE_BaseError  # GDAL's errors have no public name
     from rasterio.warp import transform
 
@@ -129,7 +138,7 @@ def reprojected(points: Sequence[Point], crs: str, to: str) -> list[Point] | Non
 
 
 def _denser(ring: Sequence[Point]) -> list[Point]:
-    """The ring with points between its corners, evenly spread."""
+    """Return the ring with evenly spread points between its corners."""
     return [
         (x + (u - x) * step / _STEPS, y + (v - y) * step / _STEPS)
         for (x, y), (u, v) in zip(ring, [*ring[1:], ring[0]], strict=True)

@@ -1,1 +1,1 @@
-"""Windows of a large scene."""
+"""Windows of a large scene, and the detections in them merged."""

@@ -1,18 +1,19 @@
-"""What a window's answer says there is, and how far the window shows it."""
+"""Detections of one window, and the sides of a box that the window shows."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from geovlm.boxes.rectangle import Box, corners, enclosing
+from geovlm.boxes import Box, corners, enclosing
 from geovlm.predict.windows.tiles import Window
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Detection:
-    """A box that a window's answer names."""
+    """A box in the answer about a window."""
 
     box: Box
     """Pixels of the scene."""
@@ -20,27 +21,46 @@ class Detection:
     tile: int
     """Number of the window."""
     cut: bool = False
+    """True if its window cuts the object off; see `Views.cuts`."""
     parts: int = 1
-    """Detections that were joined into this one."""
+    """Number of detections that are joined in this one."""
+
+
+class Sides(NamedTuple):
+    """Coordinates of the sides of a rectangle."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class Shown(NamedTuple):
+    """True for each side of a box, before rotation, of which a window shows a part."""
+
+    left: bool
+    top: bool
+    right: bool
+    bottom: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Views:
-    """What was looked at."""
+    """All windows of a scene."""
 
     windows: Sequence[Window]
     """By number of the window."""
     area: Window
     """The scene."""
     tolerance: float
-    """Pixels of the scene: what is this near to an edge of a window is taken to lie on it."""
+    """Distance from an edge of a window, pixels of the scene, up to which a box touches it."""
 
-    def inner(self, tile: int) -> tuple[float, float, float, float]:
-        """x0, y0, x1, y1 of a window without its rim; there is none where the scene ends too."""
+    def inner(self, tile: int) -> Sides:
+        """Return a window without its rim, infinite where the scene ends with the window."""
         x, y, width, height = self.windows[tile]
         area, rim = self.area, self.tolerance
         right, bottom = x + width, y + height
-        return (
+        return Sides(
             x + rim if x > area.x else -math.inf,
             y + rim if y > area.y else -math.inf,
             right - rim if right < area.x + area.width else math.inf,
@@ -48,24 +68,23 @@ class Views:
         )
 
     def cuts(self, box: Box, tile: int) -> bool:
-        """Whether a box reaches an edge of its window behind which the scene goes on."""
+        """Return True if a box reaches an edge of its window beyond which the scene continues."""
         hull, (x0, y0, x1, y1) = enclosing(box), self.inner(tile)
         return hull.x0 <= x0 or hull.y0 <= y0 or hull.x1 >= x1 or hull.y1 >= y1
 
-    def shows(self, box: Box, tile: int) -> tuple[bool, bool, bool, bool]:
-        """Whether a window shows anything of the box's left, top, right and bottom side.
+    def shows(self, box: Box, tile: int) -> Shown:
+        """Return the sides of a box that a window shows in part.
 
-        The sides are those before rotation. A box drawn around what is left of an object that the
-        window cuts has, where it is cut, a side that touches the window's edge from outside.
+        The box around the visible part of an object that the window cuts has a side on the window's
+        edge, which the window does not show.
         """
         ring, inner = corners(box), self.inner(tile)
         ends = ((0, 3), (0, 1), (1, 2), (3, 2))
-        left, top, right, bottom = (_passes(ring[i], ring[j], inner) for i, j in ends)
-        return left, top, right, bottom
+        return Shown(*(_passes(ring[i], ring[j], inner) for i, j in ends))
 
 
 def around(points: Sequence[tuple[float, float]], *, angle_deg: float) -> Box:
-    """The smallest rectangle at an angle around points."""
+    """Return the smallest rectangle at an angle around points (x, y)."""
     sin, cos = math.sin(math.radians(angle_deg)), math.cos(math.radians(angle_deg))
     along = [x * cos + y * sin for x, y in points]
     across = [y * cos - x * sin for x, y in points]
@@ -73,7 +92,7 @@ def around(points: Sequence[tuple[float, float]], *, angle_deg: float) -> Box:
 
 
 def turned(u0: float, v0: float, u1: float, v1: float, *, angle_deg: float) -> Box:
-    """The box whose sides lie at these coordinates of axes turned about the scene's corner."""
+    """Return the box with these sides on axes that are turned about the scene's corner."""
     sin, cos = math.sin(math.radians(angle_deg)), math.cos(math.radians(angle_deg))
     along, across = (u0 + u1) / 2, (v0 + v1) / 2
     x, y = along * cos - across * sin, along * sin + across * cos
@@ -81,19 +100,17 @@ def turned(u0: float, v0: float, u1: float, v1: float, *, angle_deg: float) -> B
     return Box(x - half_w, y - half_h, x + half_w, y + half_h, angle_deg)
 
 
-def sides(box: Box, *, angle_deg: float) -> tuple[float, float, float, float]:
-    """The inverse of `turned`, of a box at that angle."""
+def sides(box: Box, *, angle_deg: float) -> Sides:
+    """Return the sides of a box at that angle; the inverse of `turned`."""
     sin, cos = math.sin(math.radians(angle_deg)), math.cos(math.radians(angle_deg))
     x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
     half_w, half_h = (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2
     along, across = x * cos + y * sin, y * cos - x * sin
-    return along - half_w, across - half_h, along + half_w, across + half_h
+    return Sides(along - half_w, across - half_h, along + half_w, across + half_h)
 
 
-def _passes(
-    start: tuple[float, float], end: tuple[float, float], inner: tuple[float, float, float, float]
-) -> bool:
-    """Whether a segment passes through the open rectangle x0, y0, x1, y1."""
+def _passes(start: tuple[float, float], end: tuple[float, float], inner: Sides) -> bool:
+    """Return True if a segment passes through the open rectangle."""
     enter, leave = 0.0, 1.0
     for axis in (0, 1):
         low, high, at = inner[axis], inner[axis + 2], start[axis]

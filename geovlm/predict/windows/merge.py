@@ -1,17 +1,17 @@
-"""One object, one box: detections of overlapping windows merged, turned boxes as such.
+"""Merges the detections of overlapping windows so that each object has one box.
 
 Two detections of one label are the same object if
 
-- their shapes agree where both windows look: the IoU of what they cover of the pixels that the two
-  windows share is at least `min_iou` (for objects seen whole by both, the plain IoU; within one
-  window, where a model repeats itself, likewise); or
-- one of them is cut off by its window, and the other, seen whole, covers at least `min_iou` of it.
+- their shapes agree on the pixels that both windows show: there, their IoU is at least `min_iou`
+  (for two whole objects this is the plain IoU, also within one window, where a model repeats
+  itself); or
+- one of them is cut off by its window, and the other is whole and covers at least `min_iou` of it.
 
-A detection is *cut* where it reaches, up to a tolerance, an edge of its window behind which the
-scene goes on. Of several that are whole, the one nearest to the middle of its window is kept, and
-all that are the same as it are dropped. Parts that no window saw whole are joined: each side of the
-object is where the windows that show this side say, on average. What is left of cut parts is
-dropped where an object that was found covers at least `min_iou` of it, up to the tolerance.
+A detection is *cut* if it reaches, up to a tolerance, an edge of its window beyond which the scene
+continues. Of several whole detections, the one nearest to the middle of its window is kept, and
+those of the same object are dropped. Parts that no window shows whole are joined: each side of the
+object is the mean of the windows that show this side. A cut part that remains is dropped if an
+object that was found covers at least `min_iou` of it, up to the tolerance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from geovlm.boxes.rectangle import Box, corners
+from geovlm.boxes import Box, corners
 from geovlm.predict.windows.detections import Detection, Views, around, sides, turned
 
 MIN_IOU = 0.5
@@ -28,12 +28,12 @@ MIN_IOU = 0.5
 def merge(
     detections: Sequence[Detection], views: Views, *, min_iou: float = MIN_IOU
 ) -> list[Detection]:
-    """The objects, each once, in order of their windows.
+    """Return the objects, each once, in order of their windows.
 
     Args:
-        detections: of all windows.
-        views: what was looked at.
-        min_iou: in (0, 1], see above.
+        detections: Detections of all windows.
+        views: The windows.
+        min_iou: In (0, 1], see above.
     """
     if not detections:
         return []
@@ -53,7 +53,7 @@ def merge(
 
 
 def _same(detections: Sequence[Detection], views: Views, *, min_iou: float) -> dict[int, set[int]]:
-    """Number of a detection -> those of the same object."""
+    """Return, for the number of a detection, those of the same object."""
     import numpy as np
     import shapely
 
@@ -85,7 +85,7 @@ def _same(detections: Sequence[Detection], views: Views, *, min_iou: float) -> d
 
 
 def _off_middle(one: Detection, views: Views) -> float:
-    """Distance of a box's centre from the middle of its window, squared, pixels."""
+    """Return the squared distance of a box's centre from the middle of its window, pixels."""
     window = views.windows[one.tile]
     x = (one.box.x0 + one.box.x1) / 2 - window.x - window.width / 2
     y = (one.box.y0 + one.box.y1) / 2 - window.y - window.height / 2
@@ -93,7 +93,7 @@ def _off_middle(one: Detection, views: Views) -> float:
 
 
 def _groups(members: Sequence[int], same: Mapping[int, set[int]]) -> list[list[int]]:
-    """The connected groups among some detections, in order."""
+    """Return the connected groups of some detections, in order."""
     left = set(members)
     groups: list[list[int]] = []
     for start in members:
@@ -111,11 +111,11 @@ def _groups(members: Sequence[int], same: Mapping[int, set[int]]) -> list[list[i
 
 
 def _joined(parts: Sequence[Detection], views: Views) -> Detection:
-    """One object from its parts, at the angle of the largest one.
+    """Return one object from its parts, at the angle of the largest part.
 
-    A side lies where the parts put it whose windows show it, those aside that end more than the
-    tolerance before the outermost part; where no window shows it, at the outermost part. The mean
-    of several, since numbers of answers are rounded: the hull of parts is too large by that.
+    A side is the mean of the parts whose windows show it, without those that end more than the
+    tolerance before the outermost part. If no window shows it, it is that of the outermost part.
+    The mean is taken because the numbers of answers are rounded, which makes the hull too large.
     """
     largest = max(parts, key=lambda one: _area(one.box))
     if len(parts) == 1:
@@ -148,9 +148,9 @@ def _joined(parts: Sequence[Detection], views: Views) -> Detection:
 def _uncovered(
     joined: Sequence[Detection], whole: Sequence[Detection], *, tolerance: float, min_iou: float
 ) -> list[Detection]:
-    """The joined objects that no larger object covers.
+    """Return the joined objects that no larger object covers.
 
-    Of an object's edge, a window may show a sliver that is too thin to agree with anything.
+    A window may show a sliver of an object's edge that is too thin to agree with any detection.
     """
     if not joined:
         return []

@@ -1,4 +1,4 @@
-"""Windows over a scene: how large, how they overlap, which one shows a marked box."""
+"""Lays windows over a scene: a grid of one size, or one window around each marked box."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from geovlm.api import ModelProfile
 from geovlm.errors import ConfigError
 
 SMALLEST_PX = 256
-"""Side of the smallest default window: that of the smallest tiles which EO data sets come in."""
+"""Side of the smallest default window: the smallest tiles of common EO data sets."""
 LARGEST_PX = 1024
-"""Side of the largest default window: that of xBD's and GeoChat's tiles, and a bound on memory."""
-_MARGIN = 0.25  # of a box's longer side, around a box that is larger than the window
+"""Side of the largest default window: the tiles of xBD and GeoChat; it bounds memory."""
+_MARGIN = 0.25  # share of a box's longer side, around a box that is larger than the window
 
 
 class Window(NamedTuple):
-    """Pixels of a scene's grid, y down."""
+    """A part of a scene, pixels of its grid, y down."""
 
     x: int
     y: int
@@ -28,13 +28,13 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grid(Sequence[Window]):
-    """Windows over an area, row by row, and more of them; made when they are asked for."""
+    """Windows over an area, row by row, then further ones; each is made when it is read."""
 
     columns: Sequence[int]
     rows: Sequence[int]
     size: tuple[int, int]
     more: Sequence[Window] = ()
-    """What comes after the last row."""
+    """Windows after the last row."""
 
     def __len__(self) -> int:
         return len(self.columns) * len(self.rows) + len(self.more)
@@ -55,18 +55,18 @@ def grid(area: Window, *, side: int, overlap: int, more: Sequence[Window] = ()) 
     window of a row or column ends with the area and overlaps its neighbour by more than the others.
 
     Args:
-        area: what is covered.
-        side: of the windows, pixels; 0: one window for all.
-        overlap: pixels that neighbours share at least, less than `side`.
-        more: windows that come after those of the grid.
+        area: Part of the scene to cover.
+        side: Side of the windows, pixels; 0: one window for all.
+        overlap: Pixels that neighbours share at least, less than `side`.
+        more: Windows after those of the grid.
 
     Raises:
-        ConfigError: the overlap is not smaller than the window, or one of them is negative.
+        ConfigError: The overlap is not smaller than the window, or one of them is negative.
     """
     if side < 0 or overlap < 0 or (side and overlap >= side):
         raise ConfigError(
             f"windows of {side} px cannot overlap by {overlap} px",
-            hint="--overlap must be smaller than --window, and neither negative",
+            hint="--overlap must be smaller than --window, and neither may be negative",
         )
     wide = min(side, area.width) if side else area.width
     high = min(side, area.height) if side else area.height
@@ -79,17 +79,17 @@ def grid(area: Window, *, side: int, overlap: int, more: Sequence[Window] = ()) 
 
 
 def around(box: Sequence[float], area: Window, *, side: int) -> Window:
-    """A window with a box in its middle, moved into the area.
+    """Return a window with a box in its middle, moved into the area.
 
-    As large as `side`, or as the box and a quarter of its longer side around it where that is more.
+    Its side is `side`, or that of the box and a quarter of its longer side around it, if larger.
 
     Args:
         box: x0, y0, x1, y1, pixels of the grid.
-        area: where windows may lie.
-        side: of the window, pixels; 0: the whole area.
+        area: Part of the scene in which windows may lie.
+        side: Side of the window, pixels; 0: the whole area.
 
     Raises:
-        ConfigError: the box has no area, or lies outside.
+        ConfigError: The box has no area, or lies outside.
     """
     x0, y0, x1, y1 = box[:4]
     inside_x = min(x1, area.x + area.width) - max(x0, area.x)
@@ -98,7 +98,7 @@ def around(box: Sequence[float], area: Window, *, side: int) -> Window:
         raise ConfigError(
             f"box {','.join(f'{value:g}' for value in box)} has no area in the image of "
             f"{area.width} x {area.height} px",
-            hint="--box x0,y0,x1,y1 in pixels from the upper left corner, x0 < x1, y0 < y1",
+            hint="give --box x0,y0,x1,y1 in pixels from the upper left corner, x0 < x1, y0 < y1",
         )
     needed = math.ceil((1 + 2 * _MARGIN) * max(x1 - x0, y1 - y0))
     wanted = max(side, needed) if side else max(area.width, area.height)
@@ -106,7 +106,7 @@ def around(box: Sequence[float], area: Window, *, side: int) -> Window:
 
 
 def centred(x: float, y: float, area: Window, *, size: tuple[int, int]) -> Window:
-    """A window with a point in its middle, moved into the area, at most as large as that."""
+    """Return a window with a point in its middle, moved into the area and at most its size."""
     width, height = min(size[0], area.width), min(size[1], area.height)
     return Window(
         _within(round(x - width / 2), width, start=area.x, length=area.width),
@@ -117,7 +117,7 @@ def centred(x: float, y: float, area: Window, *, size: tuple[int, int]) -> Windo
 
 
 def default_side(profile: ModelProfile) -> int:
-    """Side of the largest square that the model sees without shrinking it, in 256..1024 px."""
+    """Return the side of the largest square that the model sees unshrunk, in 256..1024 px."""
     unshrunk = math.isqrt(profile.max_pixels) // profile.size_factor * profile.size_factor
     return min(LARGEST_PX, max(SMALLEST_PX, unshrunk))
 

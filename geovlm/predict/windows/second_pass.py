@@ -1,31 +1,31 @@
-"""A second look at objects that no window of the grid shows whole: where the windows lie."""
+"""Lays windows around objects that no window of the grid shows whole, for a second pass."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
 
-from geovlm.boxes.rectangle import enclosing
+from geovlm.boxes import enclosing
 from geovlm.predict.windows.detections import Detection, Views
 from geovlm.predict.windows.tiles import Window, centred
 
 SHIFTS = ((0.12, 0.25), (-0.25, 0.12), (0.25, -0.12), (-0.12, -0.25))
-"""Of the windows about an end of an object from that end, as shares of the window's side."""
-_FEWEST = 100  # second looks that a small scene may take beyond as many as it has windows
+"""Offsets of the windows around an end of an object from that end, shares of the side."""
+_FEWEST = 100  # windows that even a small scene may have in the second pass
 
 
-def second(objects: Iterable[Detection], views: Views, *, side: int) -> list[Window]:
-    """The windows of a second look, each once, none that was looked at already.
+def windows(objects: Iterable[Detection], views: Views, *, side: int) -> list[Window]:
+    """Return the windows of the second pass, each once, without those of the first.
 
-    An object that fits into a window gets one with the object in its middle. Of a longer one, each
-    end (of one that is too large both ways, each corner) gets several about it: each of them says
-    where the end is in rounded numbers, cut elsewhere, so that the mean of all is nearer than one.
-    At most as many as there were windows, or 100.
+    An object that fits into a window gets one with the object in its middle. Each end of a longer
+    object gets several (each corner, if it is too large both ways): the answers about them are
+    rounded numbers and the windows cut at different places, so that their mean is more accurate
+    than one answer. At most as many windows as the first pass has, or 100 if that is more.
 
     Args:
-        objects: merged; those that are whole are left out.
-        views: what was looked at.
-        side: of the windows, pixels; 0: none is looked at twice.
+        objects: Merged detections; whole ones are left out.
+        views: The windows of the first pass.
+        side: Side of the windows, pixels; 0: no second pass.
     """
     if not side:
         return []
