@@ -42,8 +42,8 @@ INSIDE = {
     "config": "health options presets | stages | schema | load model reference | extras tasks",
     "data": "cache findings fingerprints mixture prompts | imagefiles loading"
     " | check leaks preview",
-    "run": "files machines process | folder parallel | export meeting resuming | vllm | launch"
-    " | doctor",
+    "run": "devices files machines process | folder parallel | export meeting resuming | vllm"
+    " | launch | doctor",
     "predict": "asking images reading windows | georeference job | features overlay scenes"
     " | results writing",
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",

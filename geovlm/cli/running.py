@@ -81,7 +81,7 @@ def on_machine(config: RunConfig, machine: Machine) -> RunConfig:
     Raises:
         ConfigError: configuration or options ask for other numbers.
     """
-    from geovlm.run import launch
+    from geovlm.run import devices
 
     if config.machines != machine.count:
         raise ConfigError(
@@ -92,7 +92,7 @@ def on_machine(config: RunConfig, machine: Machine) -> RunConfig:
     changed: dict[str, int] = {}
     local = machine.local_processes
     if local is not None:
-        kind = "gpus" if config.device != "cpu" and launch.visible_gpus() else "processes"
+        kind = "gpus" if config.device != "cpu" and devices.visible_gpus() else "processes"
         asked = config.gpus or (config.processes if config.processes > 1 else None)
         if asked not in (None, local):
             raise ConfigError(
@@ -113,10 +113,9 @@ def prepare(config: RunConfig, *, folder: Path, elsewhere: bool = False) -> Plan
     """
     from geovlm.plan import build
     from geovlm.plugins import registry
-    from geovlm.run import launch
+    from geovlm.run import devices
 
-    there = config.gpus or 0 if elsewhere else len(launch.visible_gpus())
-    device = launch.device(config, gpus=there)
+    device = devices.device(config, gpus=config.gpus or 0 if elsewhere else None)
     resolved = config.model_copy(update={"device": device, "output": folder})
     return build.make(resolved, registry=registry.load(), output=folder, elsewhere=elsewhere)
 
@@ -167,10 +166,10 @@ def write(directory: RunDir, plan: Plan) -> None:
     """
     from geovlm.plan import environment
     from geovlm.plugins import registry
-    from geovlm.run import files, launch, resuming
+    from geovlm.run import devices, files, resuming
 
     resolved = resuming.take_over(directory, plan.resolved())
-    gpus = len(launch.visible_gpus())
+    gpus = len(devices.visible_gpus())
     described = environment.describe(plan, registry=registry.load(), gpus=gpus)
     files.write_json(directory.environment, described)
     if plan.config.deduplicate != "off":
@@ -209,7 +208,7 @@ def follow(config: RunConfig, folder: Path, machine: Machine, *, resume: bool) -
         RunFailedError: a stage failed, or a machine was lost.
     """
     from geovlm.config.schema import RunConfig
-    from geovlm.run import launch
+    from geovlm.run import devices, launch
     from geovlm.run.folder import RunDir
 
     directory = RunDir(folder)
@@ -221,7 +220,7 @@ def follow(config: RunConfig, folder: Path, machine: Machine, *, resume: bool) -
         output.say(f"machine {machine.rank} of {machine.count}: waiting for the plan of machine 0")
         others.wait(lambda: others.heard(0, "planned") is True)
         resolved = RunConfig.model_validate(directory.read_resolved()["config"])
-        launch.device(resolved, gpus=len(launch.visible_gpus()))
+        devices.device(resolved)
         launch.run_stages(directory, config=resolved, resume=resume, meeting=others)
         # until machine 0 has scored and written everything
         others.wait(lambda: others.heard(0, "state") == "done")

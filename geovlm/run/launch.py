@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import socket
-import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
-from geovlm.run import files, parallel
+from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
+from geovlm.run import devices, files, parallel
 from geovlm.run.machines import Machine, without_launcher
 from geovlm.run.parallel import Layout
 from geovlm.run.process import LAUNCHER, Outcome, StopRequest, execute
@@ -38,44 +35,6 @@ _HINTS: dict[int, str] = {
     "--resume, or set a longer timeout_s; ",
 }
 """What a signal that ended a rank may mean."""
-
-
-def visible_gpus() -> list[str]:
-    """Return the ids of the GPUs that this process may use, without importing torch."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [each.strip() for each in named.split(",") if each.strip() not in ("", "-1")]
-    if metadata.version("torch").endswith("+cpu"):
-        return []
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [str(i) for i, _ in enumerate(re.findall(r"^GPU \d+:", listed.stdout, re.MULTILINE))]
-
-
-def device(config: RunConfig, *, gpus: int) -> Literal["cpu", "cuda"]:
-    """Return where the stages run.
-
-    Args:
-        config: the run.
-        gpus: how many GPUs there are.
-
-    Raises:
-        ConfigError: more GPUs are asked for than there are.
-    """
-    wanted = config.gpus or config.processes
-    if config.device == "cpu" or (config.device == "auto" and config.gpus is None and not gpus):
-        return "cpu"
-    if wanted > gpus:
-        there = f"{gpus} are visible" if gpus else "none is visible"
-        raise ConfigError(
-            f"{wanted} GPUs are asked for and {there}",
-            hint=f"use --gpus {gpus}" if gpus else "use --processes N --set device=cpu",
-        )
-    return "cuda"
 
 
 def accelerate_config(ranks: Layout, *, on_cpu: bool, port: int, scheme: str = "ddp") -> str:
@@ -135,11 +94,30 @@ def environment(local: int, *, on_cpu: bool) -> dict[str, str]:
         "ACCELERATE_USE_CPU": str(on_cpu).lower(),
     }
     if not on_cpu:  # with more GPUs in sight than processes, the Trainer would use DataParallel
-        variables["CUDA_VISIBLE_DEVICES"] = ",".join(visible_gpus()[:local])
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(devices.visible_gpus()[:local])
     if sys.stderr.isatty():
         size = os.get_terminal_size(sys.stderr.fileno())
         variables |= {"TTY_COMPATIBLE": "1", "COLUMNS": str(size.columns)}
     return variables
+
+
+def start(program: str, *words: str, folder: Path, on_cpu: bool) -> None:
+    """Run a program of the engine in one process of its own, to its end.
+
+    Args:
+        program: its name in `geovlm.engine.programs`.
+        words: its command line.
+        folder: its job's; its output is passed on and kept there, in `stderr.txt`.
+        on_cpu: True if it gets no GPU.
+
+    Raises:
+        GeoVLMError: it found the job impossible.
+        RunFailedError: it failed.
+    """
+    log = folder / "stderr.txt"
+    argv = [sys.executable, "-m", f"geovlm.engine.programs.{program}", *words]
+    outcome = execute(argv, variables=environment(1, on_cpu=on_cpu), log=log)
+    raise_for(outcome, name=program, log=log)
 
 
 def run_stage(
@@ -170,9 +148,7 @@ def run_stage(
     ranks = parallel.layout(config, index, machine=machine)
     folder = run.stage(index)
     folder.mkdir(parents=True, exist_ok=True)
-    with vllm_stage.serve(
-        run, config=config, index=index, meeting=meeting, visible=visible_gpus
-    ) as server:
+    with vllm_stage.serve(run, config=config, index=index, meeting=meeting) as server:
 
         def check() -> None:
             if stop.signal is None:  # a SIGTERM to all processes of a job ends the server first

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from geovlm import cli
-from geovlm.run import files, launch
+from geovlm.run import devices, files, launch
 from geovlm.run.doctor import machine, trial
 from geovlm.run.process import Outcome
 
@@ -117,7 +117,7 @@ def test_vllm_is_tried_where_it_can_be(
         return version
 
     monkeypatch.setattr(trial.metadata, "version", installed)
-    monkeypatch.setattr(launch, "visible_gpus", lambda: ["0"])
+    monkeypatch.setattr(devices, "visible_gpus", lambda: ["0"])
     worker({"synced": {"with_new": 0.01, "with_old": 3.0, "tokens": 16}})
     check = trial.vllm(trial.Ranks(1, device), deadline_s=5)
     assert check.state == state
@@ -128,7 +128,7 @@ def test_vllm_is_tried_where_it_can_be(
 def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Call `geovlm doctor`; returns (exit status, stdout, stderr)."""
     monkeypatch.setattr(machine, "write_speed", lambda folder: 1e9)
-    monkeypatch.setattr(launch, "visible_gpus", list)
+    monkeypatch.setattr(devices, "visible_gpus", list)
 
     def run(*argv: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:

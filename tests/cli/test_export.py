@@ -11,6 +11,7 @@ import pytest
 
 from geovlm import cli, nano
 from geovlm.cli.commands import export as command
+from geovlm.run import files
 from geovlm.run.export import Job
 from geovlm.run.folder import RunDir
 from tests.report.test_page import begun, scored
@@ -26,11 +27,11 @@ def run(tmp_path: Path) -> RunDir:
     metrics = made.read_metrics()
     stages = metrics["tasks"]["xbd/detect"]["stages"]
     stages["sft"] |= {"decoding": {"max_new_tokens": 96}, "seed": 0, "task_version": 1}
-    made.write_json(made.metrics, metrics)
+    files.write_json(made.metrics, metrics)
     environment = {"geovlm": "0.1.0", "python": "3.11.7", "packages": {"torch": "2.13.0"}}
-    made.write_json(made.environment, environment)
+    files.write_json(made.environment, environment)
     shutil.copytree(nano.path(), made.stage(0) / "model")
-    made.write_json(made.stage(0) / "done.json", {"kind": "sft", "steps": 3, "seconds": 5.0})
+    files.write_json(made.stage(0) / "done.json", {"kind": "sft", "steps": 3, "seconds": 5.0})
     return made
 
 

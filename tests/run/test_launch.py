@@ -13,7 +13,7 @@ import pytest
 
 from geovlm.config import load
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
-from geovlm.run import files, launch
+from geovlm.run import devices, files, launch
 from geovlm.run.folder import RunDir
 from geovlm.run.machines import Machine
 from geovlm.run.parallel import Layout
@@ -188,19 +188,19 @@ def test_waiting_threads_sleep_unless_the_user_says_otherwise(monkeypatch):
 
 def test_a_process_sees_no_more_gpus_than_it_has_ranks(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
-    assert launch.visible_gpus() == ["3", "5", "7"]
+    assert devices.visible_gpus() == ["3", "5", "7"]
     assert launch.environment(2, on_cpu=False)["CUDA_VISIBLE_DEVICES"] == "3,5"
 
 
 def test_the_device_is_a_gpu_only_where_there_are_enough():
     config = load.load(None)
-    assert launch.device(config, gpus=0) == "cpu"
-    assert launch.device(config, gpus=1) == "cuda"
-    assert launch.device(load.load(None, overrides=["device=cpu"]), gpus=1) == "cpu"
+    assert devices.device(config, gpus=0) == "cpu"
+    assert devices.device(config, gpus=1) == "cuda"
+    assert devices.device(load.load(None, overrides=["device=cpu"]), gpus=1) == "cpu"
     with pytest.raises(ConfigError, match="4 GPUs are asked for and 2 are visible"):
-        launch.device(load.load(None, gpus=4), gpus=2)
+        devices.device(load.load(None, gpus=4), gpus=2)
     with pytest.raises(ConfigError, match="none is visible"):
-        launch.device(load.load(None, gpus=1), gpus=0)
+        devices.device(load.load(None, gpus=1), gpus=0)
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -59,7 +59,7 @@ def _tried(
 ) -> list[Check]:
     """Try ranks, training and vLLM out, if versions and GPUs are there."""
     from geovlm.config.schema import RunConfig
-    from geovlm.run import launch
+    from geovlm.run import devices
     from geovlm.run.doctor import trial
     from geovlm.run.doctor.machine import Check
 
@@ -69,7 +69,7 @@ def _tried(
         processes=processes or 1, gpus=gpus, device="auto" if processes is None else "cpu"
     )
     try:
-        device = launch.device(config, gpus=len(launch.visible_gpus()))
+        device = devices.device(config)
     except ConfigError as error:
         fix = "see nvidia-smi and CUDA_VISIBLE_DEVICES; on the CPU: --processes N"
         return [Check("GPUs", "FAIL", str(error.args[0]), fix)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -119,24 +118,15 @@ def run_models(scratch: Path, job: Job) -> tuple[dict[str, Any], dict[str, Any]]
         GeoVLMError: the samples cannot be read.
         RunFailedError: a process failed.
     """
-    from geovlm.run import files
+    from geovlm.run import devices, files, launch
 
+    on_cpu = not devices.visible_gpus()
     output.say(f"writing {job.model} and asking it about {len(job.asked)} held-out samples")
-    _execute(["geovlm.engine.programs.export", "--job", str(scratch)], scratch)
+    launch.start("export", "--job", str(scratch), folder=scratch, on_cpu=on_cpu)
     output.say("loading what was written with transformers alone, and asking it the same")
     words = [str(scratch / name) for name in ("model", "asks.json", "stock.json")]
-    _execute(["geovlm.engine.programs.stock", *words], scratch)
+    launch.start("stock", *words, folder=scratch, on_cpu=on_cpu)
     return files.read_json(scratch / "own.json"), files.read_json(scratch / "stock.json")
-
-
-def _execute(module: list[str], scratch: Path) -> None:
-    from geovlm.run import launch
-    from geovlm.run.process import execute
-
-    log = scratch / "stderr.txt"
-    variables = launch.environment(1, on_cpu=not launch.visible_gpus())
-    outcome = execute([sys.executable, "-m", *module], variables=variables, log=log)
-    launch.raise_for(outcome, name="export", log=log)
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def _device(config: RunConfig, *, gpu_memory: float | None) -> str:
         ConfigError: the memory of a GPU is given for a run on the CPU, or is not above 0.
     """
     from geovlm.config.model import NANO
-    from geovlm.run import launch
+    from geovlm.run import devices
 
     if gpu_memory is not None and gpu_memory <= 0:
         raise ConfigError(f"--gpu-memory {gpu_memory:g} is not above 0", hint="such as 80, in GiB")
@@ -98,4 +98,4 @@ def _device(config: RunConfig, *, gpu_memory: float | None) -> str:
         return config.device
     small = config.model == NANO or config.processes > 1
     asked = config.gpus is not None or gpu_memory is not None
-    return "cpu" if small and not asked and not launch.visible_gpus() else "cuda"
+    return "cpu" if small and not asked and not devices.visible_gpus() else "cuda"

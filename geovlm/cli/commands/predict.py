@@ -184,19 +184,10 @@ def run_model(folder: Job, *, config: RunConfig) -> None:
         GeoVLMError: it found the request impossible.
         RunFailedError: it failed.
     """
-    import sys
+    from geovlm.run import devices, launch
 
-    from geovlm.run import launch
-    from geovlm.run.process import execute
-
-    log = folder.path / "stderr.txt"
-    device = launch.device(config, gpus=len(launch.visible_gpus()))
-    outcome = execute(
-        [sys.executable, "-m", "geovlm.engine.programs.predict", "--job", str(folder.path)],
-        variables=launch.environment(1, on_cpu=device == "cpu"),
-        log=log,
-    )
-    launch.raise_for(outcome, name="predict", log=log)
+    on_cpu = devices.device(config) == "cpu"
+    launch.start("predict", "--job", str(folder.path), folder=folder.path, on_cpu=on_cpu)
 
 
 @contextmanager

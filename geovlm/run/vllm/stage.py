@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm.config.model import source
+from geovlm.run import devices
 from geovlm.run.machines import Machine
 from geovlm.run.vllm import server
 
@@ -34,7 +35,6 @@ def serve(
     config: RunConfig,
     index: int,
     meeting: Meeting | None,
-    visible: Callable[[], list[str]],
 ) -> Iterator[Server]:
     """Give a stage its vLLM server, for as long as the context is open; most stages have none.
 
@@ -45,7 +45,6 @@ def serve(
         config: the run; its device is resolved.
         index: the stage's position.
         meeting: the other machines; `None` where there are none.
-        visible: gives the ids of this machine's GPUs.
 
     Raises:
         RunFailedError: the server did not start, or a machine was lost meanwhile.
@@ -69,7 +68,7 @@ def serve(
             settings,
             gpus=len(placed.gpus),
         ),
-        variables=server.environment(visible(), placed.gpus),
+        variables=server.environment(devices.visible_gpus(), placed.gpus),
         port=settings.port,
         log=run.stage(index) / "vllm.txt",
         timeout_s=settings.start_timeout_s,

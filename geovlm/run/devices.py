@@ -1,0 +1,53 @@
+"""Finds the GPUs that a run may use, without importing torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from importlib import metadata
+from typing import TYPE_CHECKING, Literal
+
+from geovlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from geovlm.config.schema import RunConfig
+
+
+def visible_gpus() -> list[str]:
+    """Return the ids of the GPUs that this process may use."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [each.strip() for each in named.split(",") if each.strip() not in ("", "-1")]
+    if metadata.version("torch").endswith("+cpu"):
+        return []
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [str(i) for i, _ in enumerate(re.findall(r"^GPU \d+:", listed.stdout, re.MULTILINE))]
+
+
+def device(config: RunConfig, *, gpus: int | None = None) -> Literal["cpu", "cuda"]:
+    """Return the device of a run's stages.
+
+    Args:
+        config: the run.
+        gpus: number of GPUs of a machine; default: those that are visible here.
+
+    Raises:
+        ConfigError: the run needs more GPUs than there are.
+    """
+    gpus = len(visible_gpus()) if gpus is None else gpus
+    wanted = config.gpus or config.processes
+    if config.device == "cpu" or (config.device == "auto" and config.gpus is None and not gpus):
+        return "cpu"
+    if wanted > gpus:
+        there = f"{gpus} are visible" if gpus else "none is visible"
+        raise ConfigError(
+            f"{wanted} GPUs are asked for and {there}",
+            hint=f"use --gpus {gpus}" if gpus else "use --processes N --set device=cpu",
+        )
+    return "cuda"
