@@ -13,7 +13,7 @@ from PIL import Image
 from geovlm import nano
 from geovlm.data.prompts import visual_tokens
 from geovlm.engine.generation import answering, generate
-from geovlm.engine.generation.answering import Ask
+from geovlm.engine.generation.answering import PromptSet
 from geovlm.engine.models.processor import load_processor
 from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
@@ -37,7 +37,7 @@ def a_row(number: int) -> data.Row:
 
 
 ROWS = [a_row(i) for i in range(5)]
-ASK = Ask(name="model", rows=ROWS, temperatures=(0.0, 0.9))
+PROMPTS = PromptSet(name="model", rows=ROWS, temperatures=(0.0, 0.9))
 BATCHES = answering.batched(ROWS, size=2, length=lambda row: len(row.question))
 
 
@@ -57,7 +57,7 @@ class Model:
 
 
 def answer(model: Model, folder: Path, **share: int) -> dict[str, list[str]]:
-    return answering.answer(ASK, model, folder=folder, batches=BATCHES, seed=7, **share)
+    return answering.answer(PROMPTS, model, folder=folder, batches=BATCHES, seed=7, **share)
 
 
 def test_every_row_has_a_text_per_temperature(tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ def test_progress_counts_up_to_the_share_of_the_process(
     done: list[int] = []
     place = {"rank": rank, "world_size": world_size}
     answering.answer(
-        ASK, Model(), folder=tmp_path, batches=BATCHES, seed=7, advance=done.append, **place
+        PROMPTS, Model(), folder=tmp_path, batches=BATCHES, seed=7, advance=done.append, **place
     )
     assert sum(done) == texts
-    assert answering.n_texts(ASK, batches=BATCHES, **place) == texts
+    assert answering.n_texts(PROMPTS, batches=BATCHES, **place) == texts
 
 
 def test_a_prompt_is_as_long_as_the_processor_makes_it(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from geovlm import answers
 from geovlm.api import TaskSpec
 from geovlm.config.schema import EvalConfig
 from geovlm.engine.evaluation import blind, controls, pairs
-from geovlm.engine.evaluation import judge as scores
+from geovlm.engine.evaluation.judge import Judge, clusters, prompt_hash
 from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import GREY, ImageCache, shifted
 from geovlm.plugins import registry
@@ -39,7 +39,7 @@ def a_row(number: int, answer: str, images: tuple[str, ...], **target: object) -
     )
 
 
-def a_judge(unchanged: str = "no") -> scores.Judge:
+def a_judge(unchanged: str = "no") -> Judge:
     task = TaskSpec(
         name="t/a",
         summary="",
@@ -50,9 +50,7 @@ def a_judge(unchanged: str = "no") -> scores.Judge:
         primary_metric="accuracy",
         unchanged=unchanged,
     )
-    return scores.Judge(
-        task=task, profile=QWEN2_5_VL, registry=registry.load(), resamples=50, seed=0
-    )
+    return Judge(task=task, profile=QWEN2_5_VL, registry=registry.load(), resamples=50, seed=0)
 
 
 PAIRS = [
@@ -72,11 +70,14 @@ def ignores_the_newer(row: data.Row) -> str:
     return "yes" if "hit" in row.images[0] else "no"
 
 
-def probed(says: Callable[[data.Row], str], judge: scores.Judge) -> dict[str, object]:
+def probed(says: Callable[[data.Row], str], judge: Judge) -> dict[str, object]:
     rows = {"real": PAIRS}
     rows |= {probe: pairs.altered(PAIRS, probe, seed=1) for probe in pairs.PROBES}
-    texts = {name: [FRAME.format(says(row)) for row in many] for name, many in rows.items()}
-    return pairs.report(judge, PAIRS, texts)
+    answered = {
+        name: judge.predictions(PAIRS, [FRAME.format(says(row)) for row in many])
+        for name, many in rows.items()
+    }
+    return pairs.report(judge, answered)
 
 
 def test_a_model_that_ignores_the_newer_image_scores_as_on_the_older_one_twice() -> None:
@@ -173,43 +174,45 @@ def test_the_shift_of_a_sample_is_two_to_eight_pixels_of_the_stored_image() -> N
 def test_settings_choose_what_is_asked(
     settings: dict[str, object], last: bool, names: list[str]
 ) -> None:
-    made = controls.asks(
+    made = controls.prompt_sets(
         {"t/a": PAIRS},
-        pairs=["t/a"],
+        bitemporal=["t/a"],
         settings=EvalConfig.model_validate(settings),
         last=last,
         seed=0,
     )
-    assert [ask.name for ask in made] == names
+    assert [each.name for each in made] == names
 
 
 def test_two_views_of_one_date_are_no_pair_to_probe() -> None:
     settings = EvalConfig(blind="off", probes=True)
-    made = controls.asks({"t/a": PAIRS}, pairs=[], settings=settings, last=True, seed=0)
-    assert [len(ask.rows) for ask in made] == [0, 0, 0]
+    made = controls.prompt_sets({"t/a": PAIRS}, bitemporal=[], settings=settings, last=True, seed=0)
+    assert [len(each.rows) for each in made] == [0, 0, 0]
 
 
 def test_controls_are_asked_about_so_many_samples_only() -> None:
-    made = controls.asks({"t/a": PAIRS}, settings=EvalConfig(control_limit=2), last=True, seed=0)
-    assert [len(ask.rows) for ask in made] == [2, 2]
+    made = controls.prompt_sets(
+        {"t/a": PAIRS}, settings=EvalConfig(control_limit=2), last=True, seed=0
+    )
+    assert [len(each.rows) for each in made] == [2, 2]
 
 
 def test_many_events_are_the_groups_and_few_are_not() -> None:
     many = [replace(PAIRS[0], meta={"event": f"e{i}"}) for i in range(8)]
     few = [replace(row, meta={"event": "e"}) for row in PAIRS]
-    assert scores.clusters(many).described() == {"by": "event", "n": 8}
-    assert scores.clusters(few).described() == {"by": "image", "n": 4}
+    assert clusters(many).described() == {"by": "event", "n": 8}
+    assert clusters(few).described() == {"by": "image", "n": 4}
 
 
 def test_the_prompt_hash_depends_on_template_and_question() -> None:
-    before = scores.prompt_hash(PAIRS, template="a")
+    before = prompt_hash(PAIRS, template="a")
     other = [replace(PAIRS[0], question="Same?"), *PAIRS[1:]]
     assert (
         len(
             {
                 before,
-                scores.prompt_hash(PAIRS, template="b"),
-                scores.prompt_hash(other, template="a"),
+                prompt_hash(PAIRS, template="b"),
+                prompt_hash(other, template="a"),
             }
         )
         == 3

@@ -1,8 +1,8 @@
-"""What a model scores that does not see: baselines that a model must beat.
+"""Blind baselines, which a model that sees must beat.
 
-`majority` needs no model: the most frequent answer of the training split. `text_only` asks the
-model with every image replaced by mid-grey of the same size, so that the prompt keeps its tokens.
-`shuffled` asks it about the images of another sample of the same task.
+`majority` needs no model: it gives the most frequent answer of the training split. `text_only`
+replaces every image by mid-grey of the same size, so that the prompt keeps its tokens. `shuffled`
+shows the images of another sample of the same task.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import replace
 
 from geovlm import answers
 from geovlm.api import Turn
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import GREY
+from geovlm.engine.rows.rows import Row
 
 
-def majority(train: Sequence[data.Row]) -> dict[str, str]:
-    """Return question type -> most frequent gold answer; the type is "" where targets name none.
+def majority(train: Sequence[Row]) -> dict[str, str]:
+    """Return question type -> most frequent correct answer; the type is "" where targets name none.
 
     Ties go to the answer that comes first. The entry "" is always there, over all types.
     """
@@ -30,7 +30,7 @@ def majority(train: Sequence[data.Row]) -> dict[str, str]:
     return {kind: counter.most_common(1)[0][0] for kind, counter in counts.items()}
 
 
-def majority_texts(rows: Sequence[data.Row], most_frequent: dict[str, str]) -> dict[str, str]:
+def majority_texts(rows: Sequence[Row], most_frequent: dict[str, str]) -> dict[str, str]:
     """Return row key -> the completion that gives the most frequent answer of the row's type.
 
     A type that the training split lacks gets the answer that is most frequent over all.
@@ -47,15 +47,13 @@ def majority_texts(rows: Sequence[data.Row], most_frequent: dict[str, str]) -> d
     }
 
 
-def text_only(rows: Sequence[data.Row]) -> list[data.Row]:
-    """Return the rows with grey in place of their images, at the size at which they were seen."""
+def text_only(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with grey in place of their images, of the same sizes."""
     return [replace(row, images=(GREY,) * len(row.images)) for row in rows]
 
 
-def shuffled(
-    rows: Sequence[data.Row], *, pool: Sequence[data.Row], seed: int
-) -> list[data.Row] | None:
-    """Return the rows with the images of other samples, seen at the rows' own sizes.
+def shuffled(rows: Sequence[Row], *, pool: Sequence[Row], seed: int) -> list[Row] | None:
+    """Return the rows with the images of other samples, at the rows' own sizes.
 
     Args:
         rows: rows of one task.
@@ -79,5 +77,5 @@ def shuffled(
     return made
 
 
-def _type(row: data.Row) -> str:
+def _type(row: Row) -> str:
     return str(row.target.get("type", ""))

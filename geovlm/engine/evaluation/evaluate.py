@@ -1,6 +1,6 @@
-"""Evaluation inside the process that holds the model: answers, then scores, then `metrics.json`.
+"""Evaluates the model of a stage in the process that holds it.
 
-What is asked beside the tasks themselves, to judge the scores by, is in `controls`.
+First all answers, then the scores of each task, then `metrics.json`.
 """
 
 from __future__ import annotations
@@ -13,29 +13,31 @@ from typing import Any
 
 from accelerate.utils import gather_object
 
-from geovlm.api import Prediction, TaskSpec
-from geovlm.data import prompts
+from geovlm.api import ModelProfile, TaskSpec
 from geovlm.engine import rewards
-from geovlm.engine.evaluation import controls
-from geovlm.engine.evaluation import judge as scores
+from geovlm.engine.evaluation import blind, controls, scores
+from geovlm.engine.evaluation.judge import Judge, prompt_hash
 from geovlm.engine.generation import answering, generate
-from geovlm.engine.generation.answering import Ask
+from geovlm.engine.generation.answering import PromptSet
 from geovlm.engine.models.load import Loaded
-from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.rows import Row
 from geovlm.engine.stage import Stage
-from geovlm.errors import StoppedError
+from geovlm.errors import DataError, DatasetNotFoundError, StoppedError
 from geovlm.score import against
 
 PUBLISHED_RESAMPLES = 200
-"""Of the intervals of published scores, which are finished one resample at a time."""
+"""Resamples of the intervals of published scores, which are finished one resample at a time."""
+MAJORITY_ROWS = 4096
+"""Training rows of a task, drawn at random, whose answers are counted."""
+_MODEL = "model"
+"""Name of the prompts of the tasks themselves."""
 
 
 def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
-    """Score the model on every task of the run and write it down under the stage's name.
+    """Score the model on every task of the run and write the scores under the stage's name.
 
     Writes `eval/<name>/<task>.jsonl` and the entry of `metrics.json`. Every rank answers its share
-    of the rows. Tasks that are already there (a resumed run) are left as they are; answers that
-    are already there are not asked again.
+    of the rows. A resumed run keeps the tasks that are scored and the answers that are written.
 
     Args:
         stage: the running stage.
@@ -43,7 +45,7 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
         name: `base`, `sft` or `grpo`, or with a number: `sft-2`.
 
     Raises:
-        StoppedError: it was asked to stop; the answers so far are on the disk.
+        StoppedError: the run is to stop; the answers so far are on the disk.
     """
     tasks = [stage.task(task) for task in stage.task_names]
     missing = [task for task in tasks if not stage.run.has_metrics(task.name, name)]
@@ -64,34 +66,51 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
         )
         for task in tasks
     }
-    everything = [row for many in rows.values() for row in many]
-    asks = [Ask(name="model", rows=everything, temperatures=(0.0, settings.temperature))]
     last = is_last(stage, name=name)
-    asks += controls.asks(
-        rows,
-        pairs=[task.name for task in tasks if "bitemporal" in task.tags],
-        settings=settings,
-        last=last,
-        seed=stage.config.seed,
-    )
-    answered = _answer(stage, loaded, asks, folder=folder, title=f"evaluating {name}")
+    everything = [row for many in rows.values() for row in many]
+    prompts = [
+        PromptSet(name=_MODEL, rows=everything, temperatures=(0.0, settings.temperature)),
+        *controls.prompt_sets(
+            rows,
+            bitemporal=[task.name for task in tasks if "bitemporal" in task.tags],
+            settings=settings,
+            last=last,
+            seed=stage.config.seed,
+        ),
+    ]
+    texts = _answer(stage, loaded, prompts, folder=folder, title=f"evaluating {name}")
     if not stage.is_main:
         return
+    template = str(loaded.processor.chat_template)  # type: ignore[attr-defined]  # a mixin's field
     for task in missing:
-        _write_task(
-            stage,
-            task,
-            rows=rows[task.name],
-            answered=answered,
-            loaded=loaded,
-            name=name,
-            max_new_tokens=stage.max_new_tokens(tasks),
-        )
+        own = rows[task.name]
+        answers = _answers(stage, task, own, texts, profile=loaded.profile)
+        judge = _judge(stage, task, profile=loaded.profile)
+        provenance = {
+            "n": len(own),
+            "split": stage.config.eval_split(task.name),
+            "seed": stage.config.seed,
+            "task_version": task.version,
+            "protocol": task.protocol,
+            "prompt_sha256": prompt_hash(own, template=template),
+            "pixels": {
+                "min": max(loaded.profile.min_pixels, task.min_pixels),
+                "max": loaded.profile.max_pixels,
+            },
+            "decoding": {
+                "metrics": "greedy",
+                "reward_temperature": settings.temperature,
+                "max_new_tokens": stage.max_new_tokens(tasks),
+            },
+            "interval": scores.interval(own, resamples=settings.resamples),
+        }
+        scored = scores.score(answers, judge, name=name, last=last)
+        _write(stage, task, answers, scored, provenance=provenance, name=name)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_last(stage: Stage, *, name: str) -> bool:
-    """Whether no later stage of the run is evaluated."""
+    """Return True if no later stage of the run is evaluated."""
     if stage.index == -1:
         return True
     later = stage.config.stages[stage.index + 1 :]
@@ -99,12 +118,12 @@ def is_last(stage: Stage, *, name: str) -> bool:
 
 
 def _answer(
-    stage: Stage, loaded: Loaded, asks: Sequence[Ask], *, folder: Path, title: str
+    stage: Stage, loaded: Loaded, prompts: Sequence[PromptSet], *, folder: Path, title: str
 ) -> dict[str, answering.Texts]:
-    """Return ask -> row key -> texts; on the main process those of all ranks."""
+    """Return name of a prompt set -> row key -> texts; on the main process those of all ranks."""
     tasks = [stage.task(task) for task in stage.task_names]
 
-    def respond(rows: Sequence[data.Row], temperature: float, seed: int) -> list[str]:
+    def respond(rows: Sequence[Row], temperature: float, seed: int) -> list[str]:
         return generate.complete(
             loaded.model,
             loaded.processor,
@@ -118,16 +137,18 @@ def _answer(
     place = {"rank": stage.rank, "world_size": stage.world_size}
     length = generate.lengths(loaded.processor, profile=loaded.profile)
     size = stage.config.eval.batch_size
-    batches = {each.name: answering.batched(each.rows, size=size, length=length) for each in asks}
-    total = sum(answering.n_texts(ask, batches=batches[ask.name], **place) for ask in asks)
+    batches = {
+        each.name: answering.batched(each.rows, size=size, length=length) for each in prompts
+    }
+    total = sum(answering.n_texts(each, batches=batches[each.name], **place) for each in prompts)
     bar = stage.bar(title, total=total)
     found: dict[str, answering.Texts] = {}
-    for ask in asks:
+    for each in prompts:
         mine = answering.answer(
-            ask,
+            each,
             respond,
             folder=folder,
-            batches=batches[ask.name],
+            batches=batches[each.name],
             seed=stage.config.seed,
             **place,
             advance=bar.advance if bar is not None else lambda n: None,
@@ -135,127 +156,103 @@ def _answer(
         )
         if stage.stop.agreed():
             raise StoppedError(f"{title}: the answers so far are kept")
-        found[ask.name] = dict(gather_object(list(mine.items())))
+        found[each.name] = dict(gather_object(list(mine.items())))
     if bar is not None:
         bar.close()
     return found
 
 
-def _write_task(
+def _answers(
     stage: Stage,
     task: TaskSpec,
+    rows: Sequence[Row],
+    texts: Mapping[str, answering.Texts],
     *,
-    rows: list[data.Row],
-    answered: Mapping[str, answering.Texts],
-    loaded: Loaded,
-    name: str,
-    max_new_tokens: int,
-) -> None:
-    """Score one task and write its files and its entry."""
+    profile: ModelProfile,
+) -> scores.Answers:
+    """Return all answers to a task, those of an earlier stage and of the majority included."""
+    settings = stage.config.eval
+    majority = None
+    if settings.blind != "off":
+        majority = _majority(stage, task, rows, profile=profile)
+    earlier = None
+    before = stage.run.latest_stage(task.name)
+    if before is not None:
+        lines = stage.run.eval_file(task.name, before).read_text(encoding="utf-8").splitlines()
+        known = {record["sample_id"]: record["completion"] for record in map(json.loads, lines)}
+        earlier = before, [known[row.sample_id] for row in rows]
+    return scores.Answers(
+        rows=rows,
+        greedy=[texts[_MODEL][row.key][0] for row in rows],
+        sampled=[texts[_MODEL][row.key][1] for row in rows],
+        control_rows=controls.subset(rows, settings.control_limit, seed=stage.config.seed),
+        controls={
+            name: {key: each[0] for key, each in many.items()}
+            for name, many in texts.items()
+            if name != _MODEL
+        },
+        majority=majority,
+        earlier=earlier,
+    )
+
+
+def _majority(
+    stage: Stage, task: TaskSpec, rows: Sequence[Row], *, profile: ModelProfile
+) -> scores.Majority:
+    """Return the most frequent answers of the training split, counted once per run."""
+    stored = stage.run.read_metrics()["tasks"].get(task.name, {}).get("blind", {})
+    most_frequent = stored.get("majority", {}).get("answers")
+    if most_frequent is None:
+        try:
+            train = stage.rows(task, split="train", profile=profile, limit=MAJORITY_ROWS)
+            most_frequent = blind.majority(train)
+        except (DataError, DatasetNotFoundError) as error:
+            return scores.Majority(unavailable=str(error))
+    return scores.Majority(
+        answers=most_frequent, completions=blind.majority_texts(rows, most_frequent)
+    )
+
+
+def _judge(stage: Stage, task: TaskSpec, *, profile: ModelProfile) -> Judge:
     config = stage.config
-    greedy, sampled = ([answered["model"][row.key][i] for row in rows] for i in (0, 1))
-    cols = rewards.columns([task], registry=stage.registry, active=config.rewards)
-    contexts = [
-        prompts.reward_context(row, profile=loaded.profile, options=config.reward_options)
-        for row in rows
-    ]
-    greedy_totals = rewards.totals(cols, greedy, contexts, watch=stage.watch)
-    sampled_totals = rewards.totals(cols, sampled, contexts, watch=stage.watch)
-    judge = scores.Judge(
+    return Judge(
         task=task,
-        profile=loaded.profile,
+        profile=profile,
         registry=stage.registry,
         resamples=config.eval.resamples,
         seed=config.seed,
+        columns=rewards.columns([task], registry=stage.registry, active=config.rewards),
+        reward_options=config.reward_options,
+        watch=stage.watch,
     )
-    predictions = judge.predictions(rows, greedy)
-    records = [
-        {
-            **_described(row),
-            "completion": greedy[i],
-            "profile": loaded.profile.name,
-            "rewards": greedy_totals[i][1],
-            "sampled": {"completion": sampled[i], "rewards": sampled_totals[i][1]},
-        }
-        for i, row in enumerate(rows)
-    ]
-    stage.run.write_eval(task.name, name, [json.dumps(record) for record in records])
-    template = str(loaded.processor.chat_template)  # type: ignore[attr-defined]  # a mixin's field
-    entry: dict[str, Any] = {
-        "n": len(rows),
-        "split": stage.config.eval_split(task.name),
-        "seed": config.seed,
-        "task_version": task.version,
-        "protocol": task.protocol,
-        "prompt_sha256": scores.prompt_hash(rows, template=template),
-        "pixels": {
-            "min": max(loaded.profile.min_pixels, task.min_pixels),
-            "max": loaded.profile.max_pixels,
-        },
-        "decoding": {
-            "metrics": "greedy",
-            "reward_temperature": config.eval.temperature,
-            "max_new_tokens": max_new_tokens,
-        },
-        "interval": {
-            "level": 0.95,
-            "method": "expanded percentile bootstrap of clusters",
-            "resamples": config.eval.resamples,
-            "clusters": scores.clusters(rows).described(),
-        },
-        "metrics": judge.metrics(predictions),
-        "ci95": judge.intervals(rows, predictions),
-        "sampled_reward": sum(total for total, _ in sampled_totals) / len(rows),
-        "greedy_reward": sum(total for total, _ in greedy_totals) / len(rows),
-        "sampled_rewards": _means([parts for _, parts in sampled_totals]),
-        "published": against.by_protocol(
-            stage.run.eval_file(task.name, name),
-            protocol=task.protocol,
-            resamples=min(PUBLISHED_RESAMPLES, config.eval.resamples),
-            seed=config.seed,
-        ),
-    }
-    before = stage.run.latest_stage(task.name)
-    if before is not None:
-        earlier = _earlier(stage, judge, rows, name=before)
-        entry["change"] = {
-            "against": before,
-            "metrics": judge.changes(rows, earlier, predictions),
-        }
-    found = controls.score(stage, judge, rows, answered, name=name, last=is_last(stage, name=name))
-    stage.run.write_metrics(task.name, name, primary=task.primary_metric, entry=entry, beside=found)
 
 
-def _earlier(
-    stage: Stage, judge: scores.Judge, rows: Sequence[data.Row], *, name: str
-) -> list[Prediction]:
-    """Return what an earlier stage answered to the same rows."""
-    lines = stage.run.eval_file(judge.task.name, name).read_text(encoding="utf-8").splitlines()
-    said = {record["sample_id"]: record["completion"] for record in map(json.loads, lines)}
-    return judge.predictions(rows, [said[row.sample_id] for row in rows])
-
-
-def _described(row: data.Row) -> dict[str, Any]:
-    """Return what an answer's record says of its row."""
-    return {
-        "task": row.task,
-        "sample_id": row.sample_id,
-        "images": [json.loads(reference) for reference in row.images],
-        "question": row.question,
-        "answer": row.answer,
-        "reasoning": row.reasoning,
-        "target": dict(row.target),
-        "image_sizes": row.image_sizes,
-        "input_sizes": row.input_sizes,
-        "meta": dict(row.meta),
-    }
-
-
-def _means(parts: list[dict[str, float | None]]) -> dict[str, float]:
-    """Return the mean of each reward over the rows that it applies to."""
-    sums: dict[str, list[float]] = {}
-    for each in parts:
-        for reward, value in each.items():
-            if value is not None:
-                sums.setdefault(reward, []).append(value)
-    return {reward: sum(values) / len(values) for reward, values in sums.items()}
+def _write(
+    stage: Stage,
+    task: TaskSpec,
+    answers: scores.Answers,
+    scored: scores.Scored,
+    *,
+    provenance: Mapping[str, Any],
+    name: str,
+) -> None:
+    """Write the answers of one task, then its entry of `metrics.json`, last."""
+    stage.run.write_eval(task.name, name, [json.dumps(record) for record in scored.records])
+    for control, texts in answers.controls.items():
+        lines = [
+            json.dumps({"sample_id": row.sample_id, "completion": texts[row.key]})
+            for row in answers.control_rows
+            if row.key in texts
+        ]
+        if lines:
+            stage.run.write_eval(task.name, f"{name}/{control}", lines)
+    entry = {**provenance, **scored.entry}
+    entry["published"] = against.by_protocol(
+        stage.run.eval_file(task.name, name),
+        protocol=task.protocol,
+        resamples=min(PUBLISHED_RESAMPLES, stage.config.eval.resamples),
+        seed=stage.config.seed,
+    )
+    stage.run.write_metrics(
+        task.name, name, primary=task.primary_metric, entry=entry, beside=scored.controls
+    )

@@ -1,16 +1,18 @@
-"""Answers -> numbers with their uncertainty: metrics, intervals, paired changes, provenance."""
+"""Rewards, metrics, intervals and paired changes of answers to one task."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from geovlm.api import ModelProfile, Prediction, TaskSpec
-from geovlm.data.prompts import prediction
-from geovlm.engine.rows import rows as data
+from geovlm.api import Json, ModelProfile, Prediction, RewardContext, TaskSpec
+from geovlm.data.prompts import prediction, reward_context
+from geovlm.engine import rewards
+from geovlm.engine.rows.rows import Row
+from geovlm.engine.stopping import RewardWatch
 from geovlm.plugins.metrics import function
 from geovlm.plugins.references import resolve
 from geovlm.plugins.registry import Registry
@@ -29,11 +31,11 @@ class Clusters(NamedTuple):
     """Group of each row."""
 
     def described(self) -> dict[str, Any]:
-        """Return what `metrics.json` says of them."""
+        """Return the entry of `metrics.json` about them."""
         return {"by": self.by, "n": len(set(self.names))}
 
 
-def clusters(rows: Sequence[data.Row]) -> Clusters:
+def clusters(rows: Sequence[Row]) -> Clusters:
     """Return the groups of the rows: `meta["event"]` where there are enough, else the images.
 
     An interval over images speaks of new images of the same events only.
@@ -44,10 +46,10 @@ def clusters(rows: Sequence[data.Row]) -> Clusters:
     return Clusters("image", tuple(row.images for row in rows))
 
 
-def prompt_hash(rows: Sequence[data.Row], *, template: str) -> str:
+def prompt_hash(rows: Sequence[Row], *, template: str) -> str:
     """Return the SHA-256 of the chat template and of every sample's question, in order."""
-    asked = [[row.key, row.question] for row in rows]
-    return hashlib.sha256(json.dumps([template, asked]).encode()).hexdigest()
+    questions = [[row.key, row.question] for row in rows]
+    return hashlib.sha256(json.dumps([template, questions]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +58,32 @@ class Judge:
 
     task: TaskSpec
     profile: ModelProfile
-    """How the model speaks of boxes."""
+    """Model family: its frame of boxes."""
     registry: Registry
     resamples: int
-    """Of the bootstrap and of the permutation test."""
+    """Number of draws of the bootstrap and of the permutation test."""
     seed: int
+    """Seed of these draws."""
+    columns: Sequence[rewards.Column] = ()
+    """Rewards of the task."""
+    reward_options: Mapping[str, Json] = field(default_factory=dict)
+    """The run's `[reward_options]`."""
+    watch: RewardWatch | None = None
+    """Ends a reward that does not return; `None` waits for ever."""
 
-    def predictions(self, rows: Sequence[data.Row], texts: Sequence[str]) -> list[Prediction]:
+    def contexts(self, rows: Sequence[Row]) -> list[RewardContext]:
+        """Return the rows as rewards receive them."""
+        return [
+            reward_context(row, profile=self.profile, options=self.reward_options) for row in rows
+        ]
+
+    def rewards(
+        self, texts: Sequence[str], contexts: Sequence[RewardContext]
+    ) -> list[tuple[float, dict[str, float | None]]]:
+        """Return the weighted total and every reward of each completion."""
+        return rewards.totals(self.columns, texts, contexts, watch=self.watch)
+
+    def predictions(self, rows: Sequence[Row], texts: Sequence[str]) -> list[Prediction]:
         """Return the rows with one completion each, as metrics receive them."""
         pairs = zip(rows, texts, strict=True)
         return [prediction(row, text, profile=self.profile) for row, text in pairs]
@@ -75,7 +96,7 @@ class Judge:
         return values
 
     def intervals(
-        self, rows: Sequence[data.Row], answered: Sequence[Prediction]
+        self, rows: Sequence[Row], answered: Sequence[Prediction]
     ) -> dict[str, list[float]]:
         """Return the 95 % interval of every number; see `geovlm.score.bootstrap`."""
         statistic = self._statistic(answered, clusters(rows).names)
@@ -83,7 +104,7 @@ class Judge:
         return {name: list(bounds) for name, bounds in found.items()}
 
     def changes(
-        self, rows: Sequence[data.Row], before: Sequence[Prediction], after: Sequence[Prediction]
+        self, rows: Sequence[Row], before: Sequence[Prediction], after: Sequence[Prediction]
     ) -> dict[str, dict[str, Any]]:
         """Return how every number differs between two sets of answers to the same rows.
 

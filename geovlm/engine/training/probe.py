@@ -124,20 +124,22 @@ def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[data.Row]) -> list[di
             seed=seed,
         )
 
-    asks = [
-        answering.Ask(name=f"generation-{number}", rows=rows, temperatures=(settings.temperature,))
+    prompts = [
+        answering.PromptSet(
+            name=f"generation-{number}", rows=rows, temperatures=(settings.temperature,)
+        )
         for number in range(settings.generations)
     ]
     place = {"rank": stage.rank, "world_size": stage.world_size}
     length = generate.lengths(loaded.processor, profile=loaded.profile)
     batches = answering.batched(rows, size=settings.batch_size, length=length)
-    total = sum(answering.n_texts(ask, batches=batches, **place) for ask in asks)
+    total = sum(answering.n_texts(each, batches=batches, **place) for each in prompts)
     bar = stage.bar("probe", total=total)
     found = []
-    for number, ask in enumerate(asks):
+    for number, each in enumerate(prompts):
         found.append(
             answering.answer(
-                ask,
+                each,
                 respond,
                 folder=stage.folder / ANSWERS,
                 batches=batches,
