@@ -1,13 +1,13 @@
-"""Every `$ geovlm …` line of the documents is executed, each in a folder of its own.
+"""Executes every `$ geovlm …` line of the documents, each in a folder of its own.
 
-- `run` and `eval` with `--dry-run`, eight generated records and the CPU: they would train or answer
-  for minutes. Plan, data, options and model are resolved all the same.
-- What else reads generated data, with few records of them.
-- Lines that need GPUs, the Hugging Face hub, a finished run or minutes are held against the options
-  of the command only; `NEEDS` has the reasons.
-- All others as they stand. What a line finds on the disk of its reader (`/data/…`, `sample/…`,
-  `runs/first`, `….tif`) is made beforehand: generated data in the official layout, a run that has
-  begun, grey scenes.
+- `run` and `eval` get `--dry-run`, eight generated records and the CPU, because they would train or
+  answer for minutes. Plan, data, options and model are resolved all the same.
+- Other commands that read generated data get few records.
+- Lines that need GPUs, the Hugging Face hub, a finished run or minutes are checked for known
+  options only; `NEEDS` has the reasons.
+- All other lines run as they stand. Files that a reader of the line would have (`/data/…`,
+  `sample/…`, `runs/first`, `….tif`) are made first: generated data in the official layout, a run
+  that has begun, grey scenes.
 
 Lines of the plugin tutorial need the package that it makes: tests/docs/test_lesson.py. Those of the
 README of a package in `examples/` need its wheel: tests/test_third_party.py.
@@ -47,14 +47,14 @@ NEEDS = {
     "export": "a finished run: tests/engine/test_export.py",
     "doctor": "minutes: tests/cli/test_doctor.py",
 }
-"""Word of a line, or of the file it names -> what it needs that is not here."""
+"""Word of a line, or of the file it names -> requirement that a test does not have."""
 PUBLISHED = (
     '{"question": "Where is <ref>1 van</ref>?", "answer": "[[7, 22, 14, 31, 0]]", '
     '"gt_bbox": "[[7, 22, 14, 31, 0]]", "task_type": "ref", "size_group": "small"}\n'
 ) * 2
 """Two lines with the fields of EarthDial's file of answers to GeoChat-Bench."""
 OPTIONAL = {"options.tier3=true": ("train", "tier3")}
-"""Option -> what of the generated data stands in for a part that only real data have."""
+"""Option -> (part of the generated data, name of the part of real data that it stands for)."""
 
 
 def shown(path: Path, prefix: str = r"\$ ") -> list[str]:
@@ -67,7 +67,7 @@ def shown(path: Path, prefix: str = r"\$ ") -> list[str]:
 
 
 def needs(line: str, *, files: Path = ROOT) -> str:
-    """What a line needs that a test may not have, or nothing."""
+    """Requirements of a line that a test does not have; empty if it has all."""
     words = shlex.split(line)
     words += [word for name in words if name.endswith(".toml") for word in _words(files / name)]
     return ", ".join(reason for word, reason in NEEDS.items() if word in words)

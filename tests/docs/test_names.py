@@ -1,4 +1,4 @@
-"""The documents say what the code does: hooks and TOML blocks; commands are in another file."""
+"""The documents match the code: hooks, declarations, rules of the kit and TOML blocks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ FILES = [path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("examples
 
 
 def unknown_options(text: str) -> list[str]:
-    """What is wrong with the options of the data sets and tasks in a configuration.
+    """Return data sets and tasks of a configuration that do not exist; check options of the others.
 
     Raises:
         ConfigError: an option that its data set or task does not have.
