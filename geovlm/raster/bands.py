@@ -1,4 +1,4 @@
-"""The bands of a `Raster` by name: where each lies, and its values or those of an index."""
+"""Finds the bands of a `Raster` by name and reads their values, or those of an index."""
 
 from __future__ import annotations
 
@@ -38,20 +38,21 @@ ROLES = {
     "swir1": ("B11", "swir1", "swir16"),
     "swir2": ("B12", "swir2", "swir22"),
 }
-"""Part of the spectrum -> names of its band: of Sentinel-2, as a word, of STAC catalogues."""
+"""Part of the spectrum -> names of its band: in Sentinel-2, as a word, in STAC catalogues."""
 
 
 class Band(NamedTuple):
-    """Where a band lies."""
+    """File, number and size of a band."""
 
     path: Path
     number: int
-    """Its place in the file, from 1."""
+    """Number in the file, from 1."""
     size: Size
+    """Width and height, pixels."""
 
 
 class Bands:
-    """The opened files of a `Raster`; made by `bands_of`."""
+    """Open files of a `Raster`; made by `bands_of`."""
 
     def __init__(self, ref: Raster, stack: ExitStack) -> None:
         self.ref = ref
@@ -59,16 +60,16 @@ class Bands:
         self._sources: dict[Path, DatasetReader] = {}
 
     def source(self, path: Path) -> DatasetReader:
-        """The opened file."""
+        """Open a file, or return it if it is open."""
         if path not in self._sources:
             self._sources[path] = self._stack.enter_context(opened(path))
         return self._sources[path]
 
     def find(self, name: str) -> Band:
-        """The band of that name.
+        """Find a band by name.
 
         Raises:
-            DataError: There is none; lists those that there are.
+            DataError: There is no such band; lists the bands.
         """
         path = _path(self.ref, name)
         source = self.source(path)
@@ -78,16 +79,16 @@ class Bands:
     def values(
         self, name: str, *, window: Window, grid: Size, shape: tuple[int, int]
     ) -> np.ndarray:
-        """The stored values of a band, or those of an index: (H, W) float32, NaN where no data.
+        """Read the stored values of a band, or an index: (H, W) float32, NaN where no data.
 
-        A band of another size than `grid` is taken to cover the same ground and is resampled
+        A band of another size than `grid` is assumed to cover the same ground and is resampled
         (bilinear).
 
         Args:
-            name: of a band or an index.
-            window: part of the grid that is read.
-            grid: size of the raster's first band.
-            shape: (H, W) of the result; where it is smaller than the window, pixels are left out.
+            name: Name of a band or an index.
+            window: Part of the grid to read.
+            grid: Width and height of the raster's first band, pixels.
+            shape: (H, W) of the result; if it is smaller than the window, pixels are left out.
         """
         if not is_index(self.ref, name):
             return self._band_values(self.find(name), window=window, grid=grid, shape=shape)
@@ -120,7 +121,7 @@ class Bands:
                 strict=True,
             )
         )
-        # bilinear weights reach one pixel beyond, or as far as one pixel of the result is wide
+        # bilinear weights reach one pixel further, or one pixel of the result if that is wider
         reach = max(1.0, (part[2] - part[0]) / shape[1], (part[3] - part[1]) / shape[0])
         margin = math.ceil(reach) + 1
         left, top = (max(0, math.floor(edge) - margin) for edge in part[:2])
@@ -129,7 +130,7 @@ class Bands:
             for edge, whole in zip(part[2:], band.size, strict=True)
         )
         around = (left, top, right - left, bottom - top)
-        # no more pixels than twice those of the result, so that memory follows the result
+        # at most twice as many pixels as the result, so that memory follows the result
         factor = max(1.0, min(around[2] / (2 * shape[1]), around[3] / (2 * shape[0])))
         height, width = math.ceil(around[3] / factor), math.ceil(around[2] / factor)
         values = self._stored(source, band.number, window=around, shape=(height, width))
@@ -155,16 +156,16 @@ class Bands:
 
 @contextmanager
 def bands_of(ref: Raster) -> Iterator[Bands]:
-    """The bands of a raster, its files open."""
+    """Yield the bands of a raster; their files are closed afterwards."""
     with ExitStack() as stack:
         yield Bands(ref, stack)
 
 
 def locate(ref: Raster, name: str) -> Band:
-    """The band of that name, or the first one of an index, by remembered headers.
+    """Find a band by name, or the first band of an index, from cached headers.
 
     Raises:
-        DataError: There is no such band; or its file is absent, empty or no raster.
+        DataError: There is no such band; or its file is absent, empty or not a raster.
     """
     if is_index(ref, name):
         name = role_name(ref, INDICES[name][0], index=name)
@@ -174,10 +175,10 @@ def locate(ref: Raster, name: str) -> Band:
 
 
 def available(ref: Raster) -> tuple[str, ...]:
-    """The names of all bands: of `files`, then of `file` by number and by its own names.
+    """Return the names of all bands: of `files`, then of `file` by number and by its own names.
 
     Raises:
-        DataError: `file` is absent, empty or no raster.
+        DataError: `file` is absent, empty or not a raster.
     """
     if ref.file is None:
         return tuple(ref.files)
@@ -189,7 +190,7 @@ def available(ref: Raster) -> tuple[str, ...]:
 
 
 def needed(ref: Raster) -> tuple[str, ...]:
-    """The names in `files` that `bands` takes, of those of an index as far as they are known."""
+    """Return the names in `files` that `bands` and their indices need, as far as known."""
     if not ref.files:
         return ()
     found = roles(_known(ref))
@@ -200,27 +201,27 @@ def needed(ref: Raster) -> tuple[str, ...]:
 
 
 def is_index(ref: Raster, name: str) -> bool:
-    """Whether a name is that of an index; a band of that name comes first."""
+    """Return True if a name means an index; a band of the same name comes first."""
     return name in INDICES and name not in _known(ref)
 
 
 def role_name(ref: Raster, role: str, *, index: str) -> str:
-    """The name of the band that covers a part of the spectrum.
+    """Return the name of the band that covers a part of the spectrum.
 
     Raises:
-        DataError: The raster has none; names the index that needs it, and the bands there are.
+        DataError: There is no such band; names the index that needs it, and the bands.
     """
     found = roles(available(ref))
     if role not in found:
         raise DataError(
-            f"{_somewhere(ref)}: {index} needs a band called {' or '.join(ROLES[role])}",
+            f"{_somewhere(ref)}: {index} needs a band named {' or '.join(ROLES[role])}",
             hint=f"its bands are {_listed(available(ref))}",
         )
     return found[role]
 
 
 def roles(bands: Sequence[str]) -> dict[str, str]:
-    """Part of the spectrum -> name of the band that covers it, as far as names tell."""
+    """Return part of the spectrum -> name of its band, for the names that are known."""
     names = {_key(name): name for name in reversed(bands)}
     return {
         role: next(names[_key(known)] for known in options if _key(known) in names)
@@ -230,12 +231,12 @@ def roles(bands: Sequence[str]) -> dict[str, str]:
 
 
 def role_of(name: str) -> str | None:
-    """The part of the spectrum that a band of that name covers; `None`: the name does not say."""
+    """Return the part of the spectrum that a band covers by its name; `None` if unknown."""
     return next((role for role, known in ROLES.items() if _key(name) in map(_key, known)), None)
 
 
 def _known(ref: Raster) -> tuple[str, ...]:
-    """`available`; where `file` cannot be read, the names that the reference gives."""
+    """Return `available`; if `file` cannot be read, the names of the reference."""
     try:
         return available(ref)
     except DataError:
@@ -253,7 +254,7 @@ def _path(ref: Raster, name: str) -> Path:
 
 
 def _index(ref: Raster, name: str, *, path: Path, names: Sequence[str]) -> int:
-    """The number of a band in its file, which calls its bands `names`."""
+    """Return the number of a band in its file, whose bands have `names`."""
     if name in ref.band_index:
         index = ref.band_index[name]
         if not 1 <= index <= len(names):
@@ -270,13 +271,13 @@ def _index(ref: Raster, name: str, *, path: Path, names: Sequence[str]) -> int:
         return 1
     if len(alike) > 1:
         raise DataError(
-            f"{path}: bands {_listed([str(i) for i in alike])} are all called {name!r}",
+            f"{path}: bands {_listed([str(i) for i in alike])} are all named {name!r}",
             hint="choose one by Raster.band_index",
         )
     known = available(ref) if ref.file == path else tuple(n for n in names if n)
     number = f"number them, as in band_index={{{name!r}: 1}}"
     raise DataError(
-        f"{path}: no band is called {name!r}",
+        f"{path}: no band is named {name!r}",
         hint=f"it has {_listed(known)}"
         if known
         else f"its {len(names)} band(s) have no names: {number}",
@@ -284,7 +285,7 @@ def _index(ref: Raster, name: str, *, path: Path, names: Sequence[str]) -> int:
 
 
 def _key(name: str) -> str:
-    """A name as it compares: `b4` is `B04`, `Red` is `red`."""
+    """Return the form of a name that is compared: `b4` is `B04`, `Red` is `red`."""
     folded = name.strip().casefold()
     return f"b{folded[2:]}" if folded.startswith("b0") else folded
 

@@ -1,12 +1,12 @@
-"""Do the values of a `Raster` agree with what is declared of them: bands, scale, nodata?
+"""Checks whether the values of a `Raster` agree with its declaration: bands, scale, nodata.
 
-A band under a wrong name, or one range for another, trains a model on pictures that nobody has
-seen. What is tested of declared reflectances is what no land cover, snow, cloud or water does, so
-that a scene which tells nothing (all water, cloud, snow or sand) passes. Thresholds were set on
-Sentinel-2, levels 1C and 2A: 144 patches and scenes of fields, forest, coast, sea, snow and desert
-haze gave no false alarm. Of 76 patches with a clear view of land, B02 and B04 exchanged were found
-in 76, B04 and B08 in 76, B02 and B03 in 65, B03 and B04 in 48, B11 and B12 in 68, B08 and B8A or
-B03 and B12 in none; of 64 under thin cloud B04 and B08 in 46, others in few.
+A wrong band name or range trains a model on wrong pictures. The rules for declared reflectances
+test for values that no land cover, snow, cloud or water has, so a scene without evidence (all
+water, cloud, snow or sand) passes. The thresholds were set on Sentinel-2, levels 1C and 2A: 144
+patches and scenes of fields, forest, coast, sea, snow and desert haze gave no false alarm. In 76
+patches with a clear view of land, exchanged bands were found as follows: B02 and B04 in 76, B04 and
+B08 in 76, B02 and B03 in 65, B03 and B04 in 48, B11 and B12 in 68, B08 and B8A or B03 and B12 in
+none. In 64 patches under thin cloud, B04 and B08 were found in 46, others in few.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from geovlm.raster.scaling import shown_range
 from geovlm.raster.spectra import implausible
 
 SAMPLED_PX = 256
-"""Longest side of the evenly spread pixels that are looked at."""
+"""Most pixels along a side that are checked, evenly spread."""
 _TOO_DARK = 0.005
-"""Reflectance that the brightest band of any scene exceeds somewhere."""
+"""Reflectance that the brightest band exceeds somewhere in every scene."""
 _NEGATIVE = -0.03
-"""Reflectance that no median falls below: atmospheric correction takes too much by 0.02 at most."""
+"""Lowest median reflectance: atmospheric correction subtracts at most 0.02 too much."""
 _TOO_BRIGHT = 2.0
-"""Reflectance that no scene has in the median: snow and cloud reach 1.6."""
+"""Highest median reflectance: snow and cloud reach 1.6."""
 
 
 class Suspicion(NamedTuple):
-    """What does not fit."""
+    """A value that does not agree with the declaration."""
 
     kind: Literal["bands", "scale", "nodata", "contrast"]
     message: str
     """One line: the file, the bands, the reason."""
     hint: str
     rejects: bool
-    """Whether training on it would be a mistake; else it may be meant so."""
+    """True if training on the image would be a mistake; else it may be intended."""
 
 
 def suspicions(ref: Path | Raster) -> tuple[Suspicion, ...]:
-    """What does not fit in one image; nothing for an ordinary file.
+    """Return what does not agree with the declaration of one image; nothing for a picture file.
 
-    Bands and scale are tested where `reflectance` is declared, bands if blue, green, red and near
-    infrared are among the names in `files` or `file`, shown or not. A band whose file is absent is
-    passed over unless it is shown.
+    Scale is checked if `reflectance` is declared; so are bands, if blue, green, red and near
+    infrared are among the names in `files` or `file`, shown or not. A band that is not shown is
+    skipped if its file is absent.
 
     Raises:
         DataError: A file cannot be read.
@@ -62,10 +62,11 @@ def suspicions(ref: Path | Raster) -> tuple[Suspicion, ...]:
 
 
 def require_plausible(refs: Sequence[Path | Raster]) -> None:
-    """Raise unless most images are what they are declared to be.
+    """Raise unless most images agree with their declaration.
 
-    Bands are exchanged in all images of a data set or in none, and a scene may be odd: one image is
-    rejected on its own evidence, several where at least two and a quarter of them are suspect.
+    A single image is rejected on its own evidence. Several images are rejected if at least two of
+    them, and a quarter, are suspect: bands are exchanged in all images of a data set or in none,
+    but a single scene may be unusual.
 
     Raises:
         DataError: The first suspicion that rejects; or a file cannot be read.
@@ -81,7 +82,7 @@ def require_plausible(refs: Sequence[Path | Raster]) -> None:
 
 
 def _reflectance(bands: Bands) -> Iterator[Suspicion]:
-    """Test scale, and where that is right the order of bands."""
+    """Check the scale and, if it is right, the order of bands."""
     ref = bands.ref
     if ref.reflectance is None:
         return
@@ -99,7 +100,7 @@ def _reflectance(bands: Bands) -> Iterator[Suspicion]:
                 "bands",
                 f"{where}: {reason}",
                 hint="compare band names and files (Raster.files, file, band_index); without "
-                "reflectance they are not judged",
+                "reflectance they are not checked",
                 rejects=True,
             )
 
@@ -140,7 +141,7 @@ def _scale(bands: Bands, stored: dict[str, np.ndarray], *, where: Path) -> Itera
 
 
 def _is_byte(kept: dict[str, np.ndarray], ref: Raster) -> bool:
-    """Whether wider integers hold 0..255, and it is not clear water, which is as dark."""
+    """Return True if wider integers hold 0..255; clear water, which is as dark, does not count."""
     if ref.offset or ref.reflectance is None or ref.reflectance < 2550 or "nir" not in kept:
         return False
     within = all(float(values.max()) <= 255 for values in kept.values())
@@ -149,7 +150,7 @@ def _is_byte(kept: dict[str, np.ndarray], ref: Raster) -> bool:
 
 
 def _nodata(bands: Bands) -> Iterator[Suspicion]:
-    """Zeros in all shown bands that nothing declares as nodata."""
+    """Report zeros in all shown bands that are not declared as nodata."""
     ref = bands.ref
     shown = [name for name in dict.fromkeys(ref.bands) if not is_index(ref, name)]
     if ref.nodata is not None or not shown:
@@ -159,14 +160,14 @@ def _nodata(bands: Bands) -> Iterator[Suspicion]:
         yield Suspicion(
             "nodata",
             f"{locate(ref, shown[0]).path}: {zero.mean():.0%} of the pixels are 0 in "
-            f"{', '.join(shown)}, and nothing declares nodata",
-            hint="declare nodata=0 if these are no data: zeros enter percentiles",
+            f"{', '.join(shown)}, and nodata is not declared",
+            hint="declare nodata=0 if these pixels have no data: zeros enter percentiles",
             rejects=False,
         )
 
 
 def _contrast(bands: Bands) -> Iterator[Suspicion]:
-    """Pictures that are black or white nearly everywhere."""
+    """Report a picture that is black or white nearly everywhere."""
     ref = bands.ref
     dark, bright = [], []
     for name in dict.fromkeys(ref.bands):
@@ -189,7 +190,7 @@ def _contrast(bands: Bands) -> Iterator[Suspicion]:
 
 
 def _sampled(bands: Bands, name: str) -> np.ndarray:
-    """Evenly spread values of a band, all bands on one grid."""
+    """Return evenly spread values of a band; all bands are on one grid."""
     grid = locate(bands.ref, bands.ref.bands[0]).size
     shape = decimated(*grid, longest=SAMPLED_PX)
     return bands.values(name, window=(0, 0, *grid), grid=grid, shape=shape)

@@ -1,4 +1,4 @@
-"""Files with bands, opened and read by rasterio; whatever is wrong with one is a `DataError`."""
+"""Opens and reads files with bands through rasterio; every fault of a file is a `DataError`."""
 
 from __future__ import annotations
 
@@ -24,26 +24,28 @@ Window: TypeAlias = tuple[int, int, int, int]
 """Column, row, width and height of a part of an image, pixels."""
 
 CACHE_BYTES = 64 << 20
-"""What GDAL may keep of a file's blocks; its default is a twentieth of the machine's memory."""
+"""Size of GDAL's cache of blocks; its default is a twentieth of the machine's memory."""
 
-_ABSENT = (FileNotFoundError, NotADirectoryError, ValueError)  # the last: a name with a zero byte
+_ABSENT = (FileNotFoundError, NotADirectoryError, ValueError)  # ValueError: a name with a zero byte
 _COLOURS = frozenset({"red", "green", "blue", "nir"})
 
 
 class Layout(NamedTuple):
-    """What the header of a file says."""
+    """Size and band names from the header of a file."""
 
     size: Size
     names: tuple[str, ...]
-    """Per band its description, else its colour (`red`, `green`, `blue`, `nir`), else ""."""
+    """Description of each band, else its colour (`red`, `green`, `blue`, `nir`), else ""."""
 
 
 class State(NamedTuple):
-    """A file as long as it does not change."""
+    """A file until it changes; a key of caches."""
 
     path: Path
     length: int
+    """Bytes."""
     time_ns: int
+    """Time of the last change."""
 
 
 def refuse_nothing(path: Path) -> None:
@@ -52,10 +54,10 @@ def refuse_nothing(path: Path) -> None:
 
 
 def state(path: Path) -> State:
-    """The file's length and time beside its path, a key for what is remembered of it.
+    """Return the path, length and time of a file.
 
     Raises:
-        DataError: The file is absent or empty, or out of reach.
+        DataError: The file is absent, empty or unreadable, or not a file.
     """
     try:
         found = path.stat()
@@ -74,7 +76,7 @@ def state(path: Path) -> State:
 
 
 def is_absent(path: Path) -> bool:
-    """Whether there is nothing at a path, as far as one may look."""
+    """Return True if a path does not exist; False if that cannot be seen."""
     try:
         path.stat()
     except _ABSENT:
@@ -85,7 +87,7 @@ def is_absent(path: Path) -> bool:
 
 
 def refuse_out_of_reach(path: Path) -> None:
-    """Raise `DataError` if the file is there and the system gives none of its bytes."""
+    """Raise `DataError` if the file exists but cannot be read."""
     try:
         with path.open("rb") as file:
             file.read(1)
@@ -94,7 +96,7 @@ def refuse_out_of_reach(path: Path) -> None:
 
 
 def out_of_reach(path: Path, error: OSError) -> DataError:
-    """What to tell about a file that the system does not give."""
+    """Return the error for a file that the system does not let us read."""
     return DataError(
         f"{path}: the image file cannot be read: {error.strerror or error}",
         hint="check its permissions and those of its folders, and the disk",
@@ -103,10 +105,10 @@ def out_of_reach(path: Path, error: OSError) -> DataError:
 
 @contextmanager
 def opened(path: Path) -> Iterator[DatasetReader]:
-    """The file, opened by its header.
+    """Open a file; only its header is read.
 
     Raises:
-        DataError: It is absent, empty, out of reach or no raster.
+        DataError: The file is absent, empty, unreadable or not a raster.
     """
     import rasterio
 
@@ -118,7 +120,7 @@ def opened(path: Path) -> Iterator[DatasetReader]:
     except rasterio.errors.RasterioError as error:
         refuse_out_of_reach(path)
         raise DataError(
-            f"{path}: no readable raster: {error}", hint="copy the file again"
+            f"{path}: not a readable raster: {error}", hint="copy the file again"
         ) from error
     with source, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         yield source
@@ -126,10 +128,10 @@ def opened(path: Path) -> Iterator[DatasetReader]:
 
 @lru_cache(maxsize=65536)
 def remembered(file: State) -> Layout:
-    """The layout of a file, read once while it does not change.
+    """Return the layout of a file, cached until the file changes.
 
     Raises:
-        DataError: As `opened`.
+        DataError: See `opened`.
     """
     size = single_band_size(file.path)
     if size is not None:
@@ -139,7 +141,7 @@ def remembered(file: State) -> Layout:
 
 
 def layout(source: DatasetReader) -> Layout:
-    """What the header says of size and bands."""
+    """Return size and band names of an open file."""
     colours = ("" if c.name not in _COLOURS else c.name for c in source.colorinterp)
     names = tuple(d or c for d, c in zip(source.descriptions, colours, strict=True))
     return Layout((source.width, source.height), names)
@@ -148,7 +150,7 @@ def layout(source: DatasetReader) -> Layout:
 def read(
     source: DatasetReader, index: int, *, window: Window, shape: tuple[int, int]
 ) -> np.ndarray:
-    """A window of a band as stored, (H, W); the nearest pixels where `shape` (H, W) is smaller.
+    """Read a window of a band as stored, (H, W); the nearest pixels if `shape` is smaller.
 
     Raises:
         DataError: The pixels are damaged, cut off or complex.
@@ -173,10 +175,10 @@ def read(
 def valid(
     source: DatasetReader, index: int, *, values: np.ndarray, window: Window, nodata: float | None
 ) -> np.ndarray:
-    """Where `values`, read from `window`, are data: (H, W), bool.
+    """Return where `values`, read from `window`, are data: (H, W), bool.
 
-    Not those that are NaN, equal `nodata` (`None`: what the file declares) or lie where the file's
-    mask or alpha is 0.
+    No data are NaN, values equal to `nodata` (`None`: the one that the file declares), and pixels
+    at which the file's mask or alpha is 0.
     """
     from rasterio.enums import MaskFlags
     from rasterio.windows import Window as Part
@@ -192,7 +194,7 @@ def valid(
 
 
 def declares_nodata(source: DatasetReader, index: int) -> bool:
-    """Whether a file says which pixels of a band are no data: by value, mask or alpha."""
+    """Return True if a file declares pixels without data by value, mask or alpha."""
     from rasterio.enums import MaskFlags
 
     masked = MaskFlags.per_dataset in source.mask_flag_enums[index - 1]
@@ -200,9 +202,9 @@ def declares_nodata(source: DatasetReader, index: int) -> bool:
 
 
 def refuse_unfinished(source: DatasetReader, index: int) -> None:
-    """Raise `DataError` if the last block of a band was never written and no nodata fills it.
+    """Raise `DataError` if the last block of a band was never written and nodata is not declared.
 
-    That is what a writer leaves behind that was killed: GDAL reads such blocks as zeros.
+    A writer that was killed leaves such a file; GDAL reads the missing blocks as zeros.
     """
     if source.driver != "GTiff" or source.nodatavals[index - 1] is not None:
         return
@@ -211,12 +213,12 @@ def refuse_unfinished(source: DatasetReader, index: int) -> None:
     if source.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=index) is None:
         raise DataError(
             f"{source.name}: the last block of band {index} was never written",
-            hint="the writer was stopped half-way: write the file again; a file that leaves empty "
-            "blocks out must declare its nodata",
+            hint="the writer was stopped half-way: write the file again; a file that omits empty "
+            "blocks must declare its nodata",
         )
 
 
 def decimated(width: int, height: int, *, longest: int) -> tuple[int, int]:
-    """The shape (H, W) of a window of that size when its longer side has at most `longest` px."""
+    """Return the shape (H, W) of a window that is reduced to at most `longest` px per side."""
     factor = max(1.0, max(width, height) / longest)
     return max(1, round(height / factor)), max(1, round(width / factor))

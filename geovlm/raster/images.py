@@ -1,12 +1,12 @@
-"""References to images, as RGB pictures: ordinary files through Pillow, bands through rasterio.
+"""Opens references to images as RGB pictures: files through Pillow, bands through rasterio.
 
-What has an agreed appearance is shown: 8-bit grey and colour, palettes, CMYK, bi-level; where it
-is transparent it is black, as where there are no data. What has none is refused with the way out:
-16-bit and floating-point values need a stated range, more than four bands a choice of three, and
-both are what `geovlm.api.Raster` says. An error names the file.
+Images with an agreed appearance are shown: 8-bit grey and colour, palettes, CMYK, bi-level.
+Transparent pixels and pixels without data are black. Other images are refused, and the error names
+the file and the fix: 16-bit and floating-point values need a range, more than four bands need a
+choice of three, and `geovlm.api.Raster` declares both.
 
-Where neither the file nor the reference declares nodata, every value counts, the zeros around a
-tilted scene too: they are black as well, but they enter percentiles.
+If neither the file nor the reference declares nodata, every value counts as data. The zeros around
+a tilted scene are then black as well, but they enter percentiles.
 """
 
 from __future__ import annotations
@@ -35,19 +35,22 @@ from geovlm.raster.pictures import open_part, open_picture, picture_layout, pict
 from geovlm.raster.scaling import SAMPLED_PX, shown_range, stretched
 
 _FINER = 2
-"""Pixels read per pixel of a reduced window, along a side; the rest is left out."""
+"""Pixels read per pixel of a reduced window along each side; the others are skipped."""
 
 
 def open_image(ref: Path | Raster) -> Image.Image:
-    """The picture in mode RGB, decoded.
+    """Open an image as a decoded picture in mode RGB.
 
-    A `Raster` is stretched linearly, `low` to 0 and `high` to 255, values outside are clipped;
-    nodata and NaN are black, band by band. Bands of another size than the first are resampled
-    (bilinear) to it; band files are taken to cover the same ground.
+    A `Raster` is stretched linearly: `low` becomes 0, `high` becomes 255, values outside are
+    clipped. Nodata and NaN are black in their band. Bands of another size than the first are
+    resampled (bilinear) to it; all band files are assumed to cover the same ground.
+
+    Args:
+        ref: A path or a `Raster`.
 
     Raises:
-        DataError: The file is absent, empty, cut off, no image, too large (over 178 megapixels), or
-            has no agreed appearance; names the file.
+        DataError: The file is absent, empty, cut off, not an image, too large (over 178
+            megapixels), or has no agreed appearance; names the file.
     """
     if not isinstance(ref, Raster):
         return open_picture(ref)
@@ -56,23 +59,24 @@ def open_image(ref: Path | Raster) -> Image.Image:
 
 
 def open_window(ref: Path | Raster, window: Window, *, out_size: Size | None = None) -> Image.Image:
-    """A part of an image in mode RGB, read in memory that grows with the part, not with the scene.
+    """Open a part of an image in mode RGB; memory follows the part, not the scene.
 
-    Without `out_size` it is what `open_image` shows there: all windows of a scene share one
-    scaling, percentiles included, since these come from the whole scene, read once with pixels
-    left out. A TIFF or band file may be of any size; PNG, JPEG and the like have no blocks and are
-    decoded as a whole (over 178 megapixels: refused), the last one is kept for the next window.
+    Without `out_size`, the result equals that part of `open_image`: all windows of a scene share
+    one scaling. Percentiles come from the whole scene, which is read once, with pixels left out. A
+    TIFF or band file may have any size. PNG, JPEG and similar formats have no blocks: they are
+    decoded as a whole (refused over 178 megapixels), and the last one is kept for the next window.
 
     Args:
-        ref: The image.
-        window: `(col_off, row_off, width, height)` in pixels of the image (of a `Raster`: of its
-            first band), wholly inside it.
-        out_size: Width and height of the result; default: those of the window. A larger window is
-            reduced (overviews are used where the file has them), a smaller one enlarged; bicubic.
+        ref: A path or a `Raster`.
+        window: `(column, row, width, height)`, pixels of the image (of a `Raster`: of its first
+            band), wholly inside it.
+        out_size: Width and height of the result, pixels; default: those of the window. A larger
+            window is reduced (with overviews if the file has them), a smaller one enlarged;
+            bicubic.
 
     Raises:
-        ValueError: The window is empty or leaves the image.
-        DataError: As `open_image`.
+        ValueError: The window is empty or reaches outside the image.
+        DataError: See `open_image`.
     """
     whole = scene_size(ref)
     column, row, width, height = window
@@ -90,13 +94,13 @@ def open_window(ref: Path | Raster, window: Window, *, out_size: Size | None = N
 
 
 def has_data(ref: Path | Raster, window: Window) -> bool:
-    """Whether a window of an image holds any data, however dark; its alpha is none.
+    """Return True if a window of an image holds any data, however dark; alpha does not count.
 
-    Where neither the file nor the reference says what is no data, zeros are. Of a window of more
-    than `SAMPLED_PX` along a side, evenly spread pixels are looked at.
+    If neither the file nor the reference declares nodata, zeros count as no data. Of a window with
+    more than `SAMPLED_PX` along a side, evenly spread pixels are read.
 
     Raises:
-        DataError: As `open_window`.
+        DataError: See `open_window`.
     """
     shape = decimated(*window[2:], longest=SAMPLED_PX)
     if not isinstance(ref, Raster):
@@ -115,13 +119,13 @@ def has_data(ref: Path | Raster, window: Window) -> bool:
 
 
 def image_size(ref: Path | Raster) -> Size:
-    """Width and height in pixels, read from the header; of a `Raster`: of its first band.
+    """Return width and height from the header, pixels; of a `Raster`: of its first band.
 
-    Remembered while the file keeps its length and time: VQA sets ask a hundred questions of one
-    image.
+    Cached until the file changes its length or time, because VQA sets ask a hundred questions about
+    one image.
 
     Raises:
-        DataError: As `open_image`, except for damage behind the header.
+        DataError: See `open_image`; damage behind the header is not noticed.
     """
     if not isinstance(ref, Raster):
         return _picture_size(state(ref))
@@ -136,7 +140,7 @@ def image_size(ref: Path | Raster) -> Size:
 
 
 def scene_size(ref: Path | Raster) -> Size:
-    """`image_size` of an image of any size that `open_window` can read."""
+    """Return width and height of an image of any size that `open_window` can read."""
     return locate(ref, ref.bands[0]).size if isinstance(ref, Raster) else picture_layout(ref)
 
 
@@ -158,7 +162,7 @@ def _picture_has_data(path: Path, window: Window, *, shape: tuple[int, int]) -> 
 
 
 def _shown(ref: Raster, window: Window, *, grid: Size, size: Size) -> Image.Image:
-    """A window of a raster's bands, stretched, at `size`; `grid` is the size of the whole."""
+    """Read a window of a raster's bands, stretched, at `size`; `grid` is the size of the whole."""
     with bands_of(ref) as bands:
         made = {
             name: _channel(bands, name, window=window, grid=grid, size=size)

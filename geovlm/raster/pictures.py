@@ -1,4 +1,4 @@
-"""Ordinary image files as RGB pictures: whole through Pillow, large ones in windows."""
+"""Opens ordinary image files as RGB pictures: whole through Pillow, TIFF in windows."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 USE_RASTER = "declare the image as geovlm.api.Raster with bands, low and high"
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 _OFFSETS = (273, 324)
-"""TIFF tags of the places of strips and tiles."""
-_SAYS_MORE = (42112, 42113)
-"""TIFF tags of what GDAL says beside the pixels: names of bands, nodata."""
+"""TIFF tags of the offsets of strips and tiles."""
+_GDAL_TAGS = (42112, 42113)
+"""TIFF tags of GDAL's metadata: names of bands, nodata."""
 _SIDECARS = (".msk", ".aux.xml")
-"""Endings of the files beside a TIFF in which GDAL says more."""
+"""Endings of the files next to a TIFF that hold a mask or GDAL's metadata."""
 _COLOURS = ("red", "green", "blue")
 _MODES = {
     ("gray",): "L",
@@ -49,18 +49,18 @@ _MODES = {
     ("red", "green", "blue", "alpha"): "RGBA",
     ("red", "green", "blue", "undefined"): "RGB",
 }
-"""Colours of the bands as GDAL names them -> mode of the picture that they make."""
+"""Colours of the bands by GDAL's names -> mode of their picture."""
 
 
 def open_picture(path: Path) -> Image.Image:
-    """The whole picture in mode RGB; what is transparent, masked or nodata is black.
+    """Open the whole picture in mode RGB; transparent, masked and nodata pixels are black.
 
     Raises:
-        DataError: The file is absent, empty, cut off, no image, too large (over 178 megapixels), or
-            has no agreed appearance; names it.
+        DataError: The file is absent, empty, cut off, not an image, too large (over 178
+            megapixels), or has no agreed appearance; names the file.
     """
     with _picture(path) as image:
-        if _says_more(image, path) and _in_windows(state(path)):
+        if _may_hide(image, path) and _in_windows(state(path)):
             return open_part(path, (0, 0, *image.size), shape=image.size[::-1])
         offsets = [tag for tag in _OFFSETS if tag in getattr(image, "tag_v2", ())]
         if offsets and not image.tag_v2[offsets[0]][-1]:  # type: ignore[attr-defined]
@@ -78,31 +78,31 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def picture_size(file: State) -> Size:
-    """Width and height by the header.
+    """Return width and height from the header, pixels.
 
     Raises:
-        DataError: As `open_picture`, except for damage behind the header.
+        DataError: See `open_picture`; damage behind the header is not noticed.
     """
     with _picture(file.path) as image:
         return image.size
 
 
 def picture_layout(path: Path) -> Size:
-    """Width and height, of a picture of any size that can be read in windows.
+    """Return width and height of a picture of any size that can be read in windows, pixels.
 
     Raises:
-        DataError: As `open_picture`, except for size and for damage behind the header.
+        DataError: See `open_picture`; size and damage behind the header do not matter.
     """
     return remembered(state(path)).size if _in_windows(state(path)) else picture_size(state(path))
 
 
 def shows_all(path: Path, *, bands: int) -> bool:
-    """Whether an 8-bit file is a picture that has all of its bands in it, or one that is too large.
+    """Return True if an 8-bit file is a picture with all of its bands, or a picture too large.
 
-    Not so are bands that the file calls no colours, and formats of rasters alone (VRT, IMG).
+    False for bands without colours, and for formats of rasters only (VRT, IMG).
 
     Raises:
-        DataError: The file is absent, empty or out of reach.
+        DataError: The file is absent, empty or unreadable.
     """
     if _in_windows(state(path)):
         return True
@@ -116,13 +116,13 @@ def shows_all(path: Path, *, bands: int) -> bool:
 
 
 def open_part(path: Path, window: Window, *, shape: tuple[int, int]) -> Image.Image:
-    """A window of a picture in mode RGB, of `shape` (H, W) or its own size.
+    """Open a window of a picture in mode RGB, of `shape` (H, W) or its own size.
 
-    A TIFF is read block by block; other formats, which have none, are decoded as a whole and the
-    last one is kept, at most half a gigabyte.
+    A TIFF is read block by block. Other formats have no blocks: they are decoded as a whole, and
+    the last one is kept, at most half a gigabyte.
 
     Raises:
-        DataError: As `open_picture`; a TIFF may be of any size.
+        DataError: See `open_picture`; a TIFF may have any size.
     """
     file = state(path)
     if not _in_windows(file):
@@ -147,17 +147,17 @@ def open_part(path: Path, window: Window, *, shape: tuple[int, int]) -> Image.Im
 
 
 def colour_bands(path: Path) -> tuple[int, ...]:
-    """The numbers of the bands that a TIFF of plain pixels shows: one (grey), or red, green, blue.
+    """Return the numbers of the bands that a TIFF shows: one for grey, or red, green and blue.
 
     Raises:
-        DataError: it has a palette, or cannot be read.
+        DataError: The file has a palette, or cannot be read.
     """
     with opened(path) as source:
         found = _arranged(source)
     if found is None:
         raise DataError(
             f"{path} has a palette or colours of its own, which cannot be resampled",
-            hint="gdal_translate -expand rgb makes a picture of it",
+            hint="convert it with gdal_translate -expand rgb",
         )
     return found[1][:1] if len(found[1]) < 3 else found[1][:3]
 
@@ -169,7 +169,7 @@ def _kept(file: State) -> Image.Image:
 
 @lru_cache(maxsize=65536)
 def _in_windows(file: State) -> bool:
-    """Whether a file is a TIFF of plain 8-bit pixels, which rasterio shows as Pillow does."""
+    """Return True for a TIFF of plain 8-bit pixels, which rasterio shows as Pillow does."""
     import rasterio
 
     try:
@@ -183,14 +183,14 @@ def _in_windows(file: State) -> bool:
                 and (palette or _arranged(source) is not None)
             )
     except (DataError, rasterio.errors.RasterioError):
-        return False  # Pillow reads it, or says what is wrong with it
+        return False  # Pillow reads it, or reports the fault
 
 
-def _says_more(image: ImageFile.ImageFile, path: Path) -> bool:
-    """Whether a file is a TIFF that may declare nodata, a mask or the order of its bands."""
+def _may_hide(image: ImageFile.ImageFile, path: Path) -> bool:
+    """Return True for a TIFF that may declare nodata, a mask or the order of its bands."""
     if image.format != "TIFF":
         return False
-    if any(tag in image.tag_v2 for tag in _SAYS_MORE):  # type: ignore[attr-defined]
+    if any(tag in image.tag_v2 for tag in _GDAL_TAGS):  # type: ignore[attr-defined]
         return True
     if any(path.with_name(path.name + ending).is_file() for ending in _SIDECARS):
         return True
@@ -198,10 +198,10 @@ def _says_more(image: ImageFile.ImageFile, path: Path) -> bool:
 
 
 def _arranged(source: DatasetReader) -> tuple[str, tuple[int, ...]] | None:
-    """Mode of the picture that the bands of a file make, and their numbers in its order.
+    """Return the mode of a file's picture, and the numbers of the bands in the mode's order.
 
-    The bands that the file calls red, green and blue, by these names or such as `B04`, are shown as
-    such in whatever order they lie. `None`: the file has a palette, or no agreed colours.
+    Bands that the file names red, green and blue, or `B04`, `B03` and `B02`, are shown as such in
+    any order. `None`: the file has a palette, or no agreed colours.
     """
     colours = tuple(colour.name for colour in source.colorinterp)
     if set(colours[:3]) == set(_COLOURS):
@@ -217,7 +217,7 @@ def _arranged(source: DatasetReader) -> tuple[str, tuple[int, ...]] | None:
 
 
 def _hidden(source: DatasetReader, colours: Sequence[np.ndarray], *, window: Window) -> np.ndarray:
-    """Where a picture has no data: (H, W), bool. All its colours equal nodata, or the mask is 0."""
+    """Return where all colours equal nodata or the mask is 0: (H, W), bool."""
     from rasterio.enums import MaskFlags
     from rasterio.windows import Window as Part
 
@@ -232,7 +232,7 @@ def _hidden(source: DatasetReader, colours: Sequence[np.ndarray], *, window: Win
 
 
 def _on_black(image: Image.Image) -> Image.Image:
-    """A copy in mode RGB, black where the picture is transparent."""
+    """Return a copy in mode RGB, black where the picture is transparent."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image.copy()
     if image.has_transparency_data:
@@ -245,7 +245,7 @@ def _on_black(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _picture(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """The file opened by its header alone, if it has an agreed appearance."""
+    """Open a file that has an agreed appearance; only its header is read."""
     refuse_nothing(path)
     try:
         image = Image.open(path)
@@ -262,13 +262,13 @@ def _picture(path: Path) -> Iterator[ImageFile.ImageFile]:
 
 
 def _raw_mode(image: ImageFile.ImageFile) -> str:
-    """How the samples are stored: Pillow shows 16-bit colour by its high bytes, unasked."""
+    """Return the storage of the samples: Pillow cuts 16-bit colour to 8 bits without notice."""
     arguments: Any = image.tile[0][3] if image.tile else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
 def _unreadable(path: Path) -> DataError:
-    """What to tell about a file that Pillow does not know: bands without a choice, or damage."""
+    """Return the error for a file that Pillow does not know: bands without a choice, or damage."""
     import rasterio
 
     try:
@@ -279,8 +279,8 @@ def _unreadable(path: Path) -> DataError:
                 names = ", ".join(name for name in source.descriptions if name)
     except rasterio.errors.RasterioError:
         return DataError(
-            f"{path}: no readable image; the file is damaged, cut off or of an unknown format",
+            f"{path}: not a readable image; the file is damaged, cut off or of an unknown format",
             hint="copy the file again",
         )
-    called = f", called {names}," if names else ""
-    return DataError(f"{path}: {bands} band(s) of {kind}{called} are no picture", hint=USE_RASTER)
+    named = f", named {names}," if names else ""
+    return DataError(f"{path}: {bands} band(s) of {kind}{named} are not a picture", hint=USE_RASTER)

@@ -12,10 +12,10 @@ from geovlm.raster.bands import needed
 
 
 def encode(ref: Path | Raster) -> Json:
-    """The reference as JSON, paths absolute; `decode` gives it back.
+    """Return the reference as JSON with absolute paths; `decode` reads it back.
 
-    Of a `Raster` it holds the files that the picture takes, and no field at its default that
-    earlier versions did not write.
+    Of a `Raster`, it holds the files that the picture needs. Fields that earlier versions did not
+    write are left out at their defaults.
     """
     if not isinstance(ref, Raster):
         return str(ref.absolute())
@@ -42,11 +42,11 @@ def encode(ref: Path | Raster) -> Json:
 
 
 def decode(encoded: Json) -> Path | Raster:
-    """The inverse of `encode`."""
+    """Read a reference that `encode` has written."""
     if isinstance(encoded, str):
         return Path(encoded)
     if not isinstance(encoded, Mapping):
-        raise TypeError(f"an encoded image is a string or an object, not {encoded!r:.80}")
+        raise TypeError(f"an encoded image must be a string or an object, not {encoded!r:.80}")
     found: dict[str, Any] = dict(encoded)
     found["files"] = {name: Path(path) for name, path in found["files"].items()}
     found["bands"] = tuple(found["bands"])

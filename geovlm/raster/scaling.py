@@ -1,4 +1,4 @@
-"""Stored values as brightness: the range of each band or index, and 0..255 from it."""
+"""Converts stored values to brightness 0..255, from the range of each band or index."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
 SAMPLED_PX = 1024
-"""Longest side of the pixels, evenly spread over the whole band, that percentiles come from."""
+"""Most pixels along a side, evenly spread over the whole band, for percentiles."""
 _SQUARE_PX = 64
+"""Side of a square that is read of a large scene."""
 
 
 def stretched(values: np.ndarray, *, low: float, high: float) -> np.ndarray:
-    """Values as (H, W) uint8: `low` to 0, `high` to 255, clipped; NaN is 0.
+    """Convert values to (H, W) uint8: `low` becomes 0, `high` 255, clipped; NaN becomes 0.
 
-    Where both are the same, as percentiles of a flat band are, what lies above is 255.
+    If both are equal, as percentiles of a flat band are, values above become 255.
     """
     if high == low:
         return np.where(values > high, 255, 0).astype(np.uint8)
@@ -33,10 +34,10 @@ def stretched(values: np.ndarray, *, low: float, high: float) -> np.ndarray:
 
 
 def shown_range(bands: Bands, name: str) -> tuple[float, float]:
-    """The values of a band or an index that are shown as 0 and 255.
+    """Return the values of a band or an index that are shown as 0 and 255.
 
     Raises:
-        DataError: The declared ones are none; names the file.
+        DataError: The declared values are not a range or not percentiles; names the file.
     """
     ref = bands.ref
     declared = ref.ranges.get(name)
@@ -46,14 +47,14 @@ def shown_range(bands: Bands, name: str) -> tuple[float, float]:
     if not high > low:
         raise DataError(
             f"{locate(ref, name).path}: low={low} is not below high={high}",
-            hint="low is the stored value shown as black, high the one shown as white",
+            hint="low is the stored value to show as black, high the one to show as white",
         )
     if declared is not None or ref.scaling == "range":
         return low, high
     path, number, _ = bands.find(name)
     if not (low >= 0 and high <= 100):
         raise DataError(
-            f"{path}: low={low} and high={high} are no percentiles",
+            f"{path}: low={low} and high={high} are not percentiles",
             hint="percentiles lie in 0..100, such as low=2 and high=98",
         )
     nodata = None if ref.nodata is None else repr(ref.nodata)
@@ -64,7 +65,7 @@ def shown_range(bands: Bands, name: str) -> tuple[float, float]:
 def _percentiles(
     file: State, index: int, nodata: str | None, low: float, high: float
 ) -> tuple[float, float]:
-    """Two percentiles of a band's valid pixels; both 0 if it has none."""
+    """Return two percentiles of a band's valid pixels; both are 0 if it has none."""
     declared = None if nodata is None else float(nodata)
     found = []
     with opened(file.path) as source:
@@ -80,10 +81,10 @@ def _percentiles(
 
 
 def _spread(source: DatasetReader, index: int) -> Iterator[tuple[Window, tuple[int, int]]]:
-    """Windows that the pixels for percentiles come from, and the shape (H, W) to read of each.
+    """Yield windows that the pixels for percentiles come from, and the shape (H, W) to read.
 
-    The whole band with pixels left out; of a large scene without overviews, of which that would
-    read every block, 16 x 16 squares instead.
+    This is the whole band, with pixels left out. A large scene without overviews, of which that
+    would read every block, gives 16 x 16 squares instead.
     """
     width, height = source.width, source.height
     if max(width, height) <= 4 * SAMPLED_PX or source.overviews(index):

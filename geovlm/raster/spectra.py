@@ -1,4 +1,4 @@
-"""What no scene on Earth reflects: the signs of bands that carry each other's names."""
+"""Finds reflectances that no scene on Earth has, a sign of bands with each other's names."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 _FEWEST = 100
-"""Pixels of a kind that a rule needs before it says anything."""
+"""Pixels of a kind that a rule needs."""
 
 
 def implausible(spectra: Mapping[str, np.ndarray], *, names: Mapping[str, str]) -> Iterator[str]:
-    """Why the reflectances cannot be those of the bands that they are named after; one line each.
+    """Yield the reasons why reflectances cannot belong to the bands they are named after.
 
-    Nothing without blue, green, red and near infrared, or with fewer than 100 valid pixels.
+    Each is one line. There are none without blue, green, red and near infrared, or with fewer than
+    100 valid pixels.
 
     Args:
-        spectra: part of the spectrum (`blue`, `green`, `red`, `nir`; `nir_narrow`, `swir1` and
-            `swir2` if there are any) -> reflectances, arrays of one shape, NaN where no data.
-        names: part of the spectrum -> name of its band, for the reasons.
+        spectra: Part of the spectrum (`blue`, `green`, `red`, `nir`; `nir_narrow`, `swir1` and
+            `swir2` if present) -> reflectances, arrays of one shape, NaN where no data.
+        names: Part of the spectrum -> name of its band, for the reasons.
     """
     if not {"blue", "green", "red", "nir"} <= spectra.keys():
         return
@@ -32,12 +33,12 @@ def implausible(spectra: Mapping[str, np.ndarray], *, names: Mapping[str, str]) 
 
 
 def _infrared(kept: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Iterator[str]:
-    """Rules on the near infrared against the visible, for all pixels."""
+    """Compare the near infrared with the visible bands, for all pixels."""
     visible = np.stack([kept["blue"], kept["green"], kept["red"]])
     middle, most = np.sort(visible, axis=0)[1:]
     nir = kept["nir"]
-    # bright turbid or shallow water is dark in the infrared too, but in the short-wave infrared as
-    # well, and in no single colour
+    # bright turbid or shallow water is dark in the near infrared too, but it is also dark in the
+    # short-wave infrared and has no single bright colour
     coloured = most > 2.5 * middle
     land = kept["swir1"] > 0.1 if "swir1" in kept else np.zeros(nir.shape, bool)
     odd = (most > 0.12) & (nir < 0.5 * most) & (coloured | land)
@@ -67,9 +68,9 @@ def _infrared(kept: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Itera
 
 
 def _land(kept: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Iterator[str]:
-    """Contrasts of clear land grow from blue to red, seen through haze all the more.
+    """Compare contrasts: those of clear land grow from blue to red, more so through haze.
 
-    Where the two bands go together: of grey roofs in dry grass the blue alone may tell.
+    Only for correlated bands: grey roofs in dry grass may differ in blue alone.
     """
     above = kept["swir1"] > 0.1 if "swir1" in kept else kept["nir"] > 0.15
     clear = (kept["blue"] < 0.2) & above
@@ -85,7 +86,7 @@ def _land(kept: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Iterator[
 
 
 def _vegetation(kept: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Iterator[str]:
-    """Rules on the spectrum of plants, for pixels that are dense vegetation by red and infrared."""
+    """Compare bands in pixels that are dense vegetation by red and near infrared."""
     index = _normalised(kept["nir"], kept["red"])
     short = kept.get("swir1")
     dense = index > 0.7 if short is None else (index > 0.7) & (short > 0.05)
@@ -113,6 +114,6 @@ def _vegetation(kept: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Ite
 
 
 def _normalised(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(a - b) / (a + b); 0 where the sum is not positive."""
+    """Return (a - b) / (a + b); 0 where the sum is not positive."""
     total = first + second
     return np.divide(first - second, total, out=np.zeros_like(total), where=total > 0)

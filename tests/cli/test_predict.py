@@ -312,7 +312,7 @@ def test_a_full_disk_loses_no_answer(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no such image file"), (b"", "0 bytes"), (b"II*\x00half", "no readable raster")],
+    [(None, "no such image file"), (b"", "0 bytes"), (b"II*\x00half", "not a readable raster")],
 )
 def test_a_bad_file_is_named(
     content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

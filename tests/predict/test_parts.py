@@ -21,7 +21,7 @@ from geovlm.predict.job import Answer, Job
 from geovlm.predict.windows import merge, second_pass, tiles
 from geovlm.predict.windows.detections import Detection, Views, around, sides
 from geovlm.predict.windows.tiles import Window
-from geovlm.raster import images as raster_images
+from geovlm.raster import open_window
 from tests.predict.planted import QWEN, UTM, write_scene
 
 # -- windows --------------------------------------------------------------------------------------
@@ -286,14 +286,14 @@ def test_8_bit_bands_without_colours_are_shown_as_they_are(
     tmp_path: Path, name: str, profile: dict[str, str], count: int
 ) -> None:
     ref = images.reference(write_bands(tmp_path / name, count, **profile))
-    assert raster_images.open_window(ref, (0, 0, 8, 8)).getpixel((3, 3)) == (50, 100, 150)
+    assert open_window(ref, (0, 0, 8, 8)).getpixel((3, 3)) == (50, 100, 150)
 
 
 def test_a_vrt_of_8_bit_bands_is_shown_as_they_are(tmp_path: Path) -> None:
     path = write_bands(tmp_path / "a.tif", 3, photometric="RGB")
     rasterio.shutil.copy(path, tmp_path / "a.vrt", driver="VRT")
     ref = images.reference(tmp_path / "a.vrt")
-    assert raster_images.open_window(ref, (0, 0, 8, 8)).getpixel((3, 3)) == (50, 100, 150)
+    assert open_window(ref, (0, 0, 8, 8)).getpixel((3, 3)) == (50, 100, 150)
 
 
 def test_two_8_bit_bands_need_a_choice(tmp_path: Path) -> None:
@@ -390,7 +390,7 @@ def test_the_second_of_a_pair_is_resampled_to_the_first_from_another_crs(tmp_pat
     ) as file:  # fmt: skip
         file.write(values)
     scene = scenes.scene([before, after], folder=tmp_path)
-    shown = np.asarray(raster_images.open_window(scene.images[1], (0, 0, 60, 60)))[:, :, 0]
+    shown = np.asarray(open_window(scene.images[1], (0, 0, 60, 60)))[:, :, 0]
     bright = np.argwhere(shown > 100)
     # a third of 60 px, in the middle, give or take the tilt of UTM's grid (0.9 degrees here)
     assert np.abs(bright.min(axis=0) - 20).max() <= 2
@@ -404,7 +404,7 @@ def test_zeros_around_a_resampled_image_enter_no_percentiles(tmp_path: Path) -> 
     with rasterio.open(after, "r+") as file:
         file.write(np.linspace(1000, 2000, 900).reshape(1, 30, 30).astype("uint16"))
     scene = scenes.scene([images.reference(path) for path in (before, after)], folder=tmp_path)
-    shown = np.asarray(raster_images.open_window(scene.images[1], Window(72, 72, 26, 26)))
+    shown = np.asarray(open_window(scene.images[1], Window(72, 72, 26, 26)))
     assert shown.mean() == pytest.approx(127, abs=6)  # values are spread evenly over the range
 
 
@@ -418,7 +418,7 @@ def test_what_a_mask_hides_enters_no_percentiles_of_a_resampled_image(tmp_path: 
         mask[40:] = True
         file.write_mask(mask)
     scene = scenes.scene([images.reference(path) for path in (before, after)], folder=tmp_path)
-    shown = np.asarray(raster_images.open_window(scene.images[1], (0, 30, 60, 30)))
+    shown = np.asarray(open_window(scene.images[1], (0, 30, 60, 30)))
     # rows 40 to 69 of the lower half of the values, rows 40 to 79: 30 of 40, from 0 on
     assert shown.mean() == pytest.approx(255 * 15 / 40, abs=6)
 
@@ -430,7 +430,7 @@ def test_around_resampled_decibels_it_is_black(tmp_path: Path) -> None:
     with rasterio.open(after, "r+") as file:
         file.write(np.linspace(-25, -5, 900, dtype="float32").reshape(1, 30, 30))
     scene = scenes.scene([images.reference(path) for path in (before, after)], folder=tmp_path)
-    shown = np.asarray(raster_images.open_window(scene.images[1], (0, 0, 100, 100)))
+    shown = np.asarray(open_window(scene.images[1], (0, 0, 100, 100)))
     assert not shown[:70, :70].any()
     assert shown[72:98, 72:98].mean() == pytest.approx(127, abs=6)
 
@@ -440,7 +440,7 @@ def test_a_flat_band_is_resampled_to_black(tmp_path: Path) -> None:
     moved = UTM @ rasterio.Affine.translation(10, 10)
     after = write_scene(tmp_path / "b.tif", (60, 60), bands=1, dtype="uint16", transform=moved)
     scene = scenes.scene([images.reference(path) for path in (before, after)], folder=tmp_path)
-    assert not np.asarray(raster_images.open_window(scene.images[1], scene.area)).any()
+    assert not np.asarray(open_window(scene.images[1], scene.area)).any()
 
 
 def test_a_transform_without_crs_is_no_place(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from geovlm import cli
 from geovlm.predict import images, scenes
-from geovlm.raster import images as raster_images
+from geovlm.raster import open_window
 
 REALDATA = Path(
     os.environ.get("GEOVLM_REALDATA", Path(__file__).parents[3] / "shared" / "realdata")
@@ -28,7 +28,7 @@ def test_the_pair_of_joplin_lies_on_one_grid(tmp_path: Path) -> None:
     # the newer image begins 0.79 px further east and 0.40 px further south
     assert scene.area == (1, 0, 1023, 1024)
     before, after = (
-        np.asarray(raster_images.open_window(each, (600, 20, 400, 80)).convert("L"), float)
+        np.asarray(open_window(each, (600, 20, 400, 80)).convert("L"), float)
         for each in scene.images
     )
     # the same street crosses both: rows correlate best where they are

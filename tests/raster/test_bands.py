@@ -75,9 +75,9 @@ def test_the_colours_of_a_file_are_names(tmp_path: Path) -> None:
 def test_a_missing_name_lists_those_that_there_are(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", [row(1), row(2)], names=("B04", "B03"))
     ref = Raster(file=path, bands=("B04", "B03", "B02"), high=255)
-    with pytest.raises(DataError, match=r"a\.tif: no band is called 'B02' \(it has B04, B03\)"):
+    with pytest.raises(DataError, match=r"a\.tif: no band is named 'B02' \(it has B04, B03\)"):
         raster.open_image(ref)
-    with pytest.raises(DataError, match="no band is called 'B11'"):
+    with pytest.raises(DataError, match="no band is named 'B11'"):
         raster.image_size(Raster(file=path, bands=("B11",) * 3, high=255))  # type: ignore[arg-type]
 
 
@@ -91,7 +91,7 @@ def test_a_file_without_names_asks_for_numbers(tmp_path: Path) -> None:
 def test_a_name_that_two_bands_have_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", [row(1), row(2)], names=("red", "Red"))
     ref = Raster(file=path, bands=("RED", "RED", "RED"), high=255)
-    with pytest.raises(DataError, match="bands 1, 2 are all called 'RED'"):
+    with pytest.raises(DataError, match="bands 1, 2 are all named 'RED'"):
         raster.open_image(ref)
 
 
@@ -142,7 +142,7 @@ def test_a_band_called_ndvi_is_that_band(tmp_path: Path) -> None:
 def test_an_index_without_its_bands_says_which(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", [row(7)], names=("B04",))
     ref = Raster(file=path, bands=("NDVI",) * 3)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"NDVI needs a band called B08 or nir \(its bands are B04"):
+    with pytest.raises(DataError, match=r"NDVI needs a band named B08 or nir \(its bands are B04"):
         raster.open_image(ref)
 
 
@@ -183,7 +183,7 @@ def test_without_nodata_zeros_enter_the_percentiles(tmp_path: Path) -> None:
 def test_percentiles_out_of_range_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", [row(1000)], names=("B04",))
     ref = Raster(file=path, bands=("B04",) * 3, high=2000, scaling="percentile")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="are no percentiles"):
+    with pytest.raises(DataError, match="are not percentiles"):
         raster.open_image(ref)
 
 

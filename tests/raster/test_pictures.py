@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp
 
 from geovlm import raster
 from geovlm.predict import images, scenes
-from geovlm.raster import images as raster_images
+from geovlm.raster import open_window
 from tests.raster.test_windows import described, write
 
 RED, GREEN, BLUE = (200, 20, 10), (30, 190, 40), (5, 60, 180)
@@ -28,7 +28,7 @@ def coloured(*pixels: tuple[int, int, int]) -> np.ndarray:
 def pixels(path: Path) -> list[tuple[int, ...]]:
     """What is shown of one row, as a whole; the window must show the same."""
     whole = raster.open_image(path)
-    part = raster_images.open_window(path, (0, 0, *whole.size))
+    part = open_window(path, (0, 0, *whole.size))
     assert part.tobytes() == whole.tobytes()
     return [tuple(pixel) for pixel in np.asarray(whole)[0].tolist()]
 
@@ -82,7 +82,7 @@ def test_colours_declared_in_another_order_are_shown_as_declared(tmp_path: Path)
     with rasterio.open(path, "r+") as file:
         file.colorinterp = (ColorInterp.blue, ColorInterp.green, ColorInterp.red)
     # as one image it is refused: Pillow knows no such TIFF
-    assert raster_images.open_window(path, (0, 0, 1, 1)).getpixel((0, 0)) == RED
+    assert open_window(path, (0, 0, 1, 1)).getpixel((0, 0)) == RED
 
 
 def test_a_false_colour_picture_stays_as_it_is(tmp_path: Path) -> None:
@@ -99,4 +99,4 @@ def test_a_resampled_picture_keeps_the_order_of_its_colours(tmp_path: Path) -> N
     other = write(tmp_path / "b.tif", solid, transform=coarse, **grid)
     described(other, ("B02", "B03", "B04"))
     scene = scenes.scene([images.reference(path) for path in (first, other)], folder=tmp_path)
-    assert raster_images.open_window(scene.images[1], (20, 20, 1, 1)).getpixel((0, 0)) == RED
+    assert open_window(scene.images[1], (20, 20, 1, 1)).getpixel((0, 0)) == RED

@@ -127,7 +127,7 @@ def test_a_window_of_a_plain_picture_is_that_part_of_it(
 
 def test_a_window_of_many_bands_without_a_choice_is_refused(tmp_path: Path) -> None:
     path = described(write(tmp_path / "a.tif", SCENE.repeat(5, axis=0)[:13]), ("B01",) + ("",) * 12)
-    with pytest.raises(DataError, match=r"13 band\(s\) of uint16, called B01, .*Raster with bands"):
+    with pytest.raises(DataError, match=r"13 band\(s\) of uint16, named B01, .*Raster with bands"):
         images.open_window(path, (0, 0, 5, 5))
 
 
