@@ -118,9 +118,9 @@ def origin(module: str, name: str, modules: Mapping[str, Module]) -> tuple[str, 
 
 
 def room(module: str) -> str:
-    """Return the room of a module: its first folder, or its own name directly in `geovlm`."""
+    """Return the room of a module: `geovlm.boxes` of `geovlm.boxes.frames`, or `tools`."""
     parts = module.split(".")
-    return parts[1] if parts[0] == "geovlm" and len(parts) > 1 else parts[0]
+    return ".".join(parts[: 2 if parts[0] == "geovlm" else 1])
 
 
 def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
