@@ -8,6 +8,7 @@ a room of `geovlm`, or, inside a room, a module or a folder.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -141,6 +142,23 @@ def _fault(taken: str, here: tuple[str, ...], there: tuple[str, ...]) -> Iterato
     yield f"{taken}, " + ("which stands above it" if other > own else "which is on its own line")
 
 
+def tree_faults(modules: Mapping[str, house.Module], page: str) -> Iterator[str]:
+    """Yield one line for each room whose docstring differs from the tree of CONTRIBUTING."""
+    rows = re.findall(r"^ *(geovlm/\S+) {2,}(.+)$", page, re.M)
+    there = {
+        name.replace(".", "/"): (ast.get_docstring(each.tree) or "").partition("\n")[0]
+        for name, each in modules.items()
+        if name.startswith("geovlm.") and each.path.name == "__init__.py"
+    }
+    yield from (f"{room} is not in the tree" for room in there.keys() - dict(rows).keys())
+    for room, sentence in rows:
+        if there.get(room) != sentence:
+            yield f"{room}: the tree has {sentence!r}, its docstring {there.get(room)!r}"
+    lines = [RANKS[(room.split("/")[1],)] for room, _ in rows if room in there]
+    if lines != sorted(lines):
+        yield "the tree is not in the order of the rooms"
+
+
 @pytest.fixture(scope="module")
 def modules() -> dict[str, house.Module]:
     return house.read(ROOT)
@@ -209,6 +227,25 @@ def test_a_command_that_imports_a_command_is_seen(tmp_path: Path) -> None:
     ]
 
 
+def test_every_room_says_what_the_tree_of_contributing_says(
+    modules: dict[str, house.Module],
+) -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert list(tree_faults(modules, page)) == []
+
+
+def test_a_room_that_says_something_else_than_the_tree_is_seen(tmp_path: Path) -> None:
+    for name, docstring in {"boxes": "Boxes.", "raster": "Rasters.", "score": "Scores."}.items():
+        (tmp_path / "geovlm" / name).mkdir(parents=True)
+        (tmp_path / "geovlm" / name / "__init__.py").write_text(f'"""{docstring}"""')
+    page = "geovlm/score   Scores.\n  geovlm/boxes  Rectangles.\n"
+    assert list(tree_faults(house.read(tmp_path), page)) == [
+        "geovlm/raster is not in the tree",
+        "geovlm/boxes: the tree has 'Rectangles.', its docstring 'Boxes.'",
+        "the tree is not in the order of the rooms",
+    ]
+
+
 def test_an_import_from_below_is_allowed(tmp_path: Path) -> None:
     source = "from geovlm.boxes import frames\nfrom geovlm.api import Size"
     assert planted(tmp_path, data__prompts=source, boxes__frames="", api="class Size: ...") == []
@@ -232,6 +269,13 @@ def test_a_room_holds_no_import_of_its_own(modules: dict[str, house.Module]) -> 
         name for name, each in plain.items() if (ast.get_docstring(each.tree) or "").count("\n") > 9
     ]
     assert (importing, long) == ([], [])
+
+
+def test_no_files_import_each_other_in_a_circle(modules: dict[str, house.Module]) -> None:
+    taken = {
+        name: {use.module for use in house.uses(each, modules)} for name, each in modules.items()
+    }
+    assert house.circles(taken) == []
 
 
 def test_no_folder_is_a_street(modules: dict[str, house.Module]) -> None:
