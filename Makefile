@@ -51,9 +51,9 @@ lint: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	mkdir -p docs
-	$(BIN)/python -m geovlm.cli.reference > docs/cli.md
-	$(BIN)/python -m geovlm.config.reference > docs/config.md
-	$(BIN)/python -m geovlm.plan.checks > docs/checks.md
+	$(BIN)/python -m tools.reference.commands > docs/cli.md
+	$(BIN)/python -m tools.reference.config > docs/config.md
+	$(BIN)/python -m tools.reference.checks > docs/checks.md
 
 api: $(VENV)/.installed
 	$(BIN)/python -m tools.public_api update

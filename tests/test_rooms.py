@@ -40,7 +40,7 @@ INSIDE = {
     "scenes": "composing | painting",
     "plugins": "declarations guard installed profiles scaffold | builtin | discover | registry"
     " | references | metrics",
-    "config": "health options presets | stages | schema | load model reference | extras tasks",
+    "config": "health options presets | stages | schema | load model | extras tasks",
     "data": "cache findings fingerprints mixture prompts | imagefiles loading"
     " | check leaks preview",
     "run": "devices files machines process | folder parallel | export meeting resuming | vllm"
@@ -55,7 +55,7 @@ INSIDE = {
     " | pytest_plugin",
     "engine": "collecting failures speedups progress rows stopping"
     " | generation models rewards stage | evaluation programs training | work | worker",
-    "cli": "arguments groups options output predict_options | datasets results | running reference"
+    "cli": "arguments groups options output predict_options | datasets results | running"
     " | commands | __main__",
 }
 """Room -> the same for its modules and folders: each part may import from the parts to its left."""

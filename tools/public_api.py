@@ -76,7 +76,7 @@ def surface(folder: Path, *, names: Mapping[str, Iterable[str]]) -> str:
 
 def command_lines() -> str:
     """Return the other part of the surface: each command, and each of its parameters, on a line."""
-    from geovlm.cli.reference import pages
+    from tools.reference.commands import pages
 
     lines = [f"# {COMMANDS}"]
     for page in pages():

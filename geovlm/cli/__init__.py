@@ -1,7 +1,8 @@
-"""The command line: a table of commands, each imported when it is called, and the error border.
+"""The commands of `geovlm`: options in, one plan or result out.
 
-stdout is data, stderr is talk. Exit 0: fine; 1: the work failed; 2: the request was impossible.
-Every other exception is a bug and shows its traceback.
+Each command is imported when it is called. Results go to standard output; messages and progress go
+to standard error. Exit code 0: done; 1: the work failed; 2: the request was impossible. Every other
+exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations

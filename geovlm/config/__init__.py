@@ -1,1 +1,1 @@
-"""From TOML and options to one RunConfig."""
+"""From a preset, TOML and options to one RunConfig."""

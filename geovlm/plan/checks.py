@@ -9,8 +9,6 @@ started otherwise is refused by `geovlm.run`: a dry run writes nothing. What nee
 tokenizer or every image is refused by the first stage before it trains, in `geovlm.engine.work`:
 arguments that TRL does not take, rows longer than the model's context, images that cannot be
 decoded, a missing sentence encoder.
-
-`python -m geovlm.plan.checks > docs/checks.md` writes the page that lists them.
 """
 
 from __future__ import annotations
@@ -34,20 +32,6 @@ from geovlm.run.vllm import server
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
-
-HEAD = """\
-# What a run refuses before it starts
-
-`geovlm run`, `--dry-run`, `--resume`, `geovlm eval` and `geovlm plan` go through these checks, in
-this order; the first one that refuses ends the command. The first stage refuses more before it
-trains, because it needs torch: arguments that TRL does not take, rows longer than the model's
-context, images that cannot be decoded, a missing sentence encoder.
-
-This page is written by `make docs`.
-
-| check | refuses |
-|---|---|
-"""
 
 
 @dataclass(kw_only=True)
@@ -252,12 +236,3 @@ CHECKS: tuple[Check, ...] = (
     ),
 )
 """All checks, cheapest first; a check may read what those before it left in the context."""
-
-
-def markdown() -> str:
-    """Return docs/checks.md."""
-    return HEAD + "".join(f"| {check.name} | {check.refuses} |\n" for check in CHECKS)
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")

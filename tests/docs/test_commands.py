@@ -23,11 +23,11 @@ from pathlib import Path
 import pytest
 
 from geovlm import cli, nano
-from geovlm.cli.reference import pages
 from geovlm.plugins import registry
 from geovlm.plugins.references import resolve
 from tests.predict.planted import write_scene
 from tests.report.test_page import begun
+from tools.reference.commands import pages
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = ROOT / "docs" / "plugins" / "tutorial.md"

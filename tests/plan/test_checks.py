@@ -104,8 +104,3 @@ def test_a_plan_for_another_machine_does_not_ask_its_servers() -> None:
     (check,) = [each for each in checks.CHECKS if each.name == "vllm servers"]
     config = load.load(None, overrides=settings)
     check.run(Context(config=config, registry=None, elsewhere=True))  # type: ignore[arg-type]
-
-
-def test_the_page_of_checks_is_up_to_date() -> None:
-    page = Path(__file__).parents[2] / "docs" / "checks.md"
-    assert page.read_text(encoding="utf-8") == checks.markdown(), "docs/checks.md is stale"

@@ -1,1 +1,1 @@
-"""One module per command."""
+"""One module per command; no command imports another."""

@@ -1,0 +1,1 @@
+"""Presets: complete recipes that a run starts from."""

@@ -1,1 +1,1 @@
-"""Memory per GPU, by part."""
+"""Memory per GPU, by part, and how to make a run fit."""

@@ -1,1 +1,1 @@
-"""vLLM as a server of completions. Not yet run on a cluster."""
+"""A vLLM server as the source of completions; not yet run on a cluster."""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.cli import COMMANDS, reference
-from geovlm.config import reference as config_reference
+from geovlm.cli import COMMANDS
 from geovlm.config.schema import RunConfig
+from tools.reference import checks, commands, config
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = reference.pages()
-TABLES = config_reference.tables(RunConfig.model_json_schema())
+PAGES = commands.pages()
+TABLES = config.tables(RunConfig.model_json_schema())
 PARAMETERS = [
     pytest.param(each, id=f"{page.name} {each.usage}") for page in PAGES for each in page.parameters
 ]
@@ -26,31 +26,36 @@ KEYS = [
 
 def test_the_reference_of_the_command_line_is_up_to_date() -> None:
     written = (DOCS / "cli.md").read_text(encoding="utf-8")
-    assert written == reference.markdown(), "docs/cli.md is stale: make docs"
+    assert written == commands.markdown(), "docs/cli.md is stale: make docs"
 
 
 def test_the_reference_of_the_configuration_is_up_to_date() -> None:
     written = (DOCS / "config.md").read_text(encoding="utf-8")
-    assert written == config_reference.markdown(), "docs/config.md is stale: make docs"
+    assert written == config.markdown(), "docs/config.md is stale: make docs"
+
+
+def test_the_page_of_checks_is_up_to_date() -> None:
+    written = (DOCS / "checks.md").read_text(encoding="utf-8")
+    assert written == checks.markdown(), "docs/checks.md is stale: make docs"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_page(command: str) -> None:
-    assert f"## geovlm {command}\n" in reference.markdown()
+    assert f"## geovlm {command}\n" in commands.markdown()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_says_what_it_does(page: reference.Page) -> None:
+def test_every_command_says_what_it_does(page: commands.Page) -> None:
     assert page.help
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS)
-def test_every_parameter_says_what_it_does(parameter: reference.Parameter) -> None:
+def test_every_parameter_says_what_it_does(parameter: commands.Parameter) -> None:
     assert parameter.help
 
 
 def test_a_default_and_a_requirement_are_shown() -> None:
-    text = reference.markdown()
+    text = commands.markdown()
     assert "- `-n <int range>` (default `16`): Records per split.\n" in text
     assert "- `--out <path>` (required): Folder to write; must be new or empty.\n" in text
 
@@ -74,7 +79,7 @@ def test_every_key_of_the_configuration_is_described(field: dict[str, object]) -
     ids=["text", "least", "range", "choice"],
 )
 def test_a_key_is_shown_with_type_bounds_and_default(line: str) -> None:
-    assert line in config_reference.markdown().splitlines()
+    assert line in config.markdown().splitlines()
 
 
 def test_every_table_of_the_configuration_has_a_section() -> None:

@@ -1,7 +1,4 @@
-"""The reference of the command line, out of the commands themselves: docs/cli.md.
-
-python -m geovlm.cli.reference > docs/cli.md
-"""
+"""Writes docs/cli.md from the commands themselves: python -m tools.reference.commands."""
 
 from __future__ import annotations
 

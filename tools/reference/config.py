@@ -1,7 +1,4 @@
-"""The reference of the configuration, out of its schema: docs/config.md.
-
-python -m geovlm.config.reference > docs/config.md
-"""
+"""Writes docs/config.md from the schema of the configuration: python -m tools.reference.config."""
 
 from __future__ import annotations
 
