@@ -1,4 +1,4 @@
-"""Rules on a plugin's data sets, tried on the data that it generates."""
+"""Checks a plugin's data sets on the data that it generates."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def sample_loads(subject: Subject) -> Iterator[Finding]:
                 yield fault(f"{where} reads no record of what make_sample wrote", file=file)
                 continue
             if [r.id for r in read(spec, root, split=split)] != [r.id for r in records]:
-                yield fault(f"{where} gives other records the second time", file=file)
+                yield fault(f"{where} yields other records the second time", file=file)
             limited = [r.id for r in read(spec, root, split=split, limit=1)]
             if limited != [records[0].id]:
                 yield fault(
-                    f"{where} gives {limited} with limit=1, not the first record only", file=file
+                    f"{where} yields {limited} with limit=1 instead of the first record", file=file
                 )
             yield from _outside_root(spec, records, root=root)
     for task in subject.tasks:
-        if not subject.asked[task.name]:
+        if not subject.chosen[task.name]:
             yield fault(
                 f"task {task.name!r} makes no sample of the generated data of {task.dataset!r}",
                 file=source(resolve(task.samples or subject.registry.dataset(task.dataset).load)),
@@ -137,7 +137,7 @@ def images_open(subject: Subject) -> Iterator[Finding]:
 
 
 def boxes_inside(subject: Subject) -> Iterator[Finding]:
-    """Every box has four or five numbers, an area, and lies in the last image."""
+    """Every box has four or five numbers and an area, and lies in the last image."""
     for spec in subject.datasets:
         for record in _records(subject, spec):
             for why in _odd_boxes(record):
@@ -148,7 +148,7 @@ def boxes_inside(subject: Subject) -> Iterator[Finding]:
     for task in subject.tasks:
         if task.samples is None:
             continue
-        for sample in subject.asked[task.name]:
+        for sample in subject.chosen[task.name]:
             for why in _odd_boxes(sample):
                 yield fault(
                     f"sample {sample.id!r} of task {task.name!r}: {why}",
@@ -168,7 +168,7 @@ def targets_survive_json(subject: Subject) -> Iterator[Finding]:
     for task in subject.tasks:
         if task.samples is None:
             continue
-        for sample in subject.asked[task.name]:
+        for sample in subject.chosen[task.name]:
             for why in _lost_in_json(sample):
                 yield fault(
                     f"sample {sample.id!r} of task {task.name!r}: {why}",
@@ -201,16 +201,17 @@ def _outside_root(spec: DatasetSpec, records: list[Sample], *, root: Path) -> It
 
 
 def _twice(samples: list[Sample]) -> list[str]:
+    """Return the ids that occur more than once."""
     seen: set[str] = set()
     return [s.id for s in samples if s.id in seen or seen.add(s.id)]  # type: ignore[func-returns-value]
 
 
 def _odd_boxes(sample: Sample) -> Iterator[str]:
-    """Say of each box that is none, and of one that leaves the image by more than 0.01 px."""
+    """Yield a sentence for each box that is malformed, or leaves the image by over 0.01 px."""
     width, height = raster.image_size(sample.images[-1])
     for numbers in sample.target.get("boxes") or ():  # type: ignore[union-attr]
         if not isinstance(numbers, list | tuple) or len(numbers) not in (4, 5):
-            yield f"box {numbers} has not four or five numbers"
+            yield f"box {numbers} does not have four or five numbers"
             continue
         box = boxes.Box(*map(float, numbers))
         hull = boxes.enclosing(box)
@@ -225,8 +226,9 @@ def _lost_in_json(sample: Sample) -> Iterator[str]:
         try:
             again = json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError) as error:
-            yield f"its {field} is no JSON: {error}"
+            yield f"its {field} is not JSON: {error}"
             continue
         changed = sorted(key for key in value if again.get(key) != value[key])
         if changed:
-            yield f"its {field}[{changed[0]!r}] is another value after JSON: use lists and numbers"
+            name = changed[0]
+            yield f"its {field}[{name!r}] changes when written as JSON: use lists and numbers"

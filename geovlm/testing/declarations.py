@@ -1,4 +1,4 @@
-"""Rules on what a plugin declares and how its package is made."""
+"""Checks the declarations of a plugin and its package."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HEAVY = (
     "transformers",
     "trl",
 )
-"""What a plugin must not import when it is loaded: `geovlm tasks list` would wait for it."""
+"""Packages that a plugin must not import when it is loaded: `geovlm tasks list` would wait."""
 
 _LOAD_ALONE = """
 import json, sys
@@ -81,7 +81,7 @@ def light_import(subject: Subject) -> Iterator[Finding]:
 
 
 def complete_metadata(subject: Subject) -> Iterator[Finding]:
-    """Package and declarations say what they are: summary, licence, homepage, citation, readme."""
+    """Package and declarations state summary, licence, homepage, citation and readme."""
     about = distribution(subject.record.distribution).metadata.json
     stated = {
         "description": about.get("summary"),
@@ -104,9 +104,9 @@ def complete_metadata(subject: Subject) -> Iterator[Finding]:
         *(("metric", spec, ("summary",)) for spec in subject.metrics),
     ]
     for kind, spec, fields in specs:
-        said = dataclasses.asdict(spec)
+        fields_of = dataclasses.asdict(spec)
         for field in fields:
-            if not said[field].strip():
+            if not fields_of[field].strip():
                 yield fault(f"{kind} {spec.name!r} has no {field}", file=subject.declarations)
 
 
@@ -128,7 +128,7 @@ def prefixed_names(subject: Subject) -> Iterator[Finding]:
 
 
 def references_resolve(subject: Subject) -> Iterator[Finding]:
-    """Every 'module:attribute' is there and callable, every name that a task uses is provided."""
+    """Every 'module:attribute' exists and is callable; every name that a task uses is provided."""
     references = [
         *((f"data set {s.name!r}: load", s.load) for s in subject.datasets),
         *((f"data set {s.name!r}: make_sample", s.make_sample) for s in subject.datasets),
@@ -159,7 +159,7 @@ def references_resolve(subject: Subject) -> Iterator[Finding]:
 
 
 def version_range(subject: Subject) -> Iterator[Finding]:
-    """It requires GeoVLM from a version up to a version, so that no later one breaks it unseen."""
+    """It requires a range of GeoVLM versions, so that no later one breaks it unnoticed."""
     from packaging.requirements import Requirement
 
     needs = [Requirement(line) for line in subject.record.requires]

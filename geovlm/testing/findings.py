@@ -1,4 +1,4 @@
-"""What the rules of the kit find: sentences that name the thing and the file to change."""
+"""Holds the findings of the kit: sentences that name the thing and the file to change."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def fault(sentence: str, *, file: str) -> Finding:
 
 
 def remark(sentence: str) -> Finding:
-    """Return a finding that is worth knowing and breaks nothing."""
+    """Return a finding that is worth knowing and breaks no rule."""
     return Finding(kind="remark", sentence=sentence)
 
 
 def attempt(function: Callable[..., Any], *arguments: Any, doing: str, blame: object = None) -> Any:
-    """Return what a function of the plugin returns; iterators are read to their end.
+    """Call a function of the plugin and return its result; generators are read to their end.
 
-    It is a stranger's code under test, so whatever it raises is a finding and not a crash.
+    The code is under test, so an exception is a finding and not a crash.
 
     Args:
-        function: of the plugin.
+        function: the function of the plugin.
         arguments: its arguments.
-        doing: what is called with what, as the subject of the sentence: `prompt of task 'x'`.
-        blame: the plugin's object whose file is to be changed; default: the function itself.
+        doing: subject of the sentence, such as `prompt of task 'x'`.
+        blame: object of the plugin whose file has the fault; default: the function itself.
 
     Raises:
         PluginFault: the function raised; names type and message of the error and the file.
@@ -60,17 +60,17 @@ def attempt(function: Callable[..., Any], *arguments: Any, doing: str, blame: ob
         value = function(*arguments)
         return list(value) if inspect.isgenerator(value) else value
     except Exception as error:
-        told = " ".join(str(error).split())[:200]
+        message = " ".join(str(error).split())[:200]
         file = source(function if blame is None else blame)
         raise PluginFault(
-            fault(f"{doing} raised {type(error).__name__}: {told}", file=file)
+            fault(f"{doing} raised {type(error).__name__}: {message}", file=file)
         ) from error
 
 
 def source(thing: Any) -> str:
     """Return the file that defines a function, class or module, relative to the working folder.
 
-    Something that Python made itself has no file: then its name.
+    Something that has no file, such as a built-in function, is given by its name.
     """
     while isinstance(thing, functools.partial):
         thing = thing.func
@@ -79,10 +79,10 @@ def source(thing: Any) -> str:
         found = inspect.getsourcefile(thing if defined else type(thing))
     except TypeError:
         return repr(thing)
-    return shown(Path(found)) if found else repr(thing)
+    return readable(Path(found)) if found else repr(thing)
 
 
-def shown(path: Path) -> str:
-    """Return a path as people read it: relative if it lies in the working folder."""
+def readable(path: Path) -> str:
+    """Return a path for people: relative if it lies in the working folder."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

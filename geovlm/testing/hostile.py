@@ -1,4 +1,4 @@
-"""Completions as broken models write them, and as a model would that wants to break a reward."""
+"""Holds completions of broken models, and some made to break a reward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules in their order, and what comes of them for one plugin."""
+"""Applies the rules of the kit to a plugin, in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from geovlm.testing.subject import Subject
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """One rule: a function that yields findings, and the rules without which it makes no sense."""
+    """One rule: a function that yields findings, and the rules that must hold first."""
 
     find: Callable[[Subject], Iterable[Finding]]
     needs: tuple[Rule, ...] = ()
@@ -36,7 +36,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What came of one rule."""
+    """Result of one rule."""
 
     rule: str
     summary: str
@@ -44,7 +44,7 @@ class Outcome:
     faults: tuple[Finding, ...] = ()
     remarks: tuple[Finding, ...] = ()
     waits_for: str = ""
-    """Skipped: the rule that has to hold first."""
+    """If skipped: the rule that has to hold first."""
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -59,8 +59,8 @@ class Outcome:
             "seconds": round(self.seconds, 3),
         }
 
-    def told(self) -> str:
-        """Return it in one line: the first fault, how many more, else the remarks."""
+    def line(self) -> str:
+        """Return the outcome in one line: the first fault and the number of others, or remarks."""
         if self.result == "skip":
             return f"waits for {self.waits_for}"
         if self.faults:
@@ -107,11 +107,11 @@ RULES: tuple[Rule, ...] = (
     Rule(find=scores.metrics_perfect_on_gold, needs=(_GOLD,)),
     Rule(find=scores.blindness_earns_little, needs=(_WRONG,)),
 )
-"""In the order in which they are shown."""
+"""All rules, in the order in which they are shown."""
 
 
 class Kit:
-    """The rules applied to one plugin; its data are generated once, outcomes are remembered."""
+    """The rules applied to one plugin; data are generated once and outcomes are kept."""
 
     def __init__(self, plugin: str | ModuleType, *, registry: Registry | None = None) -> None:
         self._plugin = plugin
@@ -124,11 +124,11 @@ class Kit:
         return Subject.of(self._plugin, registry=self._registry)
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Yield what comes of every rule, in order."""
+        """Yield the outcome of every rule, in order."""
         return map(self.outcome, RULES)
 
     def outcome(self, rule: Rule) -> Outcome:
-        """Return what comes of a rule; it is skipped if a rule that it needs does not hold."""
+        """Return the outcome of a rule; it is skipped if a rule that it needs does not hold."""
         if rule.name not in self._known:
             self._known[rule.name] = self._find(rule)
         return self._known[rule.name]
@@ -168,16 +168,16 @@ class Check:
     rule: Rule
 
     def __call__(self) -> None:
-        """Do nothing if the rule holds.
+        """Check that the rule holds.
 
         Raises:
             AssertionError: it does not; one line per fault.
             unittest.SkipTest: a rule that it needs does not hold.
         """
-        __tracebackhide__ = True  # the sentence says it all
+        __tracebackhide__ = True  # the sentence names the place
         outcome = self.kit.outcome(self.rule)
         if outcome.result == "skip":
-            raise unittest.SkipTest(outcome.told())
+            raise unittest.SkipTest(outcome.line())
         if outcome.faults:
             raise AssertionError("\n".join(map(str, outcome.faults)))
 

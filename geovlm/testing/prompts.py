@@ -1,4 +1,4 @@
-"""Rules on what a task asks and on its perfect answer."""
+"""Checks the questions of a task and their perfect answers."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def prompts_clean(subject: Subject) -> Iterator[Finding]:
     for task in subject.tasks:
         file = source(resolve(task.prompt))
         for profile in profiles.BUILTIN:
-            for sample in subject.asked[task.name]:
+            for sample in subject.chosen[task.name]:
                 turn = ask(task, sample, profile=profile).turn
                 for why in _unclean(turn):
                     yield fault(f"task {task.name!r}, sample {sample.id!r}: {why}", file=file)
 
 
 def reasoning_present(subject: Subject) -> Iterator[Finding]:
-    """Every perfect answer comes with a reasoning that says more than the answer."""
+    """Every perfect answer has a reasoning that adds something to the answer."""
     for task in subject.tasks:
-        for sample in subject.asked[task.name]:
+        for sample in subject.chosen[task.name]:
             turn = ask(task, sample, profile=profiles.QWEN2_5_VL).turn
-            said = set(answers.words(turn.reasoning))
+            stated = set(answers.words(turn.reasoning))
             where = f"task {task.name!r}, sample {sample.id!r}"
-            if not said:
+            if not stated:
                 why = "there is no reasoning: derive a short, true one from the annotation"
-            elif not said - set(answers.words(turn.answer)) - _FILLER:
+            elif not stated - set(answers.words(turn.answer)) - _FILLER:
                 why = f"the reasoning {turn.reasoning!r} only repeats the answer"
             else:
                 continue

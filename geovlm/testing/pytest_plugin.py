@@ -1,4 +1,4 @@
-"""Fixtures for tests of tasks: contexts without an engine, and the folder of real data.
+"""Provides fixtures for tests of tasks: contexts without an engine, the folder of real data.
 
 Loaded by pytest through the entry point `pytest11` of the distribution, hence in every test run of
 every project that has geovlm installed: nothing heavy is imported before a fixture is used.

@@ -1,4 +1,4 @@
-"""Rules on rewards: the ones a plugin declares, and the core's as its tasks use them."""
+"""Checks the rewards that a plugin declares, and those of the core that its tasks use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from geovlm.testing.hostile import HOSTILE
 from geovlm.testing.subject import Case, Subject, score
 
 ROUNDING = 1e-5
-"""What arithmetic may lose, as a share of a reward's range: float32 embeddings lose most."""
+"""Tolerance for arithmetic, as a share of a reward's range; float32 embeddings need most of it."""
 WRONG = ("zzz", "[0, 0, 1, 1]")
 """Answers that are wrong nearly everywhere: no word of any vocabulary, a box of one unit."""
 _OTHERS = 8
@@ -23,10 +23,11 @@ _BATCH = 8
 
 
 def gold_scores_maximum(subject: Subject) -> Iterator[Finding]:
-    """The text that fine-tuning trains on earns the maximum of every reward, in every profile.
+    """The correct completion earns the maximum of every reward, in every profile.
 
-    Boxes are rounded to whole units in that text. The tolerance is what this costs the worst box of
-    the sample (1 - IoU with itself, written and read back), else 1e-5 of the reward's range.
+    It is the text on which fine-tuning trains; boxes in it are rounded to whole units. The
+    tolerance is the loss of the worst box of the sample (1 - IoU with itself, written and read
+    back), without boxes 1e-5 of the reward's range.
     """
     for task, reward in _pairs(subject):
         if not reward.gold_is_max:
@@ -44,16 +45,19 @@ def gold_scores_maximum(subject: Subject) -> Iterator[Finding]:
             least = reward.high - span * (each.tolerance + ROUNDING)
             if value is not None and value < least:
                 yield fault(
-                    f"reward {reward.name!r} of task {task.name!r} gives {value:.4g} to the gold "
-                    f"answer {each.turn.answer[:60]!r} of sample {each.sample.id!r} with profile "
-                    f"{each.context.profile.name!r}, at least {least:.4g} is due",
+                    f"reward {reward.name!r} of task {task.name!r} gives {value:.4g} to the "
+                    f"correct answer {each.turn.answer[:60]!r} of sample {each.sample.id!r} "
+                    f"with profile {each.context.profile.name!r}, at least {least:.4g} is due",
                     file=_blame(subject, task, reward),
                 )
                 break
 
 
 def wrong_scores_less(subject: Subject) -> Iterator[Finding]:
-    """For every sample some wrong answer earns less than gold: nonsense, or other samples' gold."""
+    """For every sample some wrong answer earns less than the correct one.
+
+    Wrong answers are nonsense and the correct answers of other samples.
+    """
     for task, reward in _pairs(subject):
         if not reward.gold_is_max or reward.name.startswith("format/"):
             continue
@@ -73,7 +77,7 @@ def wrong_scores_less(subject: Subject) -> Iterator[Finding]:
             if gold is not None and least.get(each.sample.id, gold) > gold - ROUNDING:
                 yield fault(
                     f"reward {reward.name!r} of task {task.name!r} gives {gold:.4g} to wrong "
-                    f"answers of sample {each.sample.id!r} as to the gold answer "
+                    f"answers of sample {each.sample.id!r} as to the correct answer "
                     f"{each.turn.answer[:60]!r}",
                     file=_blame(subject, task, reward),
                 )
@@ -113,7 +117,7 @@ def hostile_never_raises(subject: Subject) -> Iterator[Finding]:
 
 
 def rewards_pure(subject: Subject) -> Iterator[Finding]:
-    """A reward gives the same for the same, and leaves what it is given as it was."""
+    """A reward is deterministic and does not change its arguments."""
     for task, reward in _pairs(subject):
         few = _few(subject.cases[task.name])
         texts = [text for each in few for text in (each.gold, *_wrong(each, few))]
@@ -135,13 +139,11 @@ def rewards_pure(subject: Subject) -> Iterator[Finding]:
     used = {reward.name for _, reward in _pairs(subject)}
     for reward in subject.rewards:
         if reward.name not in used:
-            yield remark(
-                f"reward {reward.name!r} is tried on nothing: no task of this plugin uses it"
-            )
+            yield remark(f"reward {reward.name!r} is not tested: no task of this plugin uses it")
 
 
 def rewards_picklable(subject: Subject) -> Iterator[Finding]:
-    """A reward can be sent to another process: a function of a module, no lambda or closure."""
+    """A reward can be sent to another process: it is a function of a module, not a lambda."""
     for reward in subject.rewards:
         function = resolve(reward.score)
         try:
@@ -164,7 +166,7 @@ def _few(cases: list[Case]) -> list[Case]:
 
 
 def _wrong(case: Case, cases: list[Case]) -> list[str]:
-    """Return well-formed completions with wrong answers: nonsense, and gold of other samples."""
+    """Return well-formed completions with nonsense and with correct answers of other samples."""
     own = answers.normalise(case.turn.answer)
     others = dict.fromkeys(
         each.turn.answer for each in cases if answers.normalise(each.turn.answer) != own

@@ -1,4 +1,4 @@
-"""Rules on what gold and blindness score: metrics are perfect on gold, guessing does not pay."""
+"""Checks that metrics are perfect on correct answers, and that blind policies earn little."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NONSENSE = answers.frame(Turn(question="", answer="zzz", reasoning="zzz"))
 
 
 def metrics_perfect_on_gold(subject: Subject) -> Iterator[Finding]:
-    """The primary metric is 1 on gold answers, in every profile, and less on nonsense.
+    """The primary metric is 1 on correct answers, in every profile, and less on nonsense.
 
-    The tolerance is that of `gold_scores_maximum`: what rounding costs the worst box.
+    The tolerance is that of `gold_scores_maximum`: the loss of the worst box by rounding.
     """
     for task in subject.tasks:
         cases = subject.cases[task.name]
@@ -41,19 +41,19 @@ def metrics_perfect_on_gold(subject: Subject) -> Iterator[Finding]:
             where = f"{task.primary_metric!r} of task {task.name!r} with profile {profile!r}"
             if not value >= least - ROUNDING:
                 yield fault(
-                    f"{where} is {value:.4g} on gold answers, at least {least:.4g} is due",
+                    f"{where} is {value:.4g} on correct answers, at least {least:.4g} is due",
                     file=file,
                 )
                 break
             if not nonsense[task.primary_metric] < value:
-                yield fault(f"{where} is {value:.4g} on nonsense as on gold answers", file=file)
+                yield fault(f"{where} is {value:.4g} on nonsense as on correct answers", file=file)
                 break
 
 
 def blindness_earns_little(subject: Subject) -> Iterator[Finding]:
-    """Policies that never look earn at most half of gold on the robust set.
+    """Blind policies earn at most half of the correct answer on the robust set.
 
-    Where answers are closed: at most the rate of the most frequent answer, which is remarked.
+    If answers are closed: at most the rate of the most frequent answer, which is a remark.
     """
     for task in subject.tasks:
         splits = subject.samples[task.name]
@@ -82,7 +82,7 @@ def blindness_earns_little(subject: Subject) -> Iterator[Finding]:
         if not found.passes:
             yield fault(
                 f"task {task.name!r}: the blind policy {found.best!r} earns {found.gap:.0%} of "
-                f"what gold earns from the robust set, allowed is {allowed}",
+                f"what correct answers earn from the robust set, allowed is {allowed}",
                 file=subject.declarations,
             )
 
@@ -90,7 +90,7 @@ def blindness_earns_little(subject: Subject) -> Iterator[Finding]:
 def _measured(
     subject: Subject, metrics: Sequence[str], cases: Sequence[Case], completions: Sequence[str]
 ) -> dict[str, float]:
-    """Return everything that the metrics of a task say of some completions."""
+    """Return all numbers of the metrics of a task for some completions."""
     predictions = [each.prediction(text) for each, text in zip(cases, completions, strict=True)]
     values: dict[str, float] = {}
     for name in metrics:

@@ -1,4 +1,4 @@
-"""The plugin under test: its declarations, its generated data, its questions and gold answers."""
+"""Prepares the plugin under test: declarations, generated data, questions, correct answers."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ from geovlm.plugins.discover import CORE, PluginRecord
 from geovlm.plugins.references import resolve
 from geovlm.plugins.registry import Registry, load
 from geovlm.rewards import encoder, scoring
-from geovlm.testing.findings import PluginFault, attempt, fault, shown, source
+from geovlm.testing.findings import PluginFault, attempt, fault, readable, source
 
 RECORDS_PER_SPLIT = 10
 """Records of generated data per split; enough that each of GeoChat's five kinds is among them."""
 SAMPLES_PER_SPLIT = 4
-"""Samples of a task that are asked, per split, spread evenly over them."""
+"""Samples of a task per split that rules ask about, spread evenly."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Case:
-    """One sample of a task, put to one model family, with its perfect completion."""
+    """One sample of a task for one model family, with its correct completion."""
 
     prompt: Prompt
     context: RewardContext
     gold: str
     """The text on which fine-tuning trains."""
     tolerance: float
-    """How far gold may stay under the maximum, as a share of the range: what boxes lose in text."""
+    """Loss of the boxes when written as text, 0 to 1: tolerance below a reward's maximum."""
 
     def prediction(self, completion: str) -> Prediction:
         """Return the case with a completion, as metrics receive it."""
@@ -68,7 +68,7 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
-    """A plugin and what the rules ask of it; data are written and read once."""
+    """A plugin with everything that the rules need; data are written and read once."""
 
     record: PluginRecord
     registry: Registry
@@ -108,13 +108,13 @@ class Subject:
         """The file of the plugin's declarations."""
         module = self.record.module.partition(":")[0]
         if module in sys.modules:
-            return shown(Path(sys.modules[module].__file__ or module))
+            return readable(Path(sys.modules[module].__file__ or module))
         spec = find_spec(module.partition(".")[0])
-        return shown(Path(spec.origin)) if spec is not None and spec.origin else module
+        return readable(Path(spec.origin)) if spec is not None and spec.origin else module
 
     @property
     def pyproject(self) -> str:
-        """How faults call the plugin's project file, which is not installed."""
+        """Name of the plugin's project file in faults; it is not installed."""
         return f"pyproject.toml of {self.record.distribution}"
 
     @property
@@ -145,18 +145,18 @@ class Subject:
 
     @cached_property
     def scratch(self) -> tempfile.TemporaryDirectory[str]:
-        """A folder for generated data that ends with the process."""
+        """A folder for generated data; it is removed when the process ends."""
         return tempfile.TemporaryDirectory(prefix=f"geovlm-check-{self.name}-")
 
     def write(self, spec: DatasetSpec, *, n: int, seed: int) -> Path:
-        """Write a miniature of a data set into a new folder and return it."""
+        """Generate a small data set into a new folder and return the folder."""
         folder = Path(tempfile.mkdtemp(dir=self.scratch.name))
         attempt(resolve(spec.make_sample), folder, n, seed, doing=f"make_sample of {spec.name!r}")
         return folder
 
     @cached_property
     def roots(self) -> dict[str, Path]:
-        """A miniature of each data set that the plugin declares or its tasks ask about."""
+        """Folder of generated data of each data set that the plugin declares or its tasks use."""
         names = dict.fromkeys([*(s.name for s in self.datasets), *(t.dataset for t in self.tasks)])
         return {
             name: self.write(self.registry.dataset(name), n=RECORDS_PER_SPLIT, seed=0)
@@ -165,7 +165,7 @@ class Subject:
 
     @cached_property
     def records(self) -> dict[str, dict[Split, list[Sample]]]:
-        """Data set -> split -> records of its miniature."""
+        """Data set -> split -> generated records."""
         return {name: self._read(name) for name in self.roots}
 
     @cached_property
@@ -186,8 +186,8 @@ class Subject:
         }
 
     @cached_property
-    def asked(self) -> dict[str, list[Sample]]:
-        """Task -> a few samples from every split, as those rules see them that ask questions."""
+    def chosen(self) -> dict[str, list[Sample]]:
+        """Task -> a few samples of every split, for the rules that ask questions."""
         return {
             task: [
                 sample
@@ -199,12 +199,12 @@ class Subject:
 
     @cached_property
     def cases(self) -> dict[str, list[Case]]:
-        """Task -> each asked sample with each built-in model profile, by profile."""
+        """Task -> each chosen sample with each built-in model profile, by profile."""
         return {
             task.name: [
                 case(task, sample, profile=profile)
                 for profile in profiles.BUILTIN
-                for sample in self.asked[task.name]
+                for sample in self.chosen[task.name]
             ]
             for task in self.tasks
         }
@@ -218,7 +218,7 @@ class Subject:
 
 
 def read(spec: DatasetSpec, root: Path, *, split: Split, limit: int | None = None) -> list[Sample]:
-    """Return the records of a split; what the loader raises is a fault of the loader's file."""
+    """Return the records of a split; an error of the loader is a fault of its file."""
     found: Loaded = attempt(
         lambda: load_records(spec, root=root, split=split, limit=limit),
         doing=f"load of {spec.name!r}, split {split!r},",
@@ -228,7 +228,7 @@ def read(spec: DatasetSpec, root: Path, *, split: Split, limit: int | None = Non
 
 
 def ask(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Prompt:
-    """Return the sample as the engine puts it to a model family."""
+    """Return the prompt of a sample for a model family, as the engine builds it."""
     prompt: Prompt = attempt(
         lambda: Prompter(task, profile=profile).prompt(sample),
         doing=f"prompt of task {task.name!r}, sample {sample.id!r}, profile {profile.name!r},",
@@ -238,7 +238,7 @@ def ask(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Prompt:
 
 
 def case(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Case:
-    """Return the sample put to a model family, with its perfect completion."""
+    """Return the sample for a model family, with its correct completion."""
     prompt = ask(task, sample, profile=profile)
     context = reward_context(prompt, profile=profile)
     return Case(
@@ -270,8 +270,8 @@ def score(
         )
     except PluginFault as caught:
         if isinstance(caught.__cause__, RewardError):
-            told = str(caught.__cause__.args[0])
-            raise PluginFault(fault(told, file=source(function))) from caught
+            message = str(caught.__cause__.args[0])
+            raise PluginFault(fault(message, file=source(function))) from caught
         raise
     return values
 

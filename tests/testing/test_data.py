@@ -28,8 +28,8 @@ def test_a_layout_that_the_loader_does_not_read_is_named(broken) -> None:
 def test_a_limit_that_is_ignored_is_named(broken) -> None:
     found = broken(changed("[: ctx.limit]", ""))
     assert list(found) == ["sample_loads"]
-    assert found["sample_loads"][0].startswith("load of 'toy', split 'train', gives ['train-0', ")
-    assert found["sample_loads"][0].endswith(" with limit=1, not the first record only")
+    assert found["sample_loads"][0].startswith("load of 'toy', split 'train', yields ['train-0', ")
+    assert found["sample_loads"][0].endswith(" with limit=1 instead of the first record")
 
 
 def test_a_loader_that_raises_is_named_with_its_error(broken) -> None:
@@ -118,7 +118,7 @@ def test_a_target_that_json_changes_is_named(broken) -> None:
     found = broken(changed('"vocabulary": CLASSES', '"vocabulary": tuple(CLASSES)'))
     assert list(found) == ["targets_survive_json"]
     assert found["targets_survive_json"][0] == (
-        "record 'train-0' of 'toy': its target['vocabulary'] is another value after JSON: use "
+        "record 'train-0' of 'toy': its target['vocabulary'] changes when written as JSON: use "
         "lists and numbers"
     )
 
@@ -127,5 +127,5 @@ def test_a_target_that_is_no_json_is_named(broken) -> None:
     found = broken(changed('"boxes": row["boxes"]}', '"boxes": row["boxes"], "x": 1j}'))
     assert list(found) == ["targets_survive_json"]
     assert found["targets_survive_json"][0].startswith(
-        "record 'train-0' of 'toy': its target is no JSON: "
+        "record 'train-0' of 'toy': its target is not JSON: "
     )

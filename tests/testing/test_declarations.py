@@ -25,14 +25,14 @@ def test_a_light_plugin_loads_nothing_heavy(toy) -> None:
 
 def test_a_heavy_import_is_named(toy) -> None:
     outcome = toy(changed("import random\n", "import random\nimport numpy\n")).outcome(LIGHT)
-    assert outcome.told().startswith("loading plugin 'toy' imports numpy: name functions as ")
+    assert outcome.line().startswith("loading plugin 'toy' imports numpy: name functions as ")
     assert outcome.faults[0].file.endswith("toy_plugin.py")
 
 
 def test_a_plugin_that_ends_the_process_is_named(toy) -> None:
     leave = "import os, sys\nif 'pytest' not in sys.modules:\n    os._exit(3)\nimport random\n"
     outcome = toy(changed("import random\n", leave)).outcome(LIGHT)
-    assert outcome.told().startswith("plugin 'toy' ends the process that loads it: no message")
+    assert outcome.line().startswith("plugin 'toy' ends the process that loads it: no message")
 
 
 def test_a_slow_import_is_a_remark(toy) -> None:
@@ -40,7 +40,7 @@ def test_a_slow_import_is_a_remark(toy) -> None:
         LIGHT
     )
     assert outcome.result == "ok"
-    assert re.fullmatch(r"importing plugin 'toy' takes \d{3,} ms", outcome.told())
+    assert re.fullmatch(r"importing plugin 'toy' takes \d{3,} ms", outcome.line())
 
 
 def test_an_empty_field_of_a_declaration_is_named(broken) -> None:

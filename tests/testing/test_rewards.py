@@ -9,8 +9,8 @@ COMPARED = 'return float(text == ctx.target["answer"])'
 def test_gold_that_earns_less_than_the_maximum_is_named(broken) -> None:
     assert broken(changed(COMPARED, 'return 0.9 * float(text == ctx.target["answer"])')) == {
         "gold_scores_maximum": [
-            "reward 'toy/same' of task 'toy/name' gives 0.9 to the gold answer 'water' of sample "
-            "'train-0' with profile 'qwen2.5-vl', at least 1 is due"
+            "reward 'toy/same' of task 'toy/name' gives 0.9 to the correct answer 'water' of "
+            "sample 'train-0' with profile 'qwen2.5-vl', at least 1 is due"
         ]
     }
 
@@ -20,7 +20,7 @@ def test_gold_boxes_that_are_not_in_the_models_frame_are_named(broken) -> None:
     found = broken(changed(stored, '", ".join(str(list(map(round, box[:4]))) for box in held)'))
     assert list(found) == ["gold_scores_maximum"]
     assert found["gold_scores_maximum"][0].startswith(
-        "reward 'detection' of task 'toy/find' gives 0 to the gold answer '["
+        "reward 'detection' of task 'toy/find' gives 0 to the correct answer '["
     )
     assert "with profile 'qwen2-vl'" in found["gold_scores_maximum"][0]
 
@@ -42,7 +42,7 @@ def test_wrong_answers_that_earn_as_much_as_gold_are_named(broken) -> None:
     assert broken(changed(COMPARED, "return 1.0")) == {
         "wrong_scores_less": [
             "reward 'toy/same' of task 'toy/name' gives 1 to wrong answers of sample 'train-0' as "
-            "to the gold answer 'water'"
+            "to the correct answer 'water'"
         ]
     }
 
@@ -99,8 +99,8 @@ def test_a_reward_that_changes_its_context_is_named(broken) -> None:
 def test_a_reward_of_no_task_is_remarked(toy) -> None:
     kit = toy(changed('"robust": {"toy/same": 1.0}', '"robust": {"exact": 1.0}'))
     (pure,) = [rule for rule in RULES if rule.name == "rewards_pure"]
-    assert kit.outcome(pure).told() == (
-        "reward 'toy/same' is tried on nothing: no task of this plugin uses it"
+    assert kit.outcome(pure).line() == (
+        "reward 'toy/same' is not tested: no task of this plugin uses it"
     )
 
 

@@ -9,8 +9,8 @@ SHARE = "sum(said) / len(said)"
 def test_a_metric_that_is_not_perfect_on_gold_is_named(broken) -> None:
     assert broken(changed(SHARE, "sum(said) / len(said) / 2")) == {
         "metrics_perfect_on_gold": [
-            "'right' of task 'toy/name' with profile 'qwen2.5-vl' is 0.5 on gold answers, at least "
-            "1 is due"
+            "'right' of task 'toy/name' with profile 'qwen2.5-vl' is 0.5 on correct answers, at "
+            "least 1 is due"
         ]
     }
 
@@ -18,7 +18,7 @@ def test_a_metric_that_is_not_perfect_on_gold_is_named(broken) -> None:
 def test_a_metric_that_praises_nonsense_is_named(broken) -> None:
     assert broken(changed(SHARE, "1.0")) == {
         "metrics_perfect_on_gold": [
-            "'right' of task 'toy/name' with profile 'qwen2.5-vl' is 1 on nonsense as on gold "
+            "'right' of task 'toy/name' with profile 'qwen2.5-vl' is 1 on nonsense as on correct "
             "answers"
         ]
     }
@@ -39,13 +39,13 @@ def test_a_reward_that_pays_for_naming_every_class_is_named(broken) -> None:
     assert list(found) == ["blindness_earns_little"]
     assert found["blindness_earns_little"][0].startswith("task 'toy/name': the blind policy ")
     assert found["blindness_earns_little"][0].endswith(
-        "earns 100% of what gold earns from the robust set, allowed is the rate of the most "
-        "frequent answer, 40%"
+        "earns 100% of what correct answers earn from the robust set, allowed is the rate of the "
+        "most frequent answer, 40%"
     )
 
 
 def test_the_rate_of_the_most_frequent_answer_is_remarked(toy) -> None:
     (blind,) = [rule for rule in RULES if rule.name == "blindness_earns_little"]
-    assert toy().outcome(blind).told() == (
+    assert toy().outcome(blind).line() == (
         "task 'toy/name': the most frequent answer is right 40% of the time, n = 10"
     )

@@ -120,7 +120,7 @@ def check(
     else:
         output.table(
             ("result", "rule", "what was found"),
-            ((outcome.result, outcome.rule, outcome.told()) for outcome in outcomes),
+            ((outcome.result, outcome.rule, outcome.line()) for outcome in outcomes),
         )
     if failed:
         output.say(f"plugin {name!r} breaks {len(failed)} of {len(RULES)} rules, see above")
