@@ -43,8 +43,8 @@ INSIDE = {
     "config": "health options presets | stages | schema | load model | extras tasks",
     "data": "cache findings fingerprints mixture prompts | imagefiles loading"
     " | check leaks preview",
-    "run": "devices files machines process | folder parallel | export meeting resuming | vllm"
-    " | launch | doctor",
+    "run": "devices files machines stopping | folder parallel process"
+    " | export heartbeat resuming | vllm | launch | doctor",
     "predict": "asking images reading windows | georeference job | features overlay scenes"
     " | results writing",
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",
@@ -197,8 +197,8 @@ def test_an_import_between_two_names_of_one_line_is_seen(tmp_path: Path) -> None
     assert planted(tmp_path, run__files="import geovlm.predict.job", predict__job="") == [
         "geovlm.run.files:1 imports geovlm.predict.job, which is on its own line"
     ]
-    assert planted(tmp_path, run__files="import geovlm.run.process", run__process="") == [
-        "geovlm.run.files:1 imports geovlm.run.process, which is on its own line"
+    assert planted(tmp_path, run__files="import geovlm.run.stopping", run__stopping="") == [
+        "geovlm.run.files:1 imports geovlm.run.stopping, which is on its own line"
     ]
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
     from geovlm.plan.build import Plan
     from geovlm.run.folder import RunDir
+    from geovlm.run.heartbeat import Heartbeat
     from geovlm.run.machines import Machine
-    from geovlm.run.meeting import Meeting
 
 
 def configure(
@@ -178,9 +178,9 @@ def write(directory: RunDir, plan: Plan) -> None:
 
 
 @contextlib.contextmanager
-def meeting(
+def heartbeat(
     config: RunConfig, folder: Path, machine: Machine, *, alone: bool = False
-) -> Iterator[Meeting | None]:
+) -> Iterator[Heartbeat | None]:
     """Give signs of life to the other processes of the run; nothing where there are none.
 
     Args:
@@ -193,9 +193,9 @@ def meeting(
         yield None
         return
     from geovlm.run.folder import RunDir
-    from geovlm.run.meeting import Meeting
+    from geovlm.run.heartbeat import Heartbeat
 
-    with Meeting(RunDir(folder), machine, timeout_s=config.machine_timeout_s) as others:
+    with Heartbeat(RunDir(folder), machine, timeout_s=config.machine_timeout_s) as others:
         yield others
 
 
@@ -212,22 +212,22 @@ def follow(config: RunConfig, folder: Path, machine: Machine, *, resume: bool) -
     from geovlm.run.folder import RunDir
 
     directory = RunDir(folder)
-    with meeting(config, folder, machine) as others:
+    with heartbeat(config, folder, machine) as others:
         assert others is not None
         if machine.waits:
-            others.wait(lambda: others.heard(0, "state") == "done")
+            others.wait(lambda: others.read(0, "state") == "done")
             return
         output.say(f"machine {machine.rank} of {machine.count}: waiting for the plan of machine 0")
-        others.wait(lambda: others.heard(0, "planned") is True)
+        others.wait(lambda: others.read(0, "planned") is True)
         resolved = RunConfig.model_validate(directory.read_resolved()["config"])
         devices.device(resolved)
-        launch.run_stages(directory, config=resolved, resume=resume, meeting=others)
+        launch.run_stages(directory, config=resolved, resume=resume, heartbeat=others)
         # until machine 0 has scored and written everything
-        others.wait(lambda: others.heard(0, "state") == "done")
+        others.wait(lambda: others.read(0, "state") == "done")
 
 
 def run_stages(
-    plan: Plan, directory: RunDir, *, resume: bool, others: Meeting | None, again: str
+    plan: Plan, directory: RunDir, *, resume: bool, others: Heartbeat | None, again: str
 ) -> None:
     """Write the plan and run its stages, as the process that planned them.
 
@@ -246,9 +246,9 @@ def run_stages(
     write(directory, plan)
     try:
         if others is not None:
-            others.tell(planned=True)
+            others.publish(planned=True)
             others.wait_for_all()
-        launch.run_stages(directory, config=plan.config, resume=resume, meeting=others)
+        launch.run_stages(directory, config=plan.config, resume=resume, heartbeat=others)
     except (KeyboardInterrupt, RunFailedError, StoppedError):
         everywhere = "" if others is None else ", with the same --machines … on each"
         output.say(f"to go on: {again}{everywhere}")

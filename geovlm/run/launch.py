@@ -20,13 +20,14 @@ from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
 from geovlm.run import devices, files, parallel
 from geovlm.run.machines import Machine, without_launcher
 from geovlm.run.parallel import Layout
-from geovlm.run.process import LAUNCHER, Outcome, StopRequest, execute
+from geovlm.run.process import LAUNCHER, Outcome, execute
+from geovlm.run.stopping import StopRequest
 from geovlm.run.vllm import stage as vllm_stage
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
     from geovlm.run.folder import RunDir
-    from geovlm.run.meeting import Meeting
+    from geovlm.run.heartbeat import Heartbeat
 
 WORKER = "geovlm.engine.worker"
 _HINTS: dict[int, str] = {
@@ -127,7 +128,7 @@ def run_stage(
     index: int,
     resume: bool,
     stop: StopRequest,
-    meeting: Meeting | None = None,
+    heartbeat: Heartbeat | None = None,
 ) -> float:
     """Run this machine's part of one stage to its end and return its wall seconds.
 
@@ -137,34 +138,34 @@ def run_stage(
         index: the stage's position; -1 for an evaluation without training.
         resume: go on from its last checkpoint.
         stop: how it is asked to stop.
-        meeting: the other machines; `None` where there are none.
+        heartbeat: the other machines; `None` where there are none.
 
     Raises:
         StoppedError: it was asked to stop, and can go on.
         GeoVLMError: the worker found the request impossible.
         RunFailedError: it failed, or another machine was lost; names the stage and its log.
     """
-    machine = meeting.machine if meeting is not None else Machine()
+    machine = heartbeat.machine if heartbeat is not None else Machine()
     ranks = parallel.layout(config, index, machine=machine)
     folder = run.stage(index)
     folder.mkdir(parents=True, exist_ok=True)
-    with vllm_stage.serve(run, config=config, index=index, meeting=meeting) as server:
+    with vllm_stage.serve(run, config=config, index=index, heartbeat=heartbeat) as server:
 
         def check() -> None:
             if stop.signal is None:  # a SIGTERM to all processes of a job ends the server first
                 server.check()
-            if meeting is not None:
-                meeting.check()
-                meeting.share(stop)
+            if heartbeat is not None:
+                heartbeat.check()
+                heartbeat.share_stop(stop)
 
         def done() -> bool:
             check()
             return run.is_done(index)
 
         if not ranks.local:
-            assert meeting is not None  # the first machine has ranks
+            assert heartbeat is not None  # the first machine has ranks
             started = time.monotonic()
-            meeting.wait(done)
+            heartbeat.wait(done)
             return time.monotonic() - started
         on_cpu = config.device == "cpu"
         yaml = None
@@ -181,8 +182,8 @@ def run_stage(
             check=check,
             stop=stop,
         )
-    if outcome.status and not outcome.error and meeting is not None:
-        meeting.explain()
+    if outcome.status and not outcome.error and heartbeat is not None:
+        heartbeat.explain_failure()
     raise_for(outcome, name=folder.name, log=log, by=stop.signal)
     return outcome.seconds
 
@@ -198,7 +199,7 @@ def stage_name(index: int) -> str:
 
 
 def run_stages(
-    run: RunDir, *, config: RunConfig, resume: bool, meeting: Meeting | None = None
+    run: RunDir, *, config: RunConfig, resume: bool, heartbeat: Heartbeat | None = None
 ) -> None:
     """Run every stage that is not done yet, in order, and note their wall seconds.
 
@@ -209,13 +210,13 @@ def run_stages(
         GeoVLMError: as `run_stage`.
     """
     with StopRequest(worker=WORKER) as stop:
-        _run_stages(run, config=config, resume=resume, stop=stop, meeting=meeting)
+        _run_stages(run, config=config, resume=resume, stop=stop, heartbeat=heartbeat)
 
 
 def _run_stages(
-    run: RunDir, *, config: RunConfig, resume: bool, stop: StopRequest, meeting: Meeting | None
+    run: RunDir, *, config: RunConfig, resume: bool, stop: StopRequest, heartbeat: Heartbeat | None
 ) -> None:
-    leads = meeting is None or meeting.machine.leads
+    leads = heartbeat is None or heartbeat.machine.leads
     for index in range(len(config.stages)) or [-1]:
         name = run.stage(index).name
         kind = config.stages[index].kind if index >= 0 else "eval"
@@ -223,12 +224,14 @@ def _run_stages(
             print(f"stage {name}: done before, skipped", file=sys.stderr, flush=True)
             continue
         # beside other machines the ranks of the stage agree on it: one alone would be waited for
-        if stop.signal is not None and (meeting is None or meeting.machine.count == 1):
+        if stop.signal is not None and (heartbeat is None or heartbeat.machine.count == 1):
             raise StoppedError(f"stage {name} was not begun", exit_code=_exit_code(stop.signal))
         print(f"stage {name}", file=sys.stderr, flush=True)
         started = time.monotonic()
         try:
-            run_stage(run, config=config, index=index, resume=resume, stop=stop, meeting=meeting)
+            run_stage(
+                run, config=config, index=index, resume=resume, stop=stop, heartbeat=heartbeat
+            )
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk; why the stage failed says more
                 _add_seconds(run, kind, started, leads=leads)

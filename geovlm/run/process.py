@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import os
 import re
 import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    import psutil
+from geovlm.run.stopping import StopRequest
 
 LIFELINE_VARIABLE = "GEOVLM_LIFELINE"
 """Set where standard input is held open by the launcher, and by nothing else, while it lives."""
@@ -31,8 +28,6 @@ _TORCHRUN_TAKES = "SIGINT,SIGHUP,SIGQUIT"
 """Without SIGTERM, for which torchrun would kill the workers after 30 seconds."""
 _PATIENCE_S = 20.0
 """From SIGTERM to SIGKILL."""
-_AGAIN_S = 2.0
-"""Between two requests to stop: a process that is still importing does not hear the first."""
 
 
 class Outcome(NamedTuple):
@@ -47,64 +42,6 @@ class Outcome(NamedTuple):
     """What followed `stopped: ` on the worker's last line: it was asked to, and can go on."""
     rank: int | None = None
     """Which rank failed first, of several."""
-
-
-class StopRequest:
-    """SIGTERM or a first Ctrl-C, noted and passed on to the workers; a second Ctrl-C ends all.
-
-    As a context it takes both signals, which only the main thread can.
-    """
-
-    def __init__(self, *, worker: str) -> None:
-        """Pass requests on to processes that were started as `python -m <worker>`."""
-        self.signal: int | None = None
-        """The first one that came."""
-        self._worker = worker
-        self._passed_on = -_AGAIN_S
-
-    def __enter__(self) -> StopRequest:
-        self._before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def ask(self) -> None:
-        """Ask as SIGTERM does; for one that came to another machine."""
-        self.signal = signal.SIGTERM
-        _show(b"stopping after this step or batch, as another machine does\n")
-
-    def pass_on(self, process: subprocess.Popen[bytes]) -> None:
-        """Send SIGTERM to a worker, or to those below a process, if a stop was asked for."""
-        import psutil  # a dependency of accelerate
-
-        if self.signal is None or time.monotonic() - self._passed_on < _AGAIN_S:
-            return
-        self._passed_on = time.monotonic()
-        with contextlib.suppress(psutil.NoSuchProcess):
-            top = psutil.Process(process.pid)
-            for each in [top, *top.children(recursive=True)]:
-                # what a worker forks to load data has its command line
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    if self._is_worker(each) and not self._is_worker(each.parent()):
-                        each.terminate()
-
-    def _is_worker(self, process: psutil.Process | None) -> bool:
-        argv = process.cmdline() if process is not None else []
-        return ("-m", self._worker) in itertools.pairwise(argv)
-
-    def _note(self, number: int, frame: object) -> None:
-        if self.signal is None:
-            self.signal = number  # first: the next one may come while the line is written
-            again = "; Ctrl-C again ends it now" if number == signal.SIGINT else ""
-            line = f"stopping after this step or batch{again}\n"
-            os.write(2, line.encode())  # print may be at work already, and is not reentrant
-        elif number == signal.SIGINT:
-            raise KeyboardInterrupt
 
 
 def execute(

@@ -10,10 +10,10 @@ import pytest
 
 from geovlm import cli
 from geovlm.run import devices, files, launch
-from geovlm.run.doctor import machine, trial
+from geovlm.run.doctor import machine, smoke
 from geovlm.run.process import Outcome
 
-CPU = trial.Ranks(2, "cpu")
+CPU = smoke.Ranks(2, "cpu")
 NO_GPU = {"torch": "2.13.0+cpu", "cuda": None, "gpus": [], "bf16": False}
 JOINED = {"devices": NO_GPU, "joined": {"backend": "gloo"}}
 REDUCED = JOINED | {"reduced": {"seconds": 0.016, "bytes": 16 << 20}}
@@ -32,7 +32,7 @@ def worker(monkeypatch: pytest.MonkeyPatch):
                 raise TimeoutError
             return Outcome(status, error, 1.0)
 
-        monkeypatch.setattr(trial, "execute", execute)
+        monkeypatch.setattr(smoke, "execute", execute)
 
     return use
 
@@ -44,7 +44,7 @@ def row(checks: list[machine.Check], name: str) -> machine.Check:
 
 def test_ranks_that_agree_are_fine(worker) -> None:
     worker(WHOLE, WHOLE)
-    checks = trial.ranks(CPU, deadline_s=5)
+    checks = smoke.ranks(CPU, deadline_s=5)
     assert [each.state for each in checks] == ["ok", "ok", "ok"]
     # 16 MiB in 16 ms
     assert row(checks, "all-reduce").found == "2 ranks by gloo: 16 MB in 16.0 ms, 1.05 GB/s"
@@ -53,13 +53,13 @@ def test_ranks_that_agree_are_fine(worker) -> None:
 
 def test_one_rank_has_nothing_to_reduce(worker) -> None:
     worker(WHOLE | {"reduced": {"seconds": None, "bytes": 16 << 20}})
-    checks = trial.ranks(trial.Ranks(1, "cpu"), deadline_s=5)
+    checks = smoke.ranks(smoke.Ranks(1, "cpu"), deadline_s=5)
     assert row(checks, "all-reduce").found == "one rank: nothing to do"
 
 
 def test_a_rank_that_never_joins_is_named_with_a_way_out(worker) -> None:
     worker({"devices": NO_GPU}, {}, status=1, error="rank 0: joining did not end within 5 s")
-    found = row(trial.ranks(CPU, deadline_s=5), "all-reduce")
+    found = row(smoke.ranks(CPU, deadline_s=5), "all-reduce")
     assert found.state == "FAIL"
     assert "joining did not end within 5 s" in found.found
     assert "not joined: rank 0, 1" in found.found
@@ -68,7 +68,7 @@ def test_a_rank_that_never_joins_is_named_with_a_way_out(worker) -> None:
 
 def test_an_all_reduce_that_hangs_is_one_line(worker) -> None:
     worker(JOINED, JOINED, status=1, error="rank 1: all-reduce did not end within 5 s")
-    checks = trial.ranks(CPU._replace(device="cuda"), deadline_s=5)
+    checks = smoke.ranks(CPU._replace(device="cuda"), deadline_s=5)
     found = row(checks, "all-reduce")
     assert (found.state, found.found) == (
         "FAIL",
@@ -80,12 +80,12 @@ def test_an_all_reduce_that_hangs_is_one_line(worker) -> None:
 
 def test_a_worker_that_never_ends_is_one_line(worker) -> None:
     worker(JOINED, JOINED, late=True)
-    assert "did not end within 640 s" in row(trial.ranks(CPU, deadline_s=5), "all-reduce").found
+    assert "did not end within 640 s" in row(smoke.ranks(CPU, deadline_s=5), "all-reduce").found
 
 
 def test_a_training_step_that_fails_says_why(worker) -> None:
     worker(REDUCED, REDUCED, status=1, error="the loss of a training step is nan")
-    checks = trial.ranks(CPU, deadline_s=5)
+    checks = smoke.ranks(CPU, deadline_s=5)
     assert row(checks, "all-reduce").state == "ok"
     found = row(checks, "training step")
     assert (found.state, found.found) == ("FAIL", "the loss of a training step is nan")
@@ -95,7 +95,7 @@ def test_a_gpu_without_bfloat16_fails(worker) -> None:
     old = {"name": "Tesla V100", "bytes": 16 << 30, "capability": "7.0"}
     seen = WHOLE | {"devices": {"torch": "2.13.0", "cuda": "12.8", "gpus": [old], "bf16": False}}
     worker(seen)
-    found = row(trial.ranks(trial.Ranks(1, "cuda"), deadline_s=5), "GPUs")
+    found = row(smoke.ranks(smoke.Ranks(1, "cuda"), deadline_s=5), "GPUs")
     assert (found.state, found.found) == ("FAIL", "Tesla V100, 16 GiB, 7.0: no bfloat16")
 
 
@@ -116,10 +116,10 @@ def test_vllm_is_tried_where_it_can_be(
             raise metadata.PackageNotFoundError(name)
         return version
 
-    monkeypatch.setattr(trial.metadata, "version", installed)
+    monkeypatch.setattr(smoke.metadata, "version", installed)
     monkeypatch.setattr(devices, "visible_gpus", lambda: ["0"])
     worker({"synced": {"with_new": 0.01, "with_old": 3.0, "tokens": 16}})
-    check = trial.vllm(trial.Ranks(1, device), deadline_s=5)
+    check = smoke.vllm(smoke.Ranks(1, device), deadline_s=5)
     assert check.state == state
     assert found in check.found
 
@@ -179,7 +179,7 @@ def test_processes_and_gpus_together_are_refused(call) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_on_the_cpu_sum_and_train() -> None:
-    checks = trial.ranks(CPU, deadline_s=400)
+    checks = smoke.ranks(CPU, deadline_s=400)
     assert [(each.check, each.state) for each in checks] == [
         ("GPUs", "ok"),
         ("all-reduce", "ok"),
@@ -206,7 +206,7 @@ def test_a_rank_that_hangs_ends_the_check_at_its_deadline(
         return variables | {"PYTHONPATH": ":".join(filter(None, known))}
 
     monkeypatch.setattr(launch, "environment", found_by_path)
-    found = row(trial.ranks(CPU, deadline_s=3, module="hanging"), "all-reduce")
+    found = row(smoke.ranks(CPU, deadline_s=3, module="hanging"), "all-reduce")
     assert found.state == "FAIL"
     assert "rank 0: joining the other ranks did not end within 3 s" in found.found
     assert "not joined: rank 0, 1" in found.found

@@ -98,7 +98,7 @@ def test_a_run_that_stopped_before_any_work_may_be_started_again(call, tmp_path,
 
 
 def test_an_interrupted_run_says_how_to_go_on(call, tmp_path, monkeypatch):
-    def interrupted(run, *, config, index, resume, stop, meeting):
+    def interrupted(run, *, config, index, resume, stop, heartbeat):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(launch, "run_stage", interrupted)
@@ -120,7 +120,7 @@ def stages(monkeypatch):
     """Replace the processes of stages by a note of what would have been started."""
     started: list[tuple[int, bool, int]] = []
 
-    def fake(run, *, config, index, resume, stop=None, meeting=None):
+    def fake(run, *, config, index, resume, stop=None, heartbeat=None):
         started.append((index, resume, config.world_size(index)))
         files.write_json(run.stage(index) / "done.json", {})
         entry = {"n": 8, "metrics": {"accuracy": 0.5}, "ci95": {"accuracy": [0.25, 0.75]}}

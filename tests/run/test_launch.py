@@ -17,7 +17,8 @@ from geovlm.run import devices, files, launch
 from geovlm.run.folder import RunDir
 from geovlm.run.machines import Machine
 from geovlm.run.parallel import Layout
-from geovlm.run.process import Outcome, StopRequest, execute
+from geovlm.run.process import Outcome, execute
+from geovlm.run.stopping import StopRequest
 from geovlm.run.vllm.stage import Server
 
 WORKER = """
@@ -237,7 +238,7 @@ def test_stages_that_are_done_are_skipped(tmp_path, monkeypatch):
     files.write_json(run.stage(0) / "done.json", {})
     called = []
 
-    def fake(run, *, config, index, resume, stop, meeting):
+    def fake(run, *, config, index, resume, stop, heartbeat):
         called.append((index, resume))
         return 2.0
 

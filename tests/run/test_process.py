@@ -26,7 +26,8 @@ time.sleep(100)
 LAUNCHER = """
 import os, subprocess, sys
 from pathlib import Path
-from geovlm.run.process import StopRequest, execute
+from geovlm.run.process import execute
+from geovlm.run.stopping import StopRequest
 
 between = "import subprocess, sys; subprocess.run([sys.executable, '-m', 'stopper'])"
 with StopRequest(worker="stopper") as stop:

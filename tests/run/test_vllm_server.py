@@ -245,11 +245,11 @@ def test_a_stage_finds_the_server_that_was_started_for_it(tmp_path, monkeypatch)
 
     monkeypatch.setattr(vllm_server, "command", command)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
-    with stage.serve(directory, config=run, index=2, meeting=None) as server:
+    with stage.serve(directory, config=run, index=2, heartbeat=None) as server:
         assert server.variables == {"GEOVLM_VLLM_URL": f"http://127.0.0.1:{port}"}
         server.check()
     assert [Path(model).name for model in models] == ["weights"]
-    with stage.serve(directory, config=run, index=0, meeting=None) as none:
+    with stage.serve(directory, config=run, index=0, heartbeat=None) as none:
         assert none.variables == {}
 
 

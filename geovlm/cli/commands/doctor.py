@@ -60,7 +60,7 @@ def _tried(
     """Try ranks, training and vLLM out, if versions and GPUs are there."""
     from geovlm.config.schema import RunConfig
     from geovlm.run import devices
-    from geovlm.run.doctor import trial
+    from geovlm.run.doctor import smoke
     from geovlm.run.doctor.machine import Check
 
     if any(each.state == "FAIL" for each in before):
@@ -73,7 +73,7 @@ def _tried(
     except ConfigError as error:
         fix = "see nvidia-smi and CUDA_VISIBLE_DEVICES; on the CPU: --processes N"
         return [Check("GPUs", "FAIL", str(error.args[0]), fix)]
-    wanted = trial.Ranks(gpus or processes or 1, device)
+    wanted = smoke.Ranks(gpus or processes or 1, device)
     output.say(f"one training step on {wanted.number} x {device}: this takes a minute")
-    checks = trial.ranks(wanted, deadline_s=deadline)
-    return [*checks, trial.vllm(wanted, deadline_s=deadline)]
+    checks = smoke.ranks(wanted, deadline_s=deadline)
+    return [*checks, smoke.vllm(wanted, deadline_s=deadline)]

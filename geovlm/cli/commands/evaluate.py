@@ -104,7 +104,7 @@ def evaluate(
     if not leads:
         running.follow(config, folder, machine, resume=resume)
         return
-    with running.meeting(config, folder, machine, alone=dry_run) as others:
+    with running.heartbeat(config, folder, machine, alone=dry_run) as others:
         plan = running.prepare(config, folder=folder)
         if dry_run:
             running.print_dry_run(plan, json=json, machine=machine)

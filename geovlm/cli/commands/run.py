@@ -113,7 +113,7 @@ def run(
     if not (machine.leads or dry_run):
         running.follow(loaded, folder, machine, resume=resume)
         return
-    with running.meeting(loaded, folder, machine, alone=dry_run or by_slurm) as others:
+    with running.heartbeat(loaded, folder, machine, alone=dry_run or by_slurm) as others:
         plan = running.prepare(loaded, folder=folder, elsewhere=by_slurm)
         if not plan.stages:
             raise ConfigError(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from geovlm.config.schema import RunConfig
     from geovlm.run.folder import RunDir
-    from geovlm.run.meeting import Meeting
+    from geovlm.run.heartbeat import Heartbeat
 
 
 class Server(NamedTuple):
@@ -34,7 +34,7 @@ def serve(
     *,
     config: RunConfig,
     index: int,
-    meeting: Meeting | None,
+    heartbeat: Heartbeat | None,
 ) -> Iterator[Server]:
     """Give a stage its vLLM server, for as long as the context is open; most stages have none.
 
@@ -44,21 +44,21 @@ def serve(
         run: the run directory.
         config: the run; its device is resolved.
         index: the stage's position.
-        meeting: the other machines; `None` where there are none.
+        heartbeat: the other machines; `None` where there are none.
 
     Raises:
         RunFailedError: the server did not start, or a machine was lost meanwhile.
     """
-    machine = meeting.machine if meeting is not None else Machine()
+    machine = heartbeat.machine if heartbeat is not None else Machine()
     placed = server.placement(config, index) if index >= 0 else None
     if placed is None:
         yield Server({}, lambda: None)
         return
     settings = config.stages[index].vllm  # type: ignore[union-attr]  # placement: a GRPO stage
     if placed.machine != machine.rank:
-        assert meeting is not None
-        meeting.wait(lambda: meeting.heard(placed.machine, "vllm") == index)
-        host = meeting.heard(placed.machine, "host")
+        assert heartbeat is not None
+        heartbeat.wait(lambda: heartbeat.read(placed.machine, "vllm") == index)
+        host = heartbeat.read(placed.machine, "host")
         yield Server({server.URL_VARIABLE: f"http://{host}:{settings.port}"}, lambda: None)
         return
     with server.serving(
@@ -72,10 +72,10 @@ def serve(
         port=settings.port,
         log=run.stage(index) / "vllm.txt",
         timeout_s=settings.start_timeout_s,
-        check=meeting.check if meeting is not None else lambda: None,
+        check=heartbeat.check if heartbeat is not None else lambda: None,
     ) as alive:
-        if meeting is not None:
-            meeting.tell(vllm=index)
+        if heartbeat is not None:
+            heartbeat.publish(vllm=index)
         url = f"http://127.0.0.1:{settings.port}"
         yield Server({server.URL_VARIABLE: url}, alive)
 

@@ -13,24 +13,24 @@ import pytest
 from geovlm.errors import ConfigError, RunFailedError, StoppedError
 from geovlm.run import files
 from geovlm.run.folder import RunDir
+from geovlm.run.heartbeat import Heartbeat
 from geovlm.run.machines import Machine
-from geovlm.run.meeting import Meeting
-from geovlm.run.process import StopRequest
+from geovlm.run.stopping import StopRequest
 
 
-def at(folder: Path, rank: int, *, count: int = 2, timeout_s: float = 20.0) -> Meeting:
+def at(folder: Path, rank: int, *, count: int = 2, timeout_s: float = 20.0) -> Heartbeat:
     machine = Machine(rank=rank, count=count, host="127.0.0.1", port=29500)
-    return Meeting(RunDir(folder), machine, timeout_s=timeout_s)
+    return Heartbeat(RunDir(folder), machine, timeout_s=timeout_s)
 
 
 def beside(folder: Path, work, **kwargs) -> tuple[threading.Thread, list[BaseException | None]]:
-    """Machine 1 in a thread: does `work(meeting)`; how it ended stands in the list."""
+    """Machine 1 in a thread: does `work(heartbeat)`; how it ended stands in the list."""
     ended: list[BaseException | None] = []
 
     def run() -> None:
         try:
-            with at(folder, 1, **kwargs) as meeting:
-                work(meeting)
+            with at(folder, 1, **kwargs) as heartbeat:
+                work(heartbeat)
         except RunFailedError as error:
             ended.append(error)
         else:
@@ -46,10 +46,10 @@ def written(folder: Path, rank: int) -> dict:
 
 
 def test_two_machines_meet_and_both_end_well(tmp_path):
-    thread, ended = beside(tmp_path, lambda m: m.wait(lambda: m.heard(0, "planned") is True))
+    thread, ended = beside(tmp_path, lambda m: m.wait(lambda: m.read(0, "planned") is True))
     with at(tmp_path, 0) as first:
         first.wait_for_all()
-        first.tell(planned=True)
+        first.publish(planned=True)
         thread.join(timeout=30)
     assert ended == [None]
     assert [written(tmp_path, rank)["state"] for rank in (0, 1)] == ["done", "done"]
@@ -75,7 +75,7 @@ def test_a_machine_that_stands_still_is_lost_within_the_timeout(tmp_path):
             first.wait(lambda: False)
         assert 0.9 < time.monotonic() - started < 10
         with pytest.raises(RunFailedError, match="no sign of life"):
-            first.explain()
+            first.explain_failure()
 
 
 def test_a_failed_stage_is_its_own_where_the_other_machine_lives(tmp_path):
@@ -83,7 +83,7 @@ def test_a_failed_stage_is_its_own_where_the_other_machine_lives(tmp_path):
     thread, ended = beside(tmp_path, lambda m: over.wait(30), timeout_s=2.0)
     with at(tmp_path, 0, timeout_s=2.0) as first:
         first.wait_for_all()
-        first.explain()
+        first.explain_failure()
         over.set()
         thread.join(timeout=30)
     assert ended == [None]
@@ -112,22 +112,22 @@ def test_facts_of_another_attempt_are_not_heard(tmp_path):
     old = {"attempt": "old", "beat": 1, "state": "done", "host": "b", "vllm": 2}
     (tmp_path / "machines" / "1.json").write_text(json.dumps(old))
     with at(tmp_path, 0) as first:
-        assert first.heard(1, "vllm") is None
-        assert first.heard(0, "state") == "running"
+        assert first.read(1, "vllm") is None
+        assert first.read(0, "state") == "running"
 
 
 def test_a_stop_that_one_machine_is_asked_for_is_asked_for_on_the_other(tmp_path):
     asked, heard = StopRequest(worker="w"), StopRequest(worker="w")
     asked.signal = signal.SIGINT
 
-    def shared(meeting: Meeting) -> bool:
-        meeting.share(heard)
+    def shared(heartbeat: Heartbeat) -> bool:
+        heartbeat.share_stop(heard)
         return heard.signal is not None
 
     thread, ended = beside(tmp_path, lambda m: m.wait(lambda: shared(m)))
     with at(tmp_path, 0) as first:
         first.wait_for_all()
-        first.share(asked)
+        first.share_stop(asked)
         thread.join(timeout=30)
     assert ended == [None]
     assert heard.signal == signal.SIGTERM
@@ -141,8 +141,8 @@ def test_whoever_waits_for_a_machine_that_was_stopped_is_stopped_too(tmp_path, w
 
     def wait() -> None:
         try:
-            with Meeting(RunDir(tmp_path), other, timeout_s=20.0) as meeting:
-                meeting.wait(lambda: False)
+            with Heartbeat(RunDir(tmp_path), other, timeout_s=20.0) as heartbeat:
+                heartbeat.wait(lambda: False)
         except StoppedError as error:
             ended.append(error)
 
@@ -168,7 +168,7 @@ def test_a_sign_of_life_that_cannot_be_written_is_not_the_last_one(tmp_path, mon
         before = written(tmp_path, 0)["beat"]
         time.sleep(0.7)
         assert written(tmp_path, 0)["beat"] > before
-        assert only.heard(0, "state") == "running"
+        assert only.read(0, "state") == "running"
 
 
 def _full(path: Path, text: str, **_: object) -> None:
@@ -178,9 +178,9 @@ def _full(path: Path, text: str, **_: object) -> None:
 def test_a_process_that_only_waits_writes_nothing(tmp_path):
     machine = Machine(rank=0, count=1, waits=True, local_processes=2)
     with at(tmp_path, 0, count=1) as first:
-        threading.Timer(0.5, lambda: first.tell(planned=True)).start()
+        threading.Timer(0.5, lambda: first.publish(planned=True)).start()
         before = written(tmp_path, 0)
-        with Meeting(RunDir(tmp_path), machine, timeout_s=20.0) as beside_it:
-            beside_it.wait(lambda: beside_it.heard(0, "planned") is True)
+        with Heartbeat(RunDir(tmp_path), machine, timeout_s=20.0) as beside_it:
+            beside_it.wait(lambda: beside_it.read(0, "planned") is True)
     assert written(tmp_path, 0)["attempt"] == before["attempt"]
     assert [path.name for path in (tmp_path / "machines").iterdir()] == ["0.json"]

@@ -21,7 +21,7 @@ from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
 from geovlm.run import files
 from geovlm.run.folder import MACHINES, RunDir
 from geovlm.run.machines import Machine
-from geovlm.run.process import StopRequest
+from geovlm.run.stopping import StopRequest
 
 
 class _Seen(NamedTuple):
@@ -31,7 +31,7 @@ class _Seen(NamedTuple):
     at: float
 
 
-class Meeting:
+class Heartbeat:
     """This process among those that start the run's stages; as a context it gives signs of life.
 
     Leaving the context says to the others how it ended.
@@ -62,7 +62,7 @@ class Meeting:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
-    def __enter__(self) -> Meeting:
+    def __enter__(self) -> Heartbeat:
         if not self.machine.leads:
             self._find_leader()
         if not self.machine.waits:
@@ -78,21 +78,21 @@ class Meeting:
         self._over.set()
         self._thread.join()
         if error is None:
-            self.tell(state="done")
+            self.publish(state="done")
         elif isinstance(error, StoppedError):  # the ranks agreed: every machine stops by itself
-            self.tell(state="stopped")
+            self.publish(state="stopped")
         else:
             text = str(error) if isinstance(error, GeoVLMError) else ""
             with contextlib.suppress(OSError):  # a full disk; why it failed says more
-                self.tell(state="failed", error=text or kind.__name__ if kind else "")
+                self.publish(state="failed", error=text or kind.__name__ if kind else "")
 
-    def tell(self, **facts: Any) -> None:
+    def publish(self, **facts: Any) -> None:
         """Put facts beside the sign of life, at once."""
         with self._lock:
             self._record |= facts
         self._write()
 
-    def heard(self, rank: int, fact: str) -> Any:
+    def read(self, rank: int, fact: str) -> Any:
         """Return what a machine told in this attempt; `None` if it did not."""
         if rank == self.machine.rank and not self.machine.waits:
             return self._record.get(fact)
@@ -116,7 +116,7 @@ class Meeting:
         while not condition():
             self.check()
             for rank in self._others():
-                if self.heard(rank, "state") == "stopped":
+                if self.read(rank, "state") == "stopped":
                     raise StoppedError(f"{_name(rank, self._seen[rank].record)} was stopped")
             if timeout is not None and time.monotonic() - started > self._timeout_s:
                 raise RunFailedError(timeout, hint=_HINT)
@@ -130,7 +130,7 @@ class Meeting:
         """
         for rank in range(1, self.machine.count):
             self.wait(
-                lambda rank=rank: self.heard(rank, "beat") is not None,  # type: ignore[misc]
+                lambda rank=rank: self.read(rank, "beat") is not None,  # type: ignore[misc]
                 timeout=f"machine {rank} did not come within {self._timeout_s:g} s",
             )
 
@@ -162,14 +162,14 @@ class Meeting:
                     hint=_HINT,
                 )
 
-    def share(self, stop: StopRequest) -> None:
+    def share_stop(self, stop: StopRequest) -> None:
         """Let a stop that is asked for on one machine be asked for on all; cheap, as `check`."""
         if stop.signal is not None and not self._record.get("stop"):
-            self.tell(stop=True)
+            self.publish(stop=True)
         elif stop.signal is None and self._stop_heard:
             stop.ask()
 
-    def explain(self) -> None:
+    def explain_failure(self) -> None:
         """After a stage failed here: wait until it is known whether that was another machine's.
 
         Raises:
