@@ -6,7 +6,6 @@ import dataclasses
 import os
 import sys
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from safetensors import SafetensorError
-from transformers.utils import logging as transformers_logging
 
 from geovlm.api import Split
 from geovlm.config.model import source
@@ -24,6 +22,7 @@ from geovlm.data.prompts import Prompt, visual_tokens
 from geovlm.engine import failures
 from geovlm.engine.evaluation import evaluate
 from geovlm.engine.models import load
+from geovlm.engine.programs.main import quiet_libraries
 from geovlm.engine.rows import precheck
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.stage import Stage
@@ -51,9 +50,7 @@ def main(run: RunDir, *, stage: str, resume: bool) -> int:
     stop = Stop()
     stop.listen()
     end_with_launcher()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    quiet_libraries()
     try:
         work(run, stage=stage, resume=resume, stop=stop)
     except StoppedError as stopped:

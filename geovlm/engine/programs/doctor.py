@@ -8,7 +8,6 @@ Every rank writes how far it got into `rank-<n>.json`, after each phase: `joined
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -28,7 +27,6 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from PIL import Image
 from transformers import PrinterCallback
-from transformers.utils import logging as transformers_logging
 from trl import SFTConfig, SFTTrainer
 
 from geovlm.config.model import source
@@ -36,9 +34,10 @@ from geovlm.config.schema import RunConfig
 from geovlm.engine.collecting import leave
 from geovlm.engine.models import load
 from geovlm.engine.programs import vllm_sync
+from geovlm.engine.programs.main import run
 from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
-from geovlm.errors import GeoVLMError, RunFailedError
+from geovlm.errors import RunFailedError
 from geovlm.plugins import registry
 from geovlm.raster import reference
 from geovlm.run import files
@@ -50,20 +49,9 @@ ROWS = 2
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Try everything out; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="geovlm.engine.programs.doctor")
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--stage", choices=("ranks", "vllm"), required=True)
-    args = parser.parse_args(argv)
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    """Try the ranks or vLLM; returns the exit status."""
     warnings.filterwarnings("ignore", category=FutureWarning)
-    try:
-        work(args.run, stage=args.stage)
-    except GeoVLMError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
-    return 0
+    return run(lambda args: work(Path(args.run), stage=args.stage), "--run", "--stage", argv=argv)
 
 
 def work(folder: Path, *, stage: str) -> None:

@@ -6,41 +6,26 @@ folder is compared afterwards by `geovlm.engine.programs.stock`.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig
-from transformers.utils import logging as transformers_logging
 
 from geovlm.engine.collecting import leave
 from geovlm.engine.generation import generate
 from geovlm.engine.models.processor import load_processor, save_processor
+from geovlm.engine.programs.main import run
 from geovlm.engine.rows import rows
 from geovlm.engine.rows.images import ImageCache
-from geovlm.errors import GeoVLMError
 from geovlm.run import files
 from geovlm.run.export import Asked, Job
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write the folder and the answers; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="geovlm.engine.programs.export")
-    parser.add_argument("--job", type=Path, required=True)
-    args = parser.parse_args(argv)
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    try:
-        work(args.job)
-    except GeoVLMError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
-    return 0
+    return run(lambda args: work(Path(args.job)), "--job", argv=argv)
 
 
 def work(folder: Path) -> None:

@@ -5,18 +5,14 @@ Windows are read, shown and answered batch by batch; memory depends on the batch
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
-from transformers.utils import logging as transformers_logging
 
 from geovlm.api import ModelProfile, PromptContext, Raster, Sample, TaskSpec
 from geovlm.config.model import source
@@ -26,11 +22,12 @@ from geovlm.data.prompts import visual_tokens
 from geovlm.engine.collecting import leave
 from geovlm.engine.generation import generate
 from geovlm.engine.models import load
+from geovlm.engine.programs.main import run
 from geovlm.engine.progress import Bar
 from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache, windowed
 from geovlm.engine.stopping import end_with_launcher
-from geovlm.errors import ConfigError, GeoVLMError
+from geovlm.errors import ConfigError
 from geovlm.plugins import registry as registries
 from geovlm.plugins.references import resolve
 from geovlm.plugins.registry import Registry
@@ -51,19 +48,8 @@ CACHE_BYTES = 64 << 20
 
 def main(argv: list[str] | None = None) -> int:
     """Answer all windows of a job; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="geovlm.engine.programs.predict")
-    parser.add_argument("--job", type=Path, required=True)
-    args = parser.parse_args(argv)
     end_with_launcher()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    try:
-        work(Job(args.job))
-    except GeoVLMError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
-    return 0
+    return run(lambda args: work(Job(Path(args.job))), "--job", argv=argv)
 
 
 def work(job: Job) -> None:

@@ -19,6 +19,8 @@ from geovlm.api import ModelProfile
 from geovlm.engine.collecting import leave
 from geovlm.engine.models import quantize
 from geovlm.engine.models.load import vision_linears
+from geovlm.engine.programs.main import run
+from geovlm.errors import ConfigError
 from geovlm.plan.memory.parts import ModelShape, Stack
 
 
@@ -113,8 +115,16 @@ def _within(module: torch.nn.Module, outer: torch.nn.Module) -> bool:
 
 
 def main() -> int:
-    """Answer one request."""
-    request = json.load(sys.stdin)
+    """Answer the request on standard input; returns the exit status."""
+    return run(lambda _: answer(json.load(sys.stdin)), argv=())
+
+
+def answer(request: dict[str, Any]) -> None:
+    """Write the shape that a request asks for to standard output.
+
+    Raises:
+        ConfigError: the targets of adapters match no module.
+    """
     config = AutoConfig.from_pretrained(
         request["source"],
         revision=request["revision"],
@@ -123,11 +133,9 @@ def main() -> int:
     profile = ModelProfile(**request["profile"])
     try:
         shape = of_model(empty(config), profile, targets=request["targets"])
-    except ValueError as error:  # peft: no module is called so
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 2
+    except ValueError as error:  # of peft: no module has such a name
+        raise ConfigError(str(error).splitlines()[0]) from error
     json.dump(asdict(shape), sys.stdout)
-    return 0
 
 
 if __name__ == "__main__":
