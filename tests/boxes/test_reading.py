@@ -1,4 +1,4 @@
-"""The quick reader of boxes finds what a slow one finds, which takes the text number by number."""
+"""The fast reader of boxes finds the same as a slow one, which reads number by number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions in this process, by whatever answers in the model's place."""
+"""Predictions in this process, with a function in place of the model."""
 
 from __future__ import annotations
 

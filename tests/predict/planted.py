@@ -30,7 +30,7 @@ TURNED = replace(QWEN, name="turned", box_angle=True)
 
 @dataclass(frozen=True)
 class Oracle:
-    """Names what of the planted objects a window shows, cut at its edges."""
+    """Answers with the planted objects in a window, cut at its edges."""
 
     truth: Sequence[Box]
     profile: ModelProfile
@@ -55,7 +55,7 @@ class Oracle:
 
 
 def _seen(box: Box, view: shapely.Polygon) -> Box | None:
-    """The box where the window shows it whole, else the rectangle around the part that it shows."""
+    """Return a box that the window shows whole, else the rectangle around the visible part."""
     shape = shapely.Polygon(corners(box))
     part = shape.intersection(view)
     if part.area < 4:

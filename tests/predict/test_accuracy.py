@@ -80,7 +80,7 @@ def test_slanted_objects_are_found_once_within_half_a_pixel(tmp_path: Path, pred
 def test_turned_objects_that_no_window_of_the_grid_sees_whole(
     tmp_path: Path, predicted, angle_deg: int, at: tuple[int, int]
 ) -> None:
-    """Answers are whole numbers: of one that is cut, an end is sure to 0.9 px only."""
+    """Answers are whole numbers, so a single answer places a cut end only to 0.9 px."""
     image = write_scene(tmp_path / "scene.tif", (640, 640))
     x, y = at
     truth = [

@@ -1,4 +1,4 @@
-"""What `geovlm predict` asks is what training asked, of every task in the repository."""
+"""`geovlm predict` asks the question of training, for every task in the repository."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory):
 
 
 def given(task, sample) -> dict:
-    """What a user would say to have the sample's question asked."""
+    """Return the inputs with which a user gets the sample's question."""
     known = {
         "question": sample.question.removesuffix(
             " Answer the question using a single word or phrase."

@@ -209,7 +209,7 @@ def test_a_window_shows_the_sides_that_it_does_not_cut() -> None:
     assert VIEWS.shows(Box(0, 0, 180, 100), 0) == (True, True, False, True)  # the scene ends there
 
 
-# -- second looks ---------------------------------------------------------------------------------
+# -- second pass ---------------------------------------------------------------------------------
 
 
 def test_an_object_that_fits_into_a_window_is_looked_at_in_its_middle() -> None:
@@ -251,7 +251,7 @@ def test_neighbours_and_other_classes_stay_apart() -> None:
     assert len(merged(*classes)) == 2
 
 
-def test_a_box_said_twice_is_kept_once() -> None:
+def test_a_repeated_box_is_kept_once() -> None:
     assert len(merged(detection([10, 10, 30, 30], 0), detection([10, 10, 30, 30], 0))) == 1
 
 
@@ -271,7 +271,7 @@ def test_an_8_bit_picture_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def write_bands(path: Path, count: int, **profile: str) -> Path:
-    """8-bit bands of 50, 100, 150, … that the file calls no colours."""
+    """Write 8-bit bands of 50, 100, 150, … without colours."""
     shape = {"width": 8, "height": 8, "count": count, "dtype": "uint8"}
     with rasterio.open(path, "w", **shape, **profile) as file:
         file.write(np.stack([np.full((8, 8), 50 * (i + 1), "uint8") for i in range(count)]))

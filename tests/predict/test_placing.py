@@ -1,4 +1,4 @@
-"""Where images lie on the earth, and features at its edges: points, sensors, 180 degrees, poles."""
+"""Georeferences by points and sensors, and features at 180 degrees and the poles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bands by name, indices, ranges, percentiles, nodata, and files that something is wrong with."""
+"""Bands by name, indices, ranges, percentiles, nodata, and faulty files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ THIRTEEN = (
 def write(
     path: Path, bands: Any, *, names: tuple[str, ...] = (), dtype: str = "uint16", **profile: Any
 ) -> Path:
-    """Write (C, H, W) as GeoTIFF (or what the suffix says) with descriptions."""
+    """Write (C, H, W) as GeoTIFF (or the format of the suffix) with descriptions."""
     values = np.asarray(bands, dtype)
     count, height, width = values.shape
     shape = {"width": width, "height": height, "count": count, "dtype": values.dtype}

@@ -1,4 +1,4 @@
-"""Bands under wrong names and wrong scales are found; scenes that tell nothing pass."""
+"""Wrong band names and wrong scales are found; scenes without evidence pass."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_an_ordinary_file_has_no_suspicions(tmp_path: Path) -> None:
 
 
 def patches(realdata: Path, names: tuple[str, ...]) -> list[tuple[Suspicion, ...]]:
-    """What is suspicious in the six Sentinel-2 patches when their bands are called `names`."""
+    """Return the suspicions in the six Sentinel-2 patches if their bands are named `names`."""
     found = []
     for folder in sorted((realdata / "BigEarthNet_v1" / "BigEarthNet-v1.0").iterdir()):
         files = {

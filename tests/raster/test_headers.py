@@ -56,7 +56,7 @@ def test_a_band_with_a_name_is_left_to_gdal(tmp_path: Path) -> None:
     assert files.remembered(files.state(path)).names == ("B08",)
 
 
-def test_a_band_named_beside_its_file_is_left_to_gdal(tmp_path: Path) -> None:
+def test_a_band_named_in_a_sidecar_is_left_to_gdal(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", BAND)
     (tmp_path / "a.tif.aux.xml").write_text(
         '<PAMDataset><PAMRasterBand band="1"><Description>B08</Description></PAMRasterBand>'

@@ -1,4 +1,4 @@
-"""Plain 8-bit TIFFs by their paths: nodata, masks and the declared order of bands are honoured."""
+"""Plain 8-bit TIFFs as paths: nodata, masks and the declared order of bands are respected."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def coloured(*pixels: tuple[int, int, int]) -> np.ndarray:
 
 
 def pixels(path: Path) -> list[tuple[int, ...]]:
-    """What is shown of one row, as a whole; the window must show the same."""
+    """Return the picture of one row, checked to be the same in a window."""
     whole = raster.open_image(path)
     part = open_window(path, (0, 0, *whole.size))
     assert part.tobytes() == whole.tobytes()

@@ -1,4 +1,4 @@
-"""Windows of images: what `open_image` shows there, in memory that does not grow with the scene."""
+"""Windows of images equal that part of `open_image`, in memory that does not follow the scene."""
 
 from __future__ import annotations
 
