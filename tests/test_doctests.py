@@ -12,6 +12,9 @@ MODULES = (
     "geovlm.boxes.frames",
     "geovlm.boxes.reading",
     "geovlm.boxes.rectangle",
+    "geovlm.rewards.boxes",
+    "geovlm.rewards.paper",
+    "geovlm.rewards.robust",
 )
 
 
