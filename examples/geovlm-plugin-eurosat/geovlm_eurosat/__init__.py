@@ -1,4 +1,4 @@
-"""GeoVLM plugin: land use of EuroSAT tiles. Every hook once; declarations only, nothing heavy."""
+"""Declares the GeoVLM plugin for land use of EuroSAT tiles; each hook once, nothing heavy."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def geovlm_tasks():
 
 @hookimpl
 def geovlm_rewards():
-    """Half of the reward for a class of the right group, so that near misses count."""
+    """A reward that gives half for another class of the right group."""
     yield RewardSpec(
         name="eurosat/group",
         summary="1 for the right class, 0.5 for another one of its group, else 0.",
@@ -55,7 +55,7 @@ def geovlm_rewards():
 
 @hookimpl
 def geovlm_metrics():
-    """How often at least the group is right."""
+    """The share of answers of the right group."""
     yield MetricSpec(
         name="eurosat/groups",
         summary="group_accuracy: share of answers that name one class, of the right group.",

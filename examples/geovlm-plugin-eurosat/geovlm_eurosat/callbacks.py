@@ -1,4 +1,4 @@
-"""What a stage leaves behind: how fast it went."""
+"""Records how fast a stage was."""
 
 from __future__ import annotations
 

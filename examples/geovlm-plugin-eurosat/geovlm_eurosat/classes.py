@@ -1,4 +1,4 @@
-"""The ten classes of EuroSAT and three groups of them; the groups are ours."""
+"""Holds the ten classes of EuroSAT and three groups of them; the groups are ours."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ GROUPS = {
     "water": ("River", "SeaLake"),
 }
 FOLDERS = sorted(folder for folders in GROUPS.values() for folder in folders)
-"""Names of the folders, as the data set has them."""
+"""Names of the folders in the data set."""
 LABELS = {folder: re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder).lower() for folder in FOLDERS}
-"""Folder -> what the model says: `SeaLake` is `sea lake`."""
+"""Folder -> the class in answers: `SeaLake` is `sea lake`."""
 GROUP = {LABELS[folder]: group for group, folders in GROUPS.items() for folder in folders}
-"""What the model says -> group."""
+"""The class in answers -> its group."""

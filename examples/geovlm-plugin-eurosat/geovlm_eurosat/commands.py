@@ -1,4 +1,4 @@
-"""`geovlm eurosat-split`."""
+"""Holds the command `geovlm eurosat-split`."""
 
 from __future__ import annotations
 

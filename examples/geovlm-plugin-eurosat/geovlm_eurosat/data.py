@@ -1,4 +1,4 @@
-"""EuroSAT RGB as its zip unpacks: `2750/<Class>/<Class>_<n>.jpg`, 64 px.
+"""Reads EuroSAT RGB as its zip unpacks: `2750/<Class>/<Class>_<n>.jpg`, 64 px.
 
 EuroSAT has no official split. Here a tile's split follows from its name alone: SHA-256 of
 `<Class>_<n>` modulo 10 is 0 for test, 1 for val, else train. Scores compare only with others on

@@ -1,4 +1,4 @@
-"""The reward and the metric: how often the class, or at least its group, is right."""
+"""Computes the reward and the metric: class right, or at least its group."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def group(completion: str, ctx: RewardContext) -> float:
 
 
 def groups(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """`group_accuracy`: share of answers that name one class, of the right group."""
+    """Return `group_accuracy`: share of answers that name one class, of the right group."""
     scores = [_score(each.completion, str(each.target["answer"])) for each in predictions]
     return {"group_accuracy": sum(score > 0 for score in scores) / len(scores)}
 

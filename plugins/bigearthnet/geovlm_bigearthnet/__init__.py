@@ -16,7 +16,7 @@ View = Literal["bands", "true_colour", "infrared", "swir", "ndvi", "ndwi"]
 
 @options
 class BigEarthNetOptions:
-    """How BigEarthNet is read."""
+    """Options of BigEarthNet."""
 
     classes: Literal[19, 43] = 19
     """Size of the vocabulary; 43 (CORINE level 3) exists in v1 only."""
@@ -24,8 +24,8 @@ class BigEarthNetOptions:
     """Bands shown as red, green and blue in the view `bands`; the first one sets the size."""
     views: tuple[View, ...] = ("bands",)
     """Images of one patch, in this order: `bands`; `true_colour` (B04 B03 B02); `infrared` (B08 B04
-    B03); `swir` (B12 B8A B04, 20 m); `ndvi` and `ndwi`, grey from -1 to 1. The question says which
-    image shows what."""
+    B03); `swir` (B12 B8A B04, 20 m); `ndvi` and `ndwi`, grey from -1 to 1. The question explains
+    each image."""
     low: float = 0.0
     """Stored value (reflectance x 10,000) shown as 0."""
     high: float = 2000.0
@@ -34,13 +34,13 @@ class BigEarthNetOptions:
     split_by: Literal["csv", "hash"] = "csv"
     """v1: split by `{train,val,test}.csv`, or 70/15/15 by the order of the names' SHA-256."""
     splits: str = ""
-    """v1: folder of the split files, absolute or in the data set's; "": the data set's."""
+    """v1: folder of the split files, absolute or in the data set's. "": the data set's folder."""
     drop_snow_cloud: bool = True
-    """Leave out patches with snow, cloud or shadow: v1 by `patches_with_*.csv` where they lie
-    beside the split files, v2 by the flags of `metadata.parquet`."""
+    """Leave out patches with snow, cloud or shadow: v1 by `patches_with_*.csv` if they lie
+    next to the split files, v2 by the flags of `metadata.parquet`."""
     check_files: bool = False
-    """Look for the band files that the views of a patch take while reading, and leave it out where
-    one is absent; slow on a network drive."""
+    """Look for the band files of the views of every patch, and leave out a patch if one is absent;
+    slow on a network drive."""
 
 
 @hookimpl
@@ -94,6 +94,6 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
         primary_metric="micro_f1",
         protocol="earthdial/classify",
         max_answer_tokens=256,
-        min_pixels=448 * 448,  # 256 visual tokens of 28 px instead of the 16 of a 120 px patch
+        min_pixels=448 * 448,  # 256 visual tokens of 28 px; a patch of 120 px would have 16
         tags=frozenset({"classification", "multi-label"}),
     )

@@ -1,4 +1,4 @@
-"""The 43 classes of v1 (CORINE level 3), the 19 they became, and the five families of level 1.
+"""Holds the 43 classes of v1 (CORINE level 3), the 19 of v2, and the five families of level 1.
 
 Names and mapping: `OLD2NEW_LABELS_DICT` of kai-tub/bigearthnet_common,
 src/bigearthnet_common/constants.py. Eleven of the 43 have no successor. Order: CORINE codes.
@@ -71,7 +71,7 @@ _TABLE: dict[str, tuple[tuple[str, str | None], ...]] = {
 FAMILIES: tuple[str, ...] = tuple(_TABLE)
 """CORINE level 1."""
 TO_19: dict[str, str | None] = {old: new for rows in _TABLE.values() for old, new in rows}
-"""43-class name -> 19-class name, `None` where the class was dropped."""
+"""43-class name -> 19-class name; `None` if the class was dropped."""
 CLASSES_43: tuple[str, ...] = tuple(TO_19)
 CLASSES_19: tuple[str, ...] = (
     "Urban fabric",

@@ -1,9 +1,9 @@
-"""Reading BigEarthNet, whichever version lies there.
+"""Reads BigEarthNet, version 1 or 2.
 
-v2: `metadata.parquet` beside `BigEarthNet-S2/<tile>/<patch>/<patch>_B02.tif`.
+v2: `metadata.parquet` next to `BigEarthNet-S2/<tile>/<patch>/<patch>_B02.tif`.
 v1: `BigEarthNet-v1.0/<patch>/<patch>_B02.tif` and `<patch>_labels_metadata.json`, with
-`{train,val,test}.csv` (no header, the Sentinel-2 name first) beside `BigEarthNet-v1.0`. The data
-set's folder may also be `BigEarthNet-v1.0` itself, with the split files in it or beside it.
+`{train,val,test}.csv` (no header, the Sentinel-2 name first) next to `BigEarthNet-v1.0`. The
+data set's folder may also be `BigEarthNet-v1.0` itself, with the split files in it or next to it.
 
 Images are references to the twelve bands, of which a view shows three; only v1's label files are
 opened while reading. Sentinel-1 is not read.
@@ -54,10 +54,10 @@ class BandFiles(Mapping[str, Path]):
     """
 
     folder: str
-    """What holds the patches' folders, or those of their tiles."""
+    """Folder that holds the folders of patches, or those of their tiles."""
     patch: str
     in_tile: bool
-    """Whether the patch lies in the folder of its tile, as in v2."""
+    """True if the patch lies in the folder of its tile, as in v2."""
 
     @property
     def stem(self) -> str:
@@ -83,8 +83,8 @@ def load(ctx: LoadContext) -> Iterator[Sample]:
     Target: `labels` and `vocabulary`, both in the order of CORINE codes.
 
     Raises:
-        DatasetNotFoundError: neither version lies in the folder, or v1 has no split files.
-        DataError: a file is not what BigEarthNet publishes; names the file.
+        DatasetNotFoundError: the folder holds neither version, or v1 has no split files.
+        DataError: a file does not have the form of BigEarthNet; names the file.
     """
     own: BigEarthNetOptions = ctx.options or BigEarthNetOptions()
     if (ctx.root / "metadata.parquet").is_file():
@@ -96,13 +96,15 @@ def load(ctx: LoadContext) -> Iterator[Sample]:
     raise DatasetNotFoundError(
         "bigearthnet",
         ctx.root / "metadata.parquet",
-        hint="v2 has it beside BigEarthNet-S2/, v1 has BigEarthNet-v1.0/<patch>/ instead",
+        hint="v2 has it next to BigEarthNet-S2/, v1 has BigEarthNet-v1.0/<patch>/ instead",
     )
 
 
 def official(ctx: LoadContext) -> int | None:
-    """Patches of a split: of v2 by `metadata.parquet` (md5 55687065e77b6d0b0f1ff604a6e7b49c), of v1
-    by the lists of kai-tub/bigearthnet_common; `None` where the split is made by hash.
+    """Return the number of patches of a split; `None` if the split is made by hash.
+
+    Source: for v2 `metadata.parquet` (md5 55687065e77b6d0b0f1ff604a6e7b49c), for v1 the lists of
+    kai-tub/bigearthnet_common.
     """
     if (ctx.root / "metadata.parquet").is_file():
         return {"train": 237_871, "val": 122_342, "test": 119_825}[ctx.split]
@@ -124,7 +126,7 @@ def _load_v2(ctx: LoadContext, own: BigEarthNetOptions) -> Iterator[Sample]:
     names, labels_of = _metadata(ctx, own, path)
     folder = ctx.root / "BigEarthNet-S2"
     if names and not folder.is_dir():
-        raise DatasetNotFoundError("bigearthnet", folder, hint="unpack BigEarthNet-S2 beside it")
+        raise DatasetNotFoundError("bigearthnet", folder, hint="unpack BigEarthNet-S2 next to it")
     where, make = str(folder), _maker(ctx, own)
     for name, joined in zip(names, labels_of, strict=True):
         if not _PATCH.fullmatch(name):
@@ -214,7 +216,7 @@ def _labels_v1(path: Path, *, ctx: LoadContext, own: BigEarthNetOptions) -> list
 
 
 def _patches(folder: Path) -> frozenset[str]:
-    """Return the patches that lie in a folder; one listing, no look into them."""
+    """Return the patches in a folder by one listing; their own folders are not opened."""
     if not folder.is_dir():
         return frozenset()
     with os.scandir(folder) as entries:
@@ -222,7 +224,7 @@ def _patches(folder: Path) -> frozenset[str]:
 
 
 def _lists_folder(ctx: LoadContext, own: BigEarthNetOptions, folder: Path) -> Path:
-    """Return where the split files are looked for."""
+    """Return the folders in which split files are searched."""
     if own.splits:
         return folder.parent / own.splits
     return ctx.root if (ctx.root / f"{ctx.split}.csv").is_file() else folder.parent
@@ -249,7 +251,8 @@ def _first_column(path: Path) -> list[str]:
 def _by_hash(names: Iterable[str]) -> dict[Split, list[str]]:
     """Cut the patches, sorted by SHA-256 of the name, 70/15/15 by largest remainder.
 
-    From three patches on no split is empty: the largest gives one up. Each split is sorted by name.
+    With three patches or more no split is empty: the largest gives one up. Each split is
+    sorted by name.
     """
     order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     exact = [share * len(order) for share in _SHARES]
@@ -270,7 +273,7 @@ def _by_hash(names: Iterable[str]) -> dict[Split, list[str]]:
 
 
 def _maker(ctx: LoadContext, own: BigEarthNetOptions) -> Callable[[BandFiles, str], Sample | None]:
-    """Return what makes the sample of a patch and its joined labels, or says why there is none."""
+    """Return a function that makes the sample of a patch, or reports why there is none."""
     shown = composites(own.views, bands=own.bands)
     needed, sizes = files_of(shown), sizes_of(shown)
     low, high = own.low, own.high
@@ -310,7 +313,7 @@ def _maker(ctx: LoadContext, own: BigEarthNetOptions) -> Callable[[BandFiles, st
 
 @cache
 def _target(joined: str, classes: int) -> dict[str, Any]:
-    """Return the target of a set of labels; shared by all samples that have it."""
+    """Return the target of a set of labels; samples with equal labels share it."""
     vocabulary = _VOCABULARIES[classes]
     named = dict.fromkeys(joined.split(_JOIN))
     ranks = {label: rank for rank, label in enumerate(vocabulary)}

@@ -1,4 +1,4 @@
-"""Generated patches in the layout of BigEarthNet v1: twelve bands, labels, split files."""
+"""Generates patches in the layout of BigEarthNet v1: twelve bands, labels, split files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _REFLECTANCE = {
     "bare soil": (1200, 2000, 2200, 2300, 2500, 2600, 1100, 3200, 2900),
 }
 _OTHERS = ("B01", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
-"""Bands that people cannot see, in the order of `_REFLECTANCE` (reflectance x 10,000, typical)."""
+"""Invisible bands, in the order of `_REFLECTANCE` (reflectance x 10,000, typical)."""
 
 
 def make_sample(root: Path, n: int, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""What is asked and answered: all land-cover classes of a patch, out of a list."""
+"""Asks for all land-cover classes of a patch, out of a list."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def _turn(images: str, labels: tuple[str, ...], vocabulary: tuple[str, ...]) -> 
 
 
 def blank(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """A target without gold, of 19 or 43 classes, for `geovlm predict`."""
+    """Return a target without the correct answer, of 19 or 43 classes, for `geovlm predict`."""
     return {"labels": [], "vocabulary": list(CLASSES_43 if said["classes"] == "43" else CLASSES_19)}
 
 
 def _reasoning(labels: tuple[str, ...]) -> str:
-    """Say how many classes each family of CORINE level 1 has here, and which has none."""
+    """Return the reasoning: number of classes per CORINE level 1 family, and families without."""
     number = Counter(FAMILY_OF[label] for label in labels)
     seen = ", ".join(f"{family} ({number[family]})" for family in FAMILIES if number[family])
     absent = ", ".join(family for family in FAMILIES if not number[family])

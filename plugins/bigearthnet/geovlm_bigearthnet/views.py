@@ -1,4 +1,4 @@
-"""The images that are made of a patch, and the words that tell the model what they show."""
+"""Makes the images of a patch, and the words that explain them to the model."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Triple = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Composite:
-    """What one image shows of a patch."""
+    """One image of a patch."""
 
     bands: Triple
     """Bands or indices shown as red, green and blue."""
     ranges: Mapping[str, tuple[float, float]]
-    """Band -> stored values shown as 0 and 255 where these are not those of the options."""
+    """Band -> stored values shown as 0 and 255, if not those of the options."""
     files: tuple[str, ...]
-    """Bands that it is made of."""
+    """Bands of which it is made."""
     words: str
 
 
@@ -62,21 +62,21 @@ SIDES_PX = (
     | dict.fromkeys(("B05", "B06", "B07", "B8A", "B11", "B12"), 60)
     | dict.fromkeys(("B01", "B09"), 20)
 )
-"""Band -> side of its part of a patch, as the data set defines it."""
+"""Band -> side of its image of a patch in pixels, as the data set defines it."""
 _WORDS = {made.bands: made.words for made in COMPOSITES.values()}
 _ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth")
 
 
 @cache
 def composites(views: tuple[View, ...], *, bands: Triple) -> tuple[Composite, ...]:
-    """What the images of every patch show, first image first.
+    """Return the views of every patch, first image first.
 
     Args:
         views: their names.
         bands: what the view `bands` shows.
 
     Raises:
-        DataError: The options contradict each other.
+        DataError: the options contradict each other.
     """
     if not views:
         raise DataError("bigearthnet: views is empty", hint='choose some, such as ["true_colour"]')
@@ -93,21 +93,21 @@ def composites(views: tuple[View, ...], *, bands: Triple) -> tuple[Composite, ..
 
 @cache
 def files_of(shown: tuple[Composite, ...]) -> tuple[str, ...]:
-    """The bands that some images are made of."""
+    """Return the bands of which some images are made."""
     return tuple(dict.fromkeys(band for each in shown for band in each.files))
 
 
 @cache
 def sizes_of(shown: tuple[Composite, ...]) -> tuple[Size, ...]:
-    """The sizes of some images: of their first bands."""
+    """Return the sizes of some images: those of their first bands."""
     return tuple((SIDES_PX[each.files[0]],) * 2 for each in shown)
 
 
 def described(images: Sequence[Path | Raster]) -> str:
-    """What the images show, in their order, as the beginning of a question.
+    """Return the beginning of a question, which explains the images in their order.
 
-    Empty for a single image in true colour or of a user's own bands; what is no `Raster` is taken
-    for true colour.
+    It is empty for a single image in true colour or of a user's own bands. An image that is not a
+    `Raster` is taken as true colour.
     """
     shown = [image.bands if isinstance(image, Raster) else TRUE_COLOUR for image in images]
     if len(shown) < 2:

@@ -21,10 +21,10 @@ _LICENCE = "none stated by the authors; research use"
 
 @options
 class CaptionOptions:
-    """How a captioning set is read."""
+    """Options of a captioning set."""
 
     file: str = ""
-    """Name of the JSON file in the data set's folder; "": the official one."""
+    """Name of the JSON file in the data set's folder. "": the official one."""
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Reading captioning sets in Karpathy's layout: one JSON file and a folder of images.
+"""Reads captioning sets in Karpathy's layout: one JSON file and a folder of images.
 
 RSICD: `dataset_rsicd.json` and `RSICD_images/`. UCM-Captions and Sydney-Captions: `dataset.json`
 and `imgs/` or `images/`. Only the JSON file is opened while reading.
@@ -19,7 +19,7 @@ from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm_captions import CaptionOptions
 
 MIN_WORDS = 3
-"""A caption with fewer words is degenerate; RSICD has a few."""
+"""Smallest number of words of a caption; RSICD has a few shorter ones, which are degenerate."""
 _BEFORE_MARK = re.compile(r"\s+([.,;!?])")
 
 
@@ -47,17 +47,17 @@ def load_sydney(ctx: LoadContext) -> Iterator[Sample]:
 
 
 def official_rsicd(ctx: LoadContext) -> int:
-    """Images of a split of dataset_rsicd.json: 10,921 in all.
+    """Return the number of images of a split of dataset_rsicd.json: 10,921 in all.
 
-    As arampacha/rsicd on the Hugging Face hub counts them: dataset_infos.json, 820466c.
+    Source: arampacha/rsicd on the Hugging Face hub, dataset_infos.json, 820466c.
     """
     return {"train": 8_734, "val": 1_094, "test": 1_093}[ctx.split]
 
 
 def official_ucm(ctx: LoadContext) -> int | None:
-    """Images of the test split of UCM-Captions: EarthDial's published answers are to 210 of 2,100.
+    """Return the number of images of the test split of UCM-Captions: 210 of 2,100.
 
-    `None` for the others: no source was found that says how the rest is divided.
+    Source: EarthDial's published answers. `None` for the other splits, whose sizes no source gives.
     """
     return 210 if ctx.split == "test" else None
 
@@ -99,7 +99,7 @@ def _samples(ctx: LoadContext, path: Path, images: Path) -> Iterator[Sample]:
 
 
 def _good(ctx: LoadContext, filename: str, sentences: list[str]) -> list[str]:
-    """Return the sentences that have words enough, without stray spaces."""
+    """Return the sentences with enough words, without superfluous spaces."""
     kept = []
     for sentence in sentences:
         if len(answers.words(sentence)) < MIN_WORDS:

@@ -1,4 +1,4 @@
-"""Generated images with five true captions each, in the layouts of the three sets."""
+"""Generates images with five true captions each, in the layouts of the three sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked and answered: one sentence about the image."""
+"""Asks for one sentence about the image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ one or other out over picture piece scene see seen several show shows side sides
 their them there these they this through to under very was we well were where which while with
 """
 _EMPTY = frozenset(_LISTED.split())
-"""Words that say nothing about what is in the image."""
+"""Words without information about the content of the image."""
 
 
 def prompt(sample: Sample, ctx: PromptContext) -> Turn:
@@ -28,14 +28,14 @@ def prompt(sample: Sample, ctx: PromptContext) -> Turn:
 
 
 def blank(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """A target without gold, for `geovlm predict`."""
+    """Return a target without the correct answer, for `geovlm predict`."""
     return {"captions": [""]}
 
 
 def shared_words(captions: list[str]) -> list[str]:
     """Return the content words of more than half of the captions, in order of appearance.
 
-    If no word is that common, the words of the most captions.
+    If no word is that common: the words that occur in most captions.
     """
     number: Counter[str] = Counter()
     for caption in captions:
@@ -48,6 +48,6 @@ def shared_words(captions: list[str]) -> list[str]:
 
 
 def _reasoning(captions: list[str]) -> str:
-    """Say what most observers of the image mention."""
+    """Return the reasoning: what most captions mention."""
     shared = shared_words(captions)
     return f"Most striking: {', '.join(shared)}." if shared else "No object stands out."

@@ -11,18 +11,18 @@ from geovlm.api import Asked, DatasetSpec, TaskSpec, options
 
 @options
 class GeoChatOptions:
-    """How GeoChat's files are read."""
+    """Options of GeoChat."""
 
     images: str = ""
-    """Folder of the images, absolute or in the data set's; "": where the release puts them."""
+    """Folder of the images, absolute or in the data set's folder. "": those of the release."""
     boxes: Literal["hull", "drop_angle", "rotated"] = "hull"
-    """What a rotated box becomes: the axis-aligned box around it, the four numbers as they stand,
-    or five numbers with an angle."""
+    """Form of rotated boxes: `hull`, the axis-aligned box around them; `drop_angle`, the four
+    numbers as written; `rotated`, five numbers with an angle."""
     sense: Literal["cw", "ccw"] = "cw"
-    """Which way theta turns on the screen; matters for `boxes = "rotated"` only."""
+    """Direction in which theta turns on the screen; it matters for `boxes = "rotated"` only."""
     held_out: Literal["auto", "bench", "hash"] = "auto"
-    """Where `test` comes from: GeoChat-Bench (`auto`: if it is there), or a part of Instruct. Kinds
-    that Bench has no truth for come from Instruct in any case."""
+    """Source of the split `test`: `bench`, `hash` (a part of Instruct), or `auto`, GeoChat-Bench if
+    it is there. Kinds for which Bench has no truth always come from Instruct."""
 
 
 @hookimpl

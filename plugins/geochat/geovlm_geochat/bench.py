@@ -1,6 +1,6 @@
-"""GeoChat-Bench: the rows that carry a truth, as exchanges of the same kinds as Instruct's.
+"""Reads the rows of GeoChat-Bench that have a truth, as exchanges of the kinds of Instruct.
 
-Field names as the official scripts read them (mbzuai-oryx/GeoChat:
+Field names are those of the official scripts (mbzuai-oryx/GeoChat:
 geochat/eval/batch_geochat_*.py).
 """
 
@@ -36,12 +36,12 @@ class Row:
     image: str
     turn: ParsedTurn
     pixels: tuple[Box, ...] = ()
-    """Truth boxes of referring.jsonl, which are in pixels."""
+    """True boxes of referring.jsonl, in pixels."""
     meta: dict[str, Any]
 
 
 def present(root: Path) -> list[str]:
-    """Which of the files are there."""
+    """The files that exist."""
     return [name for name in FILES if (root / FOLDER / f"{name}.jsonl").is_file()]
 
 
@@ -69,7 +69,7 @@ def rows(root: Path, *, skip: Callable[[str, str], None]) -> Iterator[Row]:
 
 def _row(name: str, key: str, row: Any) -> Row:
     if not isinstance(row, dict):
-        raise RefusedTurn("row that is no JSON object")
+        raise RefusedTurn("row that is not a JSON object")
     if name == "grounding_description":
         raise RefusedTurn("GeoChat-Bench publishes no boxes for grounding descriptions")
     kept = ("question_id", "type", "dataset", "size_group")
@@ -113,7 +113,7 @@ def _polygons(truth: Any) -> tuple[Box, ...]:
     for polygon in truth if isinstance(truth, list) else ():
         flat = _numbers(polygon)
         if len(flat) != 8:
-            raise RefusedTurn("truth that is no list of polygons with four corners")
+            raise RefusedTurn("truth that is not a list of polygons with four corners")
         found.append(grammar.from_polygon([flat[i : i + 2] for i in range(0, 8, 2)]))
     if not found:
         raise RefusedTurn("truth without a polygon")

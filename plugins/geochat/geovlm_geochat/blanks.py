@@ -1,6 +1,6 @@
-"""Targets without gold, from which the prompts write their questions for `geovlm predict`.
+"""Builds targets without the correct answer, for the questions of `geovlm predict`.
 
-The wording is that of the data set's own questions, cleaned as `geovlm_geochat.turns` does it.
+The wording is that of the data set's own questions, cleaned as in `geovlm_geochat.turns`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DESCRIBE = "Describe the image in detail."
 
 
 def classify(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Name the scene out of the user's classes.
+    """Ask for the scene, out of the user's classes.
 
     Raises:
         ValueError: fewer than two classes.
@@ -33,26 +33,26 @@ def classify(said: Mapping[str, Json]) -> Mapping[str, Json]:
 
 
 def vqa(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Answer the user's question with a word or a phrase."""
+    """Ask the user's question; the answer is a word or a phrase."""
     question = str(said["question"])
     spoken = question if SHORT in question else f"{question} {SHORT}"
     return {"answer": "", "type": "other", "question": spoken}
 
 
 def caption(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Describe what the user marks."""
+    """Ask for a description of the box that the user marks."""
     marked: Any = said["boxes"]
     pieces: list[Json] = [[REGION, list(range(len(marked)))]]
     return {"captions": [""], "facts": {}, "boxes": marked, "pieces": pieces, "question": REGION}
 
 
 def refer(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Find what a phrase means."""
+    """Ask for the objects that a phrase describes."""
     phrase = str(said["phrase"]).strip()
     question = f"Give me the location of {phrase}"
     return {"boxes": [], "phrase": phrase, "label": phrase, "question": question}
 
 
 def ground(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Describe the image, with boxes after the phrases."""
+    """Ask for a description of the image, with boxes after the phrases."""
     return {"text": "", "boxes": [], "pieces": [], "question": DESCRIBE}

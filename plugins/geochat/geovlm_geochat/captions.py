@@ -1,8 +1,8 @@
-"""What a region caption states, as facts that a reward can check one by one.
+"""Takes region captions apart into facts that a reward can check one by one.
 
 GeoChat builds its region captions from attributes: count, colour, size, kind, place
 (`1 gray large ship at the top left`). A constant sentence shares most words with all of them, so
-words are a poor score; facts are not.
+words make a poor score; facts do not.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ OBJECTS = (
     *("storage tank", "swimming pool", "tennis court", "basketball court", "baseball diamond"),
 )
 
-_NO_KIND = re.compile(r"\d+\b|\bnone\b")  # GeoChat writes "None" for a colour it has not
+_NO_KIND = re.compile(r"\d+\b|\bnone\b")  # GeoChat writes "None" for a missing colour
 _ENDS = re.compile(
     r"\s+(?:at|in|on|near|next|close|located|with|by|along|beside|that|which|of|anchored|parked"
     r"|docked|stopped|surrounded|inside|around|\w+ing)(?![\w-])|[,.;]"
@@ -51,12 +51,12 @@ _ENDS = re.compile(
 
 
 def facts(caption: str) -> tuple[Facts, Vocabularies]:
-    """Return the facts of a caption and, for each, the words that would say otherwise.
+    """Return the facts of a caption and, for each, all values that it can have.
 
-    Names are `count`, `colour`, `size`, `object`, `position`; what the caption does not say is
-    absent. A fact counts only if the caption names one entry of its vocabulary and no other, by
-    the rule that scores answers, so the caption itself states all its facts. Without a clear
-    object (another kind of object is mentioned too, or none) there are no facts at all.
+    Names are `count`, `colour`, `size`, `object`, `position`; a fact that the caption does not
+    state is absent. A fact counts only if the caption names exactly one entry of its vocabulary, by
+    the rule that scores answers, so the caption itself states all its facts. Without a clear object
+    (another kind of object is mentioned too, or none) there are no facts at all.
     """
     text = answers.normalise(caption)
     head = _NO_KIND.sub("", _ENDS.split(text, maxsplit=1)[0])
@@ -80,7 +80,7 @@ def facts(caption: str) -> tuple[Facts, Vocabularies]:
 
 
 def _one_spelling(names: list[str]) -> list[str]:
-    """The names without later spellings of the same: `storagetank`, `storage-tank`."""
+    """Return the names without later spellings of the same: `storagetank`, `storage-tank`."""
     spelled: dict[str, str] = {}
     for name in names:
         spelled.setdefault(re.sub(r"[\W_]", "", name), name)

@@ -6,7 +6,7 @@ On disk::
     <root>/share/softwares/kartik/GeoChat_finetuning/final_images_llava/<image of a record>
     <root>/GeoChat-Bench/{aid,UCmerced,lrben,hrben,region_captioning,referring,grounding_description}.jsonl
 
-`target["kind"]` says which task a sample belongs to. Boxes are in pixels of the stored image.
+`target["kind"]` names the task of a sample. Boxes are in pixels of the stored image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from geovlm_geochat import GeoChatOptions, bench, files, grammar, turns
 from geovlm_geochat.turns import KINDS, Kind, ParsedTurn, RefusedTurn
 
 INSTRUCT = "GeoChat_Instruct.json"
-_WORKERS = 8  # threads that read image headers: the wait is for the disk or the network
+_WORKERS = 8  # threads that read image headers; they wait for the disk or the network
 _BATCH = 4096
 
 
@@ -49,12 +49,12 @@ class _Found:
 def load(ctx: LoadContext) -> Iterable[Sample]:
     """Yield the samples of a split in file order; with a limit, the kinds in turn.
 
-    Reads the JSON as a stream and only the headers of images, only where boxes need their sizes.
-    A limit stops the reading as soon as every kind has its share, so a small limit is quick and
-    still holds samples of every task.
+    The JSON is read as a stream; headers of images are read only if boxes need their sizes. With a
+    limit, reading stops as soon as every kind has its share, so a small limit is fast and still
+    gives samples of every task.
 
     Raises:
-        DatasetNotFoundError: neither the Instruct file nor, for `test`, a Bench file is there.
+        DatasetNotFoundError: the Instruct file and, for `test`, all Bench files are missing.
         DataError: a file is not JSON.
     """
     options = ctx.options or GeoChatOptions()
@@ -88,7 +88,7 @@ def load(ctx: LoadContext) -> Iterable[Sample]:
 def split_of(image: str) -> Split:
     """Return the part of Instruct that an image belongs to: 96 % train, 2 % val, 2 % test.
 
-    Decided by a hash of its name without the suffix, so that all records of an image stay together.
+    A hash of its name without the suffix decides, so all records of an image stay together.
     """
     name = str(PurePosixPath(image.replace("\\", "/")).with_suffix(""))
     share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 100
@@ -151,7 +151,7 @@ def _bench(ctx: LoadContext, options: GeoChatOptions) -> Iterator[_Found]:
 
 
 def _in_turn(found: Iterator[_Found], *, limit: int) -> Iterator[_Found]:
-    """The first of every kind, then the second of every kind, …, `limit` in all."""
+    """Return `limit` samples: the first of every kind, then the second of every kind, and so on."""
     share = -(-limit // len(KINDS))
     held: dict[Kind, list[_Found]] = {kind: [] for kind in KINDS}
     for one in found:
@@ -217,7 +217,7 @@ def _sample(
 
 
 def _numbered(turn: ParsedTurn, *, kept: list[bool]) -> list[Json]:
-    """Pieces as `[text, [positions in target["boxes"]]]`."""
+    """Return pieces as `[text, [positions in target["boxes"]]]`."""
     new = iter(range(sum(kept)))
     places = iter([next(new) if keep else None for keep in kept])
     return [

@@ -1,4 +1,4 @@
-"""Where the images are, and the records of a JSON array that is too large to read at once."""
+"""Finds images, and reads a JSON array that is too large to be held in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from geovlm.errors import DataError, DatasetNotFoundError
 
 OFFICIAL_IMAGES = "share/softwares/kartik/GeoChat_finetuning/final_images_llava"
-"""What images.zip unpacks to."""
+"""Folder to which images.zip unpacks."""
 
 _CHUNK = 1 << 22
 _LONGEST_RECORD = 1 << 24
@@ -20,8 +20,8 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".PNG", ".JPG", ".JPEG", 
 class Images:
     """Finds image files by the names in the records; lists every folder once.
 
-    A name whose file is missing is looked for with the other suffixes: the release has `.tif` names
-    of files that are `.png`, and `.jpg` against `.jpeg`.
+    If the file of a name is missing, the other suffixes are tried: the release has `.tif` names for
+    files that are `.png`, and `.jpg` for `.jpeg`.
     """
 
     def __init__(self, roots: Sequence[Path]) -> None:
@@ -30,7 +30,7 @@ class Images:
         self._found: dict[str, Path | None] = {}
 
     def find(self, name: str) -> Path | None:
-        """The file, or `None`; a name that leaves the folder of images is not looked for."""
+        """Return the file, or `None`; a name that leaves the folder of images finds nothing."""
         if name not in self._found:
             self._found[name] = self._look(PurePosixPath(name.replace("\\", "/")))
         return self._found[name]
@@ -55,14 +55,14 @@ class Images:
 
 
 def image_roots(root: Path, *, images: str) -> list[Path]:
-    """Folders in which images are looked for, best first.
+    """Return the folders in which images are searched, best first.
 
     Args:
         root: folder of the data set.
-        images: the option, relative to `root` or absolute; "" for the places of the release.
+        images: the option, relative to `root` or absolute. "": the folders of the release.
 
     Raises:
-        DatasetNotFoundError: the option names no folder.
+        DatasetNotFoundError: the option does not name a folder.
     """
     if images:
         named = root / images
@@ -78,7 +78,7 @@ def stream(path: Path) -> Iterator[Any]:
     """Yield the elements of a JSON array one after another, holding only a few MB of the file.
 
     Raises:
-        DataError: the file is no JSON array of objects.
+        DataError: the file is not a JSON array of objects.
     """
     decoder = json.JSONDecoder()
     with path.open(encoding="utf-8-sig") as file:

@@ -1,7 +1,7 @@
-"""GeoChat's box grammar: text with `{<x1><y1><x2><y2>|<theta>}` in, phrases and boxes out.
+"""Reads GeoChat's box grammar: text with `{<x1><y1><x2><y2>|<theta>}` in, phrases and boxes out.
 
 The four numbers are whole percent of the sides of the original image (not of the padded square that
-GeoChat's own loader makes), theta is in degrees, the angle is missing in boxes drawn by a user
+GeoChat's own loader makes), theta is in degrees; boxes drawn by a user have no angle
 (mbzuai-oryx/GeoChat: geochat_demo.py). The rectangle is meant before the turn; theta turns it about
 its centre.
 """
@@ -34,7 +34,7 @@ _PHRASE = re.compile(r"<p>(.*?)</p>", re.DOTALL | re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
-    """A stretch of text and the boxes that stand right after it."""
+    """A part of a text and the boxes right after it."""
 
     text: str
     boxes: tuple[Percent, ...]
@@ -46,12 +46,12 @@ class Placed:
 
     box: Box | None
     over: bool = False
-    """Whether a part of it lies outside the image."""
+    """True if a part of it lies outside the image."""
     reason: str = ""
 
 
 def parse_boxes(text: str) -> tuple[Percent, ...]:
-    """Every box of the text in order, as written: out-of-range and degenerate ones too."""
+    """Return every box of the text in order, as written, out-of-range and degenerate ones too."""
     return tuple(_percent(match) for match in _BOX.finditer(text))
 
 
@@ -77,22 +77,22 @@ def pieces(text: str) -> tuple[Piece, ...]:
 
 
 def clean(text: str) -> str:
-    """The text without boxes, tags, task tokens and braces, white space collapsed."""
+    """Return the text without boxes, tags, task tokens and braces, white space collapsed."""
     bare = _BROKEN.sub(" ", _BOX.sub(" ", text))
     return " ".join(_TAGS.sub(" ", bare).replace("{", " ").replace("}", " ").split())
 
 
 def phrase(text: str) -> str:
-    """What stands in the first `<p> </p>`, cleaned; "" if there is none."""
+    """Return the content of the first `<p> </p>`, cleaned; "" if there is none."""
     match = _PHRASE.search(text)
     return clean(match.group(1)).rstrip(" .") if match else ""
 
 
 def place(numbers: Percent, *, image_size: Size, form: Form, sense: Sense) -> Placed:
-    """Put a percent box into the image: pixels, in the form asked for.
+    """Convert a percent box to pixels of the image, in the given form.
 
-    Axis-aligned boxes are cut at the borders. A tilted one is kept whole, like in `boxes.parse`:
-    its corners before the turn may lie outside though the box itself does not.
+    Axis-aligned boxes are cut at the borders. A tilted box is kept whole, as in `boxes.parse`: its
+    corners before the turn may lie outside although the box itself does not.
 
     Args:
         numbers: as written, 4 or 5 numbers.
@@ -100,7 +100,7 @@ def place(numbers: Percent, *, image_size: Size, form: Form, sense: Sense) -> Pl
         form: `hull`, the axis-aligned box around the turned one; `drop_angle`, the four numbers as
             they stand; `rotated`, five numbers with the angle brought into (-45, 45], so that a
             quarter turn is a swap of sides and only tilted boxes keep an angle.
-        sense: which way theta turns on the screen.
+        sense: direction in which theta turns on the screen.
     """
     if numbers[2] <= numbers[0] or numbers[3] <= numbers[1]:
         return Placed(box=None, reason="box without area")
@@ -109,7 +109,7 @@ def place(numbers: Percent, *, image_size: Size, form: Form, sense: Sense) -> Pl
 
 
 def fit(turned: Box, *, image_size: Size, form: Form) -> Placed:
-    """Bring a box in pixels into the form asked for; the second half of `place`."""
+    """Bring a box in pixels into the given form; the second half of `place`."""
     shaped = least_turned(turned) if form == "rotated" else boxes.drop_angle(turned)
     if form == "hull":
         shaped = boxes.enclosing(turned)
@@ -125,7 +125,7 @@ def fit(turned: Box, *, image_size: Size, form: Form) -> Placed:
 
 
 def least_turned(box: Box) -> Box:
-    """The same rectangle described with an angle in (-45, 45] degrees, sides swapped if need be."""
+    """Return the same rectangle with an angle in (-45, 45] degrees; sides may be swapped."""
     angle = box.angle_deg % 180.0
     angle = angle - 180.0 if angle > 135.0 else angle
     if angle <= 45.0:

@@ -1,4 +1,4 @@
-"""A miniature of GeoChat-Instruct: drawn scenes in the official layout, all five kinds."""
+"""Generates a small GeoChat-Instruct: drawn scenes in the official layout, all five kinds."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _CHAT = (
 def make_sample(root: Path, n: int, seed: int) -> None:
     """Write `n` usable exchanges per split, two per image, in the layout of the release.
 
-    An image's name decides its split (`split_of`), so names are counted up until one fits. Some
-    records hold several exchanges, and some of those are conversation, which the loader skips.
+    The name of an image decides its split (`split_of`), so names are counted up until one fits.
+    Some records hold several exchanges, and some of these are conversation, which the loader skips.
     Boxes are whole percent with theta clockwise on the screen; upright ones are written with theta
     0 or, sides swapped, 90, as in the release.
     """
@@ -78,7 +78,7 @@ def _scene(rng: np.random.Generator, *, kinds: Sequence[Kind]) -> Scene:
 
 
 def _free(item: Item, *, others: Sequence[Item]) -> bool:
-    """Whether a turned object stays in the frame and away from the others."""
+    """True if a turned object stays in the image and away from the others."""
     hull = _hull(item)
     width, height = _SIZE_PX
     inside = hull.x0 >= 0 and hull.y0 >= 0 and hull.x1 <= width and hull.y1 <= height
@@ -104,7 +104,7 @@ def _name(scene: Scene, *, kinds: Sequence[Kind], split: Split, counter: Iterato
 def _records(
     rng: np.random.Generator, *, scene: Scene, image: str, kinds: Sequence[Kind], number: int
 ) -> list[dict[str, Any]]:
-    """One record per exchange, or a single one with all of them and some talk."""
+    """Return one record per exchange, or a single one with all of them and some conversation."""
     write = {
         "classify": _classify,
         "vqa": _vqa,
@@ -182,7 +182,7 @@ def _ground(rng: np.random.Generator, scene: Scene) -> tuple[str, str]:
 
 
 def _groups(scene: Scene) -> dict[str, list[Item]]:
-    """Objects that share colour and kind, by that name."""
+    """Return the objects that share colour and kind, by that name."""
     groups: dict[str, list[Item]] = {}
     for item in scene.items:
         groups.setdefault(f"{item.colour} {item.kind}", []).append(item)
@@ -194,7 +194,7 @@ def _counted(name: str, items: Sequence[Item]) -> str:
 
 
 def _box(rng: np.random.Generator, item: Item) -> str:
-    """The object in GeoChat's grammar: whole percent before the turn, theta clockwise."""
+    """Return the object in GeoChat's grammar: whole percent before the turn, theta clockwise."""
     x0, y0, x1, y1 = item.box
     theta = round(item.angle_deg)
     if theta == 0 and rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Prompts of the five tasks: what is asked, what a perfect model says, why."""
+"""Writes questions, answers and reasoning of the five tasks."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from geovlm import boxes
 from geovlm.api import PromptContext, Sample, Turn
 from geovlm.boxes import Box
 
-_NAMED = 4  # positions or phrases that a reasoning lists; the rest are counted
+_NAMED = 4  # positions or phrases that a reasoning lists; the others are counted
 
 
 def classify_samples(record: Sample) -> Iterable[Sample]:
-    """The record if it asks for the scene's class."""
+    """Yield the record if it asks for the class of the scene."""
     return _only(record, kind="classify")
 
 
 def vqa_samples(record: Sample) -> Iterable[Sample]:
-    """The record if it asks for a word or a phrase."""
+    """Yield the record if it asks for a word or a phrase."""
     return _only(record, kind="vqa")
 
 
 def caption_samples(record: Sample) -> Iterable[Sample]:
-    """The record if it asks what is in a box."""
+    """Yield the record if it asks for the content of a box."""
     return _only(record, kind="caption")
 
 
 def refer_samples(record: Sample) -> Iterable[Sample]:
-    """The record if it asks for the boxes of a phrase."""
+    """Yield the record if it asks for the boxes of a phrase."""
     return _only(record, kind="refer")
 
 
 def ground_samples(record: Sample) -> Iterable[Sample]:
-    """The record if it asks for a description with boxes."""
+    """Yield the record if it asks for a description with boxes."""
     return _only(record, kind="ground")
 
 
 def classify(sample: Sample, ctx: PromptContext) -> Turn:
-    """The data set's question with its own list of classes."""
+    """Ask the data set's question with its own list of classes."""
     target: Any = sample.target
     label, count = target["answer"], len(target["vocabulary"])
     return Turn(
@@ -50,7 +50,7 @@ def classify(sample: Sample, ctx: PromptContext) -> Turn:
 
 
 def vqa(sample: Sample, ctx: PromptContext) -> Turn:
-    """The data set's question and answer."""
+    """Ask the data set's question."""
     answer = str(sample.target["answer"])
     shown = {
         "yes_no": f"I look for what the question names. The image says {answer}.",
@@ -63,7 +63,7 @@ def vqa(sample: Sample, ctx: PromptContext) -> Turn:
 
 
 def caption(sample: Sample, ctx: PromptContext) -> Turn:
-    """The data set's question, its box in the model's frame."""
+    """Ask the data set's question, with its box in the model's frame."""
     held = boxes.target_boxes(sample.target)
     target: Any = sample.target
     facts = target["facts"]
@@ -76,7 +76,7 @@ def caption(sample: Sample, ctx: PromptContext) -> Turn:
 
 
 def refer(sample: Sample, ctx: PromptContext) -> Turn:
-    """A phrase in words; the answer is boxes."""
+    """Ask for the objects of a phrase; the answer is boxes."""
     held = boxes.target_boxes(sample.target)
     question = f"{_sentence(sample.question)} Answer with {_shape(ctx)}."
     where = [position(box, ctx=ctx) for box in held]
@@ -92,7 +92,7 @@ def refer(sample: Sample, ctx: PromptContext) -> Turn:
 
 
 def ground(sample: Sample, ctx: PromptContext) -> Turn:
-    """A description with boxes after its phrases."""
+    """Ask for a description with boxes after its phrases."""
     held = boxes.target_boxes(sample.target)
     question = f"{_sentence(sample.question)} Write {_shape(ctx)} after each phrase."
     where = Counter(position(box, ctx=ctx) for box in held).most_common(_NAMED)
@@ -106,7 +106,7 @@ def ground(sample: Sample, ctx: PromptContext) -> Turn:
 
 
 def position(box: Box, *, ctx: PromptContext) -> str:
-    """Where the centre of a box lies, in thirds of the image: `top left`, `right`, `center`."""
+    """Return the third of the image with the centre of a box: `top left`, `right`, `center`."""
     width, height = ctx.image_sizes[-1]
     across, down = (box.x0 + box.x1) / 2 / width, (box.y0 + box.y1) / 2 / height
     rows = "top" if down < 1 / 3 else "bottom" if down > 2 / 3 else ""
@@ -123,9 +123,9 @@ def _seen(words: Sequence[str]) -> str:
 
 
 def _spoken(pieces: Any, *, held: Sequence[Box], ctx: PromptContext) -> str:
-    """Pieces with their boxes in the model's frame.
+    """Return the pieces as text, with their boxes in the model's frame.
 
-    Boxes follow one another with a space, so that `geovlm.boxes.strip` gives the bare text back.
+    Boxes follow one another with a space, so that `geovlm.boxes.strip` restores the bare text.
     """
     said: list[str] = []
     for text, places in pieces:

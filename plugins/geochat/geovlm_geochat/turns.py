@@ -1,4 +1,4 @@
-"""One exchange of a GeoChat conversation: which task it belongs to and what its gold is."""
+"""Sorts the exchanges of a GeoChat conversation into tasks, with their targets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"\d[\d.,]*")
 
 
 class RefusedTurn(ValueError):
-    """The exchange belongs to no task; the message is the reason to count it under."""
+    """The exchange belongs to no task; the message is the reason under which it is counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,7 @@ class ParsedTurn:
     question: str
     """Without task token and tags; without the boxes of `pieces` if `kind` is "caption"."""
     target: Mapping[str, Any]
-    """Everything of the gold that is no box."""
+    """The target without its boxes."""
     pieces: tuple[grammar.Piece, ...] = ()
     """Question of "caption", answer of "ground": text and the boxes after it."""
     boxes: tuple[Percent, ...] = ()
@@ -39,23 +39,23 @@ class ParsedTurn:
 
 
 def pairs(conversations: Any) -> Iterator[tuple[str, str]]:
-    """Yield (human, gpt) texts of a conversation; an answer without a question is passed over."""
-    asked: str | None = None
+    """Yield (human, gpt) texts of a conversation; an answer without a question is skipped."""
+    question: str | None = None
     for message in conversations if isinstance(conversations, list) else ():
         if not isinstance(message, dict) or not isinstance(message.get("value"), str):
             continue
         if message.get("from") == "human":
-            asked = message["value"]
-        elif asked is not None:
-            yield asked, message["value"]
-            asked = None
+            question = message["value"]
+        elif question is not None:
+            yield question, message["value"]
+            question = None
 
 
 def parse(human: str, gpt: str) -> ParsedTurn:
     """Sort an exchange into its task.
 
     Raises:
-        RefusedTurn: it belongs to none, or its gold cannot be used.
+        RefusedTurn: it belongs to none, or its answer cannot be used.
     """
     token = _TOKEN.search(human)
     if token:
@@ -138,7 +138,7 @@ def ground(human: str, gpt: str) -> ParsedTurn:
     held = tuple(box for piece in cut for box in piece.boxes)
     if not held:
         raise RefusedTurn("[grounding] without a box in the answer")
-    # exactly what `geovlm.boxes.strip` leaves of the answer that the prompt writes
+    # equal to `geovlm.boxes.strip` of the answer that the prompt writes
     text = " ".join(piece.text for piece in cut if piece.text)
     if not text:
         raise RefusedTurn("[grounding] without words in the answer")
@@ -148,16 +148,16 @@ def ground(human: str, gpt: str) -> ParsedTurn:
 
 
 def class_key(name: str) -> str:
-    """What two spellings of one class share: `MediumResidential`, `medium residential`."""
+    """Return a form that spellings of a class share: `MediumResidential`, `medium residential`."""
     return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
 def folder_contradicts(image: str, vocabulary: Sequence[str], label: str) -> bool:
-    """Whether the image lies in a folder named after another of the listed classes."""
+    """True if the image lies in a folder that is named after another of the listed classes."""
     folder = class_key(image.replace("\\", "/").rpartition("/")[0].rpartition("/")[2])
     return folder in {class_key(name) for name in vocabulary} and folder != class_key(label)
 
 
 def flat(human: str) -> str:
-    """The question on one line, without task token, tags and boxes."""
+    """Return the question on one line, without task token, tags and boxes."""
     return re.sub(r"\s+([.,;:?!])", r"\1", grammar.clean(human.replace("\\n", " ")))

@@ -16,7 +16,7 @@ _CITATION = (
 
 @options
 class LowResOptions:
-    """How the low-resolution set is read."""
+    """Options of the low-resolution set."""
 
     types: tuple[Literal["presence", "comp", "count", "rural_urban"], ...] = (
         "presence",
@@ -24,16 +24,16 @@ class LowResOptions:
         "count",
         "rural_urban",
     )
-    """Question types that are kept."""
+    """Question types to keep; the others are left out."""
     per_image: int | None = None
-    """At most so many questions per image, spread over its list; default: all (about 100)."""
+    """Largest number of questions per image, spread over its list. Default: all (about 100)."""
     answers: Literal["classes", "raw"] = "classes"
-    """Whether counts are answered by their official class (`between 0 and 10`) or as stored."""
+    """Form of counts in answers: their official class (`between 0 and 10`), or as stored."""
 
 
 @options
 class HighResOptions:
-    """How the high-resolution set is read."""
+    """Options of the high-resolution set."""
 
     types: tuple[Literal["presence", "comp", "count", "area"], ...] = (
         "presence",
@@ -41,13 +41,13 @@ class HighResOptions:
         "count",
         "area",
     )
-    """Question types that are kept."""
+    """Question types to keep; the others are left out."""
     per_image: int | None = None
-    """At most so many questions per image, spread evenly over its list; default: all."""
+    """Largest number of questions per image, spread evenly over its list. Default: all."""
     answers: Literal["classes", "raw"] = "classes"
-    """Whether areas are answered by class (`between 10m2 and 100m2`) or as stored."""
+    """Form of areas in answers: their class (`between 10m2 and 100m2`), or as stored."""
     test: Literal["test", "test_phili"] = "test"
-    """Which test set is the split `test`; `test_phili` is an unseen city and sensor."""
+    """Test set that is the split `test`; `test_phili` is an unseen city and sensor."""
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Targets without gold, from which the prompt writes its question for `geovlm predict`."""
+"""Builds targets without the correct answer, for the questions of `geovlm predict`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from geovlm_rsvqa import tasks
 
 
 def low_res(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Numbers of things are answered by class."""
+    """Return a target whose counts are answered by class."""
     question = str(said["question"])
     return _target(tasks.COUNT_CLASSES if tasks.counted(question) else ())
 
 
 def high_res(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Areas are answered by class, numbers as they are."""
+    """Return a target whose areas are answered by class, counts as numbers."""
     question = str(said["question"]).lower()
     return _target(tasks.AREA_CLASSES if question.startswith("what is the area") else ())
 

@@ -1,4 +1,4 @@
-"""Reading RSVQA as it is unpacked.
+"""Reads RSVQA as it is unpacked.
 
 Low resolution: `Images_LR/<id>.tif`, `LR_split_{train,val,test}_{images,questions,answers}.json`.
 High resolution: `Data/<id>.tif` (or `.png`, or in `Images/`), `USGS_split_….json` likewise, with
@@ -29,12 +29,12 @@ _LISTS = {
     "questions": ("id", "img_id", "type", "question"),
     "answers": ("question_id", "answer"),
 }
-"""List -> keys that its active rows need."""
+"""List -> keys that its active rows must have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Collection:
-    """What differs between the two collections."""
+    """Names of one of the two collections."""
 
     name: str
     prefix: str
@@ -48,12 +48,12 @@ def load_lr(ctx: LoadContext) -> Iterator[Sample]:
     """Yield the low-resolution questions of a split, image by image.
 
     Target: `answer` (counts in the official classes unless the option `answers` says raw), `raw`,
-    `type`, `vocabulary` where the answers are closed, and `counts`: the numbers of things that the
+    `type`, `vocabulary` if the answers are closed, and `counts`: the numbers of things that the
     questions about the same image state.
 
     Raises:
         DatasetNotFoundError: a list or the image folder does not exist.
-        DataError: a list is not what RSVQA publishes; names the file.
+        DataError: a list does not have the form of RSVQA; names the file.
     """
     collection = _Collection(
         name="rsvqa/lr",
@@ -65,9 +65,9 @@ def load_lr(ctx: LoadContext) -> Iterator[Sample]:
 
 
 def official_lr(ctx: LoadContext) -> int | None:
-    """Questions of a split (77,232 in all); `None` where options leave some out.
+    """Return the number of questions of a split (77,232 in all); `None` if options leave some out.
 
-    As google-research/big_vision counts them: big_vision/datasets/rsvqa_lr/rsvqa_lr.py, 5f95305.
+    Source: google-research/big_vision, big_vision/datasets/rsvqa_lr/rsvqa_lr.py, 5f95305.
     """
     if ctx.options.per_image is not None or set(ctx.options.types) != set(LowResOptions().types):
         return None
@@ -93,7 +93,7 @@ def _samples(ctx: LoadContext, collection: _Collection, own: Any) -> Iterator[Sa
         raise DatasetNotFoundError(
             collection.name,
             folders[0],
-            hint=f"expected {collection.images[0]}/<id>.tif beside {collection.prefix}_*.json",
+            hint=f"expected {collection.images[0]}/<id>.tif next to {collection.prefix}_*.json",
         )
     tables = {
         kind: _active(ctx.root / f"{collection.prefix}_{kind}.json", kind, name=collection.name)

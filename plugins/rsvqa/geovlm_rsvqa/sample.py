@@ -1,4 +1,4 @@
-"""Generated images and questions in RSVQA's layout: 256 px GeoTIFFs, about ten questions each."""
+"""Generates images and questions in RSVQA's layout: 256 px GeoTIFFs, about ten questions each."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from geovlm import scenes
 SIDE_PX = 256
 _SPLITS = ("train", "val", "test")
 _THINGS = {"building": "building", "storage tank": "storage tank"}
-"""Kind of scene item -> word of the questions."""
+"""Kind of scene item -> its word in the questions."""
 _AREAS = {"water": "water area", "forest": "forest", "cropland": "farmland"}
-"""Land cover -> word of the questions."""
+"""Land cover -> its word in the questions."""
 
 
 def make_lr(root: Path, n: int, seed: int) -> None:
@@ -91,7 +91,7 @@ def _questions(
 ) -> list[tuple[str, str, str]]:
     """Return (type, question, answer) triples, true to the scene, with the official templates.
 
-    About half of the presence and comparison questions are answered by yes.
+    The answer to about half of the presence and comparison questions is yes.
     """
     number = {
         word: sum(item.kind == kind for item in scene.items) for kind, word in _THINGS.items()
@@ -141,7 +141,7 @@ def _write_lists(
     split_of: list[str],
     split: str,
 ) -> None:
-    """Write the three lists of a split, the rows of the others as stubs."""
+    """Write the three lists of a split; rows of the other splits are stubs."""
     stub = {"active": False}
     images, asked, answers = [], [], []
     for number, picture in enumerate(pictures):

@@ -1,4 +1,4 @@
-"""What is asked and answered: the published questions, numbers in the official classes."""
+"""Writes questions and answers: the published questions, numbers in the official classes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _PRESENCE = re.compile(
 
 
 def prompt(sample: Sample, ctx: PromptContext) -> Turn:
-    """Ask the published question; where the answer is a class of numbers, name the classes."""
+    """Ask the published question; if the answer is a class of numbers, name the classes."""
     vocabulary: Any = sample.target.get("vocabulary") or ()
     ranges = f" Choose from: {'; '.join(vocabulary)}." if len(vocabulary) > 2 else ""
     return Turn(
@@ -70,7 +70,7 @@ def number_class(answer: str, classes: tuple[str, ...]) -> str:
 
 
 def counted(question: str) -> str | None:
-    """Return what a count question counts (`buildings`), or `None` if it is worded otherwise."""
+    """Return the things that a count question counts (`buildings`); `None` for another wording."""
     match = _COUNT.fullmatch(_plain(question))
     return match["thing"] if match else None
 
@@ -80,7 +80,7 @@ def _plain(question: str) -> str:
 
 
 def _reasoning(sample: Sample) -> str:
-    """Say what the annotation holds: the numbers of the things asked about, where it has them."""
+    """Return the reasoning: the numbers of the things in the question, as far as annotated."""
     counts: Any = sample.target["counts"]
     kind, question = str(sample.target["type"]), _plain(sample.question)
     if kind in ("count", "area"):

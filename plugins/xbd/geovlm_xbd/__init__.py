@@ -25,21 +25,21 @@ PLACES = (
 
 @options
 class XbdOptions:
-    """How the data set is read."""
+    """Options of the data set."""
 
     labels: str = "labels"
-    """Name of the label folder beside `images`, for repaired or reconstructed labels."""
+    """Name of the label folder next to `images`, for repaired or reconstructed labels."""
     tier3: bool = False
-    """Whether the pairs of tier3 are added to the training split."""
+    """Add the pairs of tier3 to the training split."""
     min_area_px: float = 4.0
-    """Buildings whose box covers less are left out, square pixels of the stored image."""
+    """Smallest box of a building, square pixels of the stored image; others are left out."""
     unclassified: Literal["skip", "no-damage"] = "skip"
-    """What becomes of buildings that the annotators could not judge."""
+    """Treatment of buildings that the annotators could not judge."""
 
 
 @hookimpl
 def geovlm_datasets() -> Iterable[DatasetSpec]:
-    """The pairs with their building polygons."""
+    """Declare the pairs with their building polygons."""
     yield DatasetSpec(
         name="xbd",
         summary="Pre/post-disaster satellite pairs with building polygons and damage levels.",
@@ -66,7 +66,7 @@ def _closed(
     unchanged: str = "",
     asks: tuple[Asked, ...] = (),
 ) -> TaskSpec:
-    """A task whose answer is one of a few words."""
+    """Return a task whose answer is one of a few words."""
     return TaskSpec(
         name=f"xbd/{name}",
         summary=summary,
@@ -93,7 +93,7 @@ def _boxes(
     unchanged: str = "",
     asks: tuple[Asked, ...] = (),
 ) -> TaskSpec:
-    """A task whose answer is a list of boxes in the newer image."""
+    """Return a task whose answer is a list of boxes in the newer image."""
     return TaskSpec(
         name=f"xbd/{name}",
         summary=summary,
@@ -114,7 +114,7 @@ def _boxes(
 
 @hookimpl
 def geovlm_tasks() -> Iterable[TaskSpec]:
-    """Seven questions over a pair."""
+    """Declare seven questions over a pair."""
     yield _boxes(
         "detect",
         "Boxes of all damaged buildings.",

@@ -1,4 +1,4 @@
-"""Targets without gold, from which the prompts write their questions for `geovlm predict`."""
+"""Builds targets without the correct answer, for the questions of `geovlm predict`."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from geovlm.api import Json
 from geovlm_xbd import COUNTS, DAMAGES, DISASTERS, VERDICTS
 
 _UNKNOWN: Mapping[str, Json] = {"buildings": []}
-"""What the reasoning would be about."""
+"""Buildings that the reasoning would name."""
 
 
 def detect(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """All damaged buildings."""
+    """Ask for all damaged buildings."""
     return {"boxes": [], "label": "damaged building", **_UNKNOWN}
 
 
 def refer(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """The buildings of one level in one part of the image."""
+    """Ask for the buildings of one level in one part of the image."""
     level, place = said["level"], said["place"]
     return {"boxes": [], "level": level, "place": place, "label": level, **_UNKNOWN}
 
 
 def assess(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """The level of the building that the user marks."""
+    """Ask for the level of the building that the user marks."""
     return {"boxes": said["boxes"], **_closed(DAMAGES)}
 
 
 def disaster(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """The type of the disaster."""
+    """Ask for the type of the disaster."""
     return {**_closed(DISASTERS), **_UNKNOWN}
 
 
 def affected(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Whether any building is damaged."""
+    """Ask whether any building is damaged."""
     return {**_closed(VERDICTS), **_UNKNOWN}
 
 
 def count(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """How many buildings are damaged."""
+    """Ask how many buildings are damaged."""
     return {**_closed(COUNTS), **_UNKNOWN}
 
 
 def caption(said: Mapping[str, Json]) -> Mapping[str, Json]:
-    """One sentence."""
+    """Ask for one sentence."""
     return {"captions": [""], **_UNKNOWN}
 
 

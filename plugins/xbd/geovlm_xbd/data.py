@@ -1,4 +1,4 @@
-"""Reading xBD as it is unpacked.
+"""Reads xBD as it is unpacked.
 
 Layout: `<root>/{train,test,hold,tier3}/{images,labels}/<disaster>_<8 digits>_{pre,post}_disaster`
 with `.png` and `.json`; splits train, val and test are the folders train, hold and test. Only label
@@ -20,7 +20,7 @@ from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm_xbd import DAMAGES, DISASTERS, XbdOptions
 
 FOLDERS = {"train": "train", "val": "hold", "test": "test"}
-"""Split -> folder."""
+"""Split -> its folder."""
 
 
 def load(ctx: LoadContext) -> Iterator[Sample]:
@@ -28,7 +28,7 @@ def load(ctx: LoadContext) -> Iterator[Sample]:
 
     Each sample has two images, before and after. Its target: `boxes` (enclosing boxes of the
     polygons in pixels of the image after), `damage` (one level per box), `disaster_type` (`None`
-    where the labels do not say).
+    if the labels do not state it).
 
     Raises:
         DatasetNotFoundError: the split's folder, or its labels, do not exist.
@@ -42,8 +42,9 @@ def load(ctx: LoadContext) -> Iterator[Sample]:
 
 
 def official(ctx: LoadContext) -> int:
-    """Pairs of a split, as all_disaster_splits.json of
-    microsoft/building-damage-assessment-cnn-siamese counts them.
+    """Return the number of pairs of a split.
+
+    Source: microsoft/building-damage-assessment-cnn-siamese, all_disaster_splits.json.
     """
     pairs = {"train": 2_799, "val": 933, "test": 933}[ctx.split]
     return pairs + (6_369 if ctx.options.tier3 and ctx.split == "train" else 0)

@@ -1,4 +1,4 @@
-"""Generated pairs in xBD's layout: 256 px tiles, where the real ones have 1024 px."""
+"""Generates pairs in xBD's layout: tiles of 256 px, where the real ones have 1024 px."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The seven tasks: which samples a pair yields, what is asked, what a perfect answer is.
+"""Makes the samples, questions and answers of the seven tasks.
 
 Wording follows EarthDial's xBD questions (hiyamdebary/EarthDial, 92c1260) without its task and
-sensor tokens. The reasoning states what the labels hold: buildings, where, how damaged.
+sensor tokens. The reasoning states what the labels hold: number, places and damage of buildings.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from geovlm.api import PromptContext, Sample, Turn
 from geovlm_xbd import COUNTS, DAMAGES, DISASTERS, VERDICTS
 
 MAX_ASSESS = 4
-"""Marked buildings per pair."""
+"""Largest number of marked buildings per pair."""
 MAX_REFER = 2
-"""Referred groups per pair."""
+"""Largest number of referred groups per pair."""
 UNDAMAGED = 8
-"""One in so many pairs without damage is a sample of `xbd/detect`."""
+"""One in this many pairs without damage is a sample of `xbd/detect`."""
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
 
 
 def detect_samples(sample: Sample) -> Iterator[Sample]:
-    """The boxes of a pair's damaged buildings; of the pairs without any, one in eight.
+    """Yield a pair with its damaged buildings; of the pairs without any, one in eight.
 
-    Most tiles of a disaster show no damage, and the answer "none" to all of them would earn more
-    than half of what gold earns. Which ones are kept depends on their ids alone.
+    Most tiles of a disaster show no damage, and answering "none" to all of them would earn more
+    than half of the reward of correct answers. A hash of the id decides which ones are kept.
     """
     hit = [box for box, level in _buildings(sample) if level != "no-damage"]
     sound = not hit and not sample.target.get("perhaps_damaged")
@@ -202,7 +202,7 @@ _STATES = {
     "destroyed": "it is gone",
 }
 _UNAFFECTED = "did not affect"
-"""How the caption says that no building is damaged."""
+"""End of the caption if no building is damaged."""
 
 
 def _buildings(sample: Sample) -> list[tuple[Any, str]]:
@@ -212,12 +212,12 @@ def _buildings(sample: Sample) -> list[tuple[Any, str]]:
 
 
 def _hit(sample: Sample) -> int:
-    """Return how many buildings are damaged, of those with a level that are not left out."""
+    """Return the number of damaged buildings, of those with a level that are not left out."""
     return sum(level != "no-damage" for _, level in _buildings(sample))
 
 
 def _is_counted(sample: Sample) -> bool:
-    """Whether what is left out could not change `COUNTS`: un-classified or too small buildings."""
+    """True if the buildings left out (unclassified or too small) could not change the answer."""
     return _hit(sample) >= len(COUNTS) - 1 or not sample.target.get("perhaps_damaged")
 
 
@@ -243,7 +243,7 @@ def _closed(answer: str, vocabulary: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _reasoning(sample: Sample, ctx: PromptContext) -> str:
-    """Say what stands where and what became of it; at most three damaged buildings one by one."""
+    """Return the reasoning: places and damage; up to three damaged buildings one by one."""
     found: Any = sample.target["buildings"]
     size = ctx.image_sizes[-1]
     if not found:
