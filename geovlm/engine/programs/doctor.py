@@ -231,7 +231,6 @@ def rows(folder: Path, *, rank: int, number: int) -> list[data.Row]:
                 target={"answer": colour},
                 image_sizes=((84, 84),),
                 input_sizes=((84, 84),),
-                meta={},
             )
         )
     return made

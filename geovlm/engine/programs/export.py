@@ -90,12 +90,8 @@ def row(asked: Asked) -> rows.Row:
         sample_id=asked.sample_id,
         images=tuple(json.dumps(image) for image in asked.images),
         question=asked.question,
-        reasoning="",
-        answer="",
-        target={},
         image_sizes=asked.input_sizes,
         input_sizes=asked.input_sizes,
-        meta={},
     )
 
 

@@ -1,6 +1,6 @@
 """The model's part of `geovlm predict`, `python -m geovlm.engine.programs.predict`.
 
-Windows are read, shown and answered batch by batch; memory depends on the batch, not on the scene.
+Windows are read and answered batch by batch; memory depends on the batch, not on the scene.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from typing import TypeAlias
 
 import torch
 
-from geovlm.api import ModelProfile, PromptContext, Raster, Sample, TaskSpec
+from geovlm.api import ModelProfile, Raster, Sample, TaskSpec
 from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
 from geovlm.config.tasks import configured
-from geovlm.data.prompts import visual_tokens
+from geovlm.data.prompts import Prompter, visual_tokens
 from geovlm.engine.collecting import leave
 from geovlm.engine.generation import generate
 from geovlm.engine.models import load
 from geovlm.engine.programs.main import run
 from geovlm.engine.progress import Bar
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache, windowed
+from geovlm.engine.rows.rows import Row, pictures, with_instruction
 from geovlm.engine.stopping import end_with_launcher
 from geovlm.errors import ConfigError
 from geovlm.plugins import registry as registries
-from geovlm.plugins.references import resolve
 from geovlm.plugins.registry import Registry
 from geovlm.predict import asking, reading
 from geovlm.predict.job import Answer, Job, Plan, Request, input_size, window_inputs, windows
@@ -39,8 +38,8 @@ from geovlm.predict.windows.tiles import Window
 from geovlm.raster.images import has_data
 from geovlm.raster.reference import decode
 
-Respond: TypeAlias = Callable[[Sequence[data.Row], ImageCache], list[str]]
-"""(rows, where their pictures are) -> one completion per row."""
+Respond: TypeAlias = Callable[[Sequence[Row], ImageCache], list[str]]
+"""(rows, cache of their pictures) -> one completion per row."""
 BATCH_PIXELS = 8_000_000
 """Pixels of a batch as the model sees them; about 400 MB while they are prepared."""
 CACHE_BYTES = 64 << 20
@@ -66,7 +65,7 @@ def work(job: Job) -> None:
     longest = min(task.max_answer_tokens, config.max_new_tokens or task.max_answer_tokens)
     _check_length(plan, request, loaded, longest=longest)
 
-    def respond(rows: Sequence[data.Row], cache: ImageCache) -> list[str]:
+    def respond(rows: Sequence[Row], cache: ImageCache) -> list[str]:
         return generate.complete(
             loaded.model,
             loaded.processor,
@@ -79,19 +78,22 @@ def work(job: Job) -> None:
 
 
 def make_plan(request: Request, task: TaskSpec, *, profile: ModelProfile) -> Plan:
-    """Decide how the model looks at the scene.
+    """Return the windows of a scene and the question of the first one.
 
     Raises:
-        ConfigError: window and overlap do not fit, or the task cannot be asked without gold.
-        DataError: a window cannot be shown.
+        ConfigError: window and overlap do not fit, or the task has no prompt without a correct
+            answer.
+        DataError: the model cannot take a window.
     """
     side = tiles.default_side(profile) if request.window is None else request.window
     target = asking.blank_target(task, request.inputs)
     by_boxes = reading.kind(target, inputs=frozenset(request.inputs)) == "boxes"
     overlap = request.overlap if request.overlap is not None else by_boxes * (side // 4)
     plan = Plan(profile=profile, side=side, overlap=overlap, min_pixels=task.min_pixels)
+    window = windows(request, plan)[0]
     config = RunConfig.model_validate(request.config)
-    first = row(request, 0, windows(request, plan)[0], task=task, plan=plan, config=config)
+    prompter = _prompter(config, task, plan)
+    first = row(request, 0, window, prompter=prompter, instruction=config.instruction)
     return dataclasses.replace(plan, question=first.question)
 
 
@@ -105,15 +107,16 @@ def answer(
 ) -> None:
     """Answer the windows that are not answered yet, each batch on disk before the next begins.
 
-    First those of the grid; then those of a second look, which follow from the answers. A window
-    in which an image has no data (outside of a scene's footprint) is not asked about.
+    First those of the grid; then those of the second pass, which follow from the answers. A window
+    in which an image has no data (outside of a scene's footprint) gets no answer.
 
     Args:
-        job: where request and answers lie.
-        plan: how the model looks.
+        job: the folder of request and answers.
+        plan: the windows and the profile.
         respond: the model.
-        registry: where the task is looked up.
-        batch_pixels: most pixels per batch, all images of a window counted, as the model sees them.
+        registry: has the task.
+        batch_pixels: pixels of a batch at most, all images of a window counted, as the model sees
+            them.
 
     Raises:
         DataError: a window cannot be read; names the file.
@@ -132,55 +135,44 @@ def answer(
 
 
 def row(
-    request: Request,
-    index: int,
-    window: Window,
-    *,
-    task: TaskSpec,
-    plan: Plan,
-    config: RunConfig,
-) -> data.Row:
-    """One window as the engine puts a sample to a model.
+    request: Request, index: int, window: Window, *, prompter: Prompter, instruction: str
+) -> Row:
+    """Return one window as a row; it has no correct answer.
 
     Raises:
         ConfigError: see `asking.blank_target`.
-        DataError: the window cannot be shown.
+        DataError: the model cannot take the window.
     """
     given = window_inputs(request, index, window)
-    target = asking.blank_target(task, given)
-    number = len(request.images)
-    sizes = ((window.width, window.height),) * number
-    inputs = (input_size(window, plan),) * number
+    target = asking.blank_target(prompter.task, given)
     sample = Sample(
         id=str(index),
         images=tuple(decode(image) for image in request.images),
         target=target,
         question=str(target.get("question") or given.get("question") or ""),
+        image_sizes=((window.width, window.height),) * len(request.images),
     )
-    options = config.task_options(task)
-    context = PromptContext(
-        profile=plan.profile, image_sizes=sizes, input_sizes=inputs, options=options
-    )
-    turn = resolve(task.prompt)(sample, context)
-    return data.Row(
-        task=task.name,
-        sample_id=sample.id,
+    prompt = prompter.prompt(sample)
+    return Row(
+        task=prompt.task,
+        sample_id=prompt.sample_id,
         images=tuple(windowed(json.dumps(image), window=window) for image in request.images),
-        question=f"{turn.question.strip()} {config.instruction}".strip(),
-        reasoning="",
-        answer="",
+        question=with_instruction(prompt, instruction),
         target=target,
-        image_sizes=sizes,
-        input_sizes=inputs,
-        meta={},
+        image_sizes=prompt.image_sizes,
+        input_sizes=prompt.input_sizes,
     )
 
 
-def batches(
-    rows: Iterator[data.Row], *, most: int, pixels: int = BATCH_PIXELS
-) -> Iterator[list[data.Row]]:
-    """Gather rows, at most so many and of at most so many pixels together, at least one."""
-    batch: list[data.Row] = []
+def batches(rows: Iterator[Row], *, most: int, pixels: int = BATCH_PIXELS) -> Iterator[list[Row]]:
+    """Yield the rows in batches of at least one row.
+
+    Args:
+        rows: the rows.
+        most: rows of a batch at most.
+        pixels: pixels of a batch at most, as the model sees them.
+    """
+    batch: list[Row] = []
     held = 0
     for each in rows:
         own = sum(width * height for width, height in each.input_sizes)
@@ -210,19 +202,20 @@ def _answer(
     config = RunConfig.model_validate(request.config)
     cache = ImageCache(max_bytes=CACHE_BYTES)
     bar = Bar(f"{request.task}, windows", total=len(views), done=done)
+    prompter = _prompter(config, task, plan)
     rows = (
-        row(request, index, views[index], task=task, plan=plan, config=config)
+        row(request, index, views[index], prompter=prompter, instruction=config.instruction)
         for index in range(done, len(views))
     )
     images = [decode(image) for image in request.images]
     for batch in batches(rows, most=config.eval.batch_size, pixels=batch_pixels):
-        asked = [
+        filled = [
             each
             for each in batch
             if not _is_empty(each, cache, images=images, window=views[int(each.sample_id)])
         ]
-        said = respond(asked, cache) if asked else []
-        texts = {each.sample_id: text for each, text in zip(asked, said, strict=True)}
+        completions = respond(filled, cache) if filled else []
+        texts = {each.sample_id: text for each, text in zip(filled, completions, strict=True)}
         job.append(
             [Answer(tile=int(each.sample_id), text=texts.get(each.sample_id)) for each in batch]
         )
@@ -230,14 +223,19 @@ def _answer(
     bar.close()
 
 
+def _prompter(config: RunConfig, task: TaskSpec, plan: Plan) -> Prompter:
+    """Return the prompter of the request's task, with the plan's smallest size."""
+    planned = dataclasses.replace(task, min_pixels=plan.min_pixels)
+    return Prompter(planned, profile=plan.profile, options=config.task_options(task))
+
+
 def _is_empty(
-    each: data.Row, cache: ImageCache, *, images: Sequence[Path | Raster], window: Window
+    each: Row, cache: ImageCache, *, images: Sequence[Path | Raster], window: Window
 ) -> bool:
-    """Whether an image has no data in a window; a black picture may be one of dark ground."""
-    pictures = data.pictures(each, cache=cache)
+    """Return True if an image has no data in a window; a black picture may show dark ground."""
     return any(
         picture.getbbox() is None and not has_data(image, window)
-        for picture, image in zip(pictures, images, strict=True)
+        for picture, image in zip(pictures(each, cache=cache), images, strict=True)
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,12 +34,15 @@ class Row:
     """References, encoded by `geovlm.raster.reference.encode`, as JSON."""
     question: str
     """Text of the user's turn, the run's instruction included."""
-    reasoning: str
-    answer: str
-    target: Mapping[str, Any]
     image_sizes: tuple[Size, ...]
+    """Stored size of each image, pixels."""
     input_sizes: tuple[Size, ...]
-    meta: Mapping[str, Any]
+    """Size at which the model sees each image, pixels."""
+    reasoning: str = ""
+    answer: str = ""
+    """Correct answer; like `reasoning` empty where a row is only answered, not scored."""
+    target: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -58,7 +61,7 @@ def to_row(prompt: Prompt, *, instruction: str) -> Row:
         task=prompt.task,
         sample_id=prompt.sample_id,
         images=tuple(json.dumps(reference.encode(image)) for image in prompt.sample.images),
-        question=f"{prompt.question.strip()} {instruction}".strip(),
+        question=with_instruction(prompt, instruction),
         reasoning=prompt.turn.reasoning,
         answer=prompt.answer,
         target=prompt.target,
@@ -105,6 +108,11 @@ class Rows(Sequence[Row]):
 
     def _row(self, sample: Sample) -> Row:
         return to_row(self.prompter.prompt(sample), instruction=self.instruction)
+
+
+def with_instruction(prompt: Prompt, instruction: str) -> str:
+    """Return the text of the user's turn: the question, then the run's instruction."""
+    return f"{prompt.question.strip()} {instruction}".strip()
 
 
 def _check(prompt: Prompt) -> None:
