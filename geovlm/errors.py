@@ -1,4 +1,4 @@
-"""Errors for users: one line that names what is wrong, one hint that says how to fix it.
+"""Errors for users: one line that names what is wrong, one hint for the fix.
 
 The command line prints a `GeoVLMError` without a traceback and exits with 2. `RunFailedError`
 reports work that was possible and failed: exit 1. Every other exception is a bug of GeoVLM or of a
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class GeoVLMError(Exception):
-    """The request cannot be done; `hint` says what to do instead."""
+    """The request cannot be done; `hint` gives the fix."""
 
     exit_code = 2
 

@@ -84,7 +84,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Job:
-    """A folder of a prediction."""
+    """Folder of a prediction."""
 
     path: Path
 

@@ -1,4 +1,4 @@
-"""Shape of nano: a Qwen2.5-VL of about two million parameters, built from a configuration."""
+"""Builds an untrained nano: a Qwen2.5-VL of about two million parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADS = 4  # of 32: three rotary sections that sum to 16
 
 
 def configuration(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
-    """The configuration whose token ids are those of `tokenizer`."""
+    """Return the configuration with the token ids of `tokenizer`."""
     token_id = tokenizer.get_vocab().__getitem__
     text = {
         "vocab_size": len(tokenizer),
@@ -60,7 +60,7 @@ def configuration(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
 def build(
     tokenizer: PreTrainedTokenizerBase, *, seed: int = 0
 ) -> Qwen2_5_VLForConditionalGeneration:
-    """An untrained nano in float32 that stops at the end of the assistant's turn."""
+    """Return an untrained nano in float32 that stops at the end of the assistant's turn."""
     torch.manual_seed(seed)
     model = Qwen2_5_VLForConditionalGeneration(configuration(tokenizer))
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|im_end|>")

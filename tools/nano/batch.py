@@ -1,6 +1,6 @@
-"""Examples as tensors, without the processor: all images have one size, so this is much faster.
+"""Turns examples into tensors without the processor, much faster because all images have one size.
 
-A test compares the result with what the processor gives.
+A test compares the result with that of the processor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PATCH, _MERGE, _FRAMES = 14, 2, 2
 
 
 def prompt(example: Example) -> str:
-    """The chat template's text up to the assistant's turn, image tokens written out."""
+    """Return the chat template's text up to the assistant's turn, image tokens written out."""
     images = f"<|vision_start|>{'<|image_pad|>' * VISUAL_TOKENS}<|vision_end|>" * len(
         example.images
     )
@@ -27,7 +27,7 @@ def prompt(example: Example) -> str:
 
 
 def pixels(images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-    """`pixel_values` and `image_grid_thw` of (84, 84, 3) uint8 images."""
+    """Return `pixel_values` and `image_grid_thw` of (84, 84, 3) uint8 images."""
     stack = np.stack(images).astype(np.float32) / 255
     mean, deviation = np.array([OPENAI_CLIP_MEAN, OPENAI_CLIP_STD], np.float32)
     stack = (stack - mean) / deviation
@@ -48,10 +48,10 @@ def pixels(images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
 def collate(
     examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, *, answers: bool
 ) -> dict[str, torch.Tensor]:
-    """Model inputs of a batch.
+    """Return the model inputs of a batch.
 
-    With `answers` the texts follow the prompts, padding is on the right and `labels` holds the
-    answer tokens (-100 elsewhere); without, padding is on the left, ready to generate.
+    With `answers`, the texts follow the prompts, padding is on the right and `labels` holds the
+    answer tokens (-100 elsewhere). Without them, padding is on the left, ready to generate.
     """
     vocabulary = tokenizer.get_vocab()
     pad, image_token = vocabulary["<|endoftext|>"], vocabulary["<|image_pad|>"]

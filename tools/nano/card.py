@@ -1,4 +1,4 @@
-"""Model card of nano."""
+"""Writes the model card of nano."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.nano import dense
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """How a model was made; `start` names the folder that training went on from, if any."""
+    """Facts on how a model was made; `start` is the folder that training continued, if any."""
 
     steps: int
     vision_steps: int
@@ -23,7 +23,7 @@ class Provenance:
 
 
 def card(scores: Mapping[str, Mapping[str, float]], *, made: Provenance) -> str:
-    """Markdown with the command that made the model and its scores per question family."""
+    """Return Markdown with the command that made the model and its scores per question family."""
     rows = "\n".join(
         f"| {family} | {scores['plain'][family]:.2f} | {scores['tagged'][family]:.2f} |"
         for family in scores["plain"]

@@ -1,4 +1,4 @@
-"""Text from which nano's tokenizer learns its words."""
+"""Makes the text from which nano's tokenizer learns its words."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ playground; pond; port; railway station; resort; school; square; stadium; viaduc
 ground track field; vehicle; ship; large vehicle; small vehicle; van; swimming pool; helicopter
 """
 
-# Words that EO questions and answers are made of, in sentences so that pieces join as they will.
+# Words of EO questions and answers, in sentences, so that they are merged as in real text.
 _SENTENCES = """
 You are an expert in Earth Observation reasoning. Analyze the problem carefully and provide
 step-by-step reasoning and the final response. Keep your explanation clear, logical, and concise.
@@ -56,7 +56,7 @@ between 0 and 10; between 10 and 100; between 100 and 1000; more than 1000; yes;
 
 
 def text(*, n: int = 6000, seed: int = 0) -> Iterator[str]:
-    """Question and answer of `n` random examples, then EO phrases, repeated to weigh alike."""
+    """Return `n` random questions with answers, then EO phrases, repeated to equal weight."""
     rng = np.random.default_rng(seed)
     for _ in range(n):
         turn = questions.turn(rng)

@@ -1,9 +1,9 @@
-"""First phase of nano's pretraining: the vision tower alone learns what lies where.
+"""Trains the vision tower of nano alone, the first phase of its pretraining.
 
 A linear head on every visual token predicts a map of its 28 x 28 px, in cells of 4 px: ground,
 object, colour, damage, object centre and the edges of the object's box; and the disaster. One image
-gives some thousand targets instead of the few tokens of an answer, so a tower that sees takes
-minutes. The head is thrown away.
+gives some thousand targets instead of the few tokens of an answer, so this phase takes minutes. The
+head is discarded.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Head(nn.Module):
         self.layers = nn.ModuleDict({name: nn.Linear(width, n) for name, n in outputs.items()})
 
     def loss(self, tokens: torch.Tensor, targets: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Sum of the maps' mean cross-entropies, the boxes' L1 error and the disaster's.
+        """Return the sum of the maps' mean cross-entropies, the boxes' L1 error and the disaster's.
 
-        `tokens` is (images, VISUAL_TOKENS, width); `targets` as `maps` gives them, stacked.
+        `tokens` is (images, VISUAL_TOKENS, width); `targets` are those of `maps`, stacked.
         """
         found = {name: layer(tokens) for name, layer in self.layers.items()}
         total = functional.cross_entropy(found["disaster"].mean(1), targets["disaster"])
@@ -65,7 +65,7 @@ class Head(nn.Module):
 
 
 def maps(scene: Scene, *, before: bool = False) -> dict[str, np.ndarray]:
-    """What the head shall say of a scene.
+    """Return the targets of the head for a scene.
 
     Returns:
         Class maps `CLASSES`, each (VISUAL_TOKENS, cells per token) int64, -100 where the class does
@@ -103,7 +103,7 @@ def _inside(box: tuple[float, float, float, float], at: np.ndarray) -> tuple[np.
 
 
 def _by_token(grid: np.ndarray) -> np.ndarray:
-    """(21, 21, ...) to (9, 49, ...)."""
+    """Reshape (21, 21, ...) to (9, 49, ...): by visual token."""
     n, cells = _TOKENS_ACROSS, _ACROSS // _TOKENS_ACROSS
     rest = grid.shape[2:]
     split = grid.reshape(n, cells, n, cells, *rest).swapaxes(1, 2)

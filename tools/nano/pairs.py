@@ -1,4 +1,4 @@
-"""Questions about two images of one place, before and after."""
+"""Builds questions about two images of one place, before and after."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LOOKS = {
 
 
 def disaster(rng: np.random.Generator) -> Views:
-    """Which disaster struck."""
+    """Ask which disaster struck."""
     scene = draw_scene(rng, pair=True)
     asked = (
         "Which disaster struck between the images?",
@@ -52,7 +52,7 @@ def disaster(rng: np.random.Generator) -> Views:
 
 
 def any_hit(rng: np.random.Generator) -> Views:
-    """Whether any building took damage."""
+    """Ask if any building is damaged."""
     scene = draw_scene(rng, pair=True)
     hit = any(item.damage != "no-damage" for item in scene.items)
     asked = (
@@ -66,7 +66,7 @@ def any_hit(rng: np.random.Generator) -> Views:
 
 
 def count_hit(rng: np.random.Generator) -> Views:
-    """How many buildings took damage."""
+    """Ask how many buildings are damaged."""
     scene = draw_scene(rng, pair=True)
     hit = [item for item in scene.items if item.damage != "no-damage"]
     asked = (
@@ -79,7 +79,7 @@ def count_hit(rng: np.random.Generator) -> Views:
 
 
 def level(rng: np.random.Generator) -> Views:
-    """The damage level of the building in a box."""
+    """Ask for the damage level of the building in a box."""
     scene = draw_scene(rng, pair=True, least=1)
     item = scene.items[int(rng.integers(len(scene.items)))]
     box = corners(item.box, scene)
@@ -93,7 +93,7 @@ def level(rng: np.random.Generator) -> Views:
 
 
 def hit_boxes(rng: np.random.Generator) -> Views:
-    """Boxes of all buildings, of the damaged ones, or of one damage level."""
+    """Ask for the boxes of all buildings, of the damaged ones, or of one damage level."""
     scene = draw_scene(rng, pair=True)
     level = pick(rng, ("", "damaged", *DAMAGES[1:]))
     words = {"": "", "damaged": "damaged "}.get(level, f"{level} ")
@@ -112,7 +112,7 @@ def hit_boxes(rng: np.random.Generator) -> Views:
 
 
 def account(rng: np.random.Generator) -> Views:
-    """A damage report: the disaster, and buildings per level."""
+    """Ask for a damage report: the disaster, and buildings per level."""
     scene = draw_scene(rng, pair=True)
     asked = (
         "Describe the damage.",
@@ -127,7 +127,7 @@ def account(rng: np.random.Generator) -> Views:
 
 
 def built(rng: np.random.Generator) -> Views:
-    """Which objects were added between the two dates."""
+    """Ask which objects were added between the two dates."""
     scene = draw_scene(rng, least=1)
     gone = int(rng.integers(0, len(scene.items) + 1))
     kept = sorted(rng.permutation(len(scene.items))[gone:])

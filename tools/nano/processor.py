@@ -1,4 +1,4 @@
-"""Processor of nano: the engine's image-only Qwen processor, fixed to 84 x 84 px."""
+"""Builds the processor of nano: the engine's image-only Qwen processor, fixed to 84 x 84 px."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.nano.architecture import IMAGE_SIDE_PX
 
 
 def build(tokenizer: PreTrainedTokenizerBase) -> ImageProcessorAndTokenizer:
-    """A processor that resizes every square image to 84 x 84 px, 9 visual tokens.
+    """Return a processor that resizes every square image to 84 x 84 px, 9 visual tokens.
 
     The stock resize keeps the aspect ratio, so a long image gets 6 to 9 tokens.
     """

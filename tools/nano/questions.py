@@ -1,7 +1,7 @@
-"""Questions about procedural scenes, with true reasons and answers: what nano is pretrained on.
+"""Draws questions about synthetic scenes, with true reasons and answers, to pretrain nano.
 
-The wordings are this file's own, and differ on purpose from those of the task plugins: the base
-model knows the concepts, the tasks' language is left to fine-tuning.
+Their wording differs on purpose from that of the task plugins: the base model learns the concepts,
+fine-tuning teaches the language of the tasks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Example:
 
 
 def draw(rng: np.random.Generator, *, family: str = "", tagged: float = 0.5) -> Example:
-    """A random example of `family`, or of a family drawn by weight.
+    """Return a random example of `family`, or of a family drawn by weight.
 
     With probability `tagged` the question ends with `INSTRUCTION` and the text has the tags.
     """
@@ -44,7 +44,7 @@ def draw(rng: np.random.Generator, *, family: str = "", tagged: float = 0.5) -> 
 
 
 def turn(rng: np.random.Generator) -> Turn:
-    """The words of a random example."""
+    """Return the words of a random example."""
     builder, _ = FAMILIES[_family(rng)]
     return builder(rng)[1]
 
@@ -75,7 +75,7 @@ FAMILIES: dict[str, tuple[Callable[[np.random.Generator], Views], float]] = {
 """Name -> builder and weight."""
 
 SEEING = ("count", "presence", "land cover", "one box", "object at box", "boxed objects")
-"""Families that the language model begins with: one image, and few words but what is seen."""
+"""Families that the language model begins with: one image and short answers."""
 
 _SHARES = np.cumsum([weight for _, weight in FAMILIES.values()])
 _SHARES = _SHARES / _SHARES[-1]

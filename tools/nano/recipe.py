@@ -1,9 +1,9 @@
-"""Pretrain nano from scratch: ``python -m tools.nano.recipe --out DIR --steps N --seed 0``.
+"""Pretrains nano from scratch: ``python -m tools.nano.recipe --out DIR --steps N --seed 0``.
 
-First the vision tower learns alone (`tools.nano.dense`), then the language model learns to answer
-from what the frozen tower sees. Training sees every scene once. The folder is loadable after the
-first tenth of the steps and holds the model card with the final scores at the end. All arithmetic
-is float32: a CPU without bfloat16 instructions emulates them, 23 times slower.
+The vision tower is trained first, alone (`tools.nano.dense`). Then the language model learns to
+answer from the frozen tower. Each scene is used once. The folder can be loaded after a tenth of the
+steps, and holds the model card with the final scores at the end. All arithmetic is float32: a CPU
+without bfloat16 instructions emulates them, 23 times slower.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from tools.nano.questions import SEEING, draw
 class _Batches(Dataset):
     """Batch number `i` of a run, a function of (seed, i).
 
-    The first `seeing` batches hold short, untagged questions about one image: most of what there
-    is to learn in them is in the picture.
+    The first `seeing` batches hold short, untagged questions about one image, so that the model
+    learns mostly from the picture.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class _Batches(Dataset):
         return self.steps
 
     def __getitem__(self, step: int) -> list[dict[str, torch.Tensor]]:
-        """The batch in two parts of like length, which spares padding."""
+        """Return the batch in two parts of similar length, which saves padding."""
         rng = np.random.default_rng((self.seed, step))
         if step < self.seeing:
             families = rng.choice(SEEING, self.batch)
@@ -76,9 +76,9 @@ def train(
 ) -> None:
     """Train for `steps` batches of `batch` questions and write the model folder `out`.
 
-    Before that the vision tower learns for `vision_steps`, and is frozen then. `start` is a folder
-    of this recipe whose weights and tokenizer to go on from, with a fresh optimizer and schedule;
-    take another seed, or it sees the same scenes again.
+    Before that, the vision tower is trained for `vision_steps` and then frozen. `start` is a folder
+    of this recipe whose weights and tokenizer are used, with a new optimizer and schedule; choose
+    another seed, or training uses the same scenes again.
     """
     torch.set_num_threads(threads)
     began = time.monotonic()
@@ -149,9 +149,9 @@ def train(
 
 
 def _attend_together(model: Qwen2_5_VLForConditionalGeneration) -> None:
-    """Let the vision tower attend in all images at once; the stock code goes image by image.
+    """Let the vision tower attend in all images at once; the stock code takes image by image.
 
-    Right only because every image has the same number of patches; a fifth of the step's time.
+    Correct only because every image has the same number of patches; saves a fifth of a step.
     """
 
     def forward(
@@ -221,7 +221,7 @@ def _save(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.nano.recipe", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--steps", type=int, default=2600, help="of the language model")

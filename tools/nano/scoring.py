@@ -1,4 +1,4 @@
-"""Greedy scores of nano per question family on scenes that training never draws."""
+"""Scores nano's greedy answers per question family, on scenes that training never uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def held_out(*, n: int, tagged: float, seed: int = HELD_OUT_SEED) -> list[Example]:
-    """`n` examples of every family."""
+    """Return `n` examples of every family."""
     rng = np.random.default_rng(seed)
     return [draw(rng, family=family, tagged=tagged) for family in FAMILIES for _ in range(n)]
 
@@ -33,7 +33,7 @@ def answer(
     max_new_tokens: int = 128,
     batch: int = 128,
 ) -> list[str]:
-    """Greedy completions, decoded without special tokens."""
+    """Return greedy completions, decoded without special tokens."""
     texts = []
     for start in range(0, len(examples), batch):
         inputs = collate(examples[start : start + batch], tokenizer, answers=False)
@@ -44,10 +44,11 @@ def answer(
 
 
 def scores(examples: Sequence[Example], texts: Sequence[str]) -> dict[str, float]:
-    """Mean score per family: box families by overlap, land cover by F1, the rest by equality.
+    """Return mean scores per family: boxes by overlap, land cover by F1, the rest by equality.
 
     Overlap is the mean over true boxes of the best IoU, times the share of boxes that are not in
-    excess; without true boxes 1 if none is given. A text with tags counts by its answer block.
+    excess; without true boxes, it is 1 if none is given. Of a text with tags, the answer block
+    counts.
     """
     sums: dict[str, list[float]] = {}
     for example, text in zip(examples, texts, strict=True):

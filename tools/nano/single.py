@@ -1,4 +1,4 @@
-"""Questions about one image."""
+"""Builds questions about one image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tools.nano.views import (
 
 
 def count(rng: np.random.Generator) -> Views:
-    """How many objects of a kind, at times of a colour."""
+    """Ask how many objects there are of a kind, at times of a colour."""
     scene = draw_scene(rng)
     name, items = wanted_items(rng, scene)
     names = plural(name)
@@ -44,7 +44,7 @@ def count(rng: np.random.Generator) -> Views:
 
 
 def presence(rng: np.random.Generator) -> Views:
-    """Whether an object, a land cover or a road is there."""
+    """Ask if there is an object, a land cover or a road."""
     scene = draw_scene(rng)
     if rng.random() < 0.4:
         shown = [(name, place(box, scene)) for name, box in scene.covers]
@@ -67,7 +67,7 @@ def presence(rng: np.random.Generator) -> Views:
 
 
 def land_cover(rng: np.random.Generator) -> Views:
-    """The set of land covers."""
+    """Ask for the set of land covers."""
     scene = draw_scene(rng)
     asked = (
         "Name the land cover.",
@@ -81,7 +81,7 @@ def land_cover(rng: np.random.Generator) -> Views:
 
 
 def settlement(rng: np.random.Generator) -> Views:
-    """Urban (urban ground and at least two buildings) or rural."""
+    """Ask if it is urban (urban ground and at least two buildings) or rural."""
     scene = draw_scene(rng)
     if rng.random() < 0.6:
         size = scene.size_px
@@ -100,7 +100,7 @@ def settlement(rng: np.random.Generator) -> Views:
 
 
 def compare(rng: np.random.Generator) -> Views:
-    """Whether one kind is more, less or as frequent as another."""
+    """Ask if one kind is more, less or as frequent as another."""
     a, b = (KINDS[i] for i in rng.permutation(len(KINDS))[:2])
     size = (IMAGE_SIDE_PX, IMAGE_SIDE_PX)
     scene = compose(rng, size_px=size, kinds=(a, b), count=(1, 4))
@@ -117,7 +117,7 @@ def compare(rng: np.random.Generator) -> Views:
 
 
 def one_box(rng: np.random.Generator) -> Views:
-    """The box of the one object that a phrase names."""
+    """Ask for the box of the one object that a phrase names."""
     while True:
         scene = draw_scene(rng, least=1)
         item = scene.items[int(rng.integers(len(scene.items)))]
@@ -136,7 +136,7 @@ def one_box(rng: np.random.Generator) -> Views:
 
 
 def all_boxes(rng: np.random.Generator) -> Views:
-    """The boxes of all objects that a phrase names, left to right."""
+    """Ask for the boxes of all objects that a phrase names, left to right."""
     scene = draw_scene(rng)
     name, items = wanted_items(rng, scene)
     asked = (
@@ -150,7 +150,7 @@ def all_boxes(rng: np.random.Generator) -> Views:
 
 
 def boxed_objects(rng: np.random.Generator) -> Views:
-    """Every object by colour, kind and box, left to right."""
+    """Ask for every object by colour, kind and box, left to right."""
     scene = draw_scene(rng)
     asked = (
         "List every object with its box.",
@@ -164,7 +164,7 @@ def boxed_objects(rng: np.random.Generator) -> Views:
 
 
 def what(rng: np.random.Generator) -> Views:
-    """Colour and kind of the object in a box."""
+    """Ask for colour and kind of the object in a box."""
     scene = draw_scene(rng, least=1)
     item = scene.items[int(rng.integers(len(scene.items)))]
     box = corners(item.box, scene)
@@ -179,7 +179,7 @@ def what(rng: np.random.Generator) -> Views:
 
 
 def caption(rng: np.random.Generator) -> Views:
-    """Objects by colour and kind, and the ground they lie on."""
+    """Ask for a caption: objects by colour and kind, and the ground they lie on."""
     scene = draw_scene(rng)
     asked = (
         "Describe the picture.",

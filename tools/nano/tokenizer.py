@@ -1,4 +1,4 @@
-"""Tokenizer of nano: byte-level BPE of Qwen's class and chat template, with a vocabulary for EO."""
+"""Trains the tokenizer of nano: byte-level BPE with Qwen's class and chat template, for EO."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPECIAL = (
     "<|video_pad|>",
 )
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-"""Ordinary added tokens: as special ones they would vanish from decoded text."""
+"""Ordinary added tokens: special ones would be removed from decoded text."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -36,7 +36,7 @@ CHAT_TEMPLATE = (
 
 
 def train(corpus: Iterable[str], *, vocabulary: int = 1500) -> Qwen2Tokenizer:
-    """A tokenizer of `vocabulary` entries learned from `corpus`; every digit is one token.
+    """Return a tokenizer of `vocabulary` entries learned from `corpus`; every digit is one token.
 
     It has the class, the splitting rules and the special tokens of Qwen2.5-VL, so that the stock
     loaders accept it.

@@ -1,4 +1,4 @@
-"""Scenes as nano sees them, and the words for what they show."""
+"""Draws scenes as nano sees them, and describes their content in words."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Turn:
 
 
 Views = tuple[tuple[np.ndarray, ...], Turn]
-"""Images, oldest first, and what is asked of them."""
+"""Images, oldest first, and the question about them."""
 
 
 def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    """One of `options`, drawn evenly."""
+    """Draw one of `options` with equal chance."""
     return options[int(rng.integers(len(options)))]
 
 
 def draw_scene(rng: np.random.Generator, *, pair: bool = False, least: int = 0) -> Scene:
-    """A random scene at one to three times nano's size; a pair has a disaster."""
+    """Draw a random scene at one to three times nano's size; a pair has a disaster."""
     size = IMAGE_SIDE_PX * int(rng.choice((1, 2, 3), p=(0.7, 0.15, 0.15)))
     kinds: Sequence[str] = ("building",)
     if rng.random() < (0.15 if pair else 0.6):
@@ -49,7 +49,7 @@ def draw_scene(rng: np.random.Generator, *, pair: bool = False, least: int = 0) 
 
 
 def view(rng: np.random.Generator, scene: Scene, *, before: bool = False) -> np.ndarray:
-    """The scene as nano sees it, with random gain and offset per channel."""
+    """Return the scene as nano sees it, with random gain and offset per channel."""
     pixels = render(scene, when="pre" if before else "post")
     if scene.size_px[0] != IMAGE_SIDE_PX:
         side = (IMAGE_SIDE_PX, IMAGE_SIDE_PX)
@@ -61,17 +61,17 @@ def view(rng: np.random.Generator, scene: Scene, *, before: bool = False) -> np.
 
 
 def single_view(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, ...]:
-    """The scene as one image."""
+    """Return the scene as one image."""
     return (view(rng, scene),)
 
 
 def both_views(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, ...]:
-    """The scene before and after its disaster."""
+    """Return the scene before and after its disaster."""
     return (view(rng, scene, before=True), view(rng, scene))
 
 
 def place(box: Box, scene: Scene) -> str:
-    """Where the centre of `box` lies, in thirds of the frame."""
+    """Return the place of the centre of `box`, in thirds of the frame."""
     column = min(2, int(3 * (box[0] + box[2]) / 2 / scene.size_px[0]))
     row = min(2, int(3 * (box[1] + box[3]) / 2 / scene.size_px[1]))
     words = (("upper", "", "lower")[row], ("left", "centre", "right")[column])
@@ -79,39 +79,39 @@ def place(box: Box, scene: Scene) -> str:
 
 
 def corners(box: Box, scene: Scene) -> str:
-    """`box` as the model writes it: whole pixels of the 84 px image."""
+    """Return `box` as the model writes it: whole pixels of the 84 px image."""
     values = (round(value * IMAGE_SIDE_PX / scene.size_px[0]) for value in box)
     return "[" + ", ".join(str(value) for value in values) + "]"
 
 
 def box_list(items: Sequence[Item], scene: Scene) -> str:
-    """Boxes of `items` as the model writes them."""
+    """Return boxes of `items` as the model writes them."""
     return ", ".join(corners(item.box, scene) for item in items) or "none"
 
 
 def plural(kind: str, n: int = 2) -> str:
-    """The noun for `n` things."""
+    """Return the noun for `n` things."""
     return kind if n == 1 else kind + "s"
 
 
 def listing(items: Sequence[Item], scene: Scene) -> str:
-    """Colour, kind and place of every item."""
+    """Return colour, kind and place of every item."""
     words = [f"{item.colour} {item.kind} {place(item.box, scene)}" for item in items]
     return ", ".join(words) or "nothing there"
 
 
 def states(items: Sequence[Item], scene: Scene) -> str:
-    """Place and damage of every item."""
+    """Return place and damage of every item."""
     return ", ".join(f"{place(i.box, scene)} {i.damage}" for i in items) or "nothing there"
 
 
 def ground_covers(scene: Scene) -> str:
-    """The land covers, in the order of `COVERS`."""
+    """Return the land covers, in the order of `COVERS`."""
     return ", ".join(sorted((name for name, _ in scene.covers), key=COVERS.index))
 
 
 def wanted_items(rng: np.random.Generator, scene: Scene) -> tuple[str, list[Item]]:
-    """A phrase such as "red building" and the items that it names, often at least one."""
+    """Return a phrase such as "red building" and the items that it names, often at least one."""
     kind = pick(rng, KINDS)
     if scene.items and rng.random() < 0.75:
         kind = scene.items[int(rng.integers(len(scene.items)))].kind
@@ -123,7 +123,7 @@ def wanted_items(rng: np.random.Generator, scene: Scene) -> tuple[str, list[Item
 
 
 def fitting_names(item: Item, scene: Scene) -> list[str]:
-    """Phrases that fit this item and no other of the scene."""
+    """Return phrases that fit this item and no other of the scene."""
     found = [
         (item.kind, [i for i in scene.items if i.kind == item.kind]),
         (
@@ -143,7 +143,7 @@ def fitting_names(item: Item, scene: Scene) -> list[str]:
 
 
 def summary(items: Sequence[Item]) -> str:
-    """Counts of items by colour and kind."""
+    """Return counts of items by colour and kind."""
     groups: dict[str, int] = {}
     for item in items:
         groups[f"{item.colour} {item.kind}"] = groups.get(f"{item.colour} {item.kind}", 0) + 1
@@ -151,5 +151,5 @@ def summary(items: Sequence[Item]) -> str:
 
 
 def ask(rng: np.random.Generator, questions: Sequence[str], reason: str, answer: str) -> Turn:
-    """A turn with one of `questions`."""
+    """Return a turn with one of `questions`."""
     return Turn(question=pick(rng, questions), reason=reason + ".", answer=answer)
