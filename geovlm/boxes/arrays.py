@@ -93,7 +93,7 @@ def hulls(boxes: Array) -> Array:
     """Return axis-aligned hulls `(n, 4)` of rectangles `(n, 5)`, smaller numbers first."""
     import numpy as np
 
-    cos, sin = np.abs(_turn(boxes[:, 4]))
+    cos, sin = np.abs(_cos_sin(boxes[:, 4]))
     centre, half = _centres(boxes), np.abs(_halves(boxes))
     reach = np.stack(
         [half[:, 0] * cos + half[:, 1] * sin, half[:, 0] * sin + half[:, 1] * cos], axis=1
@@ -148,11 +148,11 @@ def _shared(a: Array, b: Array) -> Array:
 
     across, down = np.abs(_halves(b)).T
     offset = _centres(a) - _centres(b)
-    cos, sin = _turn(b[:, 4])
+    cos, sin = _cos_sin(b[:, 4])
     x = offset[:, 0] * cos + offset[:, 1] * sin
     y = offset[:, 1] * cos - offset[:, 0] * sin
     half = np.abs(_halves(a))
-    cos, sin = _turn(a[:, 4] - b[:, 4])
+    cos, sin = _cos_sin(a[:, 4] - b[:, 4])
     first = half[:, 0] * cos, half[:, 0] * sin  # from the centre to the middle of a side
     second = -half[:, 1] * sin, half[:, 1] * cos
     ends = [
@@ -196,7 +196,7 @@ def _halves(boxes: Array) -> Array:
     return (boxes[:, 2:4] - boxes[:, :2]) / 2
 
 
-def _turn(degrees: Array) -> tuple[Array, Array]:
+def _cos_sin(degrees: Array) -> tuple[Array, Array]:
     """Return cosine and sine, exact at multiples of 90 degrees."""
     import numpy as np
 

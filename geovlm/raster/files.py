@@ -30,6 +30,13 @@ _ABSENT = (FileNotFoundError, NotADirectoryError, ValueError)  # ValueError: a n
 _COLOURS = frozenset({"red", "green", "blue", "nir"})
 
 
+class Shape(NamedTuple):
+    """Shape of an array of pixels; a `Size` is (width, height) instead."""
+
+    height: int
+    width: int
+
+
 class Layout(NamedTuple):
     """Size and band names from the header of a file."""
 
@@ -218,7 +225,7 @@ def refuse_unfinished(source: DatasetReader, index: int) -> None:
         )
 
 
-def decimated(width: int, height: int, *, longest: int) -> tuple[int, int]:
-    """Return the shape (H, W) of a window that is reduced to at most `longest` px per side."""
+def decimated(width: int, height: int, *, longest: int) -> Shape:
+    """Return the shape of a window that is reduced to at most `longest` px per side."""
     factor = max(1.0, max(width, height) / longest)
-    return max(1, round(height / factor)), max(1, round(width / factor))
+    return Shape(max(1, round(height / factor)), max(1, round(width / factor)))

@@ -8,8 +8,7 @@ import shapely
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from geovlm.boxes import arrays
-from geovlm.boxes.rectangle import Box, corners, enclosing
+from geovlm.boxes import Box, arrays, corners, enclosing
 
 COORDINATES = st.integers(-20, 120) | st.floats(-20, 120)
 ANGLES = st.integers(-200, 200) | st.floats(-200, 200)

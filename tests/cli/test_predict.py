@@ -14,7 +14,7 @@ from rasterio.transform import Affine
 from rasterio.windows import Window as RasterWindow
 
 from geovlm import cli
-from geovlm.boxes.rectangle import Box
+from geovlm.boxes import Box
 from geovlm.cli.commands import predict as command
 from geovlm.engine.programs import predict
 from geovlm.errors import RunFailedError

@@ -14,7 +14,7 @@ from rasterio.transform import Affine
 
 from geovlm import boxes
 from geovlm.api import ModelProfile
-from geovlm.boxes.rectangle import Box, corners
+from geovlm.boxes import Box, corners
 from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
 from geovlm.plugins import profiles

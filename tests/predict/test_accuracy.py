@@ -10,7 +10,7 @@ import pytest
 import rasterio
 import shapely
 
-from geovlm.boxes.rectangle import Box, corners
+from geovlm.boxes import Box, corners
 from geovlm.predict.results import Counts
 from tests.predict.planted import QWEN, TURNED, UTM, Oracle, write_scene
 

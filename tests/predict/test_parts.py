@@ -13,7 +13,7 @@ import rasterio.shutil
 from PIL import Image
 
 from geovlm.api import Raster
-from geovlm.boxes.rectangle import Box
+from geovlm.boxes import Box
 from geovlm.errors import ConfigError, DataError
 from geovlm.plugins import profiles
 from geovlm.predict import features, images, reading, scenes, writing

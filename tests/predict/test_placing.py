@@ -13,7 +13,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
-from geovlm.boxes.rectangle import Box, corners
+from geovlm.boxes import Box, corners
 from geovlm.errors import DataError
 from geovlm.predict import features, scenes, writing
 from geovlm.predict.georeference.georeference import Georeference

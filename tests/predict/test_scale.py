@@ -14,7 +14,7 @@ import rasterio
 from rasterio.windows import Window
 
 from geovlm import nano
-from geovlm.boxes.rectangle import Box
+from geovlm.boxes import Box
 from geovlm.config.schema import RunConfig
 from geovlm.engine.generation import generate
 from geovlm.engine.models.processor import load_processor
