@@ -251,7 +251,7 @@ def run_stages(
         launch.run_stages(directory, config=plan.config, resume=resume, heartbeat=others)
     except (KeyboardInterrupt, RunFailedError, StoppedError):
         everywhere = "" if others is None else ", with the same --machines … on each"
-        output.say(f"to go on: {again}{everywhere}")
+        output.say(f"to continue: {again}{everywhere}")
         raise
 
 

@@ -1,10 +1,10 @@
-"""A run's model on its way out: which stage, whether there is room, what is asked to compare.
+"""Chooses the model to export, checks the disk, and compares the exported folder with the run.
 
 ```text
-job.json     what is exported: weights, dtype, the samples that are asked
-model/       the exported folder, until it has been reloaded
-asks.json    the same samples as anybody would ask them: questions and pictures
-own.json     answers of the stage's model
+job.json     weights, dtype, and the samples to compare on
+model/       the exported folder, until it has been loaded again
+asks.json    the same samples for a program without GeoVLM: prompts and image files
+own.json     answers of the model of the stage
 stock.json   answers of the exported folder, loaded without GeoVLM
 stderr.txt   output of the two processes
 ```
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
 
 BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
-"""Of a weight."""
+"""Bytes of one weight."""
 MARGIN_BYTES = 64 << 20
-"""For tokenizer, pictures and what else is written beside the weights."""
+"""Space for tokenizer, images and other files next to the weights."""
 _SHOWN = 300
 
 
@@ -40,35 +40,35 @@ class Chosen:
 
     index: int
     name: str
-    """Under which its model was scored: `sft`, `grpo`, `sft-2`."""
+    """Name under which its model was scored: `sft`, `grpo`, `sft-2`."""
     model: Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """A held-out sample, as the run asked it; every field survives JSON."""
+    """A held-out sample with the prompt of the run; every field survives JSON."""
 
     task: str
     sample_id: str
     images: tuple[Any, ...]
     """References, encoded by `geovlm.raster.reference.encode`."""
     input_sizes: tuple[tuple[int, int], ...]
-    """(width, height) at which the model saw them."""
+    """(width, height) of the images as the model sees them, pixels."""
     question: str
     answered: str
-    """What the run's evaluation got, greedily."""
+    """Greedy completion in the evaluation of the run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What the engine is to do."""
+    """One export, as the engine reads it."""
 
     model: Path
     dtype: str | None
-    """`None`: that of the stage's weights."""
+    """Type of the exported weights; `None`: that of the stage's weights."""
     trust_remote_code: bool
     max_new_tokens: int
-    """Longest answer, as scored."""
+    """Longest completion in tokens, as in the evaluation."""
     asked: tuple[Asked, ...]
 
     def write(self, folder: Path) -> None:
@@ -77,7 +77,7 @@ class Job:
 
     @classmethod
     def read(cls, folder: Path) -> Job:
-        """Return what `write` wrote."""
+        """Return the job that `write` wrote."""
         fields = files.read_json(folder / "job.json")
         asked = [
             Asked(
@@ -98,7 +98,7 @@ def choose(run: RunDir, config: RunConfig, *, name: str | None) -> Chosen:
     Args:
         run: the run directory.
         config: its configuration.
-        name: of the stage; `None`: the last one that trains.
+        name: name of the stage; `None`: the last one that trains.
 
     Raises:
         ConfigError: the run trains nothing, has no such stage or has not finished it.
@@ -110,7 +110,7 @@ def choose(run: RunDir, config: RunConfig, *, name: str | None) -> Chosen:
     }
     if not trained:
         raise ConfigError(
-            f"{run.path} trained nothing: it has no sft and no grpo stage",
+            f"{run.path} trained nothing: it has neither an sft nor a grpo stage",
             hint="give the folder of a 'geovlm run'",
         )
     if name is not None and name not in trained:
@@ -121,7 +121,7 @@ def choose(run: RunDir, config: RunConfig, *, name: str | None) -> Chosen:
     wanted = name if name is not None else list(trained)[-1]
     index = trained[wanted]
     if wanted not in done:
-        instead = f", --stage {done[-1]} exports what is finished" if done else ""
+        instead = f", --stage {done[-1]} exports a finished stage" if done else ""
         raise ConfigError(
             f"{run.path} is not finished: stage {run.stage(index).name} has no done.json",
             hint=f"'geovlm run --resume --output {run.path}' finishes it{instead}",
@@ -129,25 +129,25 @@ def choose(run: RunDir, config: RunConfig, *, name: str | None) -> Chosen:
     folder = run.stage(index) / "model"
     if not (folder / "config.json").is_file():
         raise ConfigError(
-            f"{folder} is not there: was the stage's model deleted?",
+            f"{folder} is missing: was the model of the stage deleted?",
             hint=f"--stage takes {' or '.join(trained)}; or train the run again",
         )
     return Chosen(index, wanted, folder)
 
 
 def asked(run: RunDir, stage: str, *, task_names: Sequence[str], most: int) -> tuple[Asked, ...]:
-    """Return held-out samples of the run's evaluation, of each task in turn, at least one of each.
+    """Return held-out samples of the evaluation, from the tasks in turn, at least one of each.
 
     Raises:
-        ConfigError: the answers after this stage are not there.
+        ConfigError: the answers after this stage are missing.
     """
     per_task: list[list[Asked]] = []
     for task in task_names:
         path = run.eval_file(task, stage)
         if not path.is_file():
             raise ConfigError(
-                f"{path} is not there: the exported model is compared on these samples",
-                hint="did you delete the run's answers?",
+                f"{path} is missing: the exported model is compared on these samples",
+                hint="were the answers of the run deleted?",
             )
         with path.open(encoding="utf-8") as lines:
             records = [json.loads(line) for line, _ in zip(lines, range(most), strict=False)]
@@ -168,22 +168,22 @@ def _asked(record: Mapping[str, Any]) -> Asked:
 
 
 def check_target(out: Path) -> None:
-    """Refuse a folder that holds something.
+    """Refuse a target that is a file or a folder with content.
 
     Raises:
-        ConfigError: it does, or is a file.
+        ConfigError: it is.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise ConfigError(f"{out} exists and is not an empty folder", hint="give another --out")
 
 
 def weight_bytes(model: Path, *, parameters: int | None, dtype: str | None) -> int:
-    """Return how much the exported weights take.
+    """Return the bytes of the exported weights.
 
     Args:
         model: the stage's folder.
-        parameters: of the model; `None` where they are not in safetensors files.
-        dtype: in which they are written; `None`: as `config.json` says.
+        parameters: number of weights; `None` if they are not in safetensors files.
+        dtype: type in which they are written; `None`: that of `config.json`.
     """
     stored = files.read_json(model / "config.json").get("dtype") or "float32"
     if parameters is None:
@@ -195,11 +195,11 @@ def check_space(out: Path, *, needed: int) -> None:
     """Refuse a disk that is too full.
 
     Args:
-        out: the folder to be; need not exist.
+        out: the target, which need not exist.
         needed: bytes of the weights.
 
     Raises:
-        ConfigError: there is less than `needed` and a margin.
+        ConfigError: less than `needed` and a margin is free.
     """
     place = next(parent for parent in (out, *out.parents) if parent.is_dir())
     free = shutil.disk_usage(place).free
@@ -212,15 +212,15 @@ def check_space(out: Path, *, needed: int) -> None:
 
 
 def compare(job: Job, own: Mapping[str, Any], stock: Mapping[str, Any]) -> None:
-    """Refuse an export that does not read or answer as the stage's model does.
+    """Refuse an export whose prompts or answers differ from those of the stage's model.
 
     Args:
-        job: what was asked.
+        job: the export.
         own: `answers` and `prompts` (token ids) of the stage's model.
         stock: the same of the exported folder.
 
     Raises:
-        RunFailedError: names the first sample that differs.
+        RunFailedError: they differ; names the first such sample.
     """
     for what in ("prompts", "answers"):
         differing = [

@@ -1,13 +1,13 @@
-"""The folder of a run: where everything lies, atomic writes, reading.
+"""The folder of a run: the place of each file, reading and writing of scores.
 
 ```text
 resolved.json      configuration, tasks, data folders, processes per stage
 environment.json   versions, plugins, data checksums, prompt hashes
-deduplicated.json  images and events that training leaves out, with `deduplicate`
+deduplicated.json  images and events that training omits, with `deduplicate`
 stages/0-sft/      stderr.txt, log.jsonl, completions.jsonl, model/, done.json;
-                   of several processes accelerate.yaml
+                   accelerate.yaml if the stage has several processes
 eval/sft/          one <task>.jsonl per task, with / in the name written as __
-machines/          on several machines: 0.json, 1.json, … with their signs of life
+machines/          on several machines: their heartbeats, 0.json, 1.json, …
 metrics.json       scores per task and stage, wall seconds per stage
 report.html
 ```
@@ -26,16 +26,16 @@ from geovlm.errors import ConfigError
 from geovlm.run.files import read_json, write_json, write_text
 
 LOCK = ".lock"
-"""Name of the file that the process which is at work in a run's folder holds locked."""
+"""Name of the file that the process at work in a run folder keeps locked."""
 MACHINES = "machines"
-"""Name of the folder in which the machines of a run show each other that they work."""
+"""Name of the folder with the heartbeats of a run's machines."""
 CHECKPOINT_MANIFEST = "manifest.json"
-"""Name of the file that makes a checkpoint count; written into it last."""
+"""Name of the file that makes a checkpoint valid; it is written last."""
 
 
 @dataclass(frozen=True)
 class RunDir:
-    """A run directory; nothing is created before the first write."""
+    """A run folder; nothing is created before the first write."""
 
     path: Path
 
@@ -51,7 +51,7 @@ class RunDir:
 
     @property
     def deduplicated(self) -> Path:
-        """What training leaves out because the evaluation has it too."""
+        """Samples that training omits because the evaluation has them too."""
         return self.path / "deduplicated.json"
 
     @property
@@ -61,17 +61,17 @@ class RunDir:
 
     @property
     def report(self) -> Path:
-        """The report for people."""
+        """The HTML report."""
         return self.path / "report.html"
 
     @property
     def is_run(self) -> bool:
-        """Whether a run was ever begun here."""
+        """True if a run was started here."""
         return self.resolved.is_file()
 
     @property
     def has_progress(self) -> bool:
-        """Whether anything would be lost with the folder: a log, a checkpoint, a model, a score."""
+        """True if the folder holds a log, a checkpoint, a model, an answer or a score."""
         checkpoint = f"*/checkpoints/*/{CHECKPOINT_MANIFEST}"
         kept = ("*/log.jsonl", checkpoint, "*/model", "*/done.json", "*/answers/*.jsonl")
         found = any(any((self.path / "stages").glob(pattern)) for pattern in kept)
@@ -80,7 +80,7 @@ class RunDir:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out of the folder until the context or this process ends.
+        """Lock the folder against other processes until the context or this process ends.
 
         Raises:
             ConfigError: another process is at work here.
@@ -110,7 +110,7 @@ class RunDir:
         return self.path / "stages" / folders[index]
 
     def is_done(self, index: int) -> bool:
-        """Whether a stage was finished: `done.json` is written last."""
+        """Return True if a stage is finished: `done.json` is written last."""
         return (self.stage(index) / "done.json").is_file()
 
     def eval_file(self, task: str, stage: str) -> Path:
@@ -118,7 +118,7 @@ class RunDir:
         return self.path / "eval" / stage / f"{task.replace('/', '__')}.jsonl"
 
     def answers(self, stage: str) -> Path:
-        """Return where answers are kept while a stage is being evaluated; gone afterwards."""
+        """Return the folder of answers during an evaluation; it is removed afterwards."""
         return self.path / "eval" / stage / "answers"
 
     def read_resolved(self) -> dict[str, Any]:
@@ -129,23 +129,23 @@ class RunDir:
         """
         if not self.is_run:
             raise ConfigError(
-                f"{self.path} is not a run directory: it has no resolved.json",
+                f"{self.path} is not a run folder: it has no resolved.json",
                 hint="give the folder that 'geovlm run' wrote",
             )
         return read_json(self.resolved)
 
     def read_metrics(self) -> dict[str, Any]:
-        """Return `metrics.json`; the empty frame where nothing was scored yet."""
+        """Return `metrics.json`; without it, a record without scores."""
         if not self.metrics.is_file():
             return {"tasks": {}, "seconds": {}}
         return read_json(self.metrics)
 
     def has_metrics(self, task: str, stage: str) -> bool:
-        """Whether the task was already scored after the stage."""
+        """Return True if the task was scored after the stage."""
         return stage in self.read_metrics()["tasks"].get(task, {}).get("stages", {})
 
     def latest_stage(self, task: str) -> str | None:
-        """Return the stage after which the task was scored last, or `None`."""
+        """Return the last stage after which the task was scored, or `None`."""
         stages = self.read_metrics()["tasks"].get(task, {}).get("stages", {})
         return next(reversed(stages), None)
 
@@ -158,14 +158,14 @@ class RunDir:
         entry: Mapping[str, Any],
         beside: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add one task's scores after one stage; what was there for the pair is replaced.
+        """Add the scores of one task after one stage; earlier ones of this pair are replaced.
 
         Args:
             task: its name.
             stage: `base`, `sft`, `grpo`, …
             primary: the task's primary metric.
             entry: the scores.
-            beside: what stands next to `stages`, `blind` and `probes`; likewise replaced.
+            beside: other entries of the task, such as `blind` and `probes`; also replaced.
         """
         metrics = self.read_metrics()
         own = metrics["tasks"].setdefault(task, {"primary": primary, "stages": {}})
@@ -174,30 +174,30 @@ class RunDir:
         write_json(self.metrics, metrics)
 
     def add_seconds(self, stage: str, seconds: float) -> None:
-        """Add wall time to a stage; the parts of an interrupted stage sum up."""
+        """Add wall time to a stage; the parts of an interrupted stage add up."""
         metrics = self.read_metrics()
         before = metrics["seconds"].get(stage, 0.0)
         metrics["seconds"][stage] = round(before + seconds, 1)
         write_json(self.metrics, metrics)
 
     def write_eval(self, task: str, stage: str, lines: Sequence[str]) -> None:
-        """Write one task's scored answers, one JSON object per line."""
+        """Write the scored answers of one task, one JSON object per line."""
         write_text(self.eval_file(task, stage), "".join(f"{line}\n" for line in lines))
 
 
 def default_output(task_names: Sequence[str], *, parent: Path = Path("runs")) -> Path:
-    """Return `runs/<tasks joined by _>`, with -2, -3, … where that is taken."""
+    """Return `runs/<tasks joined by _>`, with -2, -3, … if that exists."""
     return _series(task_names, parent=parent)[-1]
 
 
 def latest_output(task_names: Sequence[str], *, parent: Path = Path("runs")) -> Path | None:
-    """Return the newest folder that `default_output` gave to these tasks, or `None`."""
+    """Return the newest existing folder of the names of `default_output`, or `None`."""
     taken = _series(task_names, parent=parent)[:-1]
     return taken[-1] if taken else None
 
 
 def _series(task_names: Sequence[str], *, parent: Path) -> list[Path]:
-    """Return the taken folders in order, and the first free one at the end."""
+    """Return the existing folders in order, then the first free name."""
     base = "_".join(name.replace("/", "-") for name in task_names)[:120] or "run"
     series = [parent / base]
     while series[-1].exists():

@@ -1,7 +1,7 @@
-"""The processes that start a run's stages, one per machine, and what they know of each other.
+"""Heartbeats of the machines of a run, and facts that they publish to each other.
 
-Each writes `machines/<rank>.json` into the run directory, on the file system that they share, and
-counts on in it: a count that stands still is a machine that was lost. Clocks are not compared.
+Each machine writes `machines/<rank>.json` into the shared run folder and increments a counter
+there; a counter that stops means the machine is lost. Clocks are not compared.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from geovlm.run.stopping import StopRequest
 
 
 class _Seen(NamedTuple):
-    """What another machine wrote last, and when that was first read here."""
+    """Last record of another machine, and the time when it was first read here, seconds."""
 
     record: dict[str, Any]
     at: float
 
 
 class Heartbeat:
-    """This process among those that start the run's stages; as a context it gives signs of life.
+    """Heartbeat of this process, while its context is open, and the view of the other machines.
 
-    Leaving the context says to the others how it ended.
+    On leaving the context, the others read how it ended.
     """
 
     def __init__(self, run: RunDir, machine: Machine, *, timeout_s: float) -> None:
-        """Prepare; nothing is written before the context is entered.
+        """Create the heartbeat; nothing is written before the context is entered.
 
         Args:
-            run: the run directory, on a file system that all machines share.
-            machine: which one this is.
-            timeout_s: seconds without a sign of life until a machine counts as lost.
+            run: the run folder, on a file system that all machines share.
+            machine: this machine.
+            timeout_s: seconds without a heartbeat until a machine counts as lost.
         """
         self.machine = machine
         self._run = run
@@ -51,7 +51,7 @@ class Heartbeat:
         self._beat_s = min(5.0, timeout_s / 10)
         self._seen: dict[int, _Seen] = {}
         self._checked = 0.0
-        self._stop_heard = False
+        self._stop_seen = False
         self._record: dict[str, Any] = {
             "attempt": uuid.uuid4().hex,
             "beat": 0,
@@ -83,34 +83,34 @@ class Heartbeat:
             self.publish(state="stopped")
         else:
             text = str(error) if isinstance(error, GeoVLMError) else ""
-            with contextlib.suppress(OSError):  # a full disk; why it failed says more
+            with contextlib.suppress(OSError):  # a full disk must not hide why it failed
                 self.publish(state="failed", error=text or kind.__name__ if kind else "")
 
     def publish(self, **facts: Any) -> None:
-        """Put facts beside the sign of life, at once."""
+        """Add facts to the heartbeat, and write it at once."""
         with self._lock:
             self._record |= facts
         self._write()
 
     def read(self, rank: int, fact: str) -> Any:
-        """Return what a machine told in this attempt; `None` if it did not."""
+        """Return a fact that a machine published in this attempt, or `None`."""
         if rank == self.machine.rank and not self.machine.waits:
             return self._record.get(fact)
-        self._look(rank)
+        self._update(rank)
         record = self._seen[rank].record if rank in self._seen else {}
         return record.get(fact) if record.get("attempt") == self._record["attempt"] else None
 
     def wait(self, condition: Callable[[], bool], *, timeout: str | None = None) -> None:
-        """Wait until something is so.
+        """Wait until a condition is true.
 
         Args:
-            condition: asked again and again.
-            timeout: what to say if it is not so within the machines' timeout; `None` waits for as
+            condition: called repeatedly.
+            timeout: error message if it is not true within the machines' timeout; `None` waits as
                 long as all machines live.
 
         Raises:
             RunFailedError: a machine failed or was lost, or the time is over.
-            StoppedError: a machine was stopped, so that it will never be so.
+            StoppedError: a machine was stopped, so that it will never be true.
         """
         started = time.monotonic()
         while not condition():
@@ -123,19 +123,19 @@ class Heartbeat:
             time.sleep(min(0.5, self._beat_s))
 
     def wait_for_all(self) -> None:
-        """Wait until every machine has come; for machine 0.
+        """Wait on machine 0 until every other machine has started.
 
         Raises:
-            RunFailedError: one did not come in time; names it.
+            RunFailedError: one did not start in time; names it.
         """
         for rank in range(1, self.machine.count):
             self.wait(
                 lambda rank=rank: self.read(rank, "beat") is not None,  # type: ignore[misc]
-                timeout=f"machine {rank} did not come within {self._timeout_s:g} s",
+                timeout=f"machine {rank} did not start within {self._timeout_s:g} s",
             )
 
     def check(self) -> None:
-        """Look after the other machines; cheap enough to be called all the time.
+        """Check the other machines; cheap enough for frequent calls.
 
         Raises:
             RunFailedError: one failed or was lost.
@@ -145,32 +145,32 @@ class Heartbeat:
             return
         self._checked = now
         for rank in self._others():
-            self._look(rank)
+            self._update(rank)
             if rank not in self._seen:
                 continue
             record, at = self._seen[rank]
             if record.get("attempt") != self._record["attempt"]:
                 if rank == 0:
-                    raise RunFailedError("machine 0 began the run anew", hint=_HINT)
+                    raise RunFailedError("machine 0 restarted the run", hint=_HINT)
                 continue
-            self._stop_heard |= bool(record.get("stop"))
+            self._stop_seen |= bool(record.get("stop"))
             if record["state"] == "failed":
                 raise RunFailedError(f"{_name(rank, record)} failed: {record['error']}")
             if record["state"] == "running" and now - at > self._timeout_s:
                 raise RunFailedError(
-                    f"{_name(rank, record)} has given no sign of life for {self._timeout_s:g} s",
+                    f"{_name(rank, record)} has sent no heartbeat for {self._timeout_s:g} s",
                     hint=_HINT,
                 )
 
     def share_stop(self, stop: StopRequest) -> None:
-        """Let a stop that is asked for on one machine be asked for on all; cheap, as `check`."""
+        """Share a request to stop with all machines; cheap enough for frequent calls."""
         if stop.signal is not None and not self._record.get("stop"):
             self.publish(stop=True)
-        elif stop.signal is None and self._stop_heard:
+        elif stop.signal is None and self._stop_seen:
             stop.ask()
 
     def explain_failure(self) -> None:
-        """After a stage failed here: wait until it is known whether that was another machine's.
+        """Wait, after a stage failed here, until it is known if another machine caused it.
 
         Raises:
             RunFailedError: another machine failed or was lost.
@@ -180,7 +180,7 @@ class Heartbeat:
         while time.monotonic() < deadline:
             self._checked = 0.0
             self.check()
-            # two signs of life after the failure: a machine that fails with us says so in the first
+            # two beats after the failure: a machine that fails too publishes it in the first
             if all(self._is_over(r) or self._beats(r) >= n + 2 for r, n in before.items()):
                 return
             time.sleep(self._beat_s / 2)
@@ -191,19 +191,19 @@ class Heartbeat:
         return [rank for rank in range(self.machine.count) if rank != self.machine.rank]
 
     def _beats(self, rank: int) -> int:
-        self._look(rank)
+        self._update(rank)
         return int(self._seen[rank].record["beat"]) if rank in self._seen else 0
 
     def _is_over(self, rank: int) -> bool:
         return rank in self._seen and self._seen[rank].record["state"] != "running"
 
     def _find_leader(self) -> None:
-        """Wait for a living machine 0: what is there may be left from an earlier attempt."""
+        """Wait for a living machine 0: its file may be left from an earlier attempt."""
         deadline = time.monotonic() + self._timeout_s
-        self._look(0)
+        self._update(0)
         first = self._seen.get(0)
         while time.monotonic() < deadline:
-            self._look(0)
+            self._update(0)
             now = self._seen.get(0)
             alive = now is not None and (first is None or now.record != first.record)
             if now is not None and alive:
@@ -211,13 +211,13 @@ class Heartbeat:
                 return
             time.sleep(min(0.2, self._beat_s))
         raise RunFailedError(
-            f"machine 0 has not begun a run in {self._run.path} within {self._timeout_s:g} s",
+            f"machine 0 has not started a run in {self._run.path} within {self._timeout_s:g} s",
             hint="is --output on a file system that all machines share? was it started with "
             "--machine-rank 0?",
         )
 
-    def _look(self, rank: int) -> None:
-        """Read what a machine wrote; a file that cannot be read counts as unchanged."""
+    def _update(self, rank: int) -> None:
+        """Read the record of a machine; a file that cannot be read counts as unchanged."""
         try:
             record = json.loads(self._path(rank).read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""Stages as processes: accelerate's configuration, the command, its output and its exit status.
+"""Runs each stage as processes: command, environment, output, exit status.
 
-Every stage is a process tree of its own, so that memory is freed, a crash stays in its stage and a
-stage resumes alone. `accelerate launch --cpu --num_processes 2` silently starts one process
+Each stage has a process tree of its own: memory is freed, a crash ends one stage only, and a stage
+resumes alone. `accelerate launch --cpu --num_processes 2` silently starts one process
 (accelerate 1.15); a configuration file with `MULTI_GPU` and `use_cpu` starts two.
 """
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 WORKER = "geovlm.engine.worker"
 _HINTS: dict[int, str] = {
     signal.SIGKILL: "out of memory? a smaller per_device_train_batch_size needs less; ",
-    signal.SIGABRT: "so NCCL ends a rank that waited longer than timeout_s for another: go on with "
+    signal.SIGABRT: "NCCL ends a rank that waits longer than timeout_s for another: continue with "
     "--resume, or set a longer timeout_s; ",
 }
-"""What a signal that ended a rank may mean."""
+"""Likely cause of a signal that ended a rank, as a hint."""
 
 
 def accelerate_config(ranks: Layout, *, on_cpu: bool, port: int, scheme: str = "ddp") -> str:
@@ -52,11 +52,11 @@ def command(
     """Return the command line of a stage: `accelerate launch`, or its one process without it.
 
     Args:
-        config_file: accelerate.yaml; `None` where there is nothing to launch, see `is_alone`.
-        run: the run directory.
+        config_file: accelerate.yaml; `None` for one process without launcher, see `is_alone`.
+        run: the run folder.
         stage: its position, or `eval`.
-        resume: go on from the stage's last checkpoint.
-        module: the worker.
+        resume: continue from the last checkpoint of the stage.
+        module: module of the worker.
     """
     start = ["-m", module]
     if config_file is not None:
@@ -71,20 +71,20 @@ def command(
 
 
 def is_alone(ranks: Layout, *, scheme: str) -> bool:
-    """Whether a stage is one whole process, which needs no launcher.
+    """Return True if a stage is one process with the whole model, which needs no launcher.
 
-    accelerate's imports torch, as the process does again, to set a few variables: 3.7 of the 19
-    seconds of CPU that a stage takes to start.
+    The launcher of accelerate imports torch only to set a few variables: 3.7 of the 19 seconds of
+    CPU that a stage takes to start.
     """
     return ranks.world_size == 1 and scheme == "ddp"
 
 
 def environment(local: int, *, on_cpu: bool) -> dict[str, str]:
-    """Return the environment of a stage's ranks on this machine: their cores, and their GPUs.
+    """Return the environment of a stage's ranks on this machine: their cores and GPUs.
 
-    Threads that spin while they wait for a core that another process has make training several
-    times slower: 30 forward and backward passes of a small network took 7 to 13 s with two threads
-    on two busy cores, 2.1 s with threads that sleep instead.
+    Waiting threads sleep (OMP_WAIT_POLICY=PASSIVE), because threads that spin on busy cores slow
+    training down: 30 forward and backward passes of a small network took 7 to 13 s with two
+    spinning threads on two busy cores, 2.1 s with sleeping ones.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     variables = without_launcher(os.environ) | {
@@ -94,7 +94,7 @@ def environment(local: int, *, on_cpu: bool) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "ACCELERATE_USE_CPU": str(on_cpu).lower(),
     }
-    if not on_cpu:  # with more GPUs in sight than processes, the Trainer would use DataParallel
+    if not on_cpu:  # with more visible GPUs than processes, the Trainer would use DataParallel
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(devices.visible_gpus()[:local])
     if sys.stderr.isatty():
         size = os.get_terminal_size(sys.stderr.fileno())
@@ -107,12 +107,12 @@ def start(program: str, *words: str, folder: Path, on_cpu: bool) -> None:
 
     Args:
         program: its name in `geovlm.engine.programs`.
-        words: its command line.
-        folder: its job's; its output is passed on and kept there, in `stderr.txt`.
+        words: its arguments.
+        folder: folder of the job; the output is also kept there, in `stderr.txt`.
         on_cpu: True if it gets no GPU.
 
     Raises:
-        GeoVLMError: it found the job impossible.
+        GeoVLMError: the program refused the job.
         RunFailedError: it failed.
     """
     log = folder / "stderr.txt"
@@ -133,16 +133,16 @@ def run_stage(
     """Run this machine's part of one stage to its end and return its wall seconds.
 
     Args:
-        run: the run directory, with `resolved.json` in it.
+        run: the run folder, with `resolved.json` in it.
         config: the run; its device is resolved.
         index: the stage's position; -1 for an evaluation without training.
-        resume: go on from its last checkpoint.
-        stop: how it is asked to stop.
+        resume: continue from its last checkpoint.
+        stop: request to stop, passed on to the stage.
         heartbeat: the other machines; `None` where there are none.
 
     Raises:
-        StoppedError: it was asked to stop, and can go on.
-        GeoVLMError: the worker found the request impossible.
+        StoppedError: it was stopped on request, and can be resumed.
+        GeoVLMError: the worker refused the request.
         RunFailedError: it failed, or another machine was lost; names the stage and its log.
     """
     machine = heartbeat.machine if heartbeat is not None else Machine()
@@ -194,19 +194,19 @@ def accelerate_file(machine: Machine) -> str:
 
 
 def stage_name(index: int) -> str:
-    """Return what the worker calls the stage of a position."""
+    """Return the name of a stage on the command line of the worker."""
     return "eval" if index == -1 else str(index)
 
 
 def run_stages(
     run: RunDir, *, config: RunConfig, resume: bool, heartbeat: Heartbeat | None = None
 ) -> None:
-    """Run every stage that is not done yet, in order, and note their wall seconds.
+    """Run every unfinished stage in order, and record wall seconds.
 
     A run without stages is an evaluation.
 
     Raises:
-        StoppedError: SIGTERM or Ctrl-C came; a stage was stopped where it can go on, or not begun.
+        StoppedError: SIGTERM or Ctrl-C came; the stage can be resumed, or was not started.
         GeoVLMError: as `run_stage`.
     """
     with StopRequest(worker=WORKER) as stop:
@@ -221,11 +221,11 @@ def _run_stages(
         name = run.stage(index).name
         kind = config.stages[index].kind if index >= 0 else "eval"
         if run.is_done(index):
-            print(f"stage {name}: done before, skipped", file=sys.stderr, flush=True)
+            print(f"stage {name}: already done, skipped", file=sys.stderr, flush=True)
             continue
-        # beside other machines the ranks of the stage agree on it: one alone would be waited for
+        # with other machines, the ranks agree inside the stage: they would wait for a missing one
         if stop.signal is not None and (heartbeat is None or heartbeat.machine.count == 1):
-            raise StoppedError(f"stage {name} was not begun", exit_code=_exit_code(stop.signal))
+            raise StoppedError(f"stage {name} was not started", exit_code=_exit_code(stop.signal))
         print(f"stage {name}", file=sys.stderr, flush=True)
         started = time.monotonic()
         try:
@@ -233,7 +233,7 @@ def _run_stages(
                 run, config=config, index=index, resume=resume, stop=stop, heartbeat=heartbeat
             )
         except BaseException:
-            with contextlib.suppress(OSError):  # a full disk; why the stage failed says more
+            with contextlib.suppress(OSError):  # a full disk must not hide why the stage failed
                 _add_seconds(run, kind, started, leads=leads)
             raise
         _add_seconds(run, kind, started, leads=leads)
@@ -245,18 +245,18 @@ def _add_seconds(run: RunDir, kind: str, started: float, *, leads: bool) -> None
 
 
 def _exit_code(by: int | None) -> int:
-    """Return the exit code of a stopped run: 0, so that it is requeued; as usual after Ctrl-C."""
+    """Return the exit code of a stopped run: 0, so that it is requeued; 130 after Ctrl-C."""
     return 128 + signal.SIGINT if by == signal.SIGINT else 0
 
 
 def raise_for(outcome: Outcome, *, name: str, log: Path, by: int | None = None) -> None:
-    """Raise what the end of a stage stands for; nothing if it is done.
+    """Raise the error that the end of a stage stands for; nothing if it is done.
 
     Args:
-        outcome: how it ended.
-        name: the stage.
-        log: where its output is.
-        by: the signal with which it was asked to stop.
+        outcome: end of its processes.
+        name: name of the stage.
+        log: file of its output.
+        by: signal of the request to stop.
     """
     if outcome.stopped:
         raise StoppedError(f"stage {name}: {outcome.stopped}", exit_code=_exit_code(by))
@@ -275,12 +275,12 @@ def raise_for(outcome: Outcome, *, name: str, log: Path, by: int | None = None) 
         raise RunFailedError(f"{who} {why}", hint=f"{hint}its output is in {log}")
     raise RunFailedError(
         f"stage {name} failed with exit status {outcome.status}; its traceback is above",
-        hint=f"its whole output is in {log}",
+        hint=f"its output is in {log}",
     )
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Which of a run's machines this is: from the command line, or from the job that we are part of."""
+"""Finds the place of this machine in a run, from options or from the variables of a launcher."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ _LAUNCHERS = (
     *("PMI_SIZE", "PMI_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
     *("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
 )
-"""Variables of torchrun and MPI; a stage gets its own."""
+"""Variables of torchrun and MPI; a stage gets new ones."""
 _ACCELERATE = ("ACCELERATE_USE_", "ACCELERATE_MIXED_", "ACCELERATE_DYNAMO_", "FSDP_")
-"""How the names of what `accelerate launch` sets begin."""
+"""Prefixes of variables that `accelerate launch` sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """One of the machines of a run."""
+    """One machine of a run, or one process that a launcher started on it."""
 
     rank: int = 0
     count: int = 1
     host: str = "127.0.0.1"
     """Name or address of machine 0."""
     port: int = 0
-    """First port of machine 0 for the stages' rendezvous, one each; 0: any that is free."""
+    """First port of machine 0 for rendezvous, one per stage; 0: any free port."""
     waits: bool = False
-    """Whether another process of this machine starts the stages: torchrun started several."""
+    """True if torchrun started several processes and another one starts the stages."""
     local_processes: int | None = None
-    """How many torchrun started on each machine."""
+    """Number of processes that torchrun started on each machine."""
 
     @property
     def leads(self) -> bool:
-        """Whether this process plans the run and writes its files."""
+        """True if this process plans the run and writes its files."""
         return self.rank == 0 and not self.waits
 
     @property
     def alone(self) -> bool:
-        """Whether no other process of `geovlm` has a part in the run."""
+        """True if no other process of `geovlm` takes part in the run."""
         return self.count == 1 and self.local_processes is None
 
 
@@ -54,9 +54,9 @@ def find(
 ) -> Machine:
     """Return this machine, from the options or from a launcher's environment.
 
-    torchrun sets LOCAL_RANK: the first process of each machine starts the stages with as many ranks
-    as torchrun started, the others wait. Operators of clusters set RANK, WORLD_SIZE, MASTER_ADDR
-    and MASTER_PORT once per machine.
+    With torchrun, which sets LOCAL_RANK, the first process of each machine starts the stages with
+    as many ranks as torchrun started processes; the others wait. Operators of clusters set RANK,
+    WORLD_SIZE, MASTER_ADDR and MASTER_PORT once per machine.
 
     Args:
         machines: `--machines`.
@@ -74,7 +74,7 @@ def find(
         raise ConfigError(
             "--machines, --machine-rank and --main-address are given inside a launched job: RANK "
             f"is {variables['RANK']} of {variables['WORLD_SIZE']}",
-            hint="leave them out, the job says the same; or unset RANK and WORLD_SIZE",
+            hint="omit them, the job sets the same values; or unset RANK and WORLD_SIZE",
         )
     count = machines or 1
     if count == 1 and not machine_rank:
@@ -110,7 +110,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def without_launcher(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without what a launcher above us put there for its own ranks."""
+    """Return an environment without the variables of a launcher that started this process."""
     return {
         name: value
         for name, value in variables.items()
@@ -131,7 +131,7 @@ def _launched(variables: Mapping[str, str]) -> Machine:
     local_world = _number(variables, "LOCAL_WORLD_SIZE")
     if world % local_world:
         raise ConfigError(
-            f"WORLD_SIZE {world} is no multiple of LOCAL_WORLD_SIZE {local_world}",
+            f"WORLD_SIZE {world} is not a multiple of LOCAL_WORLD_SIZE {local_world}",
             hint="start the same number of processes on every machine",
         )
     host, port = _main(variables)
@@ -146,7 +146,7 @@ def _launched(variables: Mapping[str, str]) -> Machine:
 
 
 def _main(variables: Mapping[str, str]) -> tuple[str, int]:
-    """Host and first port of machine 0; the launcher's own port is in use."""
+    """Return host and first port of machine 0; the port of the launcher itself is in use."""
     if "MASTER_ADDR" not in variables:
         raise ConfigError(
             "RANK and WORLD_SIZE are set, MASTER_ADDR is not",

@@ -1,6 +1,6 @@
-"""How a stage's processes share the model, as accelerate's configuration; and where its ranks run.
+"""Writes accelerate's configuration of a stage and places its ranks on machines.
 
-On one GPU all four have been run; on several, none.
+All four schemes were run on one GPU, none on several.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _NEEDED: Mapping[tuple[str, bool], Sequence[tuple[str, bool | str, str]]] = {
         ("zero3_save_16bit_model", True, "the trained weights cannot be gathered at the end"),
     ),
 }
-"""(Distributed type, whether it shards) -> what a file must say, and what happens otherwise."""
+"""(Distributed type, True if it shards) -> (key, needed value, effect of another value)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +76,11 @@ class Layout:
 
     machine: Machine
     world_size: int
-    """Ranks of the stage on all machines."""
+    """Number of ranks of the stage on all machines."""
     machines: int
-    """Machines that it uses."""
+    """Number of machines that it uses."""
     local: int
-    """Ranks on this machine; 0 if it is not used."""
+    """Number of ranks on this machine; 0 if it is not used."""
 
     @property
     def ranks(self) -> range:
@@ -90,7 +90,7 @@ class Layout:
 
 
 def layout(config: RunConfig, index: int, *, machine: Machine) -> Layout:
-    """Return which ranks of a stage run on a machine; machines fill in their order.
+    """Return the ranks of a stage on a machine; machines are filled in order.
 
     Args:
         config: the run.
@@ -106,12 +106,12 @@ def layout(config: RunConfig, index: int, *, machine: Machine) -> Layout:
 def accelerate_config(
     layout: Layout, *, on_cpu: bool, port: int, parallel: str = "ddp"
 ) -> dict[str, Any]:
-    """Return what a stage's accelerate.yaml holds.
+    """Return the content of a stage's accelerate.yaml.
 
     Args:
         layout: its ranks.
-        on_cpu: whether it runs on the CPU.
-        port: of the rendezvous, on machine 0.
+        on_cpu: True if it runs on the CPU.
+        port: port of the rendezvous on machine 0.
         parallel: `ddp`, `fsdp2`, `zero2`, `zero3` or a file; a file's processes and machines are
             replaced by the run's.
     """
@@ -120,7 +120,7 @@ def accelerate_config(
     return {
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": "MULTI_GPU" if several else "NO",
-        "mixed_precision": "no",  # the trainer's arguments say it
+        "mixed_precision": "no",  # the trainer's arguments set it
         "rdzv_backend": "static",
         "same_network": True,
         "downcast_bf16": "no",
@@ -139,7 +139,7 @@ def read_yaml(path: str) -> dict[str, Any]:
     """Return an accelerate configuration.
 
     Raises:
-        ConfigError: it cannot be read, or is no table.
+        ConfigError: it cannot be read, or is not an accelerate configuration.
     """
     import yaml
 
@@ -151,7 +151,7 @@ def read_yaml(path: str) -> dict[str, Any]:
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"parallel {path!r} is not YAML: {reason}", hint="mend it") from error
+        raise ConfigError(f"parallel {path!r} is not YAML: {reason}", hint="correct it") from error
     if not isinstance(table, dict) or "distributed_type" not in table:
         raise ConfigError(
             f"parallel {path!r} has no distributed_type",
@@ -161,22 +161,22 @@ def read_yaml(path: str) -> dict[str, Any]:
 
 
 def shards(parallel: str) -> bool:
-    """Whether no process holds all weights: every forward is then a step of all processes."""
+    """Return True if no process holds all weights: each forward pass then needs all processes."""
     settings = read_yaml(parallel) if parallel not in _SETTINGS else _SETTINGS[parallel]
     if settings.get("distributed_type") == "DEEPSPEED":
-        # a JSON of DeepSpeed's own hides its stage: assume the worst
+        # a JSON file of DeepSpeed does not show its stage here: assume the worst
         return int((settings.get("deepspeed_config") or {}).get("zero_stage", 3)) == 3
     return settings.get("distributed_type") == "FSDP"
 
 
 def check(config: RunConfig) -> None:
-    """Refuse what a stage's `parallel` cannot do, before anything starts.
+    """Refuse an impossible `parallel` of a stage, before anything starts.
 
     Args:
         config: the run; its device is resolved.
 
     Raises:
-        ConfigError: names the stage, and what to install or to write.
+        ConfigError: names the stage, and what to install or to change.
     """
     for index, stage in enumerate(config.stages):
         parallel = config.scheme(index)
@@ -185,13 +185,13 @@ def check(config: RunConfig) -> None:
         if kind not in ("NO", "MULTI_GPU", "MULTI_CPU") and config.device == "cpu":
             raise ConfigError(
                 f"stages.{index}: parallel {parallel!r} needs GPUs: on the CPU accelerate trains "
-                "a whole copy per process and says nothing",
+                "a whole copy per process without a warning",
                 hint="use parallel='ddp', or --gpus",
             )
         if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
             raise ConfigError(
                 f"stages.{index}: parallel {parallel!r} needs DeepSpeed, which is not installed",
-                hint="pip install 'geovlm[deepspeed]'; fsdp2 needs nothing",
+                hint="pip install 'geovlm[deepspeed]'; fsdp2 needs no package",
             )
         if config.lora is not None and config.lora.quantize != "none" and shards(parallel):
             # accelerate 1.15 leaves 4-bit weights whole on every rank of FSDP2

@@ -1,4 +1,4 @@
-"""A command and all its children: its output passed on, its status understood, its end enforced."""
+"""Runs a command with all its children: passes output on, reads the status, enforces the end."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from typing import NamedTuple
 from geovlm.run.stopping import StopRequest
 
 LIFELINE_VARIABLE = "GEOVLM_LIFELINE"
-"""Set where standard input is held open by the launcher, and by nothing else, while it lives."""
+"""Variable that is set if only the launcher keeps standard input open, for as long as it lives."""
 LAUNCHER = "accelerate.commands.launch"
-"""The module that ends with a report of its own on what its processes ended with."""
+"""Module that ends with its own report on the status of its processes."""
 _STATUS = re.compile(r"non-zero exit status (\d+)|exitcode\s*:\s*(-?\d+)")
 _SIGNAL = re.compile(r"died with <Signals\.\w+: (\d+)>")
 _RANK = re.compile(r"Root Cause .*?rank\s*: (\d+)", re.DOTALL)
 _TORCHRUN_TAKES = "SIGINT,SIGHUP,SIGQUIT"
-"""Without SIGTERM, for which torchrun would kill the workers after 30 seconds."""
+"""Signals that torchrun handles; not SIGTERM, after which it would kill workers within 30 s."""
 _PATIENCE_S = 20.0
-"""From SIGTERM to SIGKILL."""
+"""Seconds from SIGTERM to SIGKILL."""
 
 
 class Outcome(NamedTuple):
-    """How a process tree ended."""
+    """End of a process tree."""
 
     status: int
-    """Of the worker, not of accelerate in front of it."""
+    """Exit status of the worker, not of accelerate in front of it."""
     error: str
-    """What followed `error: ` on the worker's last line, or nothing."""
+    """Text after `error: ` on the worker's last line, or empty."""
     seconds: float
     stopped: str = ""
-    """What followed `stopped: ` on the worker's last line: it was asked to, and can go on."""
+    """Text after `stopped: ` on the worker's last line: it stopped on request and can resume."""
     rank: int | None = None
-    """Which rank failed first, of several."""
+    """Rank that failed first, if there are several."""
 
 
 def execute(
@@ -52,21 +52,20 @@ def execute(
     check: Callable[[], None] = lambda: None,
     stop: StopRequest | None = None,
 ) -> Outcome:
-    """Run a command, passing its output on to standard error and to a file as it comes.
+    """Run a command; its output goes to standard error and to a file as it comes.
 
-    What follows the worker's `error: ` line is accelerate's own traceback: it goes to the file
-    only. An interrupt ends the whole process tree; so does SIGTERM without `stop`, and so does an
-    exception of `check`.
+    The traceback of accelerate after the worker's `error: ` line goes to the file only. An
+    interrupt ends the whole process tree; so do SIGTERM without `stop` and an exception of `check`.
 
     Args:
         argv: the command.
         variables: its environment.
-        log: where its output goes.
+        log: file of its output.
         check: called at least every 0.2 s.
-        stop: taken here; how the command is asked to stop.
+        stop: request to stop, passed on to the workers.
     """
     started = time.monotonic()
-    # with `stop`, what lies between us and the workers must not end on a SIGTERM to all
+    # with `stop`, the launcher between us and the workers must not end on a SIGTERM to all
     taken = contextlib.nullcontext() if stop is not None else _terminable()
     with log.open("ab", buffering=0) as file, taken:
         process = subprocess.Popen(
@@ -107,9 +106,9 @@ def execute(
 
 
 def end_tree(process: subprocess.Popen[bytes], *, patience_s: float = _PATIENCE_S) -> None:
-    """End a process and all below it: politely, then by force.
+    """End a process and all its children by SIGTERM, then by SIGKILL.
 
-    torchrun puts each of its workers into a session of its own, so the group is not enough.
+    A signal to the process group is not enough: torchrun gives each worker its own session.
     """
     import psutil  # a dependency of accelerate
 
@@ -131,23 +130,23 @@ def end_tree(process: subprocess.Popen[bytes], *, patience_s: float = _PATIENCE_
 
 
 class _Relay:
-    """Passes lines on, up to one of `error: ` or `stopped: `; later ones go to the file only."""
+    """Passes lines on up to `error: ` or `stopped: `; later lines go to the file only."""
 
     def __init__(self, file: io.FileIO) -> None:
         self.error = ""
         self.stopped = ""
         self._file: io.FileIO | None = file
         self._line = b""
-        self._shown = 0
+        self._printed = 0
         self._tail = b""
 
     @property
     def tail(self) -> str:
-        """The last 20,000 characters of output, as far as accelerate's own report reaches."""
+        """Last 20,000 characters of output, which hold the report of accelerate."""
         return self._tail.decode(errors="replace")
 
     def feed(self, data: bytes) -> None:
-        self._keep(data)
+        self._store(data)
         self._tail = (self._tail + data)[-20_000:]
         for piece in data.splitlines(keepends=True):
             self._line += piece
@@ -155,19 +154,19 @@ class _Relay:
                 self._finish()
 
     def idle(self) -> None:
-        """Show an unfinished line, such as a progress bar."""
+        """Print an unfinished line, such as a progress bar."""
         over = self.error or self.stopped
         if not over and not self._line.startswith((b"error", b"stopped")):
-            _show(self._line[self._shown :])
-            self._shown = len(self._line)
+            _print(self._line[self._printed :])
+            self._printed = len(self._line)
 
     def release(self) -> None:
-        """Show what is left of the last line."""
-        _show(self._line[self._shown :])
-        self._line, self._shown = b"", 0
+        """Print the rest of the last line."""
+        _print(self._line[self._printed :])
+        self._line, self._printed = b"", 0
 
-    def _keep(self, data: bytes) -> None:
-        """Write to the file; a disk that is full ends the file, not the training."""
+    def _store(self, data: bytes) -> None:
+        """Write to the file; a full disk ends the file, not the training."""
         if self._file is None:
             return
         try:
@@ -183,11 +182,11 @@ class _Relay:
             elif self._line.startswith(b"stopped: "):
                 self.stopped = self._line[9:].decode(errors="replace").strip()
             else:
-                _show(self._line[self._shown :])
-        self._line, self._shown = b"", 0
+                _print(self._line[self._printed :])
+        self._line, self._printed = b"", 0
 
 
-def _show(data: bytes) -> None:
+def _print(data: bytes) -> None:
     if data:
         sys.stderr.write(data.decode(errors="replace"))
         sys.stderr.flush()
@@ -204,7 +203,7 @@ def _pump(
     check: Callable[[], None],
     stop: StopRequest | None,
 ) -> None:
-    """Read until the output is closed, or the process is gone and its output is quiet."""
+    """Read until the output is closed, or the process has ended and its output is empty."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     while True:
@@ -225,7 +224,7 @@ def _pump(
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Make SIGTERM an exception for a while, so that the stage's processes end with us."""
+    """Raise an exception on SIGTERM in the context, so that the processes of the stage end too."""
 
     def stop(number: int, frame: object) -> None:
         raise SystemExit(128 + number)

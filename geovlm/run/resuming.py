@@ -1,4 +1,4 @@
-"""What a resumed run takes over from its start, and what must not have changed since."""
+"""Checks if a folder can start or resume a run, and carries values over from its start."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ MAY_CHANGE = frozenset(
     {"processes", "gpus", "machines", "machine_timeout_s", "parallel", "device"}
     | {"output", "preset", "health", "timeout_s"}
 )
-"""Fields of the configuration that a resumed run may have other values of."""
+"""Fields of the configuration whose values a resumed run may change."""
 
 
 def refuse_taken(folder: Path) -> None:
     """Refuse a folder that holds another run, or anything else.
 
-    A run that stopped before it had anything to lose may be started again.
+    A run that stopped without progress may be started again.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: the folder holds something.
     """
     run = RunDir(folder)
     if run.is_run and not run.has_progress:
@@ -30,7 +30,7 @@ def refuse_taken(folder: Path) -> None:
     if run.is_run:
         raise ConfigError(
             f"{folder} holds a run already",
-            hint="--resume goes on with it; or give another --output",
+            hint="--resume continues it; or give another --output",
         )
     known = (LOCK, MACHINES)
     strange = folder.is_dir() and any(each.name not in known for each in folder.iterdir())
@@ -39,7 +39,7 @@ def refuse_taken(folder: Path) -> None:
 
 
 def refuse_absent(directory: RunDir) -> None:
-    """Refuse to resume what was never started.
+    """Refuse to resume a run that was never started.
 
     Raises:
         ConfigError: the folder holds no run.
@@ -66,12 +66,12 @@ def refuse_another(directory: RunDir, config: Mapping[str, Any]) -> None:
     if differing:
         raise ConfigError(
             f"{directory.path} was started with other values of {', '.join(differing)}",
-            hint="resume with the same ones, or start another run with --output",
+            hint="resume with the same values, or start another run with --output",
         )
 
 
 def differences(before: Any, after: Any, *, path: str = "") -> list[str]:
-    """Return the paths of all keys whose values differ, except those that may."""
+    """Return the paths of all keys whose values differ, except those of `MAY_CHANGE`."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         keys = [key for key in {**before, **after} if path or key not in MAY_CHANGE]
         return [
@@ -89,14 +89,14 @@ def differences(before: Any, after: Any, *, path: str = "") -> list[str]:
 
 
 def take_over(directory: RunDir, resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `resolved.json` is to hold: this plan's, on the batches of the run's start.
+    """Return the new content of `resolved.json`: this plan, with the ranks of the run's start.
 
     Args:
-        directory: the run directory, where an earlier start may have left something.
-        resolved: of the plan that is about to run.
+        directory: the run folder, perhaps with the files of an earlier start.
+        resolved: content of `resolved.json` for this plan.
 
     Raises:
-        DataError: a task has other samples than when the run was started.
+        DataError: the number of samples of a task has changed since the start.
     """
     if not (directory.is_run and directory.has_progress):
         return {**resolved, "started_with": resolved["world_sizes"]}
@@ -108,16 +108,16 @@ def take_over(directory: RunDir, resolved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_samples(task: str, split: str, n: int, *, before: Mapping[str, Any]) -> None:
-    """Refuse a split that has changed: rows would be trained on twice or never.
+    """Refuse a split of another size: rows would be trained on twice or never.
 
     Args:
         task: its name.
         split: its split.
-        n: how many samples there are today.
+        n: current number of samples.
         before: `resolved.json` of the run.
 
     Raises:
-        DataError: there are more or fewer than when the run was started.
+        DataError: the number of samples has changed since the start.
     """
     expected = before.get("samples", {}).get(task, {}).get(split)
     if expected is not None and expected != n:

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     import psutil
 
 _AGAIN_S = 2.0
-"""Between two requests to stop: a process that is still importing does not hear the first."""
+"""Seconds between two requests to stop: a process that still imports misses the first."""
 
 
 class StopRequest:
-    """SIGTERM or a first Ctrl-C, noted and passed on to the workers; a second Ctrl-C ends all.
+    """A request to stop, by SIGTERM or Ctrl-C; a second Ctrl-C ends all processes.
 
-    As a context it takes both signals, which only the main thread can.
+    In its context both signals are caught, which only the main thread can do.
     """
 
     def __init__(self, *, worker: str) -> None:
-        """Pass requests on to processes that were started as `python -m <worker>`."""
+        """Send requests to processes that were started as `python -m <worker>`."""
         self.signal: int | None = None
-        """The first one that came."""
+        """Number of the first signal."""
         self._worker = worker
         self._passed_on = -_AGAIN_S
 
@@ -44,13 +44,13 @@ class StopRequest:
             signal.signal(number, handler)
 
     def ask(self) -> None:
-        """Ask as SIGTERM does; for one that came to another machine."""
+        """Request a stop because another machine received a signal."""
         self.signal = signal.SIGTERM
         sys.stderr.write("stopping after this step or batch, as another machine does\n")
         sys.stderr.flush()
 
     def pass_on(self, process: subprocess.Popen[bytes]) -> None:
-        """Send SIGTERM to a worker, or to those below a process, if a stop was asked for."""
+        """Send SIGTERM to the workers at or below a process, if a stop was requested."""
         import psutil  # a dependency of accelerate
 
         if self.signal is None or time.monotonic() - self._passed_on < _AGAIN_S:
@@ -59,7 +59,7 @@ class StopRequest:
         with contextlib.suppress(psutil.NoSuchProcess):
             top = psutil.Process(process.pid)
             for each in [top, *top.children(recursive=True)]:
-                # what a worker forks to load data has its command line
+                # data loaders that a worker forks have the same command line
                 with contextlib.suppress(psutil.NoSuchProcess):
                     if self._is_worker(each) and not self._is_worker(each.parent()):
                         each.terminate()
@@ -70,9 +70,9 @@ class StopRequest:
 
     def _note(self, number: int, frame: object) -> None:
         if self.signal is None:
-            self.signal = number  # first: the next one may come while the line is written
+            self.signal = number  # at once: the next signal may come during the write
             again = "; Ctrl-C again ends it now" if number == signal.SIGINT else ""
             line = f"stopping after this step or batch{again}\n"
-            os.write(2, line.encode())  # print may be at work already, and is not reentrant
+            os.write(2, line.encode())  # print is not reentrant and may be running
         elif number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -54,7 +54,7 @@ def test_ranks_that_agree_are_fine(worker) -> None:
 def test_one_rank_has_nothing_to_reduce(worker) -> None:
     worker(WHOLE | {"reduced": {"seconds": None, "bytes": 16 << 20}})
     checks = smoke.ranks(smoke.Ranks(1, "cpu"), deadline_s=5)
-    assert row(checks, "all-reduce").found == "one rank: nothing to do"
+    assert row(checks, "all-reduce").found == "one rank: not needed"
 
 
 def test_a_rank_that_never_joins_is_named_with_a_way_out(worker) -> None:

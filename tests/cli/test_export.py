@@ -106,7 +106,7 @@ def test_other_answers_end_with_1_and_without_a_folder(
 
 def test_requests_that_cannot_be_done_are_one_line(run: RunDir, tmp_path: Path, call) -> None:
     status, _, talk = call(tmp_path, "--out", tmp_path / "out")
-    assert (status, "is not a run directory" in talk) == (2, True)
+    assert (status, "is not a run folder" in talk) == (2, True)
     status, _, talk = call(run.path, "--out", run.path)
     assert (status, "exists and is not an empty folder" in talk) == (2, True)
     status, _, talk = call(run.path, "--out", tmp_path / "out", "--stage", "grpo")

@@ -235,7 +235,7 @@ def test_an_interrupted_prediction_goes_on_where_it_was(
     answered_by(breaks)
     words = (*DETECT, *pair, "--out", tmp_path / "a.geojson")
     assert status(*words) == 1
-    assert "to go on: the same command with --resume" in capsys.readouterr().err
+    assert "to continue: the same command with --resume" in capsys.readouterr().err
     assert status(*words) == 2
     assert "--resume goes on with it, --overwrite begins anew" in capsys.readouterr().err
     assert status(*words, "--resume", "--overlap", "30") == 2

@@ -87,7 +87,7 @@ def test_a_folder_with_another_run_is_refused_with_the_way_out(call, tmp_path):
     old.add_seconds("sft", 1.0)
     status, _, err = call("run", "--tasks", "xbd/count", "--output", "old")
     assert status == 2
-    assert "old holds a run already (--resume goes on with it" in err
+    assert "old holds a run already (--resume continues it" in err
 
 
 def test_a_run_that_stopped_before_any_work_may_be_started_again(call, tmp_path, stages):
@@ -104,7 +104,7 @@ def test_an_interrupted_run_says_how_to_go_on(call, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "run_stage", interrupted)
     status, _, err = call("run", "--tasks", "xbd/count", "--output", "r", *FAST)
     assert status == 130
-    assert f"to go on: geovlm run --resume --output {tmp_path / 'r'}" in err
+    assert f"to continue: geovlm run --resume --output {tmp_path / 'r'}" in err
 
 
 def test_a_folder_with_something_else_is_refused(call, tmp_path):
@@ -152,7 +152,7 @@ def test_resume_goes_on_with_the_stored_configuration(call, tmp_path, stages):
     stages.clear()
     status, _, err = call("run", "--resume", "--output", "r", "--processes", "2")
     assert (status, stages) == (0, [(2, True, 2)])
-    assert "stage 0-sft: done before, skipped" in err
+    assert "stage 0-sft: already done, skipped" in err
     assert RunDir(tmp_path / "r").read_resolved()["config"]["seed"] == 3
 
 

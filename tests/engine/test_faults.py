@@ -99,7 +99,7 @@ def test_sigterm_saves_and_the_run_goes_on_where_it_was(
     status, said = finish(process, output)
     assert status == 0
     assert "stopped: stage 0-sft: saved at step" in said
-    assert f"to go on: geovlm run --resume --output {output}" in said
+    assert f"to continue: geovlm run --resume --output {output}" in said
     assert "Traceback" not in said
     assert len(list(output.glob("stages/0-sft/checkpoints/checkpoint-*/manifest.json"))) == 1
 
@@ -137,7 +137,7 @@ def test_a_second_ctrl_c_ends_all_at_once(
     process.send_signal(signal.SIGINT)
     status, said = finish(process, output, within_s=30)
     assert status == 130
-    assert f"to go on: geovlm run --resume --output {output}" in said
+    assert f"to continue: geovlm run --resume --output {output}" in said
     assert not workers(output)
 
 

@@ -139,7 +139,7 @@ def test_tasks_of_one_plugin_get_a_mean() -> None:
 
 
 def test_a_folder_that_is_no_run_gets_no_report(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is not a run directory"):
+    with pytest.raises(ConfigError, match="is not a run folder"):
         report.write(tmp_path)
 
 

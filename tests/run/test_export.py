@@ -69,7 +69,7 @@ def test_an_unfinished_run_is_refused_with_both_ways_out(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match=r"stage 2-grpo has no done\.json") as refused:
         export.choose(run, config, name=None)
     assert f"geovlm run --resume --output {tmp_path}" in refused.value.hint
-    assert "--stage sft exports what is finished" in refused.value.hint
+    assert "--stage sft exports a finished stage" in refused.value.hint
 
 
 def test_where_nothing_is_finished_no_stage_is_offered(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_an_evaluation_has_nothing_to_export(tmp_path: Path) -> None:
 def test_a_deleted_model_is_missed(tmp_path: Path) -> None:
     run, config = a_run(tmp_path, "sft", done=1)
     shutil.rmtree(tmp_path / "stages" / "0-sft" / "model")
-    with pytest.raises(ConfigError, match="0-sft/model is not there"):
+    with pytest.raises(ConfigError, match="0-sft/model is missing"):
         export.choose(run, config, name=None)
 
 
@@ -120,7 +120,7 @@ def test_samples_are_taken_from_each_task_in_turn(tmp_path: Path) -> None:
         ("t/a", "1"),
     ]
     assert len(export.asked(run, "sft", task_names=["t/a", "t/b"], most=1)) == 2
-    with pytest.raises(ConfigError, match=r"t__a.jsonl is not there"):
+    with pytest.raises(ConfigError, match=r"t__a.jsonl is missing"):
         export.asked(run, "grpo", task_names=["t/a"], most=1)
 
 

@@ -31,7 +31,7 @@ def test_a_stage_is_done_when_its_last_file_is_there(tmp_path):
 
 
 def test_a_folder_without_resolved_json_is_no_run(tmp_path):
-    with pytest.raises(ConfigError, match="is not a run directory"):
+    with pytest.raises(ConfigError, match="is not a run folder"):
         RunDir(tmp_path).read_resolved()
 
 

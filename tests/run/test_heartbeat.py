@@ -1,4 +1,4 @@
-"""Launchers that see each other's signs of life on a shared file system."""
+"""Launchers that read each other's heartbeats on a shared file system."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def test_a_machine_that_stands_still_is_lost_within_the_timeout(tmp_path):
         (tmp_path / "machines" / "1.json").write_text(json.dumps(record))
         first.wait_for_all()
         started = time.monotonic()
-        with pytest.raises(RunFailedError, match=r"machine 1 \(b\) has given no sign of life for"):
+        with pytest.raises(RunFailedError, match=r"machine 1 \(b\) has sent no heartbeat for"):
             first.wait(lambda: False)
         assert 0.9 < time.monotonic() - started < 10
-        with pytest.raises(RunFailedError, match="no sign of life"):
+        with pytest.raises(RunFailedError, match="no heartbeat"):
             first.explain_failure()
 
 
@@ -92,7 +92,7 @@ def test_a_failed_stage_is_its_own_where_the_other_machine_lives(tmp_path):
 def test_a_machine_that_never_comes_is_named(tmp_path):
     with (
         at(tmp_path, 0, timeout_s=0.5) as first,
-        pytest.raises(RunFailedError, match="machine 1 did not come within"),
+        pytest.raises(RunFailedError, match="machine 1 did not start within"),
     ):
         first.wait_for_all()
 
@@ -101,7 +101,7 @@ def test_what_an_earlier_attempt_left_is_no_sign_of_life(tmp_path):
     with at(tmp_path, 0, count=1):
         pass
     with (
-        pytest.raises(RunFailedError, match="machine 0 has not begun a run in"),
+        pytest.raises(RunFailedError, match="machine 0 has not started a run in"),
         at(tmp_path, 1, timeout_s=0.5),
     ):
         pass
@@ -160,7 +160,7 @@ def test_whoever_waits_for_a_machine_that_was_stopped_is_stopped_too(tmp_path, w
     assert "was stopped" in str(ended[0])
 
 
-def test_a_sign_of_life_that_cannot_be_written_is_not_the_last_one(tmp_path, monkeypatch):
+def test_a_heartbeat_that_cannot_be_written_is_not_the_last_one(tmp_path, monkeypatch):
     with at(tmp_path, 0, timeout_s=2.0) as only:
         with monkeypatch.context() as patch:
             patch.setattr(files, "write_text", _full)

@@ -80,7 +80,7 @@ def test_variables_that_do_not_fit_are_refused():
         by_options(None, None, None, {"RANK": "0", "WORLD_SIZE": "2"})
     with pytest.raises(ConfigError, match="RANK is 'x'"):
         by_options(None, None, None, {"RANK": "x", "WORLD_SIZE": "2"})
-    with pytest.raises(ConfigError, match="WORLD_SIZE 7 is no multiple"):
+    with pytest.raises(ConfigError, match="WORLD_SIZE 7 is not a multiple"):
         by_options(None, None, None, TORCHRUN | {"WORLD_SIZE": "7"})
 
 

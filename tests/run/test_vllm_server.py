@@ -55,8 +55,14 @@ def test_the_first_machine_without_ranks_serves_where_machine_0_is_full():
     ("overrides", "message"),
     [
         ((), r"stages\.2: all 8 GPUs train, none is left for the vLLM server"),
-        (("stages.2.processes=4", "stages.2.vllm.gpus=[3]"), r"vllm.gpus \[3\]: free are 4, 5, 6"),
-        (("stages.2.processes=4", "stages.2.vllm.gpus=[8]"), r"vllm.gpus \[8\]: free are"),
+        (
+            ("stages.2.processes=4", "stages.2.vllm.gpus=[3]"),
+            r"vllm.gpus \[3\]: 4, 5, 6, 7 are free",
+        ),
+        (
+            ("stages.2.processes=4", "stages.2.vllm.gpus=[8]"),
+            r"vllm.gpus \[8\]: 4, 5, 6, 7 are free",
+        ),
         (("stages.2.vllm.gpus=[0]",), r"vllm.gpus \[0\]: none is free"),
     ],
 )
@@ -67,7 +73,7 @@ def test_a_server_without_a_gpu_is_refused(overrides, message):
 
 def test_vllm_that_is_not_installed_is_one_line_with_the_extra(monkeypatch):
     monkeypatch.setattr(vllm_server.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"needs vLLM, which is not here.*'geovlm\[vllm\]'"):
+    with pytest.raises(ConfigError, match=r"needs vLLM, which is missing.*'geovlm\[vllm\]'"):
         vllm_server.check(served("stages.2.processes=4"))
     cpu = load.load(None, overrides=["device=cpu", "stages.2.generation=vllm-colocate"])
     with pytest.raises(ConfigError, match="'vllm-colocate' needs GPUs"):
@@ -148,7 +154,7 @@ def test_a_server_lives_as_long_as_its_stage(tmp_path):
     with stand_in(tmp_path, STAND_IN, port) as alive:
         alive()
         assert vllm_server._answers(f"http://127.0.0.1:{port}")
-        with pytest.raises(RunFailedError, match=f"something answers on port {port}"):
+        with pytest.raises(RunFailedError, match=f"another program answers on port {port}"):
             stand_in(tmp_path, STAND_IN, port).__enter__()
     assert not vllm_server._answers(f"http://127.0.0.1:{port}")
     assert (tmp_path / "vllm.txt").read_text() == "loading\n"
@@ -218,16 +224,16 @@ def test_a_server_of_the_user_must_be_fit_for_training(fake):
     with pytest.raises(ConfigError, match="has --logprobs-mode raw_logprobs"):
         vllm_server.check_urls(run)
     told["vllm_config"]["weight_transfer_config"] = None
-    with pytest.raises(ConfigError, match=r"takes no new weights .*--weight-transfer-config"):
+    with pytest.raises(ConfigError, match=r"accepts no new weights .*--weight-transfer-config"):
         vllm_server.check_urls(run)
     told["hidden"] = True
-    with pytest.raises(ConfigError, match="does not tell its settings"):
+    with pytest.raises(ConfigError, match="does not report its settings"):
         vllm_server.check_urls(run)
     with pytest.raises(
         ConfigError, match=r"no vLLM server answers at http://127\.0\.0\.1:1/health"
     ):
         vllm_server.refuse_unfit("http://127.0.0.1:1")
-    with pytest.raises(ConfigError, match="is no address"):
+    with pytest.raises(ConfigError, match="is not an address"):
         vllm_server.refuse_unfit("10.0.0.5:8000")
 
 

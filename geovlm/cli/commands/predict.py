@@ -224,7 +224,7 @@ def _folder(out: Path | None, *, resume: bool, overwrite: bool) -> Iterator[Job]
         yield job
     except (KeyboardInterrupt, GeoVLMError):
         if job.has_answers:
-            output.say("to go on: the same command with --resume")
+            output.say("to continue: the same command with --resume")
         else:
             shutil.rmtree(path, ignore_errors=True)
         raise

@@ -1,4 +1,4 @@
-"""What `geovlm doctor` finds out without torch: versions, plugins, memory and disks."""
+"""Checks of `geovlm doctor` without torch: versions, plugins, shared memory, disks."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ DISTRIBUTION = "geovlm"
 LEAST_FREE = 2_000_000_000
 """Bytes; below it a run with `nano` may fail."""
 USUAL_FREE = 50_000_000_000
-"""Bytes: two checkpoints of a 3 B model (3.75 B weights) with its optimiser, 6 bytes a weight."""
+"""Bytes: two checkpoints of a 3 B model (3.75 B weights) with optimiser, 6 bytes per weight."""
 SLOW = 50e6
-"""Bytes per second; below it such a checkpoint takes over seven minutes."""
+"""Bytes per second; below it such a checkpoint takes more than seven minutes."""
 SHARED_MEMORY = 1 << 30
-"""Bytes; a container has 64 MB unless told otherwise."""
+"""Bytes; a container has 64 MB by default."""
 _CHUNK = bytes(4 << 20)
 _WRITTEN = 256 << 20
 _SECONDS = 3.0
 
 
 class Check(NamedTuple):
-    """One line of the diagnosis."""
+    """Result of one check."""
 
     check: str
     state: Literal["ok", "warn", "FAIL"]
     found: str
     fix: str = ""
-    """What to do; empty if nothing."""
+    """Action for the user; empty if none is needed."""
 
 
 def tested() -> dict[str, str]:
-    """Return distribution -> version of the set that is tested together."""
+    """Return distribution -> version of the set of packages that is tested together."""
     text = (Path(__file__).parent / "tested.txt").read_text(encoding="utf-8")
     pairs = (line.partition("==") for line in text.split())
     return {name: version for name, _, version in pairs}
@@ -50,10 +50,10 @@ def tested() -> dict[str, str]:
 def versions(
     installed: Mapping[str, str] | None = None, requires: Iterable[str] | None = None
 ) -> list[Check]:
-    """Hold what is installed against what is required and what is tested.
+    """Compare installed versions with required and with tested ones.
 
     Args:
-        installed: normalised name -> version; default: what is here.
+        installed: normalised name -> version; default: the installed packages.
         requires: requirements; default: those of the installed GeoVLM without extras.
     """
     from packaging.requirements import Requirement
@@ -92,7 +92,7 @@ def versions(
 
 
 def plugins(registry: Registry) -> list[Check]:
-    """Say how many plugins are active, and which are not."""
+    """Report the number of active plugins, and each broken or incompatible one."""
     records = registry.plugins
     active = [record for record in records if record.status == "active"]
     found = [Check("plugins", "ok", f"{len(active)} active, {len(registry.tasks)} tasks")]
@@ -104,19 +104,19 @@ def plugins(registry: Registry) -> list[Check]:
 
 
 def disk(folder: Path, *, label: str) -> list[Check]:
-    """Measure free space and write speed where a folder is or will be.
+    """Measure free space and write speed on the disk of a folder.
 
     Args:
-        folder: need not exist; then its nearest parent that does is looked at.
-        label: the name of the check.
+        folder: need not exist; then its nearest existing parent is measured.
+        label: name of the check.
     """
     place = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
     if not os.access(place, os.W_OK):
-        return [Check(label, "FAIL", f"{place} cannot be written", "give --out on another disk")]
+        return [Check(label, "FAIL", f"{place} cannot be written", "give an --out on another disk")]
     free = shutil.disk_usage(place).free
     found = f"{free / 1e9:.0f} GB free at {place}"
     if free < LEAST_FREE:
-        return [Check(label, "FAIL", found, "make room, or give --out on another disk")]
+        return [Check(label, "FAIL", found, "free some space, or give an --out on another disk")]
     if free < USUAL_FREE:
         fix = "enough for nano; checkpoints of a 3 B model with its optimiser take 23 GB each"
         checks = [Check(label, "warn", found, fix)]
@@ -127,12 +127,12 @@ def disk(folder: Path, *, label: str) -> list[Check]:
     except OSError as error:
         return [*checks, Check(f"{label}, writing", "FAIL", str(error), "give another --out")]
     state: Literal["ok", "warn"] = "warn" if speed < SLOW else "ok"
-    fix = "checkpoints will take minutes; give --out on a faster disk" if speed < SLOW else ""
+    fix = "checkpoints will take minutes; give an --out on a faster disk" if speed < SLOW else ""
     return [*checks, Check(f"{label}, writing", state, f"{speed / 1e6:.0f} MB/s", fix)]
 
 
 def write_speed(folder: Path) -> float:
-    """Return bytes per second of writing up to 256 MB and having them on the disk."""
+    """Return bytes per second for up to 256 MB, written and synced to the disk."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".geovlm-doctor-") as file:
         started, written = time.monotonic(), 0
         while written < _WRITTEN and time.monotonic() - started < _SECONDS:
@@ -143,7 +143,7 @@ def write_speed(folder: Path) -> float:
 
 
 def shared_memory(*, ranks: int, folder: Path = Path("/dev/shm")) -> list[Check]:
-    """Warn of a container's small shared memory, through which several processes talk."""
+    """Warn of small shared memory of a container, through which processes communicate."""
     if ranks < 2 or not folder.is_dir():
         return []
     total = shutil.disk_usage(folder).total

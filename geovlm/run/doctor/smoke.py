@@ -1,4 +1,4 @@
-"""What `geovlm doctor` tries out in processes of their own: ranks, a training step, vLLM."""
+"""Smoke tests of `geovlm doctor` in separate processes: ranks, one training step, vLLM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORKER = "geovlm.engine.programs.doctor"
 VLLM_SUPPORTED = ("0.22.0", "0.31.0")
 """First and last version that TRL 1.16.0 supports (trl/import_utils.py)."""
 _START_S = 600.0
-"""For the imports of a worker, on a machine that is busy."""
+"""Seconds for the imports of a worker on a busy machine."""
 _PARALLEL = {
     "nccl": "try NCCL_DEBUG=INFO; NCCL_P2P_DISABLE=1 or NCCL_IB_DISABLE=1 tell which path hangs; "
     "a container needs --shm-size=8g",
@@ -28,31 +28,31 @@ _PARALLEL = {
 
 
 class Ranks(NamedTuple):
-    """How many processes, and where."""
+    """Number and device of the processes."""
 
     number: int
     device: Literal["cpu", "cuda"]
 
     @property
     def backend(self) -> str:
-        """What they talk by."""
+        """Communication backend of torch.distributed."""
         return "gloo" if self.device == "cpu" else "nccl"
 
 
 class _Ended(NamedTuple):
     error: str
-    """Why the worker failed; empty if it did not."""
+    """Message of the worker's failure, or empty."""
     notes: list[dict[str, Any]]
-    """What each rank wrote, empty for one that wrote nothing."""
+    """Notes of each rank; empty for a rank that wrote none."""
 
 
 def ranks(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> list[Check]:
-    """Start the ranks, let them sum numbers and take one training step together.
+    """Start the ranks, run an all-reduce and one training step.
 
     Args:
-        wanted: how many and where.
-        deadline_s: of joining and of all-reduce, each.
-        module: the worker.
+        wanted: number and device.
+        deadline_s: limit for joining and for all-reduce, each.
+        module: module of the worker.
     """
     ended = _run("ranks", wanted, deadline_s=deadline_s, module=module)
     first = ended.notes[0]
@@ -69,7 +69,7 @@ def ranks(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> list[Che
         return [*checks, Check(title, "FAIL", found, _PARALLEL[wanted.backend])]
     seconds = max(each["reduced"]["seconds"] or 0.0 for each in ended.notes)
     if wanted.number == 1:
-        checks.append(Check(title, "ok", "one rank: nothing to do"))
+        checks.append(Check(title, "ok", "one rank: not needed"))
     else:
         size = first["reduced"]["bytes"]
         rate = f"{1000 * seconds:.1f} ms, {size / seconds / 1e9:.2f} GB/s"
@@ -84,7 +84,7 @@ def ranks(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> list[Che
 
 
 def vllm(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> Check:
-    """Let TRL sync changed weights to vLLM, and see whether it answers with them."""
+    """Let TRL sync changed weights to vLLM, and check that it answers with them."""
     from packaging.version import Version
 
     try:
@@ -99,7 +99,7 @@ def vllm(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> Check:
         return Check("vLLM", "warn", f"{version}, not tried", "its weight sync needs a GPU")
     ended = _run("vllm", Ranks(1, "cuda"), deadline_s=deadline_s, module=module)
     if ended.error or "synced" not in ended.notes[0]:
-        fix = "leave out use_vllm, or install the tested versions"
+        fix = "do not use vLLM, or install the tested versions"
         return Check("vLLM", "FAIL", f"{version}: {ended.error or 'no answer'}", fix)
     synced = ended.notes[0]["synced"]
     return Check(
@@ -111,7 +111,7 @@ def vllm(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> Check:
 
 
 def _run(stage: str, wanted: Ranks, *, deadline_s: float, module: str) -> _Ended:
-    """Run the worker and return what it left."""
+    """Run the worker; return its error and the notes of its ranks."""
     on_cpu = wanted.device == "cpu"
     with tempfile.TemporaryDirectory(prefix="geovlm-doctor-") as scratch:
         folder = Path(scratch)
@@ -150,12 +150,12 @@ def _run(stage: str, wanted: Ranks, *, deadline_s: float, module: str) -> _Ended
 
 
 def _devices(found: dict[str, Any], wanted: Ranks) -> Check:
-    """Say what torch sees of the GPUs."""
+    """Check the GPUs that torch finds."""
     build = f"torch {found['torch']}"
     if not found["gpus"]:
         if wanted.device == "cuda":
             fix = "install a CUDA build of torch that fits the driver (see nvidia-smi)"
-            return Check("GPUs", "FAIL", f"{build} sees none", fix)
+            return Check("GPUs", "FAIL", f"{build} finds none", fix)
         return Check("GPUs", "ok", f"none: the CPU is used, {build}")
     named = "; ".join(
         f"{each['name']}, {each['bytes'] / 2**30:.0f} GiB, {each['capability']}"

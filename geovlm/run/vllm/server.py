@@ -1,7 +1,6 @@
-"""The vLLM server of a GRPO stage: where it runs, its command, its health, its end.
+"""Places, starts, checks and ends the vLLM server of a GRPO stage.
 
-vLLM could not be installed where this was written: the command and the checks are tested, a server
-is not.
+Not yet run on a cluster: the command and the checks are tested, with a stand-in for the server.
 """
 
 from __future__ import annotations
@@ -29,22 +28,22 @@ if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
     from geovlm.config.stages import VllmConfig
 
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # servers are near
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # servers are local
 URL_VARIABLE = "GEOVLM_VLLM_URL"
-"""Where the stage's processes find the address of the server."""
+"""Variable with the address of the server, for the processes of the stage."""
 _LOGPROBS = "processed_logprobs"
 
 
 class Placement(NamedTuple):
-    """Where a server runs."""
+    """Machine and GPUs of a server."""
 
     machine: int
     gpus: tuple[int, ...]
-    """Numbered from 0 among the machine's."""
+    """Numbers of GPUs of the machine, from 0."""
 
 
 def check(config: RunConfig) -> None:
-    """Refuse a GRPO stage whose vLLM is missing or has no GPU; asks no server.
+    """Refuse a GRPO stage whose vLLM is missing or has no GPU; contacts no server.
 
     Args:
         config: the run; its device is resolved.
@@ -62,25 +61,25 @@ def check(config: RunConfig) -> None:
             )
         if importlib.util.find_spec("vllm") is None:
             raise ConfigError(
-                f"stages.{index}.generation {stage.generation!r} needs vLLM, which is not here",
+                f"stages.{index}.generation {stage.generation!r} needs vLLM, which is missing",
                 hint="pip install 'geovlm[vllm]', or generation='transformers'",
             )
         if config.lora is not None and config.lora.quantize != "none":
-            # TRL 1.16 hands on `param.data` (VLLMGeneration._iter_named_params): packed bytes
+            # TRL 1.16 passes `param.data` on (VLLMGeneration._iter_named_params): packed bytes
             raise ConfigError(
                 f"stages.{index}.generation {stage.generation!r} and lora.quantize "
-                f"{config.lora.quantize!r}: TRL would hand vLLM 4-bit weights as they are packed",
-                hint="use generation='transformers', or leave out lora.quantize",
+                f"{config.lora.quantize!r}: TRL would pass the packed 4-bit weights to vLLM",
+                hint="use generation='transformers', or remove lora.quantize",
             )
         if stage.generation == "vllm-server":
             placement(config, index)
 
 
 def check_urls(config: RunConfig) -> None:
-    """Refuse servers named in the configuration that TRL cannot train with.
+    """Refuse running servers of the configuration that TRL cannot train with.
 
     Raises:
-        ConfigError: as `refuse_unfit`.
+        ConfigError: see `refuse_unfit`.
     """
     for stage in config.stages:
         if stage.kind == "grpo" and stage.generation == "vllm-server" and stage.vllm.url:
@@ -88,12 +87,12 @@ def check_urls(config: RunConfig) -> None:
 
 
 def placement(config: RunConfig, index: int) -> Placement | None:
-    """Return where the server of a stage runs; `None` if the stage has none of its own.
+    """Return machine and GPUs of a stage's server; `None` if the run starts none for it.
 
-    The GPUs that the stage's ranks leave free on machine 0, else the first machine without ranks.
+    A server gets the GPUs of machine 0 without ranks, else the first machine without ranks.
 
     Raises:
-        ConfigError: no GPU is left, or those named are taken or not there.
+        ConfigError: no GPU is left, or those of the configuration are in use or do not exist.
     """
     stage = config.stages[index]
     if stage.kind != "grpo" or stage.generation != "vllm-server" or stage.vllm.url is not None:
@@ -112,10 +111,10 @@ def placement(config: RunConfig, index: int) -> Placement | None:
             hint=f"set stages.{index}.processes to fewer, or stages.{index}.vllm.url to a server",
         )
     if len(set(wanted)) != len(wanted) or not set(wanted) <= set(free) or not wanted:
-        left = f"free are {', '.join(map(str, free))}" if free else "none is free"
+        left = f"{', '.join(map(str, free))} are free" if free else "none is free"
         raise ConfigError(
             f"stages.{index}.vllm.gpus {wanted}: {left}",
-            hint=f"name free ones, or set stages.{index}.processes to fewer",
+            hint=f"use free ones, or set stages.{index}.processes to fewer",
         )
     return Placement(machine, tuple(wanted))
 
@@ -123,19 +122,19 @@ def placement(config: RunConfig, index: int) -> Placement | None:
 def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -> list[str]:
     """Return the command line of a server that TRL can train with.
 
-    As `trl vllm-serve` of TRL 1.16 would start it; that command is deprecated. The pixel limits of
-    the run go to the server's processor, so that it and the trainer cut images into the same
-    tokens; a checkpoint of ours has them in its own files.
+    It is the command of `trl vllm-serve` (TRL 1.16), which is deprecated. The server's processor
+    gets the pixel limits of the run, so that server and trainer encode images into the same tokens;
+    checkpoints of GeoVLM hold the limits in their files.
 
     Args:
-        model: folder or hub name of the weights; those of the trainer replace them before the
-            first completion.
+        model: folder or hub name of the weights; the trainer replaces them before the first
+            completion.
         config: the run.
-        settings: of the stage.
-        gpus: on how many GPUs; the model is split over them.
+        settings: `vllm` of the stage.
+        gpus: number of GPUs, over which the model is split.
     """
     argv = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model]
-    # whoever reaches it may replace the weights
+    # anybody who reaches the server may replace the weights
     host = "127.0.0.1" if config.machines == 1 else "0.0.0.0"
     argv += ["--host", host, "--port", str(settings.port)]
     argv += ["--tensor-parallel-size", str(gpus)]
@@ -157,11 +156,11 @@ def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -
 
 
 def environment(visible: list[str], gpus: tuple[int, ...]) -> dict[str, str]:
-    """Return the environment of a server: its GPUs, and the endpoints that take weights.
+    """Return the environment of a server: its GPUs, and the switch for endpoints of weights.
 
     Args:
         visible: ids of the machine's GPUs.
-        gpus: which of them are the server's.
+        gpus: positions of the server's GPUs among them.
     """
     return without_launcher(os.environ) | {
         "CUDA_VISIBLE_DEVICES": ",".join(visible[gpu] for gpu in gpus),
@@ -179,15 +178,15 @@ def serving(
     timeout_s: float,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[Callable[[], None]]:
-    """Run a server until the context is left; what it gives raises when the server has ended.
+    """Run a server in the context; yields a function that raises if the server has ended.
 
     Args:
         argv: its command line.
         variables: its environment.
-        port: where it will answer.
-        log: where its output goes.
-        timeout_s: seconds until it has to answer.
-        check: called again and again while it starts; may raise.
+        port: its port.
+        log: file of its output.
+        timeout_s: seconds within which it has to answer.
+        check: called repeatedly while it starts; may raise.
 
     Raises:
         RunFailedError: it ended, or did not answer in time; names the log.
@@ -195,8 +194,8 @@ def serving(
     url = f"http://127.0.0.1:{port}"
     if _answers(url):
         raise RunFailedError(
-            f"something answers on port {port}, where the vLLM server is to run",
-            hint="end it, or set another port with stages.N.vllm.port",
+            f"another program answers on port {port}, which the vLLM server needs",
+            hint="stop it, or set another port with stages.N.vllm.port",
         )
     with log.open("ab") as file:
         process = subprocess.Popen(
@@ -223,7 +222,7 @@ def serving(
             if time.monotonic() > deadline:
                 raise RunFailedError(
                     f"the vLLM server did not answer on port {port} within {timeout_s:g} s",
-                    hint=f"its output is in {log}; vllm.start_timeout_s gives it longer",
+                    hint=f"its output is in {log}; vllm.start_timeout_s sets a longer limit",
                 )
             time.sleep(0.5)
         yield alive
@@ -232,32 +231,34 @@ def serving(
 
 
 def refuse_unfit(url: str) -> None:
-    """Refuse a server that does not answer, or that was started in another way than TRL needs.
+    """Refuse a server that does not answer, or that was started with other settings than TRL needs.
 
     Raises:
-        ConfigError: says with what to start it.
+        ConfigError: it is unfit; the hint states how to start it.
     """
     hint = (
         "start it with VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --logprobs-mode processed_logprobs "
         '--max-logprobs -1 --weight-transfer-config \'{"backend": "nccl"}\' --enable-scale-out'
     )
     if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"vllm.url {url!r} is no address", hint="such as http://10.0.0.5:8000")
+        raise ConfigError(
+            f"vllm.url {url!r} is not an address", hint="such as http://10.0.0.5:8000"
+        )
     if not _answers(url):
         raise ConfigError(f"no vLLM server answers at {url}/health", hint=hint)
     try:
         with _OPENER.open(
             f"{url.rstrip('/')}/server_info?config_format=json", timeout=10
         ) as answer:
-            told = json.load(answer)
-        mode = told["vllm_config"]["model_config"]["logprobs_mode"]
-        transfer = told["vllm_config"]["weight_transfer_config"]
+            info = json.load(answer)
+        mode = info["vllm_config"]["model_config"]["logprobs_mode"]
+        transfer = info["vllm_config"]["weight_transfer_config"]
     except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"the vLLM server at {url} does not tell its settings: {error!r}", hint=hint
+            f"the vLLM server at {url} does not report its settings: {error!r}", hint=hint
         ) from error
     if transfer is None:
-        raise ConfigError(f"the vLLM server at {url} takes no new weights", hint=hint)
+        raise ConfigError(f"the vLLM server at {url} accepts no new weights", hint=hint)
     if mode != _LOGPROBS:
         raise ConfigError(
             f"the vLLM server at {url} has --logprobs-mode {mode}: the importance ratios of GRPO "
@@ -280,7 +281,7 @@ def _last_line(log: Path) -> str:
 
 
 def _has_scale_out() -> bool:
-    """Whether vLLM serves images only with `--enable-scale-out`: from 0.30 on."""
+    """Return True if vLLM serves images only with `--enable-scale-out`, as from 0.30 on."""
     from packaging.version import Version
 
     try:

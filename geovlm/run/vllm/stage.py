@@ -1,4 +1,4 @@
-"""A stage and its vLLM server: who starts it, who waits for it, where it is found."""
+"""Gives a GRPO stage its vLLM server: one machine starts it, the others wait for it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Server(NamedTuple):
-    """What a stage needs to know of its server."""
+    """A stage's server as the stage sees it."""
 
     variables: dict[str, str]
-    """Environment of the stage's processes."""
+    """Variables for the processes of the stage."""
     check: Callable[[], None]
-    """Raises when a server that this process started has ended."""
+    """Raises if a server that this process started has ended."""
 
 
 @contextlib.contextmanager
@@ -36,12 +36,12 @@ def serve(
     index: int,
     heartbeat: Heartbeat | None,
 ) -> Iterator[Server]:
-    """Give a stage its vLLM server, for as long as the context is open; most stages have none.
+    """Run the vLLM server of a stage while the context is open; most stages have none.
 
-    The machine whose GPUs are to serve starts it and tells the others when it answers.
+    The machine with the GPUs of the server starts it and publishes when it answers.
 
     Args:
-        run: the run directory.
+        run: the run folder.
         config: the run; its device is resolved.
         index: the stage's position.
         heartbeat: the other machines; `None` where there are none.
@@ -81,7 +81,7 @@ def serve(
 
 
 def start_weights(run: RunDir, *, config: RunConfig, index: int) -> str:
-    """Return the weights that a stage begins with: the latest trained ones, else the run's.
+    """Return the weights that a stage starts from: the last trained ones, else the run's.
 
     Returns:
         A folder, or a name on the Hugging Face hub.
