@@ -222,6 +222,6 @@ def test_check_names_the_command_and_the_entry_that_are_missing(
     monkeypatch.setattr(public_api, "ROOT", tmp_path)
     problems = public_api.check(OLD.replace("    id: str\n", "    id: int\n"))
     assert problems[:2] == ["-    id: str", "+    id: int"]
-    assert problems[2].endswith("if so meant: python -m tools.public_api update")
+    assert problems[2].endswith("if this is intended: python -m tools.public_api update")
     assert problems[3].startswith("undeclared break: geovlm.api.Sample.id: type str became int;")
     assert "with **Breaking**, naming Sample, id and what to write instead" in problems[3]

@@ -30,7 +30,7 @@ class Use:
 
     line: int
     module: str
-    """Where the name is defined, dotted: `geovlm.boxes.rectangle`."""
+    """Module that defines the name, dotted: `geovlm.boxes.rectangle`."""
     name: str
     """The name, or "" if the module itself is imported."""
 

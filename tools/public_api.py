@@ -29,7 +29,7 @@ CURRENT = ROOT / "tools" / "api" / "current.txt"
 RELEASED = ROOT / "tools" / "api" / "released.txt"
 CHANGELOG = ROOT / "CHANGELOG.md"
 COMMANDS = "command line"
-"""Heading of the section that is no module."""
+"""Heading of the section that is not a module."""
 UPDATE = "python -m tools.public_api update"
 
 _HOOKS_MAY = {griffe.BreakageKind.PARAMETER_ADDED_REQUIRED, griffe.BreakageKind.PARAMETER_MOVED}
@@ -40,7 +40,7 @@ _INDENT = "    "
 
 
 class Break(NamedTuple):
-    """Something public that has gone or changed."""
+    """Something public that was removed or changed."""
 
     path: str
     """`geovlm.boxes.match(limit)`, `geovlm run --seed <int>`."""
@@ -48,7 +48,7 @@ class Break(NamedTuple):
 
     @property
     def words(self) -> set[str]:
-        """What a changelog entry has to name: class, function, parameter; command, option."""
+        """Words that a changelog entry has to name: class, function, parameter; command, option."""
         if self.path.startswith("geovlm "):
             return {word for word in self.path.split() if word[0] not in "<[{" and word != "geovlm"}
         names = re.findall(r"\w+", self.path.partition(".")[2].partition(".")[2] or self.path)
@@ -89,7 +89,7 @@ def command_lines() -> str:
 
 
 def breaks(old: str, new: str) -> list[Break]:
-    """Return what code written for one surface can trip over on another, both as text."""
+    """Return everything in one surface that is removed or changed in the other, both as text."""
     a, b = _sections(old), _sections(new)
     with _package(a) as before, _package(b) as after:
         found = [*_griffe_breaks(before, after), *_type_breaks(before, after)]
@@ -108,13 +108,15 @@ def undeclared(found: Iterable[Break], *, changelog: str) -> list[Break]:
 
 
 def check(code: str) -> list[str]:
-    """Return all that is wrong, one line each, with what to do."""
+    """Return all problems, one line each, with the fix."""
     current = CURRENT.read_text(encoding="utf-8")
     problems = []
     if code != current:
         changed = difflib.unified_diff(current.splitlines(), code.splitlines(), lineterm="", n=0)
         problems += [line for line in changed if line[0] in "+-" and line[:3] not in ("+++", "---")]
-        problems.append(f"the public surface differs from {_short(CURRENT)}; if so meant: {UPDATE}")
+        problems.append(
+            f"the public surface differs from {_short(CURRENT)}; if this is intended: {UPDATE}"
+        )
     found = breaks(RELEASED.read_text(encoding="utf-8"), code)
     for each in undeclared(found, changelog=CHANGELOG.read_text(encoding="utf-8")):
         problems.append(

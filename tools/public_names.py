@@ -1,7 +1,7 @@
-"""What is public, in one place: the names that a plugin may import.
+"""Lists the public names: those that a plugin may import.
 
 `tools/public_api.py` compares their signatures, and those of all commands, with the released ones.
-What is not named here may change in any version.
+Names that are not listed here may change in any version.
 """
 
 from __future__ import annotations
