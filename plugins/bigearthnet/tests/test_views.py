@@ -144,8 +144,8 @@ def test_four_views_pass_the_conformance_kit(kit, rule):
 
 
 def test_the_kit_has_seen_four_images(kit):
-    (asked, *_) = kit.subject.asked["bigearthnet"]
-    assert len(asked.images) == 4
+    (sample, *_) = kit.subject.chosen["bigearthnet"]
+    assert len(sample.images) == 4
 
 
 def test_the_preview_shows_every_image(patch):
