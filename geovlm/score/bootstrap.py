@@ -37,6 +37,13 @@ class Statistic:
     """Weights `(resamples, groups)` -> values `(resamples,)`; NaN where a number is undefined."""
 
 
+class Interval(NamedTuple):
+    """Bounds of a number, with the unit of the number."""
+
+    low: float
+    high: float
+
+
 class Change(NamedTuple):
     """Difference of a number between two sets of answers to the same questions."""
 
@@ -117,7 +124,7 @@ def interval(
     seed: int = 0,
     clusters: Sequence[Hashable] | None = None,
     level: float = 0.95,
-) -> dict[str, tuple[float, float]]:
+) -> dict[str, Interval]:
     """Return intervals of everything that `compute` returns; see `intervals`.
 
     Args:
@@ -134,8 +141,8 @@ def interval(
 
 def intervals(
     statistic: Statistic, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
-) -> dict[str, tuple[float, float]]:
-    """Return (low, high) of each number; none of them where there is only one group.
+) -> dict[str, Interval]:
+    """Return the interval of each number; none if there is only one group.
 
     A resample in which a number is undefined is left out for that number.
     """
@@ -186,7 +193,7 @@ def changes(
         difference = float(values[0])
         as_large = np.nansum(np.abs(swapped[name]) >= abs(difference) - 1e-12)
         p = float((1 + as_large) / (1 + resamples))
-        found[name] = Change(difference=difference, low=bounds[0], high=bounds[1], p=p)
+        found[name] = Change(difference=difference, low=bounds.low, high=bounds.high, p=p)
     return found
 
 
@@ -208,7 +215,7 @@ def _differences(
     return {name: np.concatenate(many) for name, many in parts.items()}
 
 
-def _bounds(values: Array, *, groups: int, level: float) -> tuple[float, float] | None:
+def _bounds(values: Array, *, groups: int, level: float) -> Interval | None:
     """Return the expanded percentiles; `None` where no value is defined."""
     from scipy.special import ndtr, stdtrit
 
@@ -218,7 +225,7 @@ def _bounds(values: Array, *, groups: int, level: float) -> tuple[float, float] 
     quantile = stdtrit(groups - 1, (1 + level) / 2)
     tail = float(ndtr(-math.sqrt(groups / (groups - 1)) * quantile))
     low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
+    return Interval(float(low), float(high))
 
 
 def _draws(groups: int, resamples: int, seed: int) -> Iterator[Array]:

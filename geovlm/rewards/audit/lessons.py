@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from geovlm import answers, boxes
 from geovlm.api import Json, ModelProfile, Size
@@ -19,8 +19,16 @@ COMPARED = 200
 OPTIONS = 32
 """Largest number of training answers that are options of a question without a vocabulary."""
 
-Place: TypeAlias = tuple[int, int, int]
-"""The first box of a question: third of the image across, third down, class of size; 0 to 2."""
+
+class Place(NamedTuple):
+    """Place and size of the first box that a question names; each from 0 to 2."""
+
+    across: int
+    """Third of the image that holds the centre, from the left."""
+    down: int
+    """The same from the top."""
+    size: int
+    """Number of thresholds (1 % and 10 % of the image) that its area exceeds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +154,7 @@ def _by_place(exchanges: Sequence[Exchange]) -> dict[Place | None, list[Exchange
 def _place(box: Box, size: Size) -> Place:
     x, y = (box.x0 + box.x1) / 2 / size[0], (box.y0 + box.y1) / 2 / size[1]
     share = (box.x1 - box.x0) * (box.y1 - box.y0) / (size[0] * size[1])
-    return min(2, int(3 * x)), min(2, int(3 * y)), (share > 0.01) + (share > 0.1)
+    return Place(min(2, int(3 * x)), min(2, int(3 * y)), (share > 0.01) + (share > 0.1))
 
 
 def _by_number(counts: Counter[str]) -> list[str]:

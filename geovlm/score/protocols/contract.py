@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from geovlm import answers
+
+if TYPE_CHECKING:
+    from geovlm.score.bootstrap import Interval
 
 Counts: TypeAlias = Mapping[str, float]
 """Name -> number; an absent name counts 0."""
@@ -73,7 +76,7 @@ class Score(NamedTuple):
     published: Scores
     strict: Scores
     counts: dict[str, int]
-    ci95: dict[str, dict[str, tuple[float, float]]]
+    ci95: dict[str, dict[str, Interval]]
     """`published` and `strict` -> score -> bounds of the 95 % interval."""
     resampled: str
     """Unit that the interval resamples: `image` or `row`."""

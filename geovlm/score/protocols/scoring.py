@@ -123,7 +123,7 @@ def _intervals(
     clusters: Sequence[Any] | None,
     resamples: int,
     seed: int,
-) -> dict[str, dict[str, tuple[float, float]]]:
+) -> dict[str, dict[str, bootstrap.Interval]]:
     import numpy as np
 
     def finish(sums: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _intervals(
 
     statistic = bootstrap.of_sums(counts, finish, clusters=clusters)
     found = bootstrap.intervals(statistic, resamples=resamples, seed=seed)
-    split: dict[str, dict[str, tuple[float, float]]] = {"published": {}, "strict": {}}
+    split: dict[str, dict[str, bootstrap.Interval]] = {"published": {}, "strict": {}}
     for name, bounds in found.items():
         side, _, metric = name.partition(":")
         split[side][metric] = bounds

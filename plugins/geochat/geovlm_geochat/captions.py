@@ -8,7 +8,7 @@ words make a poor score; facts do not.
 from __future__ import annotations
 
 import re
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from geovlm import answers
 
@@ -50,8 +50,15 @@ _ENDS = re.compile(
 )
 
 
-def facts(caption: str) -> tuple[Facts, Vocabularies]:
-    """Return the facts of a caption and, for each, all values that it can have.
+class Stated(NamedTuple):
+    """Facts of a caption, and all values that each of them can have."""
+
+    facts: Facts
+    vocabularies: Vocabularies
+
+
+def facts(caption: str) -> Stated:
+    """Return the facts of a caption.
 
     Names are `count`, `colour`, `size`, `object`, `position`; a fact that the caption does not
     state is absent. A fact counts only if the caption names exactly one entry of its vocabulary, by
@@ -75,8 +82,8 @@ def facts(caption: str) -> tuple[Facts, Vocabularies]:
         if len(named) == 1:
             stated[name] = named[0]
     if "object" not in stated or not answers.labels(head, [stated["object"]]):
-        return {}, {}
-    return stated, {name: vocabularies[name] for name in stated}
+        return Stated({}, {})
+    return Stated(stated, {name: vocabularies[name] for name in stated})
 
 
 def _one_spelling(names: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from geovlm_geochat import captions, grammar
 from geovlm_geochat.grammar import Percent
@@ -38,8 +38,15 @@ class ParsedTurn:
     """All boxes, in order, as written."""
 
 
-def pairs(conversations: Any) -> Iterator[tuple[str, str]]:
-    """Yield (human, gpt) texts of a conversation; an answer without a question is skipped."""
+class Texts(NamedTuple):
+    """The two texts of one exchange, as the file has them."""
+
+    human: str
+    gpt: str
+
+
+def pairs(conversations: Any) -> Iterator[Texts]:
+    """Yield the exchanges of a conversation; an answer without a question is skipped."""
     question: str | None = None
     for message in conversations if isinstance(conversations, list) else ():
         if not isinstance(message, dict) or not isinstance(message.get("value"), str):
@@ -47,7 +54,7 @@ def pairs(conversations: Any) -> Iterator[tuple[str, str]]:
         if message.get("from") == "human":
             question = message["value"]
         elif question is not None:
-            yield question, message["value"]
+            yield Texts(question, message["value"])
             question = None
 
 
