@@ -14,13 +14,13 @@ from itertools import pairwise
 import numpy as np
 
 Box = tuple[float, float, float, float]
-"""``(x0, y0, x1, y1)`` in pixels, y down, half-open."""
+"""`(x0, y0, x1, y1)` in pixels, y down, half-open."""
 
 COVERS: tuple[str, ...] = ("forest", "cropland", "pasture", "water", "urban", "bare soil")
 KINDS: tuple[str, ...] = ("building", "storage tank", "airplane", "ship")
 ROOFS: tuple[str, ...] = ("red", "blue", "white", "grey")
 DAMAGES: tuple[str, ...] = ("no-damage", "minor-damage", "major-damage", "destroyed")
-"""The words of xBD's ``subtype``, mildest first."""
+"""Values of xBD's `subtype`, mildest first."""
 DISASTERS: tuple[str, ...] = ("volcano", "fire", "earthquake", "flood", "tsunami", "wind")
 
 _SIDE = (0.15, 0.34)  # smallest and largest item side, as a share of the frame
@@ -31,30 +31,36 @@ _GAP = 0.035  # least distance between items, as a share of the frame
 class Item:
     """One object.
 
-    With `angle_deg` the object is drawn turned about the centre of `box`, clockwise on the screen
-    (x right, y down); `box` is then the box before the turn.
+    With `angle_deg`, the object is drawn rotated about the centre of `box`; `box` is then the box
+    before rotation.
     """
 
     kind: str
+    """One of `KINDS`."""
     box: Box
     colour: str
+    """One of `ROOFS`."""
     damage: str = "no-damage"
+    """One of `DAMAGES`; only buildings show it."""
     angle_deg: float = 0.0
+    """Degrees, clockwise on screen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
-    """Everything that a picture shows.
-
-    `covers` partition the frame; `items` run left to right and do not overlap.
-    """
+    """Everything that a picture shows."""
 
     size_px: tuple[int, int]
+    """Width and height."""
     covers: tuple[tuple[str, Box], ...]
+    """(land cover, box); together the boxes fill the frame."""
     items: tuple[Item, ...]
+    """Objects from left to right; they do not overlap."""
     road: tuple[Box, ...] = ()
     disaster: str = ""
+    """One of `DISASTERS`; empty: none."""
     seed: int
+    """Seed of textures and damage in `render`."""
 
 
 def compose(
@@ -76,12 +82,12 @@ def compose(
             rounding of boxes.
         size_px: Width and height.
         kinds: Kinds of object to choose from, a subset of `KINDS`.
-        count: Fewest and most objects. Up to 6 fit; beyond that there may be fewer than drawn.
+        count: Fewest and most objects. Up to 6 fit; of more, some may be left out.
         covers: Land covers to choose from, a subset of `COVERS`.
         n_covers: Fewest and most land covers in one scene.
         road: Probability of a road.
-        disaster: Empty for none, a name out of `DISASTERS`, or None to draw one. A disaster gives
-            each building a damage level out of `damages`.
+        disaster: One of `DISASTERS`, empty for none, or `None` to draw one. A disaster gives each
+            building one of `damages`.
         damages: Damage levels to draw from with equal chance.
     """
     n = int(rng.integers(n_covers[0], n_covers[1] + 1))
