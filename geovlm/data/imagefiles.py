@@ -14,7 +14,7 @@ from typing import Any
 from geovlm.api import Raster, Size
 from geovlm.data import cache
 from geovlm.errors import DataError
-from geovlm.raster.files import out_of_reach
+from geovlm.raster.files import unreadable
 
 Progress = Callable[..., Iterator[Any]]
 
@@ -140,7 +140,7 @@ def digest(paths: Sequence[Path]) -> str:
                     file.seek(max(_ENDS, length - _ENDS))
                     made.update(file.read(_ENDS))
         except OSError as error:
-            raise out_of_reach(path, error) from error
+            raise unreadable(path, error) from error
     return made.hexdigest()
 
 

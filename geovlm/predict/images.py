@@ -132,13 +132,13 @@ def _band_file(folder: Path, band: str) -> Path:
     Raises:
         DataError: There is none, or more than one.
     """
-    from geovlm.raster.files import out_of_reach
+    from geovlm.raster.files import unreadable
 
     ending = re.compile(rf"(?:^|[_.-]){re.escape(band)}(?:_\d+m)?$", re.IGNORECASE)
     try:
         listed = sorted(folder.iterdir())
     except OSError as error:
-        raise out_of_reach(folder, error) from error
+        raise unreadable(folder, error) from error
     files = [path for path in listed if path.suffix.lower() in _SUFFIXES]
     fitting = [path for path in files if ending.search(path.stem)]
     if len(fitting) == 1:

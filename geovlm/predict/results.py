@@ -58,8 +58,11 @@ class Results:
     request: Request
     plan: Plan
     where: Georeference | None
+    """Georeference of the scene; `None`: coordinates are pixels."""
     model: str
+    """Name of the model in the features."""
     min_iou: float = merge.MIN_IOU
+    """See `geovlm.predict.windows.merge`."""
 
     @property
     def kind(self) -> reading.Kind:

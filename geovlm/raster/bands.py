@@ -15,11 +15,11 @@ from geovlm.api import Raster, Size
 from geovlm.errors import DataError
 from geovlm.raster.files import (
     Window,
+    cached_layout,
     layout,
     opened,
     read,
-    refuse_unfinished,
-    remembered,
+    require_finished,
     state,
     valid,
 )
@@ -109,7 +109,7 @@ class Bands:
         self, band: Band, *, window: Window, grid: Size, shape: tuple[int, int]
     ) -> np.ndarray:
         source = self.source(band.path)
-        refuse_unfinished(source, band.number)
+        require_finished(source, band.number)
         if band.size == grid:
             return self._stored(source, band.number, window=window, shape=shape)
         part = tuple(
@@ -170,7 +170,7 @@ def locate(ref: Raster, name: str) -> Band:
     if is_index(ref, name):
         name = role_name(ref, INDICES[name][0], index=name)
     path = _path(ref, name)
-    found = remembered(state(path))
+    found = cached_layout(state(path))
     return Band(path, _index(ref, name, path=path, names=found.names), found.size)
 
 
@@ -184,7 +184,7 @@ def available(ref: Raster) -> tuple[str, ...]:
         return tuple(ref.files)
     numbered = [name for name in ref.band_index if name not in ref.files]
     taken = {ref.band_index[name] for name in numbered}
-    own = remembered(state(ref.file)).names
+    own = cached_layout(state(ref.file)).names
     described = [name for i, name in enumerate(own, start=1) if name and i not in taken]
     return tuple(dict.fromkeys([*ref.files, *numbered, *described]))
 

@@ -55,7 +55,7 @@ class State(NamedTuple):
     """Time of the last change."""
 
 
-def refuse_nothing(path: Path) -> None:
+def require_file(path: Path) -> None:
     """Raise `DataError` unless the file exists and is not empty."""
     state(path)
 
@@ -71,7 +71,7 @@ def state(path: Path) -> State:
     except _ABSENT:
         found = None
     except OSError as error:
-        raise out_of_reach(path, error) from error
+        raise unreadable(path, error) from error
     if found is None:
         raise DataError(f"{path}: no such image file", hint="check the copy of the data set")
     if not S_ISREG(found.st_mode):
@@ -93,16 +93,16 @@ def is_absent(path: Path) -> bool:
     return False
 
 
-def refuse_out_of_reach(path: Path) -> None:
+def require_readable(path: Path) -> None:
     """Raise `DataError` if the file exists but cannot be read."""
     try:
         with path.open("rb") as file:
             file.read(1)
     except OSError as error:
-        raise out_of_reach(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def out_of_reach(path: Path, error: OSError) -> DataError:
+def unreadable(path: Path, error: OSError) -> DataError:
     """Return the error for a file that the system does not let us read."""
     return DataError(
         f"{path}: the image file cannot be read: {error.strerror or error}",
@@ -119,13 +119,13 @@ def opened(path: Path) -> Iterator[DatasetReader]:
     """
     import rasterio
 
-    refuse_nothing(path)
+    require_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             source = rasterio.open(path)
     except rasterio.errors.RasterioError as error:
-        refuse_out_of_reach(path)
+        require_readable(path)
         raise DataError(
             f"{path}: not a readable raster: {error}", hint="copy the file again"
         ) from error
@@ -134,7 +134,7 @@ def opened(path: Path) -> Iterator[DatasetReader]:
 
 
 @lru_cache(maxsize=65536)
-def remembered(file: State) -> Layout:
+def cached_layout(file: State) -> Layout:
     """Return the layout of a file, cached until the file changes.
 
     Raises:
@@ -208,7 +208,7 @@ def declares_nodata(source: DatasetReader, index: int) -> bool:
     return masked or source.nodatavals[index - 1] is not None
 
 
-def refuse_unfinished(source: DatasetReader, index: int) -> None:
+def require_finished(source: DatasetReader, index: int) -> None:
     """Raise `DataError` if the last block of a band was never written and nodata is not declared.
 
     A writer that was killed leaves such a file; GDAL reads the missing blocks as zeros.

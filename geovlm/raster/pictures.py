@@ -20,13 +20,13 @@ from geovlm.raster.bands import role_of
 from geovlm.raster.files import (
     State,
     Window,
+    cached_layout,
     layout,
     opened,
     read,
-    refuse_nothing,
-    refuse_out_of_reach,
-    refuse_unfinished,
-    remembered,
+    require_file,
+    require_finished,
+    require_readable,
     state,
 )
 
@@ -93,7 +93,9 @@ def picture_layout(path: Path) -> Size:
     Raises:
         DataError: See `open_picture`; size and damage behind the header do not matter.
     """
-    return remembered(state(path)).size if _in_windows(state(path)) else picture_size(state(path))
+    return (
+        cached_layout(state(path)).size if _in_windows(state(path)) else picture_size(state(path))
+    )
 
 
 def shows_all(path: Path, *, bands: int) -> bool:
@@ -130,7 +132,7 @@ def open_part(path: Path, window: Window, *, shape: tuple[int, int]) -> Image.Im
         return _kept(file).crop((column, row, column + width, row + height))
     with opened(path) as source:
         for index in source.indexes:
-            refuse_unfinished(source, index)
+            require_finished(source, index)
         mode, numbers = _arranged(source) or ("P", (1,))
         stored = [read(source, number, window=window, shape=shape) for number in numbers]
         if mode == "P":
@@ -246,13 +248,13 @@ def _on_black(image: Image.Image) -> Image.Image:
 @contextmanager
 def _picture(path: Path) -> Iterator[ImageFile.ImageFile]:
     """Open a file that has an agreed appearance; only its header is read."""
-    refuse_nothing(path)
+    require_file(path)
     try:
         image = Image.open(path)
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: {error}", hint="cut the image into tiles") from error
     except _BROKEN as error:
-        refuse_out_of_reach(path)
+        require_readable(path)
         raise _unreadable(path) from error
     with image:
         if image.mode in ("I", "F") or "16" in image.mode or "16" in _raw_mode(image):

@@ -36,14 +36,14 @@ def test_a_plain_band_is_measured_as_gdal_does(
     path = write(tmp_path / "a.tif", values, **options)
     with rasterio.open(path) as file:
         assert single_band_size(path) == (file.width, file.height)
-        assert files.layout(file) == files.remembered(files.state(path))
+        assert files.layout(file) == files.cached_layout(files.state(path))
 
 
 @pytest.mark.parametrize("options", [{"bigtiff": "yes"}, {"compress": "lerc"}])
 def test_what_is_not_plain_is_left_to_gdal(tmp_path: Path, options: dict[str, str]) -> None:
     path = write(tmp_path / "a.tif", BAND, **options)
     assert single_band_size(path) is None
-    assert files.remembered(files.state(path)).size == (51, 31)
+    assert files.cached_layout(files.state(path)).size == (51, 31)
 
 
 def test_several_bands_are_left_to_gdal(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_several_bands_are_left_to_gdal(tmp_path: Path) -> None:
 def test_a_band_with_a_name_is_left_to_gdal(tmp_path: Path) -> None:
     path = described(write(tmp_path / "a.tif", BAND), ("B08",))
     assert single_band_size(path) is None
-    assert files.remembered(files.state(path)).names == ("B08",)
+    assert files.cached_layout(files.state(path)).names == ("B08",)
 
 
 def test_a_band_named_in_a_sidecar_is_left_to_gdal(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_band_named_in_a_sidecar_is_left_to_gdal(tmp_path: Path) -> None:
         "</PAMDataset>"
     )
     assert single_band_size(path) is None
-    assert files.remembered(files.state(path)).names == ("B08",)
+    assert files.cached_layout(files.state(path)).names == ("B08",)
 
 
 @pytest.mark.parametrize("length", [0, 3, 7, 9, 60])

@@ -23,6 +23,7 @@ from geovlm.boxes import Box, corners
 from geovlm.predict.windows.detections import Detection, Views, around, sides, turned
 
 MIN_IOU = 0.5
+"""IoU from which two detections are the same object."""
 
 
 def merge(
