@@ -53,7 +53,7 @@ INSIDE = {
     "report": "figures tables | card_text page | card",
     "testing": "findings hostile | subject | data declarations prompts rewards | scores | kit"
     " | pytest_plugin",
-    "engine": "collecting failures speedups progress rows stopping"
+    "engine": "failures speedups progress rows stopping"
     " | generation models rewards stage | evaluation programs training | work | worker",
     "cli": "arguments groups options output predict_options | datasets results | running"
     " | commands | __main__",

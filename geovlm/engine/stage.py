@@ -16,7 +16,6 @@ from geovlm.config.tasks import configured, weights_of
 from geovlm.data import loading, mixture
 from geovlm.data.leaks import LeftOut
 from geovlm.data.prompts import Prompter
-from geovlm.engine import collecting
 from geovlm.engine.progress import Bar
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Rows
@@ -25,9 +24,6 @@ from geovlm.errors import ConfigError, DataError
 from geovlm.plugins.registry import Registry
 from geovlm.run import resuming
 from geovlm.run.folder import RunDir
-
-_MANY = 50_000
-"""Records whose walks by the collector would take a tenth of a second each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +104,6 @@ class Stage:
                 split=split,
                 options=self.config.data_options(spec),
             ).records
-            if len(self.records[spec.name, split]) > _MANY:
-                collecting.pass_over()  # they stay: the collector need not walk them ever again
         records = self.records[spec.name, split]
         if split == "train" and self.config.deduplicate != "off":
             records = LeftOut.read(self.run.deduplicated).keep(records)

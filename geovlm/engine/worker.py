@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from geovlm.config import extras
 from geovlm.config.schema import RunConfig
-from geovlm.engine.collecting import imports, leave
 from geovlm.errors import GeoVLMError
 from geovlm.run.folder import RunDir
 
@@ -28,31 +28,38 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args(argv)
     run = RunDir(args.run)
-    with sparing_bitsandbytes(run), imports():
+    with lean_imports(run):
         from geovlm.engine import work  # torch, transformers, TRL
 
     return work.main(run, stage=args.stage, resume=args.resume)
 
 
 @contextlib.contextmanager
-def sparing_bitsandbytes(run: RunDir) -> Iterator[None]:
-    """Let imports not find bitsandbytes where no stage of the run has a use for it.
+def lean_imports(run: RunDir) -> Iterator[None]:
+    """Import without garbage collections, and without bitsandbytes unless a stage may use it.
 
-    peft imports it wherever it is installed, a fifth of all that a stage imports. Afterwards it can
-    be imported as ever: a plugin may have a use of its own.
+    Collections would walk over a growing heap; afterwards they skip what was imported. peft imports
+    bitsandbytes wherever it is installed; afterwards a plugin can import it. A process that imports
+    the work of a stage, loads nano and ends takes 12.6 s of CPU as it is, 9.6 s without collections
+    and 8.4 s without bitsandbytes too (medians of five, in turns).
     """
-    spared = False
-    with contextlib.suppress(GeoVLMError, ValueError):  # the work says what is wrong with a file
+    hidden = False
+    with contextlib.suppress(GeoVLMError, ValueError):  # the work reports what is wrong with a file
         config = RunConfig.model_validate(run.read_resolved()["config"])
-        spared = "bitsandbytes" not in sys.modules and not extras.may_use_bitsandbytes(config)
-    if spared:
+        hidden = "bitsandbytes" not in sys.modules and not extras.may_use_bitsandbytes(config)
+    if hidden:
         sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        if spared:
+        gc.freeze()
+        if collecting:
+            gc.enable()
+        if hidden:
             del sys.modules["bitsandbytes"]
 
 
 if __name__ == "__main__":
-    leave(main())
+    sys.exit(main())

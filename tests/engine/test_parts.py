@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import gc
 import json
 import pickle
 import weakref
@@ -21,7 +20,7 @@ from geovlm.api import RewardSpec, Sample, TaskSpec, Turn
 from geovlm.config.schema import RunConfig
 from geovlm.data import prompts
 from geovlm.data.prompts import Prompt, Prompter
-from geovlm.engine import collecting, rewards
+from geovlm.engine import rewards
 from geovlm.engine.models import load
 from geovlm.engine.rows import precheck
 from geovlm.engine.rows import rows as data
@@ -341,17 +340,10 @@ def test_a_sample_without_an_image_is_named() -> None:
         Prompter(a_task("t/a"), profile=QWEN2_5_VL).prompt(blind)
 
 
-@pytest.mark.parametrize("passed_over", [False, True])
-def test_a_model_is_freed_although_it_refers_to_itself_and_was_frozen(
-    passed_over: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(collecting, "_passed_over", False)
+def test_a_model_is_freed_although_it_refers_to_itself() -> None:
     made = AutoModelForImageTextToText.from_pretrained(nano.path())
     load.quicken(made, QWEN2_5_VL, share_images=True)
-    if passed_over:
-        collecting.pass_over()
     gone = weakref.ref(made)
     del made
     load.free()
     assert gone() is None
-    gc.unfreeze()

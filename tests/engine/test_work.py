@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,13 +91,11 @@ def test_a_stage_does_not_import_bitsandbytes_without_a_use_for_it(tmp_path: Pat
     pytest.importorskip("bitsandbytes", reason="the extra qlora is not installed")
     code = (
         "import sys; from pathlib import Path; from geovlm.run.folder import RunDir\n"
-        "from geovlm.engine.collecting import imports, leave\n"
-        "from geovlm.engine.worker import sparing_bitsandbytes\n"
-        "with imports(), sparing_bitsandbytes(RunDir(Path(sys.argv[1]))):\n"
+        "from geovlm.engine.worker import lean_imports\n"
+        "with lean_imports(RunDir(Path(sys.argv[1]))):\n"
         "    import geovlm.engine.work\n"
         "assert 'bitsandbytes' not in sys.modules\n"
         "from bitsandbytes.optim import AdamW8bit  # a plugin's own use\n"
-        "leave(0)"
     )
     run = RunDir(tmp_path)
     files.write_json(run.resolved, {"config": {}})
@@ -108,6 +109,36 @@ def test_a_stage_with_a_use_for_bitsandbytes_can_import_it(
     run = RunDir(tmp_path)
     for config, hidden in [({}, True), ({"lora": {"quantize": "nf4"}}, False)]:
         files.write_json(run.resolved, {"config": config})
-        with worker.sparing_bitsandbytes(run):
+        with worker.lean_imports(run):
             assert ("bitsandbytes" in sys.modules) == hidden
         assert "bitsandbytes" not in sys.modules
+
+
+class Ring:
+    """Refers to itself, so that only the collector frees it."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_collections_skip_what_was_imported_and_nothing_else(enabled: bool, tmp_path: Path) -> None:
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with pytest.raises(ImportError), worker.lean_imports(RunDir(tmp_path)):
+            assert not gc.isenabled()
+            kept = weakref.ref(Ring())
+            raise ImportError
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
+    later = weakref.ref(Ring())
+    gc.collect()
+    assert kept() is not None
+    assert later() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import re
 import shutil
@@ -22,7 +23,6 @@ from transformers import (
 from geovlm.api import ModelProfile
 from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
-from geovlm.engine import collecting
 from geovlm.engine.models import quantize
 from geovlm.engine.models.processor import load_processor, save_processor
 from geovlm.engine.speedups import distinct_images, vision_attention
@@ -134,7 +134,7 @@ def free() -> None:
 
     `quicken` makes models refer to themselves: only the collector frees them.
     """
-    collecting.collect()
+    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

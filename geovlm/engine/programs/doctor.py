@@ -31,7 +31,6 @@ from trl import SFTConfig, SFTTrainer
 
 from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
-from geovlm.engine.collecting import leave
 from geovlm.engine.models import load
 from geovlm.engine.programs import vllm_sync
 from geovlm.engine.programs.main import run
@@ -237,4 +236,4 @@ def rows(folder: Path, *, rank: int, number: int) -> list[data.Row]:
 
 
 if __name__ == "__main__":
-    leave(main())
+    sys.exit(main())

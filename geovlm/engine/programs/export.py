@@ -7,13 +7,13 @@ folder is compared afterwards by `geovlm.engine.programs.stock`.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
-from geovlm.engine.collecting import leave
 from geovlm.engine.generation import generate
 from geovlm.engine.models.processor import load_processor, save_processor
 from geovlm.engine.programs.main import run
@@ -112,4 +112,4 @@ def write_asks(folder: Path, job: Job, *, cache: ImageCache) -> None:
 
 
 if __name__ == "__main__":
-    leave(main())
+    sys.exit(main())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -19,7 +20,6 @@ from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
 from geovlm.config.tasks import configured
 from geovlm.data.prompts import Prompter, visual_tokens
-from geovlm.engine.collecting import leave
 from geovlm.engine.generation import generate
 from geovlm.engine.models import load
 from geovlm.engine.programs.main import run
@@ -262,4 +262,4 @@ def _check_length(plan: Plan, request: Request, loaded: load.Loaded, *, longest:
 
 
 if __name__ == "__main__":
-    leave(main())
+    sys.exit(main())

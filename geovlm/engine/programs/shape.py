@@ -16,7 +16,6 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 
 from geovlm.api import ModelProfile
-from geovlm.engine.collecting import leave
 from geovlm.engine.models import quantize
 from geovlm.engine.models.load import vision_linears
 from geovlm.engine.programs.main import run
@@ -139,4 +138,4 @@ def answer(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    leave(main())
+    sys.exit(main())
