@@ -1,11 +1,11 @@
-"""What a configuration needs of packages that are not always installed."""
+"""Finds settings that need a package which is not installed: bitsandbytes."""
 
 from __future__ import annotations
 
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm.config.model import source
 from geovlm.errors import ConfigError
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 
 def check(config: RunConfig) -> None:
-    """Refuse 4-bit weights and 8-bit optimisers where bitsandbytes is not installed.
+    """Refuse 4-bit weights and 8-bit optimisers if bitsandbytes is not installed.
 
     Raises:
-        ConfigError: names the key and what to install.
+        ConfigError: names the key and the package to install.
     """
     if find_spec("bitsandbytes") is not None:
         return
     found = _for_bitsandbytes(config)
     if found:
-        key, instead = found[0]
+        setting, instead = found[0]
         raise ConfigError(
-            f"{key} needs bitsandbytes, which is not installed",
+            f"{setting} needs bitsandbytes, which is not installed",
             hint=f"pip install 'geovlm[qlora]', or {instead}",
         )
 
 
 def may_use_bitsandbytes(config: RunConfig) -> bool:
-    """Whether a stage of the run may need it, for what is configured or for the model's weights."""
+    """Return true if a stage may need bitsandbytes, for a setting or for the model's weights."""
     if _for_bitsandbytes(config):
         return True
     try:
@@ -42,22 +42,30 @@ def may_use_bitsandbytes(config: RunConfig) -> bool:
     return "quantization_config" in facts
 
 
-def _for_bitsandbytes(config: RunConfig) -> list[tuple[str, str]]:
-    """Return the keys that need it, and what to write instead."""
+class _Need(NamedTuple):
+    setting: str
+    """Key and value."""
+    instead: str
+    """What to do without the package."""
+
+
+def _for_bitsandbytes(config: RunConfig) -> list[_Need]:
+    """Return every setting that needs bitsandbytes."""
     found = []
     if config.lora is not None and config.lora.quantize != "none":
-        found.append((f"lora.quantize={config.lora.quantize!r}", "leave it out"))
+        found.append(_Need(f"lora.quantize={config.lora.quantize!r}", "leave it out"))
     for index, stage in enumerate(config.stages):
         if stage.kind == "probe":
             continue
         optimizer = str(stage.trainer.get("optim", ""))
         if needs_bitsandbytes(optimizer):
-            found.append((f"stages.{index}.trainer.optim={optimizer!r}", "use adamw_torch_fused"))
+            setting = f"stages.{index}.trainer.optim={optimizer!r}"
+            found.append(_Need(setting, "use adamw_torch_fused"))
     return found
 
 
 def needs_bitsandbytes(optimizer: str) -> bool:
-    """Whether one of transformers' optimisers is from bitsandbytes: `OptimizerNames`, 5.23."""
+    """Return true if an optimiser of transformers is from bitsandbytes: `OptimizerNames`, 5.23."""
     if optimizer.startswith(("adamw_torch", "galore_adafactor")):
         return False  # adamw_torch_8bit is torchao's
     return any(part in optimizer for part in ("8bit", "paged_", "bnb", "ademamix"))

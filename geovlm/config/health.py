@@ -251,7 +251,7 @@ class HealthConfig(BaseModel):
     reward_divergence: Action = "warn"
     """Action if the robust rewards fall while the paper's rise."""
     reward_divergence_least: PositiveFloat = 0.05
-    """Smallest rise of the one and fall of the other that break the rule."""
+    """Rise of the one and fall of the other above which the rule is broken."""
 
     def actions(self) -> dict[str, str]:
         """Return rule -> `off`, `warn` or `stop`."""

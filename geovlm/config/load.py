@@ -1,7 +1,7 @@
-"""A `RunConfig` out of a preset, a TOML file, command-line values and `--set K=V`, in that order.
+"""Builds a `RunConfig` from a preset, a TOML file, command-line options and `--set KEY=VALUE`.
 
-Tables are merged, everything else is replaced; a list (`stages`) is replaced as a whole. A preset
-is a TOML file in `geovlm/presets`.
+Each source overrides the one before: tables are merged, all other values are replaced, a list
+(`stages`) as a whole. A preset is a TOML file in `geovlm/config/presets`.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def load(
         path: a TOML file, or `None`.
         preset: a preset's name; default: the file's `preset`, else `nano`.
         overrides: `KEY=VALUE` each; the value is TOML, or else a string.
-        values: fields of `RunConfig` given on the command line; those that are `None` were not.
+        values: fields of `RunConfig` from options; `None` for an option that is not given.
 
     Raises:
-        ConfigError: all that is wrong, each with the path of its key.
+        ConfigError: all problems, each with the path of its key.
     """
     own = read_toml(path) if path is not None else {}
     name = preset or own.get("preset") or DEFAULT_PRESET
@@ -65,7 +65,7 @@ def load(
 
 
 def validate(table: Mapping[str, Any]) -> tuple[RunConfig | None, list[str]]:
-    """Return the configuration in a table, or `None`, and all that is wrong with the table."""
+    """Return the configuration in a table, or `None`, and all problems of the table."""
     from pydantic import ValidationError
 
     from geovlm.config.schema import RunConfig
@@ -84,10 +84,10 @@ def presets() -> list[str]:
 
 
 def preset_text(name: str) -> str:
-    """Return a preset's file.
+    """Return the text of a preset.
 
     Raises:
-        ConfigError: there is no such preset.
+        ConfigError: there is no preset of this name.
     """
     known = presets()
     if name not in known:
@@ -100,7 +100,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Return the table in a TOML file.
 
     Raises:
-        ConfigError: it does not exist or is not TOML; names file and line.
+        ConfigError: the file does not exist or is not TOML; names file and line.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -113,7 +113,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both tables in one; where both have a key, tables are merged, else `above` wins."""
+    """Return both tables in one; a value of `above` wins, except that tables are merged."""
     merged = dict(below)
     for key, value in above.items():
         if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
@@ -144,7 +144,7 @@ def split_key(key: str) -> list[str]:
 
 
 def parse_value(text: str) -> Any:
-    """Return the TOML value that a text is, or else the text."""
+    """Return the TOML value that a text stands for, or else the text."""
     try:
         table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
@@ -153,7 +153,7 @@ def parse_value(text: str) -> Any:
 
 
 def _apply(table: dict[str, Any], override: str) -> str | None:
-    """Set one `KEY=VALUE` in the table; returns what is wrong with it, or `None`."""
+    """Set one `KEY=VALUE` in the table; return its problem, or `None`."""
     key, sign, text = override.partition("=")
     try:
         parts = split_key(key.strip())
@@ -176,7 +176,7 @@ def _apply(table: dict[str, Any], override: str) -> str | None:
             return f"--set {path}: {'.'.join(parts[:i])} is a value, not a table"
         if last:
             if parts[0] == "stages" and isinstance(here, dict) and part in _LENGTHS:
-                here.pop(_LENGTHS[part], None)  # the one given now replaces the other
+                here.pop(_LENGTHS[part], None)  # the new one replaces the other
             here[index] = value
         else:
             below = {} if isinstance(here, dict) and index not in here else here[index]
@@ -187,13 +187,13 @@ def _apply(table: dict[str, Any], override: str) -> str | None:
 
 
 def _select_tasks(known: Any, chosen: Sequence[str]) -> dict[str, Any]:
-    """Return the chosen tasks with what the file says of each, or of its prefix."""
+    """Return the chosen tasks with the table of each, or of its prefix."""
     table = {name: {} for name in known} if isinstance(known, list) else known
     return {name: lookup(table, name) or {} for name in chosen}
 
 
 def _describe(error: ValidationError) -> list[str]:
-    """Return one sentence per problem: path of the key, what is wrong, did you mean."""
+    """Return one sentence per problem: path of the key, problem, suggestion."""
     problems = []
     for each in error.errors():
         parts = list(each["loc"])
@@ -207,13 +207,13 @@ def _describe(error: ValidationError) -> list[str]:
             problems.append(f"unknown key {path!r}, {hint}")
         else:
             message = each["msg"].removeprefix("Value error, ")
-            shown = "" if each["type"] == "value_error" else f", not {_short(each['input'])}"
-            problems.append(f"{path}: {message[:1].lower()}{message[1:]}{shown}")
+            given = "" if each["type"] == "value_error" else f", not {_short(each['input'])}"
+            problems.append(f"{path}: {message[:1].lower()}{message[1:]}{given}")
     return problems
 
 
 def _table_at(loc: Sequence[int | str]) -> type[BaseModel] | None:
-    """Return the class of the table in which a key lies."""
+    """Return the class of the table that holds a key."""
     from geovlm.config import schema, stages
     from geovlm.config.health import HealthConfig
 

@@ -1,7 +1,7 @@
-"""The configuration of a run: every field, its default and what it does.
+"""The configuration of a run: every key with its default and meaning.
 
-`geovlm.config.load` reads it from a preset, a TOML file and the command line. Paths are relative to
-the working folder.
+`geovlm.config.load` reads it from a preset, a TOML file and the command line. Relative paths start
+at the working folder.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().abs
 
 
 class TaskConfig(Table):
-    """One task, or all tasks under a prefix."""
+    """Settings of one task, or of all tasks under a prefix."""
 
     weight: PositiveFloat | None = None
-    """Share of the rows, relative to the other tasks; default: 1, or the number of samples where no
+    """Share of the rows, relative to the other tasks; default: 1, or the number of samples if no
     task has a weight."""
     options: dict[str, JsonValue] = {}
     """Options of the task, as `geovlm tasks show` lists them."""
     eval_split: Split | None = None
     """Split on which this task is evaluated; default: `eval.split`."""
     min_pixels: PositiveInt | None = None
-    """Smallest area at which the model sees the images, in place of the task's own; like that one
-    it raises the model's limit and never lowers it."""
+    """Smallest area at which the model sees the images, pixels; replaces the task's own. It raises
+    the model's limit and never lowers it."""
 
 
 class DataConfig(Table):
-    """One data set, or all data sets under a prefix."""
+    """Settings of one data set, or of all data sets under a prefix."""
 
     root: AbsolutePath | None = None
-    """Its folder."""
+    """Folder of the data set."""
     options: dict[str, JsonValue] = {}
     """Options of the data set."""
 
 
 class SampleConfig(Table):
-    """Data generated where no `--data` is given."""
+    """Generated data, used if no `--data` is given."""
 
     records: PositiveInt = 256
     """Records per split."""
     seed: NonNegativeInt = 0
-    """Same seed, same data."""
+    """Seed of the data: the same seed gives the same data."""
 
 
 class LoraConfig(Table):
@@ -69,16 +69,16 @@ class LoraConfig(Table):
     r: PositiveInt = 64
     """Rank."""
     alpha: PositiveFloat = 128
-    """Scale of the update, which is multiplied by alpha / r."""
+    """Scale of the adapters: their output is multiplied by alpha / r."""
     dropout: Share = 0.05
     """Share of the adapters' inputs that is dropped in training."""
     targets: str | None = None
     """Regular expression over module names; default: the model profile's."""
     vision: bool = False
-    """Whether the linear layers of the vision tower have adapters too."""
+    """True if the linear layers of the vision tower have adapters too."""
     quantize: Literal["none", "nf4"] = "none"
-    """Whether training reads the text decoder's linear layers in 4 bits (QLoRA); needs the extra
-    `qlora`."""
+    """Precision of the text decoder's linear layers in training: `nf4` is 4 bits (QLoRA) and needs
+    the extra `qlora`."""
 
     @model_validator(mode="after")
     def _one_choice_of_targets(self) -> LoraConfig:
@@ -91,29 +91,29 @@ class EvalConfig(Table):
     """Evaluation before the first and after every training stage."""
 
     split: Split = "test"
-    """Where no task says otherwise by its `eval_split`."""
+    """Split of the tasks that have no `eval_split` of their own."""
     limit: PositiveInt | None = None
-    """At most so many samples per task, spread over the split."""
+    """Largest number of samples per task, spread over the split; default: all."""
     temperature: PositiveFloat = 0.9
-    """Of the sampled reward; the metrics are of greedy answers."""
+    """Temperature of the completions whose reward is measured; metrics come from greedy ones."""
     batch_size: PositiveInt = 64
     """Rows per batch of generation, on each process."""
     resamples: PositiveInt = 1000
-    """Of the bootstrap behind the 95 % intervals, and of the test between stages."""
+    """Number of resamples of the bootstrap: 95 % intervals and the test between stages."""
     base: bool = True
-    """Whether the model is also evaluated before the first stage."""
+    """True if the model is also evaluated before the first stage."""
     blind: Literal["off", "majority", "last", "all"] = "last"
-    """Baselines that do not see: `majority` needs no model; `last` adds text-only and shuffled
-    images after the last stage, `all` after every stage."""
+    """Blind baselines: `majority` needs no model; `last` adds text-only and shuffled images after
+    the last stage, `all` after every stage."""
     probes: bool = False
-    """Whether pairs of images are also asked about swapped, unchanged and shifted, after the last
-    stage."""
+    """True if tasks on pairs of images are also evaluated with the pair swapped, unchanged and
+    shifted, after the last stage."""
     control_limit: PositiveInt | None = 256
-    """At most so many samples per task of text-only, shuffled images and probes."""
+    """Largest number of samples per task for text-only, shuffled images and `probes`."""
 
 
 class RunConfig(Table):
-    """All that decides what a run does."""
+    """Settings of a run."""
 
     preset: str | None = None
     """Name of the preset that this configuration started from."""
@@ -122,64 +122,64 @@ class RunConfig(Table):
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     trust_remote_code: bool = False
-    """Whether code that comes with the model may run."""
+    """True if code that comes with the model may run."""
     output: AbsolutePath | None = None
-    """The run directory; default: runs/<tasks>."""
+    """Run folder; default: runs/<tasks>."""
     seed: NonNegativeInt = 0
-    """Of the choice and order of rows, of sampling and of the bootstrap."""
+    """Seed of the choice and order of rows, of sampling and of the bootstrap."""
     tasks: dict[str, TaskConfig] = {}
-    """Tasks or prefixes of tasks; a list of names will do."""
+    """Tasks or prefixes of tasks, with their settings; a list of names is enough."""
     data_root: AbsolutePath | None = None
     """Folder that holds the data sets in folders of their usual names."""
     data: dict[str, DataConfig] = {}
-    """Data sets, or prefixes of data sets, that lie elsewhere or take options."""
+    """Data sets, or prefixes of data sets, with a folder or options of their own."""
     sample: SampleConfig = SampleConfig()
-    """The generated data."""
+    """Generated data."""
     rewards: Literal["paper", "robust"] = "paper"
-    """The set of rewards that trains; the other one is logged with weight 0."""
+    """Set of rewards that trains; the other set is logged with weight 0."""
     reward_options: dict[str, JsonValue] = {}
     """Options of the rewards: `encoder`, `lexical`, `hbb`, …"""
     instruction: str = INSTRUCTION
-    """Appended to every question."""
+    """Text appended to every question."""
     min_pixels: PositiveInt | None = None
-    """Smallest image area that the model sees; default: the checkpoint's."""
+    """Smallest area of an image as the model sees it, pixels; default: the checkpoint's."""
     max_pixels: PositiveInt | None = None
-    """Largest image area that the model sees; default: the checkpoint's."""
+    """Largest area of an image as the model sees it, pixels; default: the checkpoint's."""
     share_images: bool = True
-    """Whether equal images are made into patches once and pass the vision tower once per batch:
-    same features, sooner. Families that do not tell an image's size in patches take the ordinary
-    way."""
+    """True if equal images are cut into patches once and pass the vision tower once per batch:
+    faster, same features. Families that do not report an image's size in patches ignore it."""
     deduplicate: Literal["off", "images", "events"] = "off"
-    """Training rows that are left out: those with an image that nearly equals one of the evaluation
-    rows, or (`events`) also those of an event or scene of the evaluation rows."""
+    """Training rows that are left out: with `images` those with an image that equals or nearly
+    equals one of the evaluation rows, with `events` also those of an event or scene of the
+    evaluation rows."""
     lora: LoraConfig | None = None
-    """Adapters; default: full fine-tuning."""
+    """Low-rank adapters; default: full fine-tuning."""
     stages: list[Stage] = []
-    """What is trained, in order; a file's list replaces the preset's."""
+    """Stages in their order; a file's list replaces the preset's."""
     health: HealthConfig = HealthConfig()
-    """What is watched while GRPO trains."""
+    """Checks of GRPO's log while it trains."""
     eval: EvalConfig = EvalConfig()
-    """How the model is scored."""
+    """Evaluation of the model."""
     processes: PositiveInt = 1
     """Processes per stage on the CPU of each machine."""
     gpus: PositiveInt | None = None
-    """GPUs of each machine, one process each; default: one if there is any, else the CPU."""
+    """GPUs of each machine, one process each; default: one if there is a GPU, else the CPU."""
     machines: PositiveInt = 1
-    """Machines, each with so many `processes` or `gpus`."""
+    """Number of machines, each with this number of `processes` or `gpus`."""
     machine_timeout_s: PositiveFloat = 180.0
-    """Seconds without a sign of life of another machine after which a run on several ends."""
+    """Seconds without a heartbeat of another machine after which a run on several machines ends."""
     parallel: Parallel = "ddp"
-    """How the processes share the model: `ddp` (a copy each), `fsdp2`, `zero2`, `zero3` (in parts;
-    GPUs only), or the path of an accelerate configuration."""
+    """Way in which the processes share the model: `ddp` (a copy each), `fsdp2`, `zero2`, `zero3`
+    (in parts; GPUs only), or the path of an accelerate configuration."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: GPUs if there are any, else the CPU."""
+    """Device of the stages; `auto` takes GPUs if there are any, else the CPU."""
     timeout_s: PositiveInt = 1800
     """Seconds after which a reward that does not return, or a rank that others wait for, ends the
     run."""
     max_new_tokens: PositiveInt | None = None
-    """Longest completion anywhere; default: the tasks' own `max_answer_tokens`."""
+    """Longest completion of any task, tokens; default: the tasks' own `max_answer_tokens`."""
     log_completions: bool = True
-    """Whether GRPO's completions are written to completions.jsonl."""
+    """True if GRPO's completions are written to completions.jsonl."""
 
     @field_validator("tasks", mode="before")
     @classmethod
@@ -218,11 +218,11 @@ class RunConfig(Table):
 
     @property
     def per_machine(self) -> int:
-        """Processes on each machine, of a stage that uses it."""
+        """Processes on each machine of a stage that uses it."""
         return self.gpus or self.processes
 
     def world_size(self, index: int) -> int:
-        """Return the number of processes of a stage; of an evaluation for -1."""
+        """Return the number of processes of a stage, on all machines; -1: of the evaluation."""
         whole = self.per_machine * self.machines
         stage = self.stages[index] if index >= 0 else None
         if stage is None or stage.kind == "probe" or stage.processes is None:
@@ -230,7 +230,7 @@ class RunConfig(Table):
         return min(stage.processes, whole)
 
     def scheme(self, index: int) -> str:
-        """Return the `parallel` of a stage; probes and evaluations only generate: `ddp`."""
+        """Return the `parallel` of a stage; `ddp` for probes and evaluations."""
         stage = self.stages[index] if index >= 0 else None
         if stage is None or stage.kind == "probe":
             return "ddp"
@@ -296,7 +296,7 @@ class RunConfig(Table):
         return [f"{index}-{stage.kind}" for index, stage in enumerate(self.stages)]
 
     def evaluation_name(self, index: int) -> str:
-        """Return under which name a stage's model is scored: `sft`, `grpo`, and then `sft-2`, …"""
+        """Return the name of a stage's model in scores: `sft`, `grpo`, a second one `sft-2`, …"""
         kind = self.stages[index].kind
         number = sum(stage.kind == kind for stage in self.stages[: index + 1])
         return kind if number == 1 else f"{kind}-{number}"

@@ -1,6 +1,6 @@
-"""The stages of a run: what SFT, probe and GRPO can be told.
+"""Tables of the stages of a run: SFT, probe and GRPO.
 
-A stage is one entry of the list `stages`; its `kind` decides which of these tables it is.
+A stage is an entry of the list `stages`; its `kind` chooses the table.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from geovlm.config.health import Share
 
 Generation = Literal["transformers", "vllm-colocate", "vllm-server"]
 SCHEMES = ("ddp", "fsdp2", "zero2", "zero3")
-"""What `parallel` may be called, beside the path of an accelerate configuration."""
+"""Values of `parallel`, in addition to the path of an accelerate configuration."""
 TRL_DEFAULTS: Mapping[str, Any] = {
     "per_device_train_batch_size": 8,
     "gradient_accumulation_steps": 1,
@@ -39,7 +39,7 @@ TRL_DEFAULTS: Mapping[str, Any] = {
 }
 """Defaults of trl.SFTConfig and trl.GRPOConfig 1.16, of the arguments that a plan reads."""
 _OWNED = {
-    "output_dir": "the run directory has a place for it: 'output'",
+    "output_dir": "the run folder has a place for it: 'output'",
     "seed": "it is the run's: 'seed'",
     "max_steps": "it is the stage's: 'steps'",
     "num_train_epochs": "it is the stage's: 'epochs'",
@@ -48,7 +48,7 @@ _OWNED = {
     "reward_weights": "they are the tasks': choose with 'rewards'",
     "shuffle_dataset": "the mixture and the probe order the rows",
     "save_strategy": "resuming needs the checkpoints; 'save_steps' says how often",
-    "resume_from_checkpoint": "it is the command line's: --resume",
+    "resume_from_checkpoint": "it is an option of the command line: --resume",
     "use_cpu": "it is the run's: 'device'",
     "ddp_timeout": "it is the run's: 'timeout_s'",
     "eval_strategy": "the run evaluates after every stage: [eval]",
@@ -59,19 +59,21 @@ _OWNED = {
     "vllm_server_port": "it is the stage's: 'vllm.port'",
     "vllm_gpu_memory_utilization": "it is the stage's: 'vllm.memory'",
     "vllm_max_model_length": "it is the stage's: 'vllm.max_model_len'",
-    "use_transformers_continuous_batching": "TRL refuses it for models that see",
-    "use_transformers_paged": "TRL refuses it for models that see",
+    "use_transformers_continuous_batching": "TRL refuses it for models with images",
+    "use_transformers_paged": "TRL refuses it for models with images",
     "fsdp": "it is the stage's: 'parallel'",
     "fsdp_config": "it is the stage's: 'parallel'",
     "deepspeed": "it is the stage's: 'parallel'",
 }
-"""Trainer arguments that the engine sets itself, and where to say it instead."""
+"""Trainer arguments that the engine sets itself -> the key to set instead, or the reason."""
 
 
 def _scheme(value: str) -> str:
     if value in SCHEMES or value.endswith((".yaml", ".yml")):
         return value
-    raise ValueError(f"{value!r} is none of {', '.join(SCHEMES)}, nor a .yaml file of accelerate")
+    raise ValueError(
+        f"{value!r} is not one of {', '.join(SCHEMES)}, nor a .yaml file of accelerate"
+    )
 
 
 Parallel = Annotated[str, AfterValidator(_scheme)]
@@ -84,24 +86,24 @@ class Table(BaseModel):
 
 
 class _Training(Table):
-    """What SFT and GRPO share."""
+    """Keys of SFT and GRPO."""
 
     steps: PositiveInt | None = None
     """Optimiser steps; either this or `epochs`."""
     epochs: PositiveFloat | None = None
     """Passes over the rows; either this or `steps`."""
     limit: PositiveInt | None = None
-    """At most so many samples per task, drawn with the seed."""
+    """Largest number of samples per task, drawn with the seed; default: all."""
     tasks: list[str] | None = None
-    """Tasks or prefixes of this stage; default: all of the run."""
+    """Tasks or prefixes of tasks; default: all of the run."""
     processes: PositiveInt | None = None
-    """At most so many of the run's processes; default: all."""
+    """Largest number of the run's processes that the stage uses; default: all."""
     freeze_vision: bool = False
-    """Whether the vision tower keeps its weights, and `lora.targets` leave it out."""
+    """True if the vision tower keeps its weights; `lora.targets` then leave it out."""
     parallel: Parallel | None = None
-    """How the processes share the model; default: the run's `parallel`."""
+    """Way in which the processes share the model; default: the run's `parallel`."""
     trainer: dict[str, Any] = {}
-    """Arguments of TRL's trainer, as they are."""
+    """Arguments of TRL's trainer, passed on unchanged."""
 
     @model_validator(mode="after")
     def _one_length(self) -> _Training:
@@ -140,45 +142,45 @@ class SftStage(_Training):
 
 
 class ProbeStage(Table):
-    """Measures what GRPO could learn from, and picks and orders its prompts."""
+    """Measures the rewards of sampled completions, then chooses and orders the prompts of GRPO."""
 
     kind: Literal["probe"]
     prompts: PositiveInt = 128
-    """Prompts that are tried, over all tasks."""
+    """Number of prompts that are tried, over all tasks."""
     limit: PositiveInt | None = None
-    """At most so many samples per task to draw them from: its share of the prompts."""
+    """Largest number of samples per task from which the prompts are drawn; default: all."""
     generations: Annotated[int, Field(ge=2)] = 4
-    """Answers per prompt."""
+    """Completions per prompt."""
     temperature: PositiveFloat = 0.9
-    """Of the sampled answers; best that of GRPO."""
+    """Sampling temperature; best the same as in GRPO."""
     min_format_rate: Share = 0.5
-    """A task whose answers keep the tags less often fails the probe."""
+    """Smallest share of completions with the right tags; a task below it fails the probe."""
     keep_flat: Share = 0.1
-    """Largest share of prompts without signal among those kept for GRPO."""
+    """Largest share of prompts with constant rewards among those kept for GRPO."""
     batch_size: PositiveInt = 64
     """Rows per batch of generation, on each process."""
     tasks: list[str] | None = None
-    """Tasks or prefixes; default: all of the run."""
+    """Tasks or prefixes of tasks; default: all of the run."""
     on_fail: Literal["stop", "warn"] = "stop"
-    """What becomes of the run when a task fails the probe."""
+    """Action if a task fails the probe."""
 
 
 class VllmConfig(Table):
-    """vLLM, with `generation` "vllm-colocate" or "vllm-server"; untested, see docs/launch.md."""
+    """vLLM, for `generation` "vllm-colocate" or "vllm-server"; untested, see docs/launch.md."""
 
     url: str | None = None
-    """A server that runs already, such as http://10.0.0.5:8000; default: the run starts one."""
+    """Address of a running server, such as http://10.0.0.5:8000; default: the run starts one."""
     gpus: list[Annotated[int, Field(ge=0)]] | None = None
-    """GPUs of the server that the run starts, numbered from 0 among those of its machine; default:
-    those that the stage's processes leave free."""
+    """GPUs of the server that the run starts, numbered from 0 on its machine; default: those that
+    the stage's processes leave free."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    """Of the server that the run starts."""
+    """Port of the server that the run starts."""
     memory: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
-    """Share of a GPU's memory that vLLM takes; default: 0.3 beside the trainer, 0.9 alone."""
+    """Share of a GPU's memory that vLLM takes; default: 0.3 next to the trainer, 0.9 alone."""
     max_model_len: PositiveInt | None = None
-    """Longest prompt with its answer, tokens; default: what the model takes."""
+    """Longest prompt with its completion, tokens; default: the model's context."""
     start_timeout_s: PositiveFloat = 600.0
-    """Seconds until the server that the run starts has to answer."""
+    """Seconds within which the server that the run starts must answer."""
 
 
 class GrpoStage(_Training):
@@ -186,12 +188,12 @@ class GrpoStage(_Training):
 
     kind: Literal["grpo"]
     share_prompt: bool = True
-    """Whether a prompt is computed once for all its completions in a batch: same losses, sooner."""
+    """True if a prompt is computed once for all its completions in a batch: faster, same losses."""
     batch_size: PositiveInt | None = None
-    """Rows that are answered at once on each process, those of like length together; default: all
-    of a step. vLLM has its own way."""
+    """Rows per batch of generation on each process, of similar length; default: all rows of a step.
+    vLLM forms its own batches."""
     generation: Generation = "transformers"
-    """What writes the completions: the trainer, vLLM on the trainer's GPUs, or a vLLM server."""
+    """Source of the completions: the trainer, vLLM on the trainer's GPUs, or a vLLM server."""
     vllm: VllmConfig = VllmConfig()
     """Settings of vLLM."""
 
@@ -199,7 +201,7 @@ class GrpoStage(_Training):
     @classmethod
     def _no_continuous_batching(cls, value: Any) -> Any:
         if value == "paged":
-            raise ValueError("continuous batching is refused by TRL for models that see; use vLLM")
+            raise ValueError("TRL refuses continuous batching for models with images; use vLLM")
         return value
 
 

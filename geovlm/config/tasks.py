@@ -1,4 +1,4 @@
-"""What a run's table of a task changes of the task's declaration."""
+"""Applies a run's settings of a task to the task's declaration."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 def configured(
     task: TaskSpec, config: RunConfig, *, profile: ModelProfile | None = None
 ) -> TaskSpec:
-    """Return the task as the run has it: with `min_pixels` of its table, or of its prefix's.
+    """Return the task with `min_pixels` of its table, or of its prefix's.
 
-    Whatever is shown, asked, trained or scored reads `min_pixels` of the task, so that sizes, box
-    frames and token counts agree.
+    Prompts, training and scores all read `min_pixels` of the task, so that sizes, box frames and
+    token counts agree.
 
     Args:
-        task: as its plugin declares it.
+        task: the declaration of its plugin.
         config: the run.
-        profile: the model's, with its pixel limits; `None` while they are not known.
+        profile: the model's, with its pixel limits; `None` if they are not known yet.
 
     Raises:
         ConfigError: the table asks for larger images than the model takes.
@@ -45,7 +45,7 @@ def configured(
 
 
 def weights_of(config: RunConfig, names: Iterable[str]) -> dict[str, float] | None:
-    """Return the tasks' shares of rows, 1 where none is given; `None` if none is given at all."""
+    """Return task -> weight, 1 where none is given; `None` if no task has a weight."""
     wanted = list(names)
     entries = {name: nearest(config.tasks, name) for name in wanted}
     given = {name: config.tasks[entry].weight for name, entry in entries.items() if entry}

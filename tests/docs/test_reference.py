@@ -70,7 +70,7 @@ def test_every_key_of_the_configuration_is_described(field: dict[str, object]) -
     [
         '- `model` (text, default `"nano"`): `nano`, a folder with `config.json`, or a name on the '
         "Hugging Face hub.",
-        "- `generations` (whole number at least 2, default `4`): Answers per prompt.",
+        "- `generations` (whole number at least 2, default `4`): Completions per prompt.",
         "- `dropout` (number from 0 to 1, default `0.05`): Share of the adapters' inputs that is "
         "dropped in training.",
         '- `eval_split` (`"train"` or `"val"` or `"test"`): Split on which this task is evaluated; '

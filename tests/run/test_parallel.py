@@ -188,5 +188,5 @@ def test_settings_of_zero_that_would_go_wrong_are_refused(
 
 
 def test_an_unknown_scheme_is_refused():
-    with pytest.raises(ConfigError, match=r"parallel: 'fsdp' is none of ddp, fsdp2, zero2, zero3"):
+    with pytest.raises(ConfigError, match=r"parallel: 'fsdp' is not one of ddp, fsdp2, zero2"):
         config("parallel=fsdp")

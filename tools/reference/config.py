@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 HEAD = """\
 # Configuration
 
-A run is configured by a preset, below a TOML file, below options of the command line, below
-`--set KEY=VALUE`. `geovlm config show PRESET` prints a preset, `geovlm config schema` the JSON
-schema of which this page is made. Paths are relative to the working folder.
+Settings come from four sources, each overriding the one before: preset, TOML file, command-line
+options, `--set KEY=VALUE`. `geovlm config show PRESET` prints a preset, `geovlm config schema` the
+JSON schema from which this page is made. Paths are relative to the working folder.
 
 This page is written by `make docs`.
 """
@@ -26,10 +26,10 @@ Schema = Mapping[str, Any]
 
 
 class Table(NamedTuple):
-    """A table of the configuration and where it stands in a file."""
+    """A table of the configuration and its place in a file."""
 
     heading: str
-    """Such as `[eval]`, in backquotes; with the kind of a stage."""
+    """Such as `[eval]`, in backquotes; for a stage with its kind."""
     model: Schema
 
 
@@ -50,7 +50,7 @@ def tables(schema: Schema) -> list[Table]:
 
 
 def _below(key: str, field: Schema, schema: Schema) -> Iterator[tuple[str, Schema]]:
-    """Headings and models of the tables that a key of the top level holds."""
+    """Yield heading and model of every table below a key of the top level."""
     for option in field.get("anyOf", [field]):
         if "$ref" in option:
             yield f"`[{key}]`", _model(option, schema)
@@ -91,12 +91,12 @@ def _item(key: str, field: Schema, schema: Schema, *, required: bool) -> str:
     elif default not in (None, {}, []) and not isinstance(default, dict):
         traits.append(f"default `{json.dumps(default, ensure_ascii=False)}`")
     meaning = " ".join(field.get("description", "").split())
-    said = f": {meaning}" if meaning else ""
-    return f"- `{key}` ({', '.join(traits)}){said}"
+    text = f": {meaning}" if meaning else ""
+    return f"- `{key}` ({', '.join(traits)}){text}"
 
 
 def _type(field: Schema, schema: Schema) -> str:
-    """The type of a key in words, `null` left out: what a file cannot say."""
+    """Return the type of a key in words, without `null`, which TOML does not have."""
     options = [each for each in field.get("anyOf", [field]) if each.get("type") != "null"]
     return " or ".join(_one_type(each, schema) for each in options)
 
