@@ -201,7 +201,9 @@ class GrpoStage(_Training):
     @classmethod
     def _no_continuous_batching(cls, value: Any) -> Any:
         if value == "paged":
-            raise ValueError("TRL refuses continuous batching for models with images; use vLLM")
+            raise ValueError(
+                "continuous batching is refused by TRL for models with images; use vLLM"
+            )
         return value
 
 

@@ -1,7 +1,7 @@
-"""What was found out about files, kept on disk: half a million of them are looked at only once.
+"""Keeps results about files on disk, so that half a million files are read only once.
 
-An entry holds while path, length and time of change of its files stay the same. What failed is not
-kept, so that a mended file is seen, and so is a disk that was only busy.
+An entry is valid while path, length and modification time of its files stay the same. Failures are
+not kept: a file that is repaired, or was on a busy disk, is read again.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from geovlm.errors import DataError
 T = TypeVar("T")
 U = TypeVar("U")
 
-_AT_ONCE = 256  # items between two looks into the cache
-_PER_TASK = 8  # items that a thread takes at once: handing over one costs as much as a look at it
-_SECONDS = 1.0  # between two writes: what a kill loses
+_AT_ONCE = 256  # items per query of the cache
+_PER_TASK = 8  # items per thread task: handing over one costs as much as reading its entry
+_SECONDS = 1.0  # between two writes: at most this much work is lost when the process is killed
 _WORKERS = 16
 
 
 def cache_dir() -> Path:
-    """Return the folder of kept results and generated data: `GEOVLM_CACHE`, else a default."""
+    """Return the folder of the cache and of generated data: `GEOVLM_CACHE` or ~/.cache/geovlm."""
     named = os.environ.get("GEOVLM_CACHE")
     return Path(named) if named else Path.home() / ".cache" / "geovlm"
 
@@ -41,16 +41,16 @@ def look(
     files: Callable[[T], Sequence[Path]],
     work: Callable[[T, Sequence[Path]], bytes],
 ) -> Iterator[tuple[T, bytes | DataError]]:
-    """Yield each item with what `work` makes of it, in order, several at a time.
+    """Yield each item with the result of `work`, in order; several items are worked on at a time.
 
-    What an earlier call of the same kind made of the same files is taken from the cache.
+    The result of an earlier call with the same kind and files is taken from the cache.
 
     Args:
-        items: what to look at.
-        kind: what is made of an item; another kind, or version of one, has other entries.
+        items: of any type.
+        kind: name and version of the work for an item; another kind has other entries.
         files: the files of an item.
-        work: what is expensive, of an item and its files; its `DataError` is yielded in place of a
-            result.
+        work: the expensive function, of an item and its files; its `DataError` is yielded in place
+            of a result.
 
     Raises:
         DataError: the cache cannot be read or written; names it.
@@ -97,7 +97,7 @@ def look(
                 _write(store, unsaved)
     except sqlite3.Error as error:
         raise DataError(
-            f"{path}: what is known of files cannot be kept there: {error}",
+            f"{path}: the cache cannot be used: {error}",
             hint="delete it, or name another folder in GEOVLM_CACHE",
         ) from error
     finally:
@@ -105,12 +105,12 @@ def look(
 
 
 def _batched(items: Sequence[U]) -> list[Sequence[U]]:
-    """The items, `_PER_TASK` at a time."""
+    """Return the items, `_PER_TASK` at a time."""
     return [items[at : at + _PER_TASK] for at in range(0, len(items), _PER_TASK)]
 
 
 def _key(kind: str, files: Sequence[Path]) -> bytes | None:
-    """The key of what is known of the files as they are; `None` if one is absent."""
+    """Return the key of an entry for the files in their present state; `None` if one is absent."""
     digest = hashlib.blake2b(kind.encode(), digest_size=16)
     for path in files:
         try:

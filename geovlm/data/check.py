@@ -1,4 +1,4 @@
-"""Is a copy of a data set fit for training? Counts, images, boxes, ids, labels, duplicates."""
+"""Checks a copy of a data set: counts, images, boxes, ids, labels, duplicates."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from geovlm.plugins.references import resolve
 from geovlm.raster.files import is_absent
 
 SHORT_PX = 28
-"""A shorter side is less than one visual token of Qwen2.5-VL."""
+"""Side of one visual token of Qwen2.5-VL; images with a shorter side are reported."""
 LONG = 200
-"""A side that is more times the other is refused by the resize of the Qwen family."""
+"""Largest ratio of the sides that the resize of the Qwen family accepts."""
 
 
 def inspect(
@@ -29,20 +29,19 @@ def inspect(
     decode: bool = False,
     progress: Progress,
 ) -> Report:
-    """Read every split and look at every image once, several at a time.
+    """Read every split, and every image once, several at a time.
 
-    What is found out about a file is kept in the cache, so a check that was interrupted goes on
-    where it stopped.
+    Results about files are kept in the cache, so an interrupted check continues where it stopped.
 
     Args:
         spec: the data set.
         root: its folder.
         options: an instance of the spec's `options` class; its defaults if `None`.
         decode: decode all pixels; otherwise only the headers are read.
-        progress: `(items, *, label, total)` yields the items and shows how far it is.
+        progress: `(items, *, label, total)` yields the items and shows the progress.
 
     Raises:
-        GeoVLMError: no split can be read; the error of the first.
+        GeoVLMError: no split can be read; this is the error of the first.
     """
     report = Report(
         dataset=spec.name,
@@ -63,10 +62,10 @@ def inspect(
     for split, records in parts.items():
         named[split] = []
         for record in records:
-            names = tuple(map(name_of, record.images))  # once: they are long, and many
+            names = tuple(map(name_of, record.images))  # once: names are long, and many
             images.update(zip(names, record.images, strict=True))
             named[split].append(Named(record, names))
-    found = _look(images, report, decode=decode, progress=progress)
+    found = _read_images(images, report, decode=decode, progress=progress)
     for each in (each for many in named.values() for each in many):
         _measure(each, found, report)
     _compare_splits(named, images, found, report)
@@ -74,7 +73,7 @@ def inspect(
 
 
 class Named(NamedTuple):
-    """A record, and what its images are called."""
+    """A record and the names of its images."""
 
     record: Sample
     names: tuple[str, ...]
@@ -83,7 +82,7 @@ class Named(NamedTuple):
 def _read(
     spec: DatasetSpec, report: Report, *, root: Path, options: Any
 ) -> dict[Split, list[Sample]]:
-    """Return the records of every split that can be read; count them and what was skipped."""
+    """Return the records of every split that can be read; count them and the skipped items."""
     parts: dict[Split, list[Sample]] = {}
     errors: list[GeoVLMError] = []
     if options is None and spec.options is not None:
@@ -111,32 +110,32 @@ def _read(
 
 
 def _count_labels(records: Iterable[Sample], report: Report) -> None:
-    """Count labels and closed answers; find those outside their vocabulary, and unused ones."""
+    """Count labels and closed answers; report those outside their vocabulary, and unused ones."""
     vocabularies: dict[int, frozenset[str]] = {}  # by identity: records of a set share theirs
     for record in records:
         target = record.target
-        said: Any = target.get("labels")
+        labels: Any = target.get("labels")
         listed: Any = target.get("vocabulary")
-        if said is None and listed is not None and isinstance(target.get("answer"), str):
-            said = [target["answer"]]
-        if not isinstance(said, list | tuple):
+        if labels is None and listed is not None and isinstance(target.get("answer"), str):
+            labels = [target["answer"]]
+        if not isinstance(labels, list | tuple):
             continue
-        report.labels.update(map(str, said))
+        report.labels.update(map(str, labels))
         if not isinstance(listed, list | tuple):
             continue
         known = vocabularies.get(id(listed))
         if known is None:
             known = vocabularies[id(listed)] = frozenset(map(str, listed))
-        for label in said:
+        for label in labels:
             if str(label) not in known:
                 report.unknown.add(f"{record.id}: {label!r}")
     report.unused = sorted(frozenset().union(*vocabularies.values()) - report.labels.keys())
 
 
-def _look(
+def _read_images(
     images: Mapping[str, Path | Raster], report: Report, *, decode: bool, progress: Progress
 ) -> dict[str, Header]:
-    """Look at every distinct image; return the headers of those that can be read."""
+    """Read every distinct image; return the headers of those that can be read."""
     report.images = len(images)
     found: dict[str, Header] = {}
     for name, result in headers(images, decode=decode, progress=progress):
@@ -157,7 +156,7 @@ def _look(
 
 
 def _measure(named: Named, found: Mapping[str, Header], report: Report) -> None:
-    """Count boxes that have no area or leave their image, and sizes that are not as declared."""
+    """Count boxes without area or outside their image, and sizes that differ from the declared."""
     record = named.record
     for name, declared in zip(named.names, record.image_sizes, strict=False):
         header = found.get(name)

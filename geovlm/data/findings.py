@@ -1,4 +1,4 @@
-"""What `geovlm data check` found, for people and programs."""
+"""Holds the findings of `geovlm data check`, and writes them for people and programs."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 NAMED = 10
-"""Offending items that are named, per kind; the rest are only counted."""
+"""Number of items named per finding; the others are only counted."""
 LABELS = 60
-"""Labels that are listed for people; JSON has all."""
+"""Number of labels listed for people; JSON has all."""
 
 
 @dataclass(slots=True)
 class Finding:
-    """How often something was found, and where first."""
+    """A number of items, and the names of the first."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
 
     def add(self, item: str) -> None:
-        """Count one more."""
+        """Count one item more."""
         self.count += 1
         if len(self.first) < NAMED:
             self.first.append(item)
@@ -38,14 +38,14 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What was found in one copy of a data set."""
+    """Findings in one copy of a data set."""
 
     dataset: str
     root: Path
     licence: str
     homepage: str
     records: dict[str, int] = field(default_factory=dict)
-    """Split -> records that the loader gives."""
+    """Split -> records that the loader returns."""
     official: dict[str, int] = field(default_factory=dict)
     """Split -> records of the official release, where that is known."""
     failed: dict[str, str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Report:
     narrow: Finding = field(default_factory=Finding)
     """Images that a model's resize refuses."""
     resized: Finding = field(default_factory=Finding)
-    """Images that are not of the size that the data set declares."""
+    """Images that do not have the size that the data set declares."""
     duplicates: Finding = field(default_factory=Finding)
     shared: Finding = field(default_factory=Finding)
     """Images that several splits hold."""
@@ -75,13 +75,13 @@ class Report:
 
     @property
     def fit(self) -> bool:
-        """Whether nothing was found that would stop or spoil a training run."""
+        """True if nothing was found that would stop or spoil a training run."""
         spoilt = (self.missing, self.unreadable, self.narrow, self.resized, self.duplicates)
         whole = not any(finding.count for finding in spoilt) and not self.failed
         return whole and sum(self.records.values()) > 0
 
     def findings(self) -> dict[str, Finding]:
-        """Return what was found, by its name in JSON."""
+        """Return name in JSON -> finding."""
         return {
             "missing": self.missing,
             "unreadable": self.unreadable,
@@ -133,7 +133,7 @@ class Report:
         yield "images unreadable", self.unreadable
         yield "images with a side under 28 px", self.small
         yield "images over 200 times as long as wide, which models refuse", self.narrow
-        yield "images not of the declared size", self.resized
+        yield "images that differ from the declared size", self.resized
         yield "images in several splits", self.shared
         yield "boxes", self.boxes
         yield "boxes that leave the image", self.outside
@@ -153,6 +153,6 @@ class Report:
 
 
 def _cut(lines: list[str]) -> str:
-    """The first lines, and how many more there are."""
+    """Return the first lines, and the number of the others."""
     more = len(lines) - LABELS
     return "\n".join([*lines[:LABELS], *([f"and {more} more"] if more > 0 else [])])

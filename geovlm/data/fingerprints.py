@@ -1,14 +1,15 @@
-"""Which images show the same picture, although their files differ: thumbnails, hashed, compared.
+"""Finds images that show the same picture although their files differ, by their thumbnails.
 
 A thumbnail is 32 x 32 grey values, each the mean of its part of the picture. Two pictures are near
 duplicates if the hashes of their thumbnails (pHash: signs of the 63 lowest frequencies about their
-median) differ in at most `MAX_BITS` of 64 bits, and the thumbnails themselves correlate, as a whole
-and in what is left without their coarse 8 x 8 means. The hash finds candidates quickly; the second
-look is what tells a copy from another picture of like layout, of which aerial imagery has plenty.
-What is nearly of one grey (water, clouds, snow) is a duplicate of nothing: only its bytes can tell.
+median) differ in at most `MAX_BITS` of 64 bits, and the thumbnails themselves correlate, both whole
+and after their coarse 8 x 8 means are subtracted. The hash finds candidates quickly; the
+correlation separates copies from other pictures of similar layout, which aerial imagery has many
+of. Pictures of nearly one grey (water, clouds, snow) are never near duplicates: only their bytes
+can be compared.
 
-Found are copies that were encoded again, resized, or made brighter or darker; not those that were
-cropped, turned or mirrored.
+This finds copies that were encoded again, resized, or made brighter or darker, but not copies that
+were cropped, turned or mirrored.
 """
 
 from __future__ import annotations
@@ -24,27 +25,35 @@ if TYPE_CHECKING:
 
 SIDE = 32
 MAX_BITS = 14
-"""Unrelated pictures differ in 32 bits, with a standard deviation of 4 to 5."""
+"""Largest distance of two hashes; unrelated pictures differ in 32 bits, standard deviation 4 to
+5."""
 MIN_CORRELATION = 0.92
 MIN_DETAIL = 0.5
-"""Least correlation of what is left without the coarse means, where there is enough of it."""
-_FLAT = 2.0  # grey levels; a standard deviation below is of compression and sensor, not of content
-_FAINT = 1.0  # the same for what is left without the coarse means
+"""Smallest correlation of the details that are left without the coarse means, if there are
+enough."""
+_FLAT = 2.0  # grey levels; a smaller standard deviation comes from compression and sensor
+_FAINT = 1.0  # the same for the details
 _BLOCK = 4
 _AT_ONCE = 4096
 _IN_CACHE = 1 << 18  # distances at once: 2 MB
 
 
 class Pair(NamedTuple):
-    """Two pictures that show the same."""
+    """Two near duplicates: their places in `left` and `right`, and their correlation."""
 
     left: int
     right: int
     correlation: float
 
 
+class _Compared(NamedTuple):
+    correlation: np.ndarray
+    near: np.ndarray
+    """True for near duplicates."""
+
+
 def thumbnail(image: Path | Raster) -> bytes:
-    """The picture as 32 x 32 grey values, row by row.
+    """Return the picture as 32 x 32 grey values, one byte each, row by row.
 
     Raises:
         DataError: the image cannot be read; names the file.
@@ -58,14 +67,14 @@ def thumbnail(image: Path | Raster) -> bytes:
 
 
 def near(left: np.ndarray, right: np.ndarray) -> list[Pair]:
-    """Every pair of a left and a right thumbnail that show the same, in order.
+    """Return every pair of a left and a right thumbnail that are near duplicates, in order.
 
     All hashes are compared: 20,000 with 20,000 took 3.3 s on one core, and the time grows with the
     product.
 
     Args:
-        left: uint8, (N, 32, 32).
-        right: uint8, (M, 32, 32).
+        left: thumbnails, uint8, (N, 32, 32).
+        right: thumbnails, uint8, (M, 32, 32).
     """
     import numpy as np
 
@@ -87,7 +96,7 @@ def near(left: np.ndarray, right: np.ndarray) -> list[Pair]:
 
 
 def stack(thumbnails: Mapping[str, bytes] | Sequence[bytes]) -> np.ndarray:
-    """Thumbnails as (N, 32, 32)."""
+    """Return thumbnails as an array, uint8, (N, 32, 32)."""
     import numpy as np
 
     many = thumbnails.values() if isinstance(thumbnails, Mapping) else thumbnails
@@ -95,7 +104,7 @@ def stack(thumbnails: Mapping[str, bytes] | Sequence[bytes]) -> np.ndarray:
 
 
 def _hashes(thumbnails: np.ndarray) -> np.ndarray:
-    """The 64 bits of each thumbnail; the constant part counts as 0."""
+    """Return the 64 bits of each thumbnail, uint64, (N,); the bit of the constant part is 0."""
     import numpy as np
     from scipy.fft import dctn
 
@@ -109,12 +118,13 @@ def _hashes(thumbnails: np.ndarray) -> np.ndarray:
     return np.concatenate(made)
 
 
-def _compare(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlation of each pair, and whether it is a duplicate."""
+def _compare(left: np.ndarray, right: np.ndarray) -> _Compared:
+    """Return the correlation of each pair, and true if it is a near duplicate."""
     one, two = _detail(left), _detail(right)
     values, details = _correlation(left, right), _correlation(one, two)
     faint = (one.std(axis=(1, 2)) < _FAINT) & (two.std(axis=(1, 2)) < _FAINT)
-    return values, (values >= MIN_CORRELATION) & (faint | (details >= MIN_DETAIL))
+    near = (values >= MIN_CORRELATION) & (faint | (details >= MIN_DETAIL))
+    return _Compared(values, near)
 
 
 def _correlation(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -129,7 +139,7 @@ def _correlation(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _detail(thumbnails: np.ndarray) -> np.ndarray:
-    """What is left without the means of 4 x 4 values."""
+    """Return the grey values minus the means of 4 x 4 of them."""
     import numpy as np
 
     parts = SIDE // _BLOCK

@@ -1,4 +1,4 @@
-"""What the headers of images say, and whether two images are the same, without decoding them."""
+"""Reads the headers of images, and compares images by their bytes, without decoding them."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from geovlm.raster.files import unreadable
 Progress = Callable[..., Iterator[Any]]
 
 DIGEST = 32
-"""Characters of a digest."""
-_ENDS = 4096  # bytes of the beginning and of the end of a file that tell it from others
+"""Number of characters of a digest."""
+_ENDS = 4096  # bytes at the beginning and at the end of a file that its digest reads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
-    """What is known of an image that can be read."""
+    """Facts of an image that can be read."""
 
     size: Size
     digest: str
-    """The same for the same files; nearly always another one for others."""
+    """Equal for equal files, and nearly always different for different ones."""
 
 
 def headers(
     images: Mapping[str, Path | Raster], *, decode: bool, progress: Progress
 ) -> Iterator[tuple[str, Header | DataError]]:
-    """Yield every image's name with what its header says, or why it cannot be read.
+    """Yield every image's name with its header, or with the reason why it cannot be read.
 
     Args:
         images: name -> image.
-        decode: decode all pixels too; otherwise headers and the ends of files are read.
-        progress: `(items, *, label, total)` yields the items and shows how far it is.
+        decode: decode all pixels too; otherwise only headers and the ends of files are read.
+        progress: `(items, *, label, total)` yields the items and shows the progress.
     """
     from geovlm import raster
     from geovlm.raster import reference
@@ -100,7 +100,7 @@ def same(
 
 
 def files(image: Path | Raster) -> tuple[Path, ...]:
-    """Return the files of an image: of a raster those of the bands that are shown."""
+    """Return the files of an image; of a raster those of the bands in its picture."""
     if not isinstance(image, Raster):
         return (image,)
     from geovlm.raster.bands import needed
@@ -112,7 +112,7 @@ def files(image: Path | Raster) -> tuple[Path, ...]:
 
 
 def name_of(image: Path | Raster) -> str:
-    """Return a name for an image: the same for the same files and bands."""
+    """Return a name for an image, equal for the same files and bands."""
     if not isinstance(image, Raster):
         return str(image)
     from geovlm.raster.bands import needed
@@ -123,7 +123,7 @@ def name_of(image: Path | Raster) -> str:
 
 
 def digest(paths: Sequence[Path]) -> str:
-    """Return `DIGEST` characters made of lengths, beginnings and ends of files.
+    """Return `DIGEST` characters made of the lengths, beginnings and ends of files.
 
     Raises:
         DataError: a file cannot be read; names it.
@@ -145,7 +145,7 @@ def digest(paths: Sequence[Path]) -> str:
 
 
 def same_bytes(one: Path | Raster, other: Path | Raster) -> bool:
-    """Whether the files of two images are equal."""
+    """Return true if the files of two images are equal, compared byte by byte."""
     return len(files(one)) == len(files(other)) and all(
         filecmp.cmp(a, b, shallow=False) for a, b in zip(files(one), files(other), strict=True)
     )

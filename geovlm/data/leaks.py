@@ -1,4 +1,4 @@
-"""What training data share with held-out data, across data sets too: pictures, events, scenes."""
+"""Finds images, events and scenes that training data share with held-out data, across data sets."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Data set and split, as people read them."""
+        """Data set and split, such as `xbd train`."""
         return f"{self.dataset} {self.split}"
 
 
 @dataclass(frozen=True, slots=True)
 class SharedImage:
-    """A picture that training and held-out data have in common."""
+    """An image that training and held-out data have in common."""
 
     kind: Literal["same file", "near duplicate"]
-    """The very bytes, or others that show the same."""
+    """Equal bytes, or other bytes that show the same picture."""
     train: str
     """Data set and split."""
     train_image: str
     held_out: str
     held_out_image: str
     correlation: float
-    """Of the two thumbnails; 1 of the same file."""
+    """Correlation of the two thumbnails; 1 for the same file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class SharedGround:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leaks:
-    """What was found."""
+    """Everything that training and held-out data share."""
 
     images: tuple[SharedImage, ...]
     grounds: tuple[SharedGround, ...]
@@ -70,7 +70,7 @@ class Leaks:
     unreadable: Finding
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as JSON values."""
+        """Return it as JSON values."""
         return {
             "compared": dict(self.compared),
             "images": [asdict(each) for each in self.images],
@@ -102,15 +102,15 @@ class Leaks:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeftOut:
-    """Training data that a run leaves out, because its evaluation has them too."""
+    """Training data that a run leaves out because its evaluation has them too."""
 
     images: frozenset[str] = frozenset()
-    """Names of images, as `name_of` makes them."""
+    """Names of images, as `name_of` returns them."""
     grounds: frozenset[tuple[str, str]] = frozenset()
-    """Key and value of `Sample.meta`."""
+    """Pairs of key and value of `Sample.meta`."""
 
     def keep(self, records: Iterable[Sample]) -> list[Sample]:
-        """Return the records that stay."""
+        """Return the records that are not left out."""
         return [record for record in records if not self._has(record)]
 
     def as_json(self) -> str:
@@ -122,7 +122,7 @@ class LeftOut:
         """Read what `as_json` wrote.
 
         Raises:
-            DataError: the file is not there or not JSON; names it.
+            DataError: the file does not exist or is not JSON; names it.
         """
         try:
             held = json.loads(path.read_text(encoding="utf-8"))
@@ -144,21 +144,20 @@ class LeftOut:
 def find(train: Sequence[Part], held_out: Sequence[Part], *, progress: Progress) -> Leaks:
     """Compare every image of the training parts with every one of the held-out parts.
 
-    Thumbnails are kept in the cache, so a search that was interrupted goes on where it stopped.
+    Thumbnails are kept in the cache, so an interrupted search continues where it stopped.
 
     Args:
         train: training splits.
-        held_out: what must not have been seen.
-        progress: `(items, *, label, total)` yields the items and shows how far it is.
+        held_out: splits that training must not have seen.
+        progress: `(items, *, label, total)` yields the items and shows the progress.
 
     Raises:
         DataError: the cache cannot be used; names it.
     """
-    sides = [_images(parts) for parts in (train, held_out)]
+    ours, theirs = _side(train), _side(held_out)
     unreadable = Finding()
-    known = _thumbnails(sides[0][0] | sides[1][0], unreadable, progress=progress)
-    names = [[name for name in images if name in known] for images, _ in sides]
-    owners, others = sides[0][1], sides[1][1]
+    known = _thumbnails(ours.images | theirs.images, unreadable, progress=progress)
+    names = [[name for name in side.images if name in known] for side in (ours, theirs)]
     alike: dict[str, list[str]] = defaultdict(list)
     for name in names[1]:
         alike[known[name].digest].append(name)
@@ -166,18 +165,20 @@ def find(train: Sequence[Part], held_out: Sequence[Part], *, progress: Progress)
         (one, other)
         for one in names[0]
         for other in alike.get(known[one].digest, ())
-        if one == other or same_bytes(sides[0][0][one], sides[1][0][other])
+        if one == other or same_bytes(ours.images[one], theirs.images[other])
     }
     found: list[SharedImage] = []
     for one, other in sorted(copies):
-        found += _pairs("same file", one, other, 1.0, owners, others)
+        found += _pairs("same file", one, other, 1.0, ours.owners, theirs.owners)
     stacks = [fingerprints.stack([known[name].thumbnail for name in side]) for side in names]
     for pair in fingerprints.near(*stacks):
         one, other = names[0][pair.left], names[1][pair.right]
         if (one, other) not in copies:
-            found += _pairs("near duplicate", one, other, pair.correlation, owners, others)
+            found += _pairs(
+                "near duplicate", one, other, pair.correlation, ours.owners, theirs.owners
+            )
     compared = Counter(
-        part for _, holders in sides for holding in holders.values() for part in holding
+        part for side in (ours, theirs) for holders in side.owners.values() for part in holders
     )
     return Leaks(
         images=tuple(found),
@@ -187,23 +188,34 @@ def find(train: Sequence[Part], held_out: Sequence[Part], *, progress: Progress)
     )
 
 
-class _Look(NamedTuple):
-    """What is kept of an image."""
+class _Side(NamedTuple):
+    """The images of the training or of the held-out parts."""
+
+    images: dict[str, Path | Raster]
+    """Name -> image."""
+    owners: dict[str, list[str]]
+    """Name -> parts that hold the image."""
+
+
+class _Thumbnail(NamedTuple):
+    """Digest of the bytes and thumbnail of an image, as the cache keeps them."""
 
     digest: str
     thumbnail: bytes
 
 
 def left_out(leaks: Leaks, *, events: bool) -> LeftOut:
-    """Return what training must do without; with `events` also every shared event and scene."""
+    """Return the images that training leaves out; with `events` also every shared event and
+    scene.
+    """
     return LeftOut(
         images=frozenset(each.train_image for each in leaks.images),
         grounds=frozenset((g.key, g.value) for g in leaks.grounds) if events else frozenset(),
     )
 
 
-def _images(parts: Sequence[Part]) -> tuple[dict[str, Path | Raster], dict[str, list[str]]]:
-    """Return every distinct image by name, and the parts that hold it."""
+def _side(parts: Sequence[Part]) -> _Side:
+    """Return the distinct images of some parts."""
     images: dict[str, Path | Raster] = {}
     owners: dict[str, list[str]] = {}
     for part in parts:
@@ -214,18 +226,18 @@ def _images(parts: Sequence[Part]) -> tuple[dict[str, Path | Raster], dict[str, 
                 own = owners.setdefault(name, [])
                 if part.name not in own:
                     own.append(part.name)
-    return images, owners
+    return _Side(images, owners)
 
 
 def _thumbnails(
     images: Mapping[str, Path | Raster], unreadable: Finding, *, progress: Progress
-) -> dict[str, _Look]:
+) -> dict[str, _Thumbnail]:
     from geovlm.raster import reference
 
     def kind(name: str) -> str:
         image = images[name]
-        shown = json.dumps(reference.encode(image)) if isinstance(image, Raster) else ""
-        return f"thumbnail-2 {shown}"
+        bands = json.dumps(reference.encode(image)) if isinstance(image, Raster) else ""
+        return f"thumbnail-2 {bands}"
 
     def work(name: str, paths: Sequence[Path]) -> bytes:
         return digest(paths).encode() + fingerprints.thumbnail(images[name])
@@ -236,12 +248,12 @@ def _thumbnails(
         files=lambda name: files(images[name]),
         work=work,
     )
-    known: dict[str, _Look] = {}
+    known: dict[str, _Thumbnail] = {}
     for name, result in progress(looked, label="images", total=len(images)):
         if isinstance(result, DataError):
             unreadable.add(f"{name}: {result.args[0]}")
         else:
-            known[name] = _Look(result[:DIGEST].decode(), result[DIGEST:])
+            known[name] = _Thumbnail(result[:DIGEST].decode(), result[DIGEST:])
     return known
 
 

@@ -1,4 +1,4 @@
-"""From a data set's name to its samples: where it lies, what it holds, what was left out."""
+"""Finds the folder of a data set, and reads its records and the samples of its tasks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plugins.references import resolve
 
 EXAMPLES_KEPT = 10
-"""Skipped items that are kept by name, per reason; the rest are only counted."""
+"""Number of skipped items named per reason; the others are only counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
-    """Records of one split, and what was left out of it."""
+    """Records of one split, and the number of items that were left out of it."""
 
     records: list[Sample]
     skipped: Counter[str]
@@ -32,13 +32,12 @@ class Loaded:
 
 
 def find_root(spec: DatasetSpec, *, data_root: Path | None, override: Path | None = None) -> Path:
-    """Return the folder in which the data set lies.
+    """Return the folder of the data set.
 
-    `override` is taken as it is; else the first of the spec's folder names that exists under
-    `data_root`.
+    That is `override`, else the first of the spec's folder names that exists under `data_root`.
 
     Raises:
-        DatasetNotFoundError: neither is there; the hint says what was looked for.
+        DatasetNotFoundError: neither exists; the hint names the folders that were tried.
     """
     if override is not None:
         if not override.is_dir():
@@ -65,7 +64,7 @@ def find_root(spec: DatasetSpec, *, data_root: Path | None, override: Path | Non
 def sample_root(spec: DatasetSpec, *, n: int, seed: int) -> Path:
     """Return a miniature of the data set in its real layout, `n` records per split, written once.
 
-    It is written into a temporary folder and moved, so that a broken write never looks finished.
+    It is written into a temporary folder, then moved: an interrupted write never looks finished.
     """
     name = spec.name.replace("/", "__")
     final = cache_dir() / "samples" / f"{name}-v{spec.version}-n{n}-seed{seed}"
@@ -93,13 +92,13 @@ def load_records(
     limit: int | None = None,
     options: Any = None,
 ) -> Loaded:
-    """Read one split, counting what the loader leaves out.
+    """Read one split, and count the items that the loader leaves out.
 
     Args:
         spec: the data set.
         root: its folder.
-        split: which part; must be one of the spec's.
-        limit: at most so many records.
+        split: one of the spec's.
+        limit: largest number of records.
         options: an instance of the spec's `options` class; its defaults if `None`.
 
     Raises:
@@ -125,7 +124,7 @@ def load_records(
     context = LoadContext(root=root, split=split, limit=limit, options=options, skip=skip)
     load = resolve(spec.load)
     collecting = gc.isenabled()
-    gc.disable()  # it would walk a growing list of records again and again, and find nothing
+    gc.disable()  # it would walk the growing list of records again and again, and find nothing
     try:
         records = list(load(context))
     finally:
@@ -135,7 +134,9 @@ def load_records(
 
 
 def task_samples(task: TaskSpec, records: Iterable[Sample]) -> list[Sample]:
-    """Return the task's samples: what its `samples` makes of each record, else the records."""
+    """Return the task's samples: those that its `samples` makes of each record, else the
+    records.
+    """
     if task.samples is None:
         return list(records)
     expand = resolve(task.samples)

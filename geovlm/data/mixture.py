@@ -1,4 +1,4 @@
-"""Which rows of which tasks a stage sees, in which order: a plan from four arguments."""
+"""Plans the mixture of a stage: the order of rows of several tasks, with exact shares."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from geovlm.errors import ConfigError
 def plan(
     sizes: Mapping[str, int], *, weights: Mapping[str, float] | None, n: int, seed: int
 ) -> list[tuple[str, int]]:
-    """`n` pairs (task, row) with exact shares, reproducible on every platform.
+    """Return `n` pairs (task, row number) with exact shares, the same on every platform.
 
-    Each task is walked in whole shuffled epochs: none of its rows comes a second time before all
-    have come once, and the counts of two rows differ by at most one. The tasks are then interleaved
+    Each task is read in whole shuffled epochs: no row comes a second time before all have come
+    once, and the counts of two rows differ by at most one. The tasks are then interleaved
     by one shuffle of all `n` places. The order within a task depends on seed and task name alone,
     not on the other tasks.
 
     Args:
-        sizes: Task -> number of its rows.
-        weights: Task -> relative share of the `n` rows; a task that is missing weighs its size.
-        n: Length of the plan: steps x rows per step.
-        seed: Source of all randomness.
+        sizes: task -> number of its rows.
+        weights: task -> relative share of the `n` rows; the weight of a missing task is its size.
+        n: length of the plan: steps x rows per step.
+        seed: of all randomness.
 
     Raises:
-        ConfigError: See `shares`.
+        ConfigError: as `shares`.
     """
     counts = shares(sizes, weights=weights, n=n)
     order = [name for name, count in counts.items() for _ in range(count)]
@@ -42,20 +42,20 @@ def plan(
 def shares(
     sizes: Mapping[str, int], *, weights: Mapping[str, float] | None, n: int
 ) -> dict[str, int]:
-    """How many of `n` rows each task gets: largest remainder, ties to the task named first.
+    """Return task -> its number of the `n` rows: largest remainder, ties to the task named first.
 
     The result has the order of `sizes`, sums to `n` and differs from the exact share by less than
     one row.
 
     Raises:
-        ConfigError: A weight names no task, is negative or not finite; all weights are zero; or a
-            task without rows has a share.
+        ConfigError: a weight is not of one of the tasks, is negative or not finite; all weights
+            are zero; or a task without rows has a share.
     """
     given = weights or {}
     unknown = sorted(given.keys() - sizes.keys())
     if unknown:
         raise ConfigError(
-            f"weights name {unknown}, which are no tasks of this stage",
+            f"weights name {unknown}, which are not tasks of this stage",
             hint=f"the tasks are {', '.join(sizes)}",
         )
     for name, weight in given.items():
@@ -99,7 +99,9 @@ def _epochs(size: int, *, count: int, rng: random.Random) -> list[int]:
 
 
 def _shuffle(items: list[str], *, rng: random.Random) -> None:
-    """Fisher-Yates with floats: half the time of `random.shuffle`, even enough to 2**53 places."""
+    """Shuffle by Fisher-Yates with floats: half the time of `random.shuffle`, even to 2**53
+    places.
+    """
     draw, last = rng.random, len(items)
     for place in range(last):
         other = place + int(draw() * (last - place))

@@ -1,4 +1,4 @@
-"""Samples as people should see them before any training: gold boxes, words, the model's pixels."""
+"""Draws samples: the stored image with its boxes, the image that the model sees, the texts."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PANEL_PX = 420
-"""Longest side of a drawn image."""
+"""Longest side of a drawn image, pixels."""
 _MARGIN_PX = 12
 _LINE_PX = 18
 _GOLD = (255, 208, 0)
 
 
 def samples(task: TaskSpec, spec: DatasetSpec, *, root: Path, split: Split, n: int) -> list[Sample]:
-    """Return the first `n` samples of a task, reading no more records than it takes.
+    """Return the first `n` samples of a task, reading only as many records as needed.
 
     Raises:
-        DataError: the split holds no sample of the task.
+        DataError: the split has no sample of the task.
     """
     for limit in (4 * n, 64 * n, None):
         records = load_records(spec, root=root, split=split, limit=limit).records
@@ -35,24 +35,24 @@ def samples(task: TaskSpec, spec: DatasetSpec, *, root: Path, split: Split, n: i
             break
     if not found:
         raise DataError(
-            f"split {split!r} of {root} holds no sample of task {task.name!r}",
+            f"split {split!r} of {root} has no sample of task {task.name!r}",
             hint=f"choose another split: {', '.join(spec.splits)}",
         )
     return found
 
 
-def draw(shown: Prompt, *, profile: ModelProfile) -> Image.Image:
-    """Return one picture: per image what is stored and what the model sees, then the words."""
+def draw(prompt: Prompt, *, profile: ModelProfile) -> Image.Image:
+    """Return one picture: each image as stored and as the model sees it, then the texts."""
     from PIL import Image, ImageDraw, ImageFont
 
     from geovlm import raster
 
     rows: list[list[tuple[str, Image.Image]]] = []
-    newest = len(shown.sample.images) - 1
-    gold = boxes.target_boxes(shown.sample.target)
-    for index, reference in enumerate(shown.sample.images):
+    newest = len(prompt.sample.images) - 1
+    gold = boxes.target_boxes(prompt.sample.target)
+    for index, reference in enumerate(prompt.sample.images):
         stored = raster.open_image(reference)
-        seen = stored.resize(shown.input_sizes[index], Image.Resampling.BICUBIC)
+        seen = stored.resize(prompt.input_sizes[index], Image.Resampling.BICUBIC)
         left, scale = _fit(stored)
         if index == newest:
             pen = ImageDraw.Draw(left)
@@ -67,7 +67,7 @@ def draw(shown: Prompt, *, profile: ModelProfile) -> Image.Image:
             ]
         )
     width = 2 * PANEL_PX + 3 * _MARGIN_PX
-    words = _words(shown, columns=width // 8)
+    words = _words(prompt, columns=width // 8)
     height = _MARGIN_PX + sum(
         max(panel.height for _, panel in row) + _LINE_PX + _MARGIN_PX for row in rows
     )
@@ -88,7 +88,7 @@ def draw(shown: Prompt, *, profile: ModelProfile) -> Image.Image:
 
 
 def _fit(image: Image.Image) -> tuple[Image.Image, float]:
-    """Return the image with its longer side at `PANEL_PX`, and the scale used."""
+    """Return the image with its longer side at `PANEL_PX`, and the scale."""
     from PIL import Image
 
     scale = PANEL_PX / max(image.size)
@@ -97,12 +97,12 @@ def _fit(image: Image.Image) -> tuple[Image.Image, float]:
     return image.resize(size, method), scale
 
 
-def _words(shown: Prompt, *, columns: int) -> list[str]:
+def _words(prompt: Prompt, *, columns: int) -> list[str]:
     parts: list[tuple[str, Any]] = [
-        ("id", shown.sample.id),
-        ("question", shown.turn.question),
-        ("reasoning", shown.turn.reasoning),
-        ("answer", shown.turn.answer),
+        ("id", prompt.sample.id),
+        ("question", prompt.turn.question),
+        ("reasoning", prompt.turn.reasoning),
+        ("answer", prompt.turn.answer),
     ]
     return [
         line

@@ -97,7 +97,7 @@ def test_rows_of_tasks_are_spread_over_the_whole_plan() -> None:
 @pytest.mark.parametrize(
     ("sizes", "weights", "message"),
     [
-        ({"a": 1}, {"b": 1.0}, r"\['b'\], which are no tasks.*the tasks are a"),
+        ({"a": 1}, {"b": 1.0}, r"\['b'\], which are not tasks.*the tasks are a"),
         ({"a": 1}, {"a": -1.0}, "weight of task 'a' is -1.0"),
         ({"a": 1}, {"a": float("nan")}, "weight of task 'a' is nan"),
         ({"a": 0}, None, "no rows to choose from"),

@@ -89,7 +89,9 @@ def test_four_bits_are_not_handed_to_vllm(monkeypatch):
 
 
 def test_continuous_batching_says_why_it_cannot_be():
-    with pytest.raises(ConfigError, match="TRL refuses continuous batching for models with images"):
+    with pytest.raises(
+        ConfigError, match="continuous batching is refused by TRL for models with images"
+    ):
         load.load(None, overrides=["stages.2.generation=paged"])
     with pytest.raises(ConfigError, match="it is the stage's: 'generation'"):
         load.load(None, overrides=["stages.2.trainer.use_vllm=true"])
