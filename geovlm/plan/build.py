@@ -1,4 +1,4 @@
-"""Builds the plan of a run, which all that starts or prints a run reads."""
+"""Builds the plan of a run: its model, tasks, stages and data, after all checks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StagePlan:
     tasks: tuple[str, ...]
     processes: int
     length: str
-    """Steps, as people read it."""
+    """Number of steps, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,21 +39,21 @@ class Plan:
     model: ModelFacts
     tasks: tuple[TaskPlan, ...]
     left_out: Mapping[str, str]
-    """Task that a prefix would have chosen -> why it is not in the run."""
+    """Task that a prefix chooses -> reason why it is not in the run."""
     stages: tuple[StagePlan, ...]
     output: Path
     checksums: Mapping[str, Mapping[str, Any]]
-    """Data set -> split -> records and SHA-256, see `plan_data.checksum`."""
+    """Data set -> split -> records and SHA-256, see `geovlm.plan.data.checksum`."""
     deduplicated: LeftOut
     """Images and events that training leaves out because the evaluation has them too."""
 
     @property
     def task_names(self) -> list[str]:
-        """The tasks of the run."""
+        """Names of the run's tasks."""
         return [task.name for task in self.tasks]
 
     def resolved(self) -> dict[str, Any]:
-        """Return what `resolved.json` holds."""
+        """Return the contents of `resolved.json`."""
         config = self.config
         indexes = range(len(config.stages)) if config.stages else [-1]
         return {

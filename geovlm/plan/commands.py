@@ -1,4 +1,4 @@
-"""What every machine of a run would start: command, ranks, GPUs, environment; for `--dry-run`."""
+"""Lists the commands that a run starts on each machine, with ranks and GPUs; for `--dry-run`."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ class Launch:
     """One command on one machine."""
 
     stage: str
-    """Folder of the stage."""
+    """Name of the stage's folder."""
     machine: int
     what: str
-    """Ranks, or the server."""
+    """Ranks, or the server, in words."""
     gpus: tuple[int, ...]
-    """Numbered from 0 among the machine's that are visible; empty on the CPU."""
+    """Numbered from 0 among the visible ones of the machine; empty on the CPU."""
     argv: list[str]
     accelerate: dict[str, Any] | None = None
-    """What the accelerate.yaml of the command will hold, if it has one; port 0: any will do."""
+    """Contents of the command's accelerate.yaml; `None` without one. Port 0: any free port."""
 
     def describe(self) -> list[str]:
-        """Return the launch as lines for people; the command is the last one."""
+        """Return the launch as lines for people; the last one is the command."""
         gpus = f", GPUs {','.join(map(str, self.gpus))}" if self.gpus else ""
         return [f"# {self.stage}, machine {self.machine}: {self.what}{gpus}", self.command]
 
     @property
     def command(self) -> str:
-        """The command as a shell would take it."""
+        """The command, quoted for a shell."""
         return f"$ {shlex.join(self.argv)}"
 
     def table(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def launches(plan: Plan, *, machine: Machine | None = None) -> list[Launch]:
 
     Args:
         plan: the run.
-        machine: the one that plans; says how machine 0 is reached.
+        machine: this machine, which knows the address of machine 0.
     """
     here = machine or Machine(count=plan.config.machines)
     folders = [stage.folder for stage in plan.stages]
@@ -118,7 +118,7 @@ def _stage(plan: Plan, index: int, *, folder: str, here: Machine) -> list[Launch
 
 
 def _weights(plan: Plan, index: int) -> str:
-    """Return the weights that a stage will begin with."""
+    """Return folder or hub name of the weights that a stage starts from."""
     trained = [i for i in range(index) if plan.stages[i].kind != "probe"]
     if trained:
         return str(Path(plan.output) / "stages" / plan.stages[trained[-1]].folder / "model")

@@ -1,4 +1,4 @@
-"""The data of a run's tasks, read once and checked before anything starts."""
+"""Reads the data of a run's tasks once, and checks them before anything starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geovlm import answers, raster
 from geovlm.api import DatasetSpec, Raster, Sample, Split, TaskSpec
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
 
 IMAGES_CHECKED = 32
-"""Images per task and split whose headers are read; the first one is decoded."""
+"""Number of images per task and split whose headers are read; the first is decoded."""
 
 BANDS_CHECKED = 8
-"""Of these, how many are read to see whether their bands are what they are called."""
+"""Number of these images whose pixels are read to check the names of their bands."""
 
 _LINES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskPlan:
-    """One task: its data, and how much the model reads per sample."""
+    """One task: its data, and the number of tokens per sample."""
 
     name: str
     dataset: str
@@ -45,24 +45,45 @@ class TaskPlan:
     generated: bool
     samples: Mapping[Split, int]
     evaluated: int
-    """Samples of the evaluation split that are answered."""
+    """Number of samples of the evaluation split that the model answers."""
     skipped: Mapping[str, int]
-    """Reason -> records that the loader left out, over both splits."""
+    """Reason -> number of records that the loader left out, over both splits."""
     visual_tokens: int | None
-    """Mean of the images checked; `None` if the model's family is not known yet."""
+    """Mean of the checked samples; `None` if the model's family is not known yet."""
     text_tokens: int | None
-    """Mean of question, instruction and gold answer, where the tokenizer is on this machine."""
+    """Mean of question, instruction and correct answer; `None` without the tokenizer's file."""
     most_visual_tokens: int | None
-    """Of one sample among those checked."""
+    """Largest number of one checked sample."""
     most_text_tokens: int | None
     answer_tokens: int
-    """Longest completion."""
+    """Longest completion, tokens."""
     most_pixels: int
-    """Largest area of one image as the model sees it; 0 if that is not known."""
+    """Largest area of one image as the model sees it, pixels; 0 if that is not known."""
     deduplicated: int
-    """Training samples that are left out because the evaluation has their image or event."""
+    """Number of training samples left out because the evaluation has their image or event."""
     prompt_sha256: str
-    """Of the first sample's question, reasoning and answer."""
+    """SHA-256 of the first sample's question, reasoning and answer."""
+
+
+class DataRoot(NamedTuple):
+    """The folder of a data set."""
+
+    folder: Path
+    generated: bool
+    """True if no data were given, so that a miniature was written there."""
+
+
+class _Tokens(NamedTuple):
+    """What a model reads of some samples; empty as far as it is not known."""
+
+    visual: list[int]
+    """Visual tokens per sample."""
+    text: list[int]
+    """Text tokens per sample."""
+    most_pixels: int
+    """Largest area of one image, pixels."""
+    prompt_sha256: str
+    """Hash of the first sample's question, reasoning and answer."""
 
 
 class EmptySplitError(DataError):
@@ -71,7 +92,7 @@ class EmptySplitError(DataError):
 
 @dataclass
 class Reader:
-    """Reads every data set once, whatever the number of tasks on it."""
+    """Reads every split of a data set once, for all tasks on it."""
 
     config: RunConfig
     registry: Registry
@@ -79,7 +100,7 @@ class Reader:
     count: Callable[[str], int] | None
     checksums: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: LeftOut = field(default_factory=LeftOut)
-    """What training must do without, as `leakage` finds it."""
+    """Data that training leaves out, from `geovlm.plan.leaks`."""
     _loaded: dict[tuple[str, Split], loading.Loaded | DatasetNotFoundError] = field(
         default_factory=dict
     )
@@ -89,9 +110,9 @@ class Reader:
 
         Raises:
             EmptySplitError: a split that the run needs has no sample of the task.
-            DatasetNotFoundError: the data are not where they were said to be.
+            DatasetNotFoundError: the folder given for the data does not hold them.
             DataError: an image cannot be read; names the file.
-            ConfigError: options that task or data set do not have.
+            ConfigError: options that the task or the data set does not have.
         """
         task = configured(task, self.config, profile=self.model.profile)
         spec = self.registry.dataset(task.dataset)
@@ -131,7 +152,7 @@ class Reader:
             checks.require_plausible([each.images[0] for each in chosen[:BANDS_CHECKED]])
             for sample in chosen:
                 _check_sizes(sample)
-        visual, text, most_pixels, digest = self._read_by_model(task, checked, options=options)
+        tokens = self._read_by_model(task, checked, options=options)
         longest = self.config.max_new_tokens or task.max_answer_tokens
         n = len(samples[eval_split])
         return TaskPlan(
@@ -142,18 +163,18 @@ class Reader:
             samples={split: len(many) for split, many in samples.items()},
             evaluated=min(n, self.config.eval.limit or n),
             skipped=skipped,
-            visual_tokens=round(statistics.fmean(visual)) if visual else None,
-            text_tokens=round(statistics.fmean(text)) if text else None,
-            most_visual_tokens=max(visual, default=None),
-            most_text_tokens=max(text, default=None),
+            visual_tokens=round(statistics.fmean(tokens.visual)) if tokens.visual else None,
+            text_tokens=round(statistics.fmean(tokens.text)) if tokens.text else None,
+            most_visual_tokens=max(tokens.visual, default=None),
+            most_text_tokens=max(tokens.text, default=None),
             answer_tokens=min(task.max_answer_tokens, longest),
-            most_pixels=most_pixels,
+            most_pixels=tokens.most_pixels,
             deduplicated=deduplicated,
-            prompt_sha256=digest,
+            prompt_sha256=tokens.prompt_sha256,
         )
 
-    def root(self, spec: DatasetSpec) -> tuple[Path, bool]:
-        """Return the folder of a data set, and whether it was generated."""
+    def root(self, spec: DatasetSpec) -> DataRoot:
+        """Return the folder of a data set, which may be generated."""
         own = lookup(self.config.data, spec.name)
         override = own.root if own is not None else None
         given = self.config.data_root is not None or any(
@@ -161,14 +182,15 @@ class Reader:
         )
         if not given:
             sample = self.config.sample
-            return loading.sample_root(spec, n=sample.records, seed=sample.seed), True
+            folder = loading.sample_root(spec, n=sample.records, seed=sample.seed)
+            return DataRoot(folder, generated=True)
         if override is not None and spec.name not in self.config.data:
             # the folder of a prefix may hold the data sets, or be the only one of them
             for name in spec.folders:
                 if (override / name).is_dir():
-                    return override / name, False
+                    return DataRoot(override / name, generated=False)
         root = loading.find_root(spec, data_root=self.config.data_root, override=override)
-        return root.absolute(), False
+        return DataRoot(root.absolute(), generated=False)
 
     def load(self, spec: DatasetSpec, *, root: Path, split: Split) -> loading.Loaded:
         """Return the records of a split, read once with the configuration's options.
@@ -195,13 +217,11 @@ class Reader:
             raise found
         return found
 
-    def _read_by_model(
-        self, task: TaskSpec, samples: Sequence[Sample], *, options: Any
-    ) -> tuple[list[int], list[int], int, str]:
-        """Return visual and text tokens as far as known, most pixels, the hash of an exchange."""
+    def _read_by_model(self, task: TaskSpec, samples: Sequence[Sample], *, options: Any) -> _Tokens:
+        """Return the tokens of some samples, as far as they are known."""
         profile = self.model.profile
         if profile is None:
-            return [], [], 0, ""
+            return _Tokens([], [], 0, "")
         prompter = prompts.Prompter(task, profile=profile, options=options)
         visual, text, digest, most = [], [], "", 0
         for sample in samples:
@@ -214,14 +234,14 @@ class Reader:
                 text.append(self.count(whole))
             parts = json.dumps([turn.question, turn.reasoning, turn.answer])
             digest = digest or hashlib.sha256(parts.encode()).hexdigest()
-        return visual, text, most, digest
+        return _Tokens(visual, text, most, digest)
 
 
 def checksum(records: Sequence[Sample], *, root: Path) -> dict[str, Any]:
     """Return the number of records and a hash of their ids, questions, targets and image names.
 
-    Of a raster the bands stand for the names: to make the paths of half a million patches takes
-    longer than all the rest.
+    A raster counts by its bands, not by its paths: building the paths of half a million patches
+    would take longer than all the rest.
     """
     digest = hashlib.sha256()
     targets: dict[int, str] = {}  # by identity: data sets share the targets of equal labels
@@ -251,7 +271,7 @@ def _check_sizes(sample: Sample) -> None:
     """Read the headers of the sample's images.
 
     Raises:
-        DataError: an image cannot be read, or is not of the size that its data set declares.
+        DataError: an image cannot be read, or does not have the size that its data set declares.
     """
     sizes = tuple(raster.image_size(image) for image in sample.images)
     if sample.image_sizes and sizes != sample.image_sizes:
@@ -263,6 +283,6 @@ def _check_sizes(sample: Sample) -> None:
 
 
 def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
-    """Return at most n samples, evenly over the list, the first one first."""
+    """Return at most n samples, spread evenly over the list, beginning with the first."""
     step = max(1, len(samples) // n)
     return list(samples[::step][:n])

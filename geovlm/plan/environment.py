@@ -1,4 +1,4 @@
-"""What a run was made with: versions, plugins, machine, data checksums, prompt hashes."""
+"""Describes what a run is made with: versions, plugins, machine, data, hashes of prompts."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _PACKAGES = (
 
 
 def describe(plan: Plan, *, registry: Registry, gpus: int) -> dict[str, Any]:
-    """Return what `environment.json` holds.
+    """Return the contents of `environment.json`.
 
     Args:
         plan: the run.
         registry: what is installed.
-        gpus: how many GPUs are visible.
+        gpus: number of visible GPUs.
     """
     specs = [registry.task(name) for name in plan.task_names]
     return {

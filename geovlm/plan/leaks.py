@@ -1,9 +1,10 @@
-"""The splits of a run, compared before it starts: what training shares with the evaluation."""
+"""Compares the splits of a run before it starts, and chooses what training leaves out."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from geovlm.api import Split, TaskSpec
 from geovlm.data import leaks
@@ -13,17 +14,22 @@ from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plan.data import Reader
 
 
-def parts(
-    reader: Reader, tasks: Sequence[TaskSpec], *, held_out: Sequence[Split] = ()
-) -> tuple[list[Part], list[Part]]:
-    """Return the tasks' training splits, and the splits that they must not share anything with.
+class Parts(NamedTuple):
+    """The splits of some tasks."""
 
-    A data set that is not there is left out: `Reader.plan` says so.
+    train: list[Part]
+    held_out: list[Part]
+
+
+def parts(reader: Reader, tasks: Sequence[TaskSpec], *, held_out: Sequence[Split] = ()) -> Parts:
+    """Return the tasks' training splits and their held-out splits.
+
+    A data set that does not exist is left out: `Reader.plan` refuses it.
 
     Args:
         reader: reads every data set once.
         tasks: the tasks.
-        held_out: those splits; default: the one on which the run evaluates each task.
+        held_out: the held-out splits; default: the split on which the run evaluates each task.
     """
     config = reader.config
     found: dict[tuple[str, Split], Part] = {}
@@ -34,14 +40,14 @@ def parts(
             if split not in spec.splits:
                 continue
             try:
-                records = reader.load(spec, root=reader.root(spec)[0], split=split).records
+                records = reader.load(spec, root=reader.root(spec).folder, split=split).records
             except DatasetNotFoundError:
                 continue
             found[spec.name, split] = Part(dataset=spec.name, split=split, records=records)
     sides = [
         [part for part in found.values() if (part.split == "train") is t] for t in (True, False)
     ]
-    return sides[0], sides[1]
+    return Parts(*sides)
 
 
 def left_out(
@@ -50,7 +56,7 @@ def left_out(
     *,
     progress: Progress = lambda items, *, label, total: items,
 ) -> LeftOut:
-    """Return what the run's training leaves out; reads every image of its splits.
+    """Return the data that the run's training leaves out; reads every image of its splits.
 
     Raises:
         DataError: an image cannot be read, or the cache cannot be used.

@@ -1,7 +1,6 @@
-"""The batch script with which Slurm starts a run on its machines, and again when it requeues it.
+"""Writes the batch script with which Slurm starts a run, and starts it again after a requeue.
 
-No Slurm was at hand where this was written: tests run the script with stand-ins for `srun` and
-`scontrol`.
+Not yet run on a cluster: tests run the script with stand-ins for `srun` and `scontrol`.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ if TYPE_CHECKING:
     from geovlm.plan.build import Plan
 
 SCRIPT = "job.sbatch"
-"""Name of the script in the run directory."""
+"""Name of the script in the run folder."""
 _CORES = 8
-"""Per process, where no `cpus-per-task` is given: Slurm's own default is one for all of them."""
+"""Cores per process without `cpus-per-task`; Slurm's own default is one core for all processes."""
 _BEFORE_S = 120
-"""Seconds before the end of the time when the run is stopped."""
+"""Seconds before the end of the job's time at which the run is stopped."""
 _OPTION = re.compile(r"[a-z][a-z0-9-]*(=.+)?", re.DOTALL)
 _OWN = ("nodes", "ntasks", "ntasks-per-node", "output", "open-mode", "requeue", "no-requeue")
 _BODY = """
 set -uo pipefail
 cd {folder} || exit
 
-# A requeued job goes on in its next start; what it has reached lies in the run directory. A requeue
-# alone would leave the launchers KillWait seconds to save.
+# A requeued job resumes from the run folder. Without this signal the launchers would have KillWait
+# seconds to save.
 # shellcheck disable=SC2329  # the trap calls it
 requeue() {{
   echo "the time is nearly up: save and requeue" >&2
@@ -70,16 +69,16 @@ exit "$status"
 def script(plan: Plan, *, options: Sequence[str] = (), folder: Path | None = None) -> str:
     """Return a complete batch script.
 
-    It goes on with the run directory that was written when the job was made, so that the first
-    start, a requeue and a second submission are the same command.
+    It resumes the run folder that was written with the script, so that the first start, a requeue
+    and a second submission are the same command.
 
     Args:
         plan: the run.
-        options: of sbatch, without their dashes, such as `time=24:00:00`.
-        folder: where the job runs; default: the working folder.
+        options: options of sbatch without dashes, such as `time=24:00:00`.
+        folder: working folder of the job; default: the present one.
 
     Raises:
-        ConfigError: an option is none, or is the script's own.
+        ConfigError: it is not an option of sbatch, or the script sets it itself.
     """
     config = plan.config
     name = "geovlm-" + re.sub(r"[^\w.-]+", "-", plan.output.name)
@@ -109,12 +108,12 @@ def script(plan: Plan, *, options: Sequence[str] = (), folder: Path | None = Non
         inner=shlex.quote(command),
         name=shlex.quote(name),
     )
-    said = [f"# {line}" for line in _stages(plan)]
-    return "\n".join(["#!/bin/bash", *(f"#SBATCH {line}" for line in lines), *said]) + "\n" + body
+    stages = [f"# {line}" for line in _stages(plan)]
+    return "\n".join(["#!/bin/bash", *(f"#SBATCH {line}" for line in lines), *stages]) + "\n" + body
 
 
 def _stages(plan: Plan) -> list[str]:
-    """Return where each stage runs, for whoever reads the script."""
+    """Return the place of each stage, for readers of the script."""
     made = []
     for index, stage in enumerate(plan.stages):
         placed = server.placement(plan.config, index)
@@ -132,11 +131,11 @@ def _checked(option: str) -> str:
     name = bare.partition("=")[0]
     if not _OPTION.fullmatch(bare) or "\n" in bare:
         raise ConfigError(
-            f"--sbatch {option!r} is no option of sbatch", hint="such as --sbatch time=24:00:00"
+            f"--sbatch {option!r} is not an option of sbatch", hint="such as --sbatch time=24:00:00"
         )
     if name in _OWN:
         raise ConfigError(
             f"--sbatch {option!r}: the script sets {name} itself",
-            hint="--machines says how many nodes, --output where everything lies",
+            hint="--machines sets the nodes, --output the run folder",
         )
     return bare

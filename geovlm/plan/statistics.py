@@ -1,4 +1,4 @@
-"""What a task's samples are made of, as a model of one family reads them."""
+"""Counts a task's samples, answers and tokens, as a model of one family reads them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from geovlm.errors import DataError, DatasetNotFoundError
 if TYPE_CHECKING:
     from geovlm.plan.data import Reader
 
-SHOWN = 12
-"""Answers, labels and sizes that are listed for people, the most frequent ones; JSON has all."""
-_ROWS = 1_000_000  # of the mixture whose shares are given
+LISTED = 12
+"""Number of answers, labels or sizes listed for people, most frequent first; JSON has all."""
+_ROWS = 1_000_000  # rows of the mixture whose shares are computed
 
 
 class Spread(NamedTuple):
-    """Least, middle, most and mean of some whole numbers."""
+    """Smallest, median, largest and mean of some whole numbers."""
 
     min: int
     median: float
@@ -33,7 +33,7 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskStatistics:
-    """One task."""
+    """Statistics of one task."""
 
     task: str
     dataset: str
@@ -41,25 +41,25 @@ class TaskStatistics:
     samples: Mapping[str, int]
     """Split -> samples."""
     skipped: Mapping[str, int]
-    """Reason -> records that the loader left out, over all splits."""
+    """Reason -> number of records that the loader left out, over all splits."""
     split: str
-    """The split that the following is of."""
+    """Split of all the following fields."""
     read: int
-    """Samples of it that were read, spread evenly."""
+    """Number of its samples that were read, spread evenly."""
     min_pixels: int
-    """Smallest area at which the model sees an image, by the task; 0: as the model has it."""
+    """Smallest area at which the task lets the model see an image, pixels; 0: the model's own."""
     sizes: Mapping[str, int]
-    """`120x120 as 448x448`: stored images and how they are seen."""
+    """Stored size and size for the model, such as `120x120 as 448x448` -> number of images."""
     visual_tokens: Spread
     """Per sample."""
     text_tokens: Spread
-    """Per sample: question, instruction and gold answer with its reasoning."""
+    """Per sample: question, instruction and correct answer with its reasoning."""
     balance: Mapping[str, Mapping[str, int]]
-    """`labels`, `answers` or `boxes per sample` -> value -> samples that have it, most first."""
+    """`labels`, `answers` or `boxes per sample` -> value -> number of samples, largest first."""
     rows_share: float = 0.0
-    """Share of the rows of the mixture of all the tasks."""
+    """Share of the rows in the mixture of all tasks."""
     compute_share: float = 0.0
-    """Share of their tokens."""
+    """Share of the tokens in this mixture."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -77,8 +77,8 @@ class TaskStatistics:
         yield "read", f"{self.read:,} samples of {self.split}"
         yield "images", _top(self.sizes)
         yield "smallest image", f"{self.min_pixels} px" if self.min_pixels else "the model's"
-        yield "visual tokens", _said(self.visual_tokens)
-        yield "text tokens", _said(self.text_tokens)
+        yield "visual tokens", _words(self.visual_tokens)
+        yield "text tokens", _words(self.text_tokens)
         for name, counted in self.balance.items():
             yield f"{name}, {len(counted)} different", _top(counted)
         yield "share of rows", f"{self.rows_share:.1%}"
@@ -95,20 +95,20 @@ def of_task(
     limit: int,
     options: Any = None,
 ) -> TaskStatistics:
-    """Count a task's samples in every split, and read some of one split as a model would.
+    """Count a task's samples in every split, and read some of one split as a model does.
 
     Args:
-        task: as the run has it.
+        task: with the run's settings.
         reader: reads every data set once.
-        profile: the model family, with the model's limits of pixels.
+        profile: of the model family, with the model's pixel limits.
         count_tokens: tokens of a text.
         split: the split that is read.
-        limit: at most so many of its samples are read, spread evenly.
+        limit: largest number of its samples that are read, spread evenly.
         options: an instance of the task's `options` class; its defaults if `None`.
 
     Raises:
         DataError: the split has no sample of the task, or an image cannot be read.
-        DatasetNotFoundError: no split is there.
+        DatasetNotFoundError: no split exists.
     """
     spec = reader.registry.dataset(task.dataset)
     root, _ = reader.root(spec)
@@ -182,9 +182,9 @@ def _texts(put: Sequence[Prompt], reader: Reader) -> Iterator[str]:
 
 
 def _balance(put: Sequence[Prompt]) -> dict[str, dict[str, int]]:
-    """What there is to answer, and how often: labels, closed or short answers, numbers of boxes."""
+    """Return how often each label, answer or number of boxes occurs."""
     labels: Counter[str] = Counter()
-    said: Counter[str] = Counter()
+    answered: Counter[str] = Counter()
     numbers: Counter[str] = Counter()
     for each in put:
         target: Mapping[str, Any] = each.sample.target
@@ -193,8 +193,8 @@ def _balance(put: Sequence[Prompt]) -> dict[str, dict[str, int]]:
         elif "boxes" in target and "answer" not in target:
             numbers[str(len(boxes.target_boxes(target)))] += 1
         else:
-            said[each.turn.answer] += 1
-    counted = {"labels": labels, "answers": said, "boxes per sample": numbers}
+            answered[each.turn.answer] += 1
+    counted = {"labels": labels, "answers": answered, "boxes per sample": numbers}
     return {name: dict(many.most_common()) for name, many in counted.items() if many}
 
 
@@ -220,12 +220,12 @@ def _spread(numbers: Sequence[int]) -> Spread:
     )
 
 
-def _said(spread: Spread) -> str:
+def _words(spread: Spread) -> str:
     return f"{spread.min} to {spread.max}, median {spread.median:g}, mean {spread.mean:g}"
 
 
 def _top(counted: Mapping[str, int]) -> str:
     total = sum(counted.values())
-    lines = [f"{n:,} ({n / total:.1%}) {value}" for value, n in list(counted.items())[:SHOWN]]
-    more = len(counted) - SHOWN
+    lines = [f"{n:,} ({n / total:.1%}) {value}" for value, n in list(counted.items())[:LISTED]]
+    more = len(counted) - LISTED
     return "\n".join([*lines, *([f"and {more} more"] if more > 0 else [])])

@@ -1,4 +1,4 @@
-"""A plan as people and programs read it."""
+"""Writes a plan as text for people and as a table for programs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lines(plan: Plan) -> list[str]:
             for stage in plan.stages
         ),
         f"reward  the {plan.config.rewards} set {'trains' if plan.stages else 'counts'}, the other "
-        "one is logged",
+        "set is logged",
         *_warnings(plan),
         f"output  {plan.output}",
     ]
@@ -80,7 +80,7 @@ def _model(plan: Plan) -> str:
     model = plan.model
     name = f"{model.name}, the built-in model" if model.built_in else model.name
     if model.profile is None:
-        return f"{name}: its files are not on this machine, the first stage fetches them"
+        return f"{name}: its files are not on this machine, the first stage downloads them"
     size = f", {model.parameters / 1e6:,.2f} M parameters" if model.parameters else ""
     return f"{name}: {model.model_type}{size}, boxes in {model.profile.box_frame}"
 
@@ -90,7 +90,7 @@ def _data(plan: Plan) -> str:
         sample = plan.config.sample
         return (
             f"generated sample data, {sample.records} records per split, seed {sample.seed} "
-            "(--data gives real ones)"
+            "(give real data with --data)"
         )
     roots = dict.fromkeys(f"{task.dataset}: {task.root}" for task in plan.tasks)
     return "; ".join(roots)

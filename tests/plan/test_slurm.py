@@ -152,7 +152,7 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(tmp_path, capsys):
         (("--sbatch", "time=1"), "--sbatch is for --launcher slurm"),
         (("--launcher", "slurm", "--machine-rank", "0"), "are said by the batch script"),
         (("--launcher", "slurm", "--sbatch", "nodes=4"), "the script sets nodes itself"),
-        (("--launcher", "slurm", "--sbatch", "a b"), "is no option of sbatch"),
+        (("--launcher", "slurm", "--sbatch", "a b"), "is not an option of sbatch"),
         (("--machines", "2", "--machine-rank", "0"), "--main-address is missing"),
         (("--machines", "2", "--machine-rank", "0", "--main-address", "a:1"), "--output is"),
         (("--set", "machines=2"), "is for 2 machines, and this is the only one"),

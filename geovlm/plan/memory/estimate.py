@@ -1,31 +1,49 @@
-"""How much memory a stage takes on each of its GPUs: arithmetic on plain numbers, no model.
+"""Estimates the memory that a stage takes on each of its GPUs, from plain numbers.
 
-What is counted is what the engine does with TRL 1.16: weights in bfloat16 on a GPU and in float32
-on the CPU, AdamW in the type of the weights, `generate` of transformers, and TRL's fused head,
-which makes the logits in tiles of 4096 tokens x 32768 words, never the whole [tokens, vocabulary].
+It counts what the engine does with TRL 1.16: weights in bfloat16 on a GPU and in float32 on the
+CPU, AdamW in the type of the weights, `generate` of transformers, and TRL's fused head, which
+computes the logits in tiles of 4096 tokens x 32768 words, never the whole [tokens, vocabulary].
 
 Activations follow the count of Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1), redone for
 RMSNorm in float32, grouped keys and gated feed-forward layers, without their term in tokens
-squared: the attention of PyTorch keeps no scores. Held against the peak that training steps really
-allocate on the CPU in tests/engine/test_memory.py; untested on a GPU.
+squared: the attention of PyTorch keeps no scores. tests/engine/test_memory.py compares the estimate
+with the peak of training steps on the CPU, benchmarks/gpu.py with that on one GPU.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from geovlm.plan.memory.parts import GIB, Adapter, Estimate, ModelShape, Placement, Work
 
 TILE_TOKENS, TILE_WORDS = 4096, 32768
-"""Of TRL 1.16's fused head: `trl/kernels/chunked_logprob.py`, `trl/trainer/utils.py`."""
+"""Tile of TRL 1.16's fused head: `trl/kernels/chunked_logprob.py`, `trl/trainer/utils.py`."""
 NF4_BYTES = 0.5 + 8 / 64 / 8 + 4 / (64 * 256)
-"""Per weight: 4 bits, an 8-bit scale for 64 of them, a 32-bit one for 256 scales (2305.14314)."""
+"""Bytes per weight: 4 bits, an 8-bit scale per 64 weights, a 32-bit one per 256 scales
+(2305.14314)."""
 CONTEXT_BYTES = 1.0 * GIB
-"""CUDA context, libraries and their work space; an assumption, untested."""
+"""CUDA context, libraries and their work space; an assumption."""
 FRAGMENTED = 0.05
-"""Share of all else that the allocator cannot use; an assumption, untested."""
+"""Share of all other parts that the allocator cannot use; an assumption."""
 ZERO3_LIVE = 1_000_000_000
-"""Parameters that ZeRO-3 keeps gathered: DeepSpeed's default `stage3_max_live_parameters`."""
+"""Number of parameters that ZeRO-3 keeps gathered: DeepSpeed's `stage3_max_live_parameters`."""
+
+
+class _Static(NamedTuple):
+    """Bytes of the parts that stay during training."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+
+
+class _Generation(NamedTuple):
+    """Bytes of the parts that generation adds."""
+
+    cache: float
+    """Keys and values."""
+    rest: float
 
 
 def estimate(
@@ -36,23 +54,21 @@ def estimate(
     adapter: Adapter | None = None,
     freeze_vision: bool = False,
 ) -> Estimate:
-    """Return what a stage takes on each GPU.
+    """Return the memory of a stage on each GPU.
 
     Args:
         shape: the model.
-        work: what the stage does.
-        placement: where it does it.
+        work: the stage's rows and tokens.
+        placement: its GPUs.
         adapter: `None` for full fine-tuning.
-        freeze_vision: whether the vision tower keeps its weights.
+        freeze_vision: true if the vision tower keeps its weights.
     """
     on_gpu = placement.device == "cuda"
     e = 2 if on_gpu else 4
     trains = work.kind in ("sft", "grpo")
     counted = adapter if trains else None
     trained = _trained(shape, counted, freeze_vision=freeze_vision) if trains else 0
-    weights, gradients, optimizer = _static(
-        shape, work, placement, adapter=counted, trained=trained, element=e
-    )
+    static = _static(shape, work, placement, adapter=counted, trained=trained, element=e)
     reference = 0.0
     if work.reference and adapter is None:
         sharded = placement.parallel in ("fsdp2", "zero3")
@@ -62,19 +78,19 @@ def estimate(
         activations = _activations(shape, work, adapter=adapter, frozen=freeze_vision, element=e)
         head = adapter is None
         logits = _logits(shape, work, head_trained=head, element=e, on_gpu=on_gpu)
-    cache = generation = 0.0
+    generation = _Generation(0.0, 0.0)
     if work.generated and not work.vllm_share:
-        cache, generation = _generation(shape, work, placement, trained=trained, element=e)
+        generation = _generation(shape, work, placement, trained=trained, element=e)
     found = Estimate(
-        weights=weights,
-        gradients=gradients,
-        optimizer=optimizer,
+        weights=static.weights,
+        gradients=static.gradients,
+        optimizer=static.optimizer,
         reference=reference,
         vllm=work.vllm_share * placement.memory,
         activations=activations,
         logits=logits,
-        cache=cache,
-        generation=generation,
+        cache=generation.cache,
+        generation=generation.rest,
         accumulates=work.accumulates,
     )
     if not on_gpu:
@@ -84,7 +100,7 @@ def estimate(
 
 
 def adapter_parameters(shape: ModelShape, adapter: Adapter) -> int:
-    """Return how many weights the adapters have."""
+    """Return the number of weights of the adapters."""
     vision = shape.adapter_weights_vision if adapter.vision else 0
     return adapter.rank * (shape.adapter_weights + vision)
 
@@ -103,8 +119,8 @@ def _static(
     adapter: Adapter | None,
     trained: int,
     element: int,
-) -> tuple[float, float, float]:
-    """Return the bytes of weights, gradients and optimiser states.
+) -> _Static:
+    """Return the parts that stay during training.
 
     Adapters are float32 (peft), bfloat16 on 4-bit weights (TRL). FSDP2 makes all trained weights
     float32 (accelerate) and gathers two layers at a time; ZeRO keeps float32 copies of them in the
@@ -123,22 +139,22 @@ def _static(
     per_weight = states * (1 if _eight_bit(work.optimizer) else own)
     if n == 1 or placement.parallel == "ddp":
         buckets = 2 if n > 1 else 1
-        return base, trained * own * buckets, trained * per_weight
+        return _Static(base, trained * own * buckets, trained * per_weight)
     layer = shape.text.parameters / max(1, shape.text.layers)
     if placement.parallel == "fsdp2":
         per_weight = states * (1 if _eight_bit(work.optimizer) else 4)
         rest = shape.parameters - shape.text.parameters - shape.vision.parameters
         weights = (base + trained * (4 - own)) / n + (2 * layer + rest) * element
-        return weights, 4 * trained / n, trained * per_weight / n
+        return _Static(weights, 4 * trained / n, trained * per_weight / n)
     optimizer = trained * (4 + 4 * states) / n
     if placement.parallel == "zero2":
-        return base, trained * own / n + shape.text.width**2 * own, optimizer
+        return _Static(base, trained * own / n + shape.text.width**2 * own, optimizer)
     live = min(shape.parameters, ZERO3_LIVE) * element
-    return base / n + live, trained * own / n, optimizer
+    return _Static(base / n + live, trained * own / n, optimizer)
 
 
 def _states(optimizer: str) -> int:
-    """Return how many values an optimiser keeps per weight; as AdamW when it is not known."""
+    """Return the number of values that an optimiser keeps per weight; unknown ones as AdamW."""
     if optimizer.startswith(("sgd", "adafactor")):
         return 0
     return 1 if optimizer.startswith(("lion", "paged_lion", "rmsprop", "adagrad")) else 2
@@ -151,10 +167,10 @@ def _eight_bit(optimizer: str) -> bool:
 def _activations(
     shape: ModelShape, work: Work, *, adapter: Adapter | None, frozen: bool, element: int
 ) -> float:
-    """Return what the forward pass keeps, and what one layer's backward pass adds.
+    """Return the bytes that the forward pass keeps and that one layer's backward pass adds.
 
-    With checkpointing each layer keeps its input, and one layer at a time is computed again. A
-    vision tower of which nothing is trained keeps nothing.
+    With checkpointing each layer keeps its input only, and one layer at a time is computed again. A
+    vision tower without trained weights keeps nothing.
     """
     tokens = work.batch * (work.prompt_tokens + (work.answer_tokens if work.kind == "grpo" else 0))
     patches = work.batch * work.cells * shape.patches_per_cell
@@ -185,14 +201,14 @@ def _logits(
 ) -> float:
     """Return the bytes of logits in the training step, with their gradient.
 
-    One tile in the type of the weights; without Triton (on the CPU) every position is scored and
-    the tile is worked on in float32, eight values of it at once. A head that is trained collects
-    its gradient in float32.
+    That is one tile in the type of the weights. Without Triton (on the CPU) every position is
+    scored, with eight float32 values per value of the tile. A trained head collects its gradient in
+    float32.
     """
     whole = work.prompt_tokens + (work.answer_tokens if work.kind == "grpo" else 0)
     scored = work.batch * (work.answer_tokens if on_gpu else whole)
     if work.whole_logits:
-        # float32 logits, their log-probabilities and the gradient, beside the bfloat16 ones
+        # float32 logits, their log-probabilities and the gradient, in addition to the bfloat16 ones
         return work.batch * whole * shape.vocabulary * (element + 3 * 4.0)
     tokens = min(scored, TILE_TOKENS)
     tile = tokens * TILE_WORDS * element
@@ -203,11 +219,11 @@ def _logits(
 
 def _generation(
     shape: ModelShape, work: Work, placement: Placement, *, trained: int, element: int
-) -> tuple[float, float]:
-    """Return the bytes of keys and values, and of all else while answers are generated.
+) -> _Generation:
+    """Return the parts that generation adds.
 
-    Rows x tokens x layers x 2 x width of the keys; the cache of transformers grows by copies, one
-    layer at a time. The rest is the larger of the first pass and of a later one, whose keys are
+    The cache is rows x tokens x layers x 2 x width of the keys; in transformers it grows by copies,
+    one layer at a time. The rest is the larger of the first pass and of a later one, whose keys are
     expanded to all heads.
     """
     rows = work.generated
@@ -225,4 +241,4 @@ def _generation(
     sharded = placement.processes > 1 and placement.parallel in ("fsdp2", "zero3")
     if sharded and trained and placement.gather_for_generation:
         whole = float(shape.parameters * element)
-    return cache, max(first, later) + words + whole
+    return _Generation(cache, max(first, later) + words + whole)

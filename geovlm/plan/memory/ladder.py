@@ -1,16 +1,16 @@
-"""The nearest configuration that fits: a small ladder, tried in the order of what it costs.
+"""Finds the nearest configuration that fits, by remedies in the order of their cost.
 
 1. Per stage: gradient checkpointing.
-2. Per stage: half the batch per device and twice the accumulation, again and again: the same rows
-   per step. For an evaluation or a probe its own `batch_size`.
+2. Per stage: half the batch per device and twice the accumulation, repeatedly: the same rows per
+   step. For an evaluation or a probe its own `batch_size`.
 3. Per stage: 8-bit AdamW.
 4. LoRA.
 5. QLoRA.
 6. Half the largest image area, up to three times.
 7. Twice the GPUs, up to eight times, sharded by FSDP2, the accumulation divided accordingly.
 
-A later rung is taken only where no choice of earlier ones is enough, and a stage that fits is left
-as it is.
+A later remedy is used only if no choice of earlier ones is enough. A stage that fits is not
+changed.
 """
 
 from __future__ import annotations
@@ -19,35 +19,36 @@ import itertools
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from geovlm.plan.memory import estimate
 from geovlm.plan.memory.parts import Adapter, ModelShape, Placement, Work
 
 RANK = 64
-"""Of the adapters that are proposed: the default of `lora.r`."""
+"""Rank of proposed adapters: the default of `lora.r`."""
 PIXEL_HALVINGS = 3
 GPU_DOUBLINGS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageWork:
-    """A stage, as far as the ladder may change it."""
+    """A stage, with the settings that remedies change."""
 
     name: str
     index: int
-    """In `config.stages`; -1 for the evaluation."""
+    """Position in `config.stages`; -1 for the evaluation."""
     work: Work
     placement: Placement
     accumulation: int = 1
     steps_per_generation: int | None = None
-    """As configured; else as the accumulation."""
+    """As configured; `None`: the same as the accumulation."""
     capped: bool = False
-    """Whether the stage has a number of processes of its own."""
+    """True if the stage has a number of processes of its own."""
     freeze_vision: bool = False
 
     @property
     def trains(self) -> bool:
-        """Whether it is a training stage."""
+        """True if it is a training stage."""
         return self.work.kind in ("sft", "grpo")
 
 
@@ -56,9 +57,25 @@ class Fit:
     """A configuration that fits."""
 
     options: tuple[str, ...]
-    """Words to add to the command line."""
+    """Words to add to the command line, quoted for a shell."""
     most: float
     """Bytes of the fullest stage."""
+
+
+class _Variant(NamedTuple):
+    """A stage with other settings."""
+
+    work: Work
+    accumulation: int
+    changed: bool
+    """True if it differs from the configured stage."""
+
+
+class _Choice(NamedTuple):
+    """Adapters, and the options that set them."""
+
+    adapter: Adapter | None
+    options: list[str]
 
 
 def nearest(
@@ -70,26 +87,26 @@ def nearest(
     min_pixels: int,
     cell_pixels: int,
 ) -> Fit | None:
-    """Return the first configuration of the ladder in which every stage fits, or `None`.
+    """Return the first configuration in which every stage fits, or `None`.
 
     Args:
         shape: the model.
-        stages: as they are configured.
+        stages: as configured.
         adapter: as configured.
-        pixels: largest area of one image as the model sees it.
-        min_pixels: the configured smallest one; 0: none.
-        cell_pixels: area of one cell of the profile.
+        pixels: largest area of one image as the model sees it, pixels.
+        min_pixels: smallest area as configured, pixels; 0: none.
+        cell_pixels: area of one cell of the profile, pixels.
     """
     on_cpu = stages[0].placement.device == "cpu"
     doublings = range(1 if on_cpu else GPU_DOUBLINGS + 1)
-    for more, less, (own, said) in itertools.product(
+    for more, less, (own, options) in itertools.product(
         doublings, range(PIXEL_HALVINGS + 1), list(_adapters(adapter))
     ):
         area = pixels // 2**less // cell_pixels * cell_pixels
         sharded = more > 0 or any(each.placement.parallel != "ddp" for each in stages)
         if area <= 0 or (sharded and own is not None and own.quantized):
             continue
-        words = list(said)
+        words = list(options)
         if less:
             words += _set("max_pixels", area)
             words += _set("min_pixels", area) if min_pixels > area else []
@@ -101,22 +118,22 @@ def nearest(
             fitting = _fitting(shape, _scaled(shape, stage, area / pixels, more), own, more)
             if fitting is None:
                 break
-            words += fitting[0]
-            most = max(most, fitting[1])
+            words += fitting.options
+            most = max(most, fitting.most)
         else:
             return Fit(options=tuple(map(shlex.quote, words)), most=most)
     return None
 
 
-def _adapters(adapter: Adapter | None) -> Iterator[tuple[Adapter | None, list[str]]]:
-    """Yield the configured adapters, LoRA, then QLoRA, as far as they need less."""
-    yield adapter, []
+def _adapters(adapter: Adapter | None) -> Iterator[_Choice]:
+    """Yield the configured adapters, LoRA and QLoRA, in the order of falling memory."""
+    yield _Choice(adapter, [])
     if adapter is None:
-        yield Adapter(rank=RANK), _set("lora.r", RANK)
+        yield _Choice(Adapter(rank=RANK), _set("lora.r", RANK))
     if adapter is None or not adapter.quantized:
         quantized = replace(adapter or Adapter(rank=RANK), quantized=True)
         rank = _set("lora.r", RANK) if adapter is None else []
-        yield quantized, [*rank, *_set("lora.quantize", "nf4")]
+        yield _Choice(quantized, [*rank, *_set("lora.quantize", "nf4")])
 
 
 def _scaled(shape: ModelShape, stage: StageWork, share: float, doublings: int) -> StageWork:
@@ -135,8 +152,8 @@ def _scaled(shape: ModelShape, stage: StageWork, share: float, doublings: int) -
 
 def _fitting(
     shape: ModelShape, stage: StageWork, adapter: Adapter | None, doublings: int
-) -> tuple[list[str], float] | None:
-    """Return the options with which a stage fits and what it takes then, or `None`."""
+) -> Fit | None:
+    """Return the options with which a stage fits and its memory with them, or `None`."""
     path = f"stages.{stage.index}"
     for work, accumulation, changed in _local(stage, doublings):
         found = estimate.estimate(
@@ -163,17 +180,17 @@ def _fitting(
         elif changed:
             table = "eval" if stage.index < 0 else path
             words += _set(f"{table}.batch_size", work.generated)
-        return words, found.total
+        return Fit(options=tuple(words), most=found.total)
     return None
 
 
-def _local(stage: StageWork, doublings: int) -> Iterator[tuple[Work, int, bool]]:
-    """Yield what a stage may do instead, nearest first: work, accumulation, whether it differs."""
+def _local(stage: StageWork, doublings: int) -> Iterator[_Variant]:
+    """Yield the variants of a stage, nearest first."""
     work = stage.work
     if not stage.trains:
         rows = work.generated
         while rows:
-            yield replace(work, generated=rows), 1, rows != work.generated
+            yield _Variant(replace(work, generated=rows), 1, changed=rows != work.generated)
             rows //= 2
         return
     eight = [work.optimizer]
@@ -196,7 +213,7 @@ def _local(stage: StageWork, doublings: int) -> Iterator[tuple[Work, int, bool]]
             checkpointing=checkpointing,
             optimizer=optimizer,
         )
-        yield changed, numerator, True
+        yield _Variant(changed, numerator, changed=True)
 
 
 def _set(key: str, value: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""What decides about the memory of a stage, and the parts that it falls into; plain numbers."""
+"""Holds the numbers that determine a stage's memory, and the parts of the estimate."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ Parallel = Literal["ddp", "fsdp2", "zero2", "zero3"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stack:
-    """A pile of equal transformer layers."""
+    """Equal transformer layers, one after the other."""
 
     layers: int
     width: int
-    """Of the residual stream."""
+    """Width of the residual stream."""
     inner: int
-    """Of the feed-forward layer; of all experts that a token visits."""
+    """Width of the feed-forward layer, summed over the experts that a token visits."""
     gated: bool
-    """Whether two projections go into the feed-forward layer."""
+    """True if the feed-forward layer has two input projections."""
     keys_width: int
-    """Heads of keys x their size; less than `width` when grouped."""
+    """Number of key heads x their size; less than `width` if keys are grouped."""
     parameters: int
 
     def kept(self, element: int, *, adapters: bool = False, dropout: bool = False) -> int:
@@ -30,13 +30,13 @@ class Stack:
         Two norms keep their input in float32 and their result (2 x (4 + e) w), the linear layers
         their inputs (2 e w and e w in front of the output), attention q, k, v, its result and the
         copy of it in order (5 e w: keys are expanded), the feed-forward layer four values of its
-        inner width when gated, two otherwise. Frozen linear layers keep no input, but adapters on
+        inner width if gated, else two. Frozen linear layers keep no input, but adapters on
         them do: under dropout each its own copy, with a mask (one byte on a GPU).
 
         Args:
             element: bytes of a value.
-            adapters: whether the layer is frozen under adapters.
-            dropout: whether these drop inputs.
+            adapters: true if the layer is frozen under adapters.
+            dropout: true if the adapters drop inputs.
         """
         w, e = self.width, element
         copies = 4 if self.gated else 2
@@ -50,19 +50,19 @@ class Stack:
         return 2 * 4 * w + 5 * e * w + own
 
     def passing(self, element: int) -> int:
-        """Return the bytes that one layer needs per token while it is computed, keeping nothing."""
+        """Return the bytes per token that one layer needs while it is computed, and then frees."""
         return (4 + 4 * element) * self.width + 3 * element * self.inner
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelShape:
-    """What of a model decides about memory; `engine.programs.shape` reads it from a config."""
+    """Sizes of a model; `geovlm.engine.programs.shape` reads them from its config."""
 
     parameters: int
     vision_parameters: int
-    """Below the profile's `vision_module`."""
+    """Parameters below the profile's `vision_module`."""
     quantizable: int
-    """Weights in the decoder's linear layers, which `lora.quantize` makes 4-bit."""
+    """Weights of the decoder's linear layers, which `lora.quantize` makes 4-bit."""
     text: Stack
     vision: Stack
     vocabulary: int
@@ -83,73 +83,73 @@ class Adapter:
     rank: int
     dropout: bool = True
     vision: bool = False
-    """Also on the vision tower."""
+    """True if the vision tower has adapters too."""
     quantized: bool = False
-    """The decoder's linear layers are 4-bit."""
+    """True if the decoder's linear layers are 4-bit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """What one process does in one stage."""
+    """Rows and tokens of one process in one stage."""
 
     kind: Literal["sft", "probe", "grpo", "eval"]
     batch: int
-    """Rows per forward and backward pass; none are made by `probe` and `eval`."""
+    """Rows per forward and backward pass; 0 for `probe` and `eval`."""
     cells: int
-    """Cells of image per row, the longest: visual tokens for the Qwen families."""
+    """Image cells of the longest row; in the Qwen families the same as visual tokens."""
     prompt_tokens: int
-    """Of the longest row, visual ones included; with the answer in SFT."""
+    """Tokens of the longest row, with visual ones; in SFT with the answer."""
     answer_tokens: int
-    """Longest completion; in SFT the part of the row that is learned."""
+    """Tokens of the longest completion; in SFT of the part of the row that is learned."""
     generated: int = 0
     """Rows that are generated at a time."""
     accumulates: bool = True
-    """Whether gradients of earlier passes are there while a later one is made."""
+    """True if gradients of earlier passes are kept during a later one."""
     checkpointing: bool = False
     optimizer: str = "adamw_torch_fused"
     reference: bool = False
-    """Whether the KL term needs a reference model; adapters are switched off instead."""
+    """True if the KL term needs a reference model; adapters are switched off instead."""
     whole_logits: bool = False
-    """Whether the loss needs all logits at once, as label smoothing does."""
+    """True if the loss needs all logits at once, as label smoothing does."""
     vllm_share: float = 0.0
     """Share of the GPU that a colocated vLLM takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """Where the stage runs."""
+    """Device and processes of a stage."""
 
     device: Literal["cuda", "cpu"] = "cuda"
     processes: int = 1
     parallel: Parallel = "ddp"
     memory: float = 80 * GIB
-    """Bytes of one GPU, or of the machine for each of its processes."""
+    """Bytes of one GPU; on the CPU, of the machine per process."""
     gather_for_generation: bool = True
-    """Whether sharded weights are made whole to generate: TRL's `ds3_gather_for_generation`."""
+    """True if sharded weights are gathered to generate: TRL's `ds3_gather_for_generation`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """Bytes on the fullest GPU, by part. Training and generation take turns."""
+    """Bytes on the fullest GPU, by part; training and generation alternate."""
 
     weights: float = 0.0
-    """With adapters, and with the layers that sharding has gathered."""
+    """Weights, with adapters and with the layers that sharding has gathered."""
     gradients: float = 0.0
-    """With DDP's buckets."""
+    """Gradients, with DDP's buckets."""
     optimizer: float = 0.0
     reference: float = 0.0
     vllm: float = 0.0
     activations: float = 0.0
     logits: float = 0.0
-    """Of the training step."""
+    """Logits of the training step."""
     cache: float = 0.0
-    """Keys and values of the rows that are generated."""
+    """Keys and values of the generated rows."""
     generation: float = 0.0
-    """All else of generation: gathered weights, the first pass, the last token's logits."""
+    """Other parts of generation: gathered weights, the first pass, the last token's logits."""
     context: float = 0.0
-    """CUDA and what the allocator cannot use."""
+    """CUDA, and memory that the allocator cannot use."""
     accumulates: bool = True
-    """As in `Work`: else gradients come as activations go."""
+    """As in `Work`; if false, gradients appear while activations are freed."""
 
     @property
     def total(self) -> float:

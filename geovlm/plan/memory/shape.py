@@ -1,7 +1,6 @@
-"""The shape of the run's model, read in a process of the engine: only there is torch imported.
+"""Reads the sizes of the run's model, in a process of the engine, because that needs torch.
 
-That takes ten seconds, so what was read is kept for as long as the model's `config.json` stays the
-same.
+It takes ten seconds, so the answer is cached until the model's `config.json` changes.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ if TYPE_CHECKING:
 
 MODULE = "geovlm.engine.programs.shape"
 _VERSION = 1
-"""Of what is kept; another one for another `ModelShape`."""
+"""Version of the cached answers; to be raised with every change of `ModelShape`."""
 
 
 def inspect(facts: ModelFacts, config: RunConfig) -> ModelShape:
-    """Return the shape of the model, exact, from its config alone.
+    """Return the exact sizes of the model, from its config alone.
 
     Raises:
-        ConfigError: its files are not on this machine, or nothing of it is called `lora.targets`.
+        ConfigError: its files are not on this machine, or no module matches `lora.targets`.
     """
     folder = facts.folder
     if folder is None or facts.profile is None:
         raise ConfigError(
             f"model {config.model!r} is not on this machine: its memory cannot be estimated",
-            hint=f"hf download {config.model} --include '*.json' fetches what is needed",
+            hint=f"hf download {config.model} --include '*.json' downloads the needed files",
         )
     request = {
         "source": str(folder),
@@ -47,28 +46,28 @@ def inspect(facts: ModelFacts, config: RunConfig) -> ModelShape:
         "targets": config.lora.targets if config.lora is not None else None,
     }
     # code that comes with a model may change without its config.json
-    answer = _ask(request) if config.trust_remote_code else _kept(request, folder / "config.json")
+    answer = _ask(request) if config.trust_remote_code else _cached(request, folder / "config.json")
     found = json.loads(answer)
     text, vision = (Stack(**found.pop(name)) for name in ("text", "vision"))
     return ModelShape(text=text, vision=vision, **found)
 
 
-def _kept(request: dict[str, Any], file: Path) -> bytes:
-    """Return what the process of the engine answers, or has answered of this file before."""
+def _cached(request: dict[str, Any], file: Path) -> bytes:
+    """Return the answer of the engine's process, from the cache if there is one."""
     libraries = [f"{name} {metadata.version(name)}" for name in ("transformers", "peft")]
     kind = " ".join(["shape", str(_VERSION), *libraries, json.dumps(request)])
     try:
         ((_, answer),) = cache.look(
             [request], kind=lambda _: kind, files=lambda _: [file], work=lambda one, _: _ask(one)
         )
-    except DataError:  # nothing can be kept here, which is no reason not to answer
+    except DataError:  # the cache cannot be used
         return _ask(request)
-    assert isinstance(answer, bytes)  # what fails is no DataError
+    assert isinstance(answer, bytes)  # a failure is not a DataError
     return answer
 
 
 def _ask(request: dict[str, Any]) -> bytes:
-    """Return what the process of the engine answers."""
+    """Return the answer of the engine's process."""
     done = subprocess.run(
         [sys.executable, "-m", MODULE],
         input=json.dumps(request),

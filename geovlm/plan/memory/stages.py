@@ -1,4 +1,4 @@
-"""The memory of a planned run: what each stage does, in numbers, and whether its GPUs hold it."""
+"""Estimates the memory of every stage of a plan, and compares it with that of the GPUs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from geovlm.plan.data import TaskPlan
 
 TEMPLATE_TOKENS = 32
-"""Of the chat template and of the markers around images."""
+"""Tokens of the chat template and of the markers around images."""
 UNKNOWN_TEXT_TOKENS = 256
-"""Taken where no tokenizer is on this machine."""
+"""Text tokens per row, assumed if the tokenizer is not on this machine."""
 SMALL = 50_000_000
-"""Parameters up to which a run on the CPU prints no estimate."""
+"""Number of parameters up to which a run on the CPU prints no estimate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,28 +32,28 @@ class MemoryPlan:
 
     shape: ModelShape
     trained: int
-    """Weights that training changes."""
+    """Number of weights that training changes."""
     limit: float
-    """Bytes of one GPU, or of the machine for each process."""
+    """Bytes of one GPU; on the CPU, of the machine per process."""
     device: str
     estimates: Mapping[str, Estimate]
-    """Stage folder, or `eval` -> what it takes."""
+    """Name of a stage's folder, or `eval` -> estimate."""
     nearest: Fit | None
-    """The nearest configuration that fits; `None` if this one does, or none was found."""
+    """Nearest configuration that fits; `None` if this one does, or if none was found."""
 
     @property
     def fits(self) -> bool:
-        """Whether every stage fits."""
+        """True if every stage fits."""
         return all(each.total <= self.limit for each in self.estimates.values())
 
 
 def of(plan: Plan, *, shape: ModelShape, limit: float) -> MemoryPlan:
-    """Return what the stages of a plan take.
+    """Return the estimates of a plan's stages.
 
     Args:
         plan: the run.
         shape: its model.
-        limit: bytes of one GPU; on the CPU, of the machine for each process.
+        limit: bytes of one GPU; on the CPU, of the machine per process.
     """
     config = plan.config
     adapter = adapter_of(config)
@@ -95,7 +95,7 @@ def of(plan: Plan, *, shape: ModelShape, limit: float) -> MemoryPlan:
 
 
 def adapter_of(config: RunConfig) -> Adapter | None:
-    """Return the run's adapters as memory sees them."""
+    """Return the run's adapters, as far as they matter for memory."""
     if config.lora is None:
         return None
     return Adapter(
@@ -107,7 +107,7 @@ def adapter_of(config: RunConfig) -> Adapter | None:
 
 
 def works(plan: Plan, *, shape: ModelShape, limit: float) -> list[StageWork]:
-    """Return what every stage does, and the evaluation last."""
+    """Return the work of every stage, and that of the evaluation last."""
     config = plan.config
     found = [_stage(plan, index, shape=shape, limit=limit) for index in range(len(config.stages))]
     work = Work(
@@ -131,10 +131,8 @@ def _stage(plan: Plan, index: int, *, shape: ModelShape, limit: float) -> StageW
         work = Work(kind="probe", batch=0, generated=stage.batch_size, **lengths)
         return StageWork(name=name, index=index, work=work, placement=placement)
     trainer = stage.trainer_arguments()
-    batch, accumulation = (
-        int(trainer["per_device_train_batch_size"]),
-        int(trainer["gradient_accumulation_steps"]),
-    )
+    batch = int(trainer["per_device_train_batch_size"])
+    accumulation = int(trainer["gradient_accumulation_steps"])
     generated = 0
     if stage.kind == "grpo":
         lengths["answer_tokens"] = trainer.get("max_completion_length") or lengths["answer_tokens"]
@@ -164,7 +162,7 @@ def _stage(plan: Plan, index: int, *, shape: ModelShape, limit: float) -> StageW
         accumulation=accumulation,
         steps_per_generation=trainer.get("steps_per_generation"),
         capped=stage.processes is not None,
-        freeze_vision=bool(stage.model_dump().get("freeze_vision", False)),
+        freeze_vision=stage.freeze_vision,
     )
 
 
@@ -193,7 +191,7 @@ def _lengths(tasks: Iterable[TaskPlan], *, shape: ModelShape) -> dict[str, Any]:
 
 
 def _text(tasks: Iterable[TaskPlan]) -> int:
-    """Return the most text tokens of a row, with the gold answer and the template."""
+    """Return the largest number of text tokens of a row, with correct answer and template."""
     return TEMPLATE_TOKENS + max(task.most_text_tokens or UNKNOWN_TEXT_TOKENS for task in tasks)
 
 
@@ -215,8 +213,8 @@ def limit_of(config: RunConfig, *, gpu_gib: float | None, default_gib: float = 8
 
     Args:
         config: the run, with its device resolved.
-        gpu_gib: of one GPU, as the user says; wins over what is there.
-        default_gib: of one GPU where there is none.
+        gpu_gib: memory of one GPU from the command line; overrides that of the GPUs here.
+        default_gib: memory of one GPU if there is none here.
     """
     if config.device == "cpu":
         import psutil
@@ -228,7 +226,7 @@ def limit_of(config: RunConfig, *, gpu_gib: float | None, default_gib: float = 8
 
 
 def lines(found: MemoryPlan) -> list[str]:
-    """Return the estimate, one stage per line, and what to change where it does not fit."""
+    """Return the estimate, one stage per line, and the options with which it fits."""
     where = "process" if found.device == "cpu" else "GPU"
     shape = found.shape
     share = found.trained / shape.parameters
@@ -254,7 +252,7 @@ def lines(found: MemoryPlan) -> list[str]:
 
 
 def table(found: MemoryPlan) -> dict[str, Any]:
-    """Return the estimate for programs, bytes."""
+    """Return the estimate for programs, in bytes."""
     return {
         "parameters": found.shape.parameters,
         "vision_parameters": found.shape.vision_parameters,
