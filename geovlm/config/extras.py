@@ -46,7 +46,7 @@ class _Need(NamedTuple):
     setting: str
     """Key and value."""
     instead: str
-    """What to do without the package."""
+    """Remedy without the package."""
 
 
 def _for_bitsandbytes(config: RunConfig) -> list[_Need]:

@@ -64,7 +64,7 @@ def find_root(spec: DatasetSpec, *, data_root: Path | None, override: Path | Non
 def sample_root(spec: DatasetSpec, *, n: int, seed: int) -> Path:
     """Return a miniature of the data set in its real layout, `n` records per split, written once.
 
-    It is written into a temporary folder, then moved: an interrupted write never looks finished.
+    It is written into a temporary folder, then moved: an interrupted write leaves no folder.
     """
     name = spec.name.replace("/", "__")
     final = cache_dir() / "samples" / f"{name}-v{spec.version}-n{n}-seed{seed}"

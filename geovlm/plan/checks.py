@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Context:
-    """What the checks read, and what they find out on the way."""
+    """The run, and the facts that the checks find out about it."""
 
     config: RunConfig
     """The run, with its device resolved."""
@@ -66,7 +66,7 @@ class Check:
     run: Callable[[Context], None]
     """Raises a `GeoVLMError` that names what is wrong and how to fix it."""
     refuses: str
-    """What it refuses, in one sentence."""
+    """The refused runs, in one sentence."""
 
 
 def run(context: Context) -> None:

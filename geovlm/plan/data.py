@@ -74,7 +74,7 @@ class DataRoot(NamedTuple):
 
 
 class _Tokens(NamedTuple):
-    """What a model reads of some samples; empty as far as it is not known."""
+    """Tokens that a model reads of some samples; lists are empty if they are not known."""
 
     visual: list[int]
     """Visual tokens per sample."""

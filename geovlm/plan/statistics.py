@@ -177,8 +177,8 @@ def with_shares(
 
 def _texts(put: Sequence[Prompt], reader: Reader) -> Iterator[str]:
     for each in put:
-        said = f"{each.turn.question} {reader.config.instruction}"
-        yield said + (answers.frame(each.turn) if each.turn.reasoning.strip() else each.turn.answer)
+        answer = answers.frame(each.turn) if each.turn.reasoning.strip() else each.turn.answer
+        yield f"{each.turn.question} {reader.config.instruction}{answer}"
 
 
 def _balance(put: Sequence[Prompt]) -> dict[str, dict[str, int]]:
