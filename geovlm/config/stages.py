@@ -32,8 +32,6 @@ TRL_DEFAULTS: Mapping[str, Any] = {
     "optim": "adamw_torch_fused",
     "label_smoothing_factor": 0.0,
     "beta": 0.0,
-    "use_vllm": False,
-    "vllm_mode": "colocate",
     "vllm_gpu_memory_utilization": 0.3,
     "ds3_gather_for_generation": True,
 }

@@ -283,3 +283,29 @@ def test_tokens_of_a_tile_are_counted_once() -> None:
     found = plan_memory._lengths([task], shape=tiles)  # type: ignore[list-item]
     assert (found["cells"], found["answer_tokens"]) == (2, 20)
     assert found["prompt_tokens"] == 512 + 40 + plan_memory.TEMPLATE_TOKENS
+
+
+def test_a_stage_is_placed_by_its_own_parallel_and_an_evaluation_on_whole_copies() -> None:
+    stages = [{"kind": "sft", "steps": 1, "parallel": "zero3"}, {"kind": "grpo", "steps": 1}]
+    config = RunConfig.model_validate({"gpus": 4, "parallel": "fsdp2", "stages": stages})
+    placed = [plan_memory._placement(config, index, limit=1.0) for index in (0, 1, -1)]
+    assert [each.parallel for each in placed] == ["zero3", "fsdp2", "ddp"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "share", "generated"),
+    [
+        ({}, 0.0, 8),
+        ({"generation": "vllm-colocate"}, 0.3, 0),
+        ({"generation": "vllm-colocate", "vllm": {"memory": 0.5}}, 0.5, 0),
+        ({"generation": "vllm-server"}, 0.0, 0),
+    ],
+)
+def test_completions_of_vllm_take_its_share_of_the_memory(
+    settings: dict[str, object], share: float, generated: int
+) -> None:
+    config = RunConfig.model_validate({"stages": [{"kind": "grpo", "steps": 1, **settings}]})
+    task = SimpleNamespace(name="t", most_visual_tokens=100, most_text_tokens=40, answer_tokens=20)
+    plan = SimpleNamespace(config=config, tasks=[task], stages=[SimpleNamespace(tasks=["t"])])
+    work = plan_memory._stage(plan, 0, shape=SHAPE, limit=80 * GIB).work  # type: ignore[arg-type]
+    assert (work.vllm_share, work.generated) == (share, generated)

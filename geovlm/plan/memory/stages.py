@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from geovlm.plan.memory import estimate, ladder
@@ -131,27 +131,31 @@ def _stage(plan: Plan, index: int, *, shape: ModelShape, limit: float) -> StageW
         work = Work(kind="probe", batch=0, generated=stage.batch_size, **lengths)
         return StageWork(name=name, index=index, work=work, placement=placement)
     trainer = stage.trainer_arguments()
+    gathers = bool(trainer["ds3_gather_for_generation"])
+    placement = replace(placement, gather_for_generation=gathers)
     batch = int(trainer["per_device_train_batch_size"])
     accumulation = int(trainer["gradient_accumulation_steps"])
-    generated = 0
+    generated, vllm_share = 0, 0.0
     if stage.kind == "grpo":
         lengths["answer_tokens"] = trainer.get("max_completion_length") or lengths["answer_tokens"]
         whole = trainer.get("generation_batch_size")
         steps = trainer.get("steps_per_generation") or accumulation
-        generated = int(whole) // placement.processes if whole else batch * int(steps)
+        if stage.generation == "transformers":
+            generated = int(whole) // placement.processes if whole else batch * int(steps)
+        elif stage.generation == "vllm-colocate":
+            vllm_share = stage.vllm.memory or trainer["vllm_gpu_memory_utilization"]
     else:
         lengths["answer_tokens"] = _text(tasks)
-    vllm = trainer["use_vllm"] and trainer["vllm_mode"] == "colocate"
     work = Work(
         kind=stage.kind,
         batch=batch,
-        generated=0 if trainer["use_vllm"] else generated,
+        generated=generated,
         accumulates=accumulation > 1,
         checkpointing=bool(trainer["gradient_checkpointing"]),
         optimizer=str(trainer["optim"]),
         reference=stage.kind == "grpo" and float(trainer["beta"]) != 0,
         whole_logits=stage.kind == "sft" and float(trainer["label_smoothing_factor"]) > 0,
-        vllm_share=float(trainer["vllm_gpu_memory_utilization"]) if vllm else 0.0,
+        vllm_share=vllm_share,
         **lengths,
     )
     return StageWork(
@@ -167,15 +171,12 @@ def _stage(plan: Plan, index: int, *, shape: ModelShape, limit: float) -> StageW
 
 
 def _placement(config: RunConfig, index: int, *, limit: float) -> Placement:
-    named = str(config.model_dump().get("parallel", "ddp"))
     known: dict[str, Parallel] = {"fsdp2": "fsdp2", "zero2": "zero2", "zero3": "zero3"}
-    trainer = config.stages[index].model_dump().get("trainer", {}) if index >= 0 else {}
     return Placement(
         device="cpu" if config.device == "cpu" else "cuda",
         processes=config.world_size(index),
-        parallel=known.get(named, "ddp"),
+        parallel=known.get(config.scheme(index), "ddp"),
         memory=limit,
-        gather_for_generation=bool(trainer.get("ds3_gather_for_generation", True)),
     )
 
 
