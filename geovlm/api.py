@@ -201,7 +201,7 @@ class LoadContext:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptContext:
-    """What a task's `prompt` receives in addition to the sample."""
+    """The second argument of a task's `prompt`: model family, sizes, options."""
 
     profile: ModelProfile
     """The model family; `geovlm.boxes.write` writes boxes in its frame."""
@@ -215,7 +215,7 @@ class PromptContext:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False, weakref_slot=True)
 class RewardContext:
-    """What a reward receives in addition to the completion; compared by identity."""
+    """The second argument of a reward: target, sizes, model family; compared by identity."""
 
     task: str
     """Name of the task."""
@@ -327,7 +327,7 @@ class Asked:
     """`question` (given by `--question`), `boxes` (by `--box`, pixels of the image) or a key of the
     task's target (by `--ask KEY=VALUE`)."""
     summary: str
-    """What the user is to give, as an error message and the command's help print it."""
+    """Description of the input, as error messages print it."""
     choices: tuple[str, ...] = ()
     """The only values that are accepted. Empty: any text."""
     default: str | None = None
@@ -355,7 +355,7 @@ class TaskSpec:
     metrics: tuple[str, ...]
     """Names of `MetricSpec`s; at least one."""
     primary_metric: str
-    """Name of a number that the metrics return, 0 to 1, higher is better; it stands for the task in
+    """Name of a number that the metrics return, 0 to 1, higher is better; it represents the task in
     tables and means."""
     samples: Ref[Callable[[Sample], Iterable[Sample]]] | None = None
     """Makes the task's samples of one record: none, one or several, with ids of their own. `None`:

@@ -102,7 +102,7 @@ def geovlm_rewards() -> Iterable[RewardSpec]:
         def geovlm_rewards():
             yield RewardSpec(
                 name="floods/depth",
-                summary="1 - |depth - gold| / gold, at least 0.",
+                summary="1 - |depth - true| / true, at least 0.",
                 score="geovlm_floods.rewards:depth",
             )
 

@@ -100,7 +100,7 @@ REWARDS: tuple[RewardSpec, ...] = (
         name="exact",
         summary="The one right answer and nothing else.",
         score="geovlm.rewards.robust:exact",
-        formula="1 if normalised answer = gold, else 0",
+        formula="1 if normalised answer = correct answer, else 0",
         source="geovlm",
     ),
     RewardSpec(

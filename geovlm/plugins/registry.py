@@ -1,4 +1,4 @@
-"""Names -> specifications: what is installed, and what a user may have meant."""
+"""Finds the specs of names: of installed plugins, with the nearest name for a wrong one."""
 
 from __future__ import annotations
 

@@ -32,9 +32,9 @@ class PublishedRow:
     tasks: tuple[str, ...]
     """Our tasks that ask the same kind of question; see `note`."""
     truth: str
-    """What the metric measures, if its printed name means something else."""
+    """Meaning of the metric, if its printed name suggests another; may be empty."""
     note: str
-    """Where our task differs from the benchmark, or why the row is doubtful; may be empty."""
+    """Differences of our task from the benchmark, or doubts about the row; may be empty."""
     source: str = SOURCE
 
 

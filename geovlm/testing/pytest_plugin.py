@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def realdata(request: pytest.FixtureRequest) -> Path:
     """Folder of real data sets in their official layouts; the test is skipped, loudly, without it.
 
-    `GEOVLM_REALDATA`, else `../shared/realdata` beside the repository.
+    `GEOVLM_REALDATA`, else `../shared/realdata` next to the repository.
     """
     named = os.environ.get("GEOVLM_REALDATA")
     folder = Path(named) if named else request.config.rootpath.parent / "shared" / "realdata"

@@ -47,7 +47,7 @@ def gold_scores_maximum(subject: Subject) -> Iterator[Finding]:
                 yield fault(
                     f"reward {reward.name!r} of task {task.name!r} gives {value:.4g} to the "
                     f"correct answer {each.turn.answer[:60]!r} of sample {each.sample.id!r} "
-                    f"with profile {each.context.profile.name!r}, at least {least:.4g} is due",
+                    f"with profile {each.context.profile.name!r}, should be at least {least:.4g}",
                     file=_blame(subject, task, reward),
                 )
                 break

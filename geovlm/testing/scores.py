@@ -41,7 +41,7 @@ def metrics_perfect_on_gold(subject: Subject) -> Iterator[Finding]:
             where = f"{task.primary_metric!r} of task {task.name!r} with profile {profile!r}"
             if not value >= least - ROUNDING:
                 yield fault(
-                    f"{where} is {value:.4g} on correct answers, at least {least:.4g} is due",
+                    f"{where} is {value:.4g} on correct answers, should be at least {least:.4g}",
                     file=file,
                 )
                 break

@@ -279,9 +279,8 @@ def score(
 def _lost_in_text(answer: str, context: RewardContext) -> float:
     """1 minus the lowest IoU of a target box with itself, written and read back; 0 without boxes.
 
-    `boxes.write` rounds to whole units of the model's frame and promises an IoU of 0.9, and of 0.5
-    for what the model sees smaller than one patch. The mean over boxes, of any reward that compares
-    them, is no lower than the lowest.
+    `boxes.write` rounds to whole units of the model's frame; the IoU stays above 0.9, or 0.5 for
+    boxes that the model sees smaller than one patch. The mean over boxes is at least the lowest.
     """
     truth = boxes.target_boxes(context.target)
     if not truth or boxes.strip(answer) == " ".join(answer.split()):

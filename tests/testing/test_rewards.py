@@ -10,7 +10,7 @@ def test_gold_that_earns_less_than_the_maximum_is_named(broken) -> None:
     assert broken(changed(COMPARED, 'return 0.9 * float(text == ctx.target["answer"])')) == {
         "gold_scores_maximum": [
             "reward 'toy/same' of task 'toy/name' gives 0.9 to the correct answer 'water' of "
-            "sample 'train-0' with profile 'qwen2.5-vl', at least 1 is due"
+            "sample 'train-0' with profile 'qwen2.5-vl', should be at least 1"
         ]
     }
 

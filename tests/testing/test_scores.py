@@ -9,8 +9,8 @@ SHARE = "sum(said) / len(said)"
 def test_a_metric_that_is_not_perfect_on_gold_is_named(broken) -> None:
     assert broken(changed(SHARE, "sum(said) / len(said) / 2")) == {
         "metrics_perfect_on_gold": [
-            "'right' of task 'toy/name' with profile 'qwen2.5-vl' is 0.5 on correct answers, at "
-            "least 1 is due"
+            "'right' of task 'toy/name' with profile 'qwen2.5-vl' is 0.5 on correct answers, "
+            "should be at least 1"
         ]
     }
 

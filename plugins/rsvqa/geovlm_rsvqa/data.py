@@ -47,7 +47,7 @@ class _Collection:
 def load_lr(ctx: LoadContext) -> Iterator[Sample]:
     """Yield the low-resolution questions of a split, image by image.
 
-    Target: `answer` (counts in the official classes unless the option `answers` says raw), `raw`,
+    Target: `answer` (counts in the official classes unless the option `answers` is raw), `raw`,
     `type`, `vocabulary` if the answers are closed, and `counts`: the numbers of things that the
     questions about the same image state.
 
