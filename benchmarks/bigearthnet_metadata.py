@@ -116,8 +116,8 @@ def stage(folder: Path) -> dict[str, tuple[float, float, float]]:
     from geovlm.config.model import inspect
     from geovlm.config.schema import RunConfig
     from geovlm.engine import work
-    from geovlm.engine.rows import rows as data
     from geovlm.engine.rows.images import ImageCache
+    from geovlm.engine.rows.rows import Picked, dataset
     from geovlm.engine.stage import Stage
     from geovlm.plugins import registry
     from geovlm.run.folder import RunDir
@@ -149,7 +149,7 @@ def stage(folder: Path) -> dict[str, tuple[float, float, float]]:
     total = sum(map(len, parts.values()))
     picks = current.plan({name: len(rows) for name, rows in parts.items()}, n=total)
     clock.note(f"mixture of {total:,} rows")
-    table = data.dataset(data.Picked(parts, picks), cache=current.cache, with_completion=True)
+    table = dataset(Picked(parts, picks), cache=current.cache, with_completion=True)
     clock.note("data set")
     for row in (parts[name][number] for name, number in picks[:BATCH] if name == "bigearthnet"):
         materialise(folder, [row.sample_id])

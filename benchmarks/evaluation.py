@@ -26,8 +26,8 @@ from geovlm.data import loading
 from geovlm.data.prompts import Prompter
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.models import load as engine_model
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rows import Row, Rows
 from geovlm.plugins import registry
 from geovlm.plugins.registry import Registry
 
@@ -49,7 +49,7 @@ def main() -> int:
     rows = [row for many in by_task.values() for row in many]
     random.Random(0).shuffle(rows)
 
-    def ask(batches: Sequence[Sequence[data.Row]]) -> dict[str, str]:
+    def ask(batches: Sequence[Sequence[Row]]) -> dict[str, str]:
         cache, answers = ImageCache(), {}
         for batch in batches:
             texts = generate.complete(
@@ -98,25 +98,23 @@ def main() -> int:
 
 def load(
     tasks: Sequence[str], *, n: int, known: Registry, profile: ModelProfile
-) -> dict[str, list[data.Row]]:
+) -> dict[str, list[Row]]:
     """Return rows of the miniatures' test splits by plugin, about as many of each."""
-    found: dict[str, list[data.Row]] = {}
+    found: dict[str, list[Row]] = {}
     for plugin in tasks:
-        own: list[data.Row] = []
+        own: list[Row] = []
         for task in (t for t in map(known.task, known.tasks) if t.name.split("/")[0] == plugin):
             spec = known.dataset(task.dataset)
             root = loading.sample_root(spec, n=32, seed=0)
             records = loading.load_records(spec, root=root, split="test").records
             samples = loading.task_samples(task, records)
-            own += data.Rows(
-                samples=samples, prompter=Prompter(task, profile=profile), instruction=""
-            )
+            own += Rows(samples=samples, prompter=Prompter(task, profile=profile), instruction="")
         random.Random(0).shuffle(own)
         found[plugin] = own[: n // len(tasks)]
     return found
 
 
-def padding(processor: Any, batches: Sequence[Sequence[data.Row]]) -> float:
+def padding(processor: Any, batches: Sequence[Sequence[Row]]) -> float:
     """Return the share of padding among the tokens of the batches' prompts."""
     cache, padded, total = ImageCache(), 0, 0
     for batch in batches:

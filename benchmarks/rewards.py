@@ -28,8 +28,8 @@ from geovlm.data import loading
 from geovlm.data.prompts import Prompter
 from geovlm.engine import rewards
 from geovlm.engine.models.processor import load_processor
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rows import Row, Rows, dataset
 from geovlm.engine.speedups import distinct_images
 from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from geovlm.errors import GeoVLMError
@@ -179,13 +179,13 @@ def step_shares(args: argparse.Namespace, known: Any) -> list[float]:
     """Return the shares of steps on miniatures of the tasks' data."""
     profile = known.profile("qwen2_5_vl")
     tasks = [t for t in map(known.task, known.tasks) if t.name.split("/")[0] in args.tasks]
-    rows: list[data.Row] = []
+    rows: list[Row] = []
     for task in tasks:
         spec = known.dataset(task.dataset)
         root = loading.sample_root(spec, n=8, seed=0)
         records = loading.load_records(spec, root=root, split="train").records
         samples = loading.task_samples(task, records)[:4]
-        rows += data.Rows(
+        rows += Rows(
             samples=samples, prompter=Prompter(task, profile=profile), instruction="Answer."
         )
     random.Random(0).shuffle(rows)
@@ -220,7 +220,7 @@ def step_shares(args: argparse.Namespace, known: Any) -> list[float]:
                 report_to=[],
                 disable_tqdm=True,
             ),
-            train_dataset=data.dataset(rows, cache=ImageCache(), with_completion=False),
+            train_dataset=dataset(rows, cache=ImageCache(), with_completion=False),
             processing_class=processor,
         )
         trainer.remove_callback(PrinterCallback)

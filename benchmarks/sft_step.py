@@ -33,8 +33,8 @@ from geovlm import nano
 from geovlm.config import load
 from geovlm.data import loading
 from geovlm.engine.models.processor import load_processor
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rows import Picked, gold, messages
 from geovlm.engine.stage import Stage
 from geovlm.engine.training import sft
 from geovlm.plugins import registry
@@ -153,12 +153,12 @@ def examples(stage: Stage, *, n: int) -> datasets.Dataset:
         for task in stage.tasks
     }
     picks = stage.plan({name: len(rows) for name, rows in parts.items()}, n=n)
-    rows = list(data.Picked(parts, picks))
+    rows = list(Picked(parts, picks))
     table = datasets.Dataset.from_dict(
         {
             "images": [[json.loads(image) for image in row.images] for row in rows],
-            "prompt": [data.messages(row) for row in rows],
-            "completion": [[{"role": "assistant", "content": data.gold(row)}] for row in rows],
+            "prompt": [messages(row) for row in rows],
+            "completion": [[{"role": "assistant", "content": gold(row)}] for row in rows],
         }
     )
     return table.cast_column("images", datasets.List(datasets.Image()))

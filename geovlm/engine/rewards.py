@@ -13,7 +13,7 @@ from typing import Any
 from geovlm.api import ModelProfile, RewardContext, RewardSpec, TaskSpec
 from geovlm.config import health
 from geovlm.data.prompts import reward_context
-from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.rows import Row
 from geovlm.engine.stopping import RewardWatch
 from geovlm.plugins.registry import Registry
 from geovlm.rewards.scoring import FORMAT_REWARDS, score
@@ -93,7 +93,7 @@ class CompletionLog:
         column: Column,
         values: list[float | None],
         *,
-        rows: Sequence[data.Row],
+        rows: Sequence[Row],
         texts: Sequence[str],
         step: int,
     ) -> None:
@@ -128,7 +128,7 @@ class _Batch:
     ids: Sequence[Sequence[int]]
     texts: list[str]
     contexts: list[RewardContext]
-    rows: list[data.Row]
+    rows: list[Row]
 
 
 class _Reader:
@@ -136,7 +136,7 @@ class _Reader:
 
     def __init__(
         self,
-        rows: Sequence[data.Row],
+        rows: Sequence[Row],
         tokenizer: Any,
         *,
         profile: ModelProfile,
@@ -174,7 +174,7 @@ class _Reader:
 def trl_functions(
     cols: Sequence[Column],
     *,
-    rows: Sequence[data.Row],
+    rows: Sequence[Row],
     tokenizer: Any,
     profile: ModelProfile,
     options: Mapping[str, Any],

@@ -10,8 +10,8 @@ from geovlm.api import ModelProfile, PromptContext, RewardContext, Sample, TaskS
 from geovlm.config.schema import RunConfig
 from geovlm.config.tasks import configured, weights_of
 from geovlm.data import prompts
-from geovlm.engine.rows import rows
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rows import Row, pictures, to_row
 from geovlm.errors import ConfigError
 from geovlm.plugins import registry
 from geovlm.plugins.profiles import QWEN2_5_VL
@@ -48,9 +48,9 @@ def patch(tmp_path: Path) -> Sample:
     return Sample(id="1", images=(tmp_path / "patch.png",), target={"boxes": [BOX]})
 
 
-def row_of(sample: Sample, spec: TaskSpec, profile: ModelProfile = QWEN2_5_VL) -> rows.Row:
+def row_of(sample: Sample, spec: TaskSpec, profile: ModelProfile = QWEN2_5_VL) -> Row:
     prompt = prompts.Prompter(spec, profile=profile).prompt(sample)
-    return rows.to_row(prompt, instruction="")
+    return to_row(prompt, instruction="")
 
 
 def test_a_patch_of_120_px_is_16_tokens_and_256_with_min_pixels(patch: Sample) -> None:
@@ -78,7 +78,7 @@ def test_boxes_are_in_the_frame_of_the_larger_image_and_come_back(patch: Sample)
 
 def test_the_trainer_reads_the_image_at_that_size(patch: Sample) -> None:
     row = row_of(patch, configured(task(), config(t={"min_pixels": 448 * 448})))
-    (image,) = rows.pictures(row, cache=ImageCache())
+    (image,) = pictures(row, cache=ImageCache())
     assert image.size == (448, 448)
 
 

@@ -15,14 +15,14 @@ from geovlm.data.prompts import visual_tokens
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.generation.answering import PromptSet
 from geovlm.engine.models.processor import load_processor
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rows import Row
 from geovlm.plugins.profiles import INTERNVL, QWEN2_5_VL
 from geovlm.raster import reference
 
 
-def a_row(number: int) -> data.Row:
-    return data.Row(
+def a_row(number: int) -> Row:
+    return Row(
         task="t/a",
         sample_id=str(number),
         images=("scene",),
@@ -48,7 +48,7 @@ class Model:
         self.asked: list[str] = []
         self._left = calls
 
-    def __call__(self, rows: Sequence[data.Row], temperature: float, seed: int) -> list[str]:
+    def __call__(self, rows: Sequence[Row], temperature: float, seed: int) -> list[str]:
         if not self._left:
             raise KeyboardInterrupt
         self._left -= 1

@@ -16,16 +16,16 @@ from geovlm.api import TaskSpec
 from geovlm.config.schema import EvalConfig
 from geovlm.engine.evaluation import blind, controls, pairs
 from geovlm.engine.evaluation.judge import Judge, clusters, prompt_hash
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import GREY, ImageCache, shifted
+from geovlm.engine.rows.rows import Row, pictures
 from geovlm.plugins import registry
 from geovlm.plugins.profiles import QWEN2_5_VL
 
 FRAME = "<think> x </think><answer> {} </answer>"
 
 
-def a_row(number: int, answer: str, images: tuple[str, ...], **target: object) -> data.Row:
-    return data.Row(
+def a_row(number: int, answer: str, images: tuple[str, ...], **target: object) -> Row:
+    return Row(
         task="t/a",
         sample_id=str(number),
         images=images,
@@ -61,16 +61,16 @@ PAIRS = [
 ]
 
 
-def sees_both(row: data.Row) -> str:
+def sees_both(row: Row) -> str:
     older, newer = row.images
     return "yes" if "calm" in older and "hit" in newer else "no"
 
 
-def ignores_the_newer(row: data.Row) -> str:
+def ignores_the_newer(row: Row) -> str:
     return "yes" if "hit" in row.images[0] else "no"
 
 
-def probed(says: Callable[[data.Row], str], judge: Judge) -> dict[str, object]:
+def probed(says: Callable[[Row], str], judge: Judge) -> dict[str, object]:
     rows = {"real": PAIRS}
     rows |= {probe: pairs.altered(PAIRS, probe, seed=1) for probe in pairs.PROBES}
     answered = {
@@ -137,7 +137,7 @@ def test_samples_of_one_scene_cannot_be_shuffled() -> None:
 def test_text_only_rows_keep_their_sizes_and_see_grey() -> None:
     (row,) = blind.text_only(PAIRS[:1])
     assert row == replace(PAIRS[0], images=(GREY, GREY))
-    picture = data.pictures(row, cache=ImageCache())[0]
+    picture = pictures(row, cache=ImageCache())[0]
     assert picture.size == (84, 56)
     assert picture.getextrema() == ((128, 128),) * 3
 

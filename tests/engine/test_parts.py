@@ -23,8 +23,8 @@ from geovlm.data.prompts import Prompt, Prompter
 from geovlm.engine import rewards
 from geovlm.engine.models import load
 from geovlm.engine.rows import precheck
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rows import Picked, Row, Rows, dataset
 from geovlm.engine.training import grpo, probe
 from geovlm.errors import DataError, RewardError, RunFailedError
 from geovlm.plugins import registry
@@ -32,8 +32,8 @@ from geovlm.plugins.profiles import QWEN2_5_VL
 from geovlm.raster.reference import encode
 
 
-def a_row(task: str = "t/a", sample_id: str = "1", **target: object) -> data.Row:
-    return data.Row(
+def a_row(task: str = "t/a", sample_id: str = "1", **target: object) -> Row:
+    return Row(
         task=task,
         sample_id=sample_id,
         images=(),
@@ -219,13 +219,13 @@ def test_rows_are_written_when_they_are_asked_for(tmp_path: Path) -> None:
         written.append(sample.id)
         return Turn(question="What?", answer="yes", reasoning="because")
 
-    rows = data.Rows(
+    rows = Rows(
         samples=[Sample(id=str(i), images=(tile,), target={}) for i in range(100)],
         prompter=Prompter(dataclasses.replace(a_task("t/a"), prompt=prompt), profile=QWEN2_5_VL),
         instruction="",
     )
-    mixed = data.Picked({"t/a": rows}, [("t/a", 7), ("t/a", 3)])
-    table = data.dataset(mixed, cache=ImageCache(), with_completion=True)
+    mixed = Picked({"t/a": rows}, [("t/a", 7), ("t/a", 3)])
+    table = dataset(mixed, cache=ImageCache(), with_completion=True)
     assert (len(rows), len(table), written) == (100, 2, [])
     assert [record["row"] for record in table] == [0, 1]
     assert [mixed[record["row"]] for record in table] == [rows[7], rows[3]]
@@ -234,7 +234,7 @@ def test_rows_are_written_when_they_are_asked_for(tmp_path: Path) -> None:
 
 def test_the_rows_of_a_stage_are_not_pickled_with_its_data_set() -> None:
     row = dataclasses.replace(a_row(), image_sizes=(), input_sizes=())
-    table = data.dataset([row], cache=ImageCache(), with_completion=False)
+    table = dataset([row], cache=ImageCache(), with_completion=False)
     assert copy.deepcopy(table)[0]["row"] == 0
     with pytest.raises(RunFailedError, match="stay in its process"):
         pickle.loads(pickle.dumps(table))
@@ -342,7 +342,7 @@ def test_a_sample_without_an_image_is_named() -> None:
 
 def test_a_model_is_freed_although_it_refers_to_itself() -> None:
     made = AutoModelForImageTextToText.from_pretrained(nano.path())
-    load.quicken(made, QWEN2_5_VL, share_images=True)
+    load.enable_speedups(made, QWEN2_5_VL, share_images=True)
     gone = weakref.ref(made)
     del made
     load.free()

@@ -15,8 +15,8 @@ from rasterio.transform import Affine
 from geovlm import boxes
 from geovlm.api import ModelProfile
 from geovlm.boxes import Box, corners
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rows import Row
 from geovlm.plugins import profiles
 from geovlm.predict.reading import Sizes
 from geovlm.predict.windows.detections import around
@@ -36,11 +36,11 @@ class Oracle:
     profile: ModelProfile
     asked: list[str]
 
-    def __call__(self, rows: Sequence[data.Row], cache: ImageCache) -> list[str]:
+    def __call__(self, rows: Sequence[Row], cache: ImageCache) -> list[str]:
         self.asked.extend(row.sample_id for row in rows)
         return [self.answer(row) for row in rows]
 
-    def answer(self, row: data.Row) -> str:
+    def answer(self, row: Row) -> str:
         x, y, width, height = json.loads(row.images[-1])["window"]
         view = shapely.box(x, y, x + width, y + height)
         sizes = Sizes(

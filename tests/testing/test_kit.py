@@ -61,14 +61,14 @@ def test_the_core_is_no_plugin() -> None:
 
 
 def test_gold_is_what_fine_tuning_trains_on(toy) -> None:
-    from geovlm.engine.rows import rows
+    from geovlm.engine.rows.rows import gold, to_row
 
     subject = toy().subject
     (task, *_) = subject.tasks
     case = subject.cases[task.name][0]
     prompt = Prompter(task, profile=profiles.QWEN2_5_VL).prompt(case.sample)
-    row = rows.to_row(prompt, instruction="")
-    assert case.gold == rows.gold(row)
+    row = to_row(prompt, instruction="")
+    assert case.gold == gold(row)
 
 
 def test_the_tolerance_is_what_a_box_loses_when_it_is_written(toy) -> None:

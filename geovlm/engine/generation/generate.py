@@ -9,14 +9,14 @@ import torch
 
 from geovlm.api import ModelProfile
 from geovlm.data.prompts import visual_tokens
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rows import Row, messages, pictures
 
 
 def complete(
     model: Any,
     processor: Any,
-    rows: Sequence[data.Row],
+    rows: Sequence[Row],
     *,
     cache: ImageCache,
     max_new_tokens: int,
@@ -57,25 +57,23 @@ def complete(
     return list(processor.tokenizer.batch_decode(completions, skip_special_tokens=True))
 
 
-def lengths(processor: Any, *, profile: ModelProfile) -> Callable[[data.Row], int]:
+def lengths(processor: Any, *, profile: ModelProfile) -> Callable[[Row], int]:
     """Return what counts the tokens of a row's prompt, without what a chat template adds to all."""
 
-    def length(row: data.Row) -> int:
+    def length(row: Row) -> int:
         words = processor.tokenizer(row.question, add_special_tokens=False)["input_ids"]
         return len(words) + visual_tokens(row.input_sizes, profile=profile)
 
     return length
 
 
-def encode(processor: Any, rows: Sequence[data.Row], *, cache: ImageCache) -> Any:
+def encode(processor: Any, rows: Sequence[Row], *, cache: ImageCache) -> Any:
     """Return the model inputs of the rows' prompts, padded on the left."""
     texts = [
-        processor.apply_chat_template(
-            data.messages(row), tokenize=False, add_generation_prompt=True
-        )
+        processor.apply_chat_template(messages(row), tokenize=False, add_generation_prompt=True)
         for row in rows
     ]
-    images = [picture for row in rows for picture in data.pictures(row, cache=cache)]
+    images = [picture for row in rows for picture in pictures(row, cache=cache)]
     return processor(
         text=texts, images=images, padding=True, padding_side="left", return_tensors="pt"
     )

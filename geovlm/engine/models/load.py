@@ -116,11 +116,11 @@ def load(
     if "quantization_config" not in options:
         # a decorated method
         model.to(torch.device(place or device(config)))  # type: ignore[arg-type]
-    quicken(model, profile, share_images=config.share_images)
+    enable_speedups(model, profile, share_images=config.share_images)
     return Loaded(model=model, processor=processor, profile=profile)
 
 
-def quicken(model: PreTrainedModel, profile: ModelProfile, *, share_images: bool) -> None:
+def enable_speedups(model: PreTrainedModel, profile: ModelProfile, *, share_images: bool) -> None:
     """Let a model give the same sooner: windows in batches, and equal images once if wanted."""
     tower = model.get_submodule(profile.vision_module)
     if isinstance(tower, PreTrainedModel):
@@ -132,7 +132,7 @@ def quicken(model: PreTrainedModel, profile: ModelProfile, *, share_images: bool
 def free() -> None:
     """Give back the memory of models that nothing refers to any more.
 
-    `quicken` makes models refer to themselves: only the collector frees them.
+    `enable_speedups` makes models refer to themselves: only the collector frees them.
     """
     gc.collect()
     if torch.cuda.is_available():

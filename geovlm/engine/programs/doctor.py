@@ -34,8 +34,8 @@ from geovlm.config.schema import RunConfig
 from geovlm.engine.models import load
 from geovlm.engine.programs import vllm_sync
 from geovlm.engine.programs.main import run
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rows import Row, dataset
 from geovlm.errors import RunFailedError
 from geovlm.plugins import registry
 from geovlm.raster import reference
@@ -184,7 +184,7 @@ def train(folder: Path, state: PartialState, *, on_cpu: bool) -> dict[str, Any]:
             bf16=not on_cpu,
             ddp_find_unused_parameters=False,
         ),
-        train_dataset=data.dataset(
+        train_dataset=dataset(
             rows(folder, rank=state.process_index, number=ROWS * state.num_processes),
             cache=ImageCache(),
             with_completion=True,
@@ -211,7 +211,7 @@ def total(trained: Any) -> float:
         return sum(float(weight.double().sum()) for weight in trained.parameters())
 
 
-def rows(folder: Path, *, rank: int, number: int) -> list[data.Row]:
+def rows(folder: Path, *, rank: int, number: int) -> list[Row]:
     """Return rows about plain tiles, which this rank draws for itself."""
     colours = ("green", "blue", "red", "grey")
     made = []
@@ -220,7 +220,7 @@ def rows(folder: Path, *, rank: int, number: int) -> list[data.Row]:
         path = folder / f"tile-{rank}-{i}.png"
         Image.new("RGB", (84, 84), colour).save(path)
         made.append(
-            data.Row(
+            Row(
                 task="doctor",
                 sample_id=str(i),
                 images=(json.dumps(reference.encode(path)),),

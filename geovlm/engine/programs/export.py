@@ -17,8 +17,8 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 from geovlm.engine.generation import generate
 from geovlm.engine.models.processor import load_processor, save_processor
 from geovlm.engine.programs.main import run
-from geovlm.engine.rows import rows
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rows import Row, pictures
 from geovlm.run import files
 from geovlm.run.export import Asked, Job
 
@@ -83,9 +83,9 @@ def greedy(model: Any, *, max_new_tokens: int) -> GenerationConfig:
     )
 
 
-def row(asked: Asked) -> rows.Row:
+def row(asked: Asked) -> Row:
     """Return a sample as the engine puts it to a model."""
-    return rows.Row(
+    return Row(
         task=asked.task,
         sample_id=asked.sample_id,
         images=tuple(json.dumps(image) for image in asked.images),
@@ -104,7 +104,7 @@ def write_asks(folder: Path, job: Job, *, cache: ImageCache) -> None:
     asks = []
     for number, asked in enumerate(job.asked):
         paths = []
-        for place, picture in enumerate(rows.pictures(row(asked), cache=cache)):
+        for place, picture in enumerate(pictures(row(asked), cache=cache)):
             paths.append(folder / f"{number}-{place}.png")
             picture.save(paths[-1])
         asks.append({"question": asked.question, "images": [str(path) for path in paths]})

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from geovlm import answers
 from geovlm.data.prompts import Prompt
-from geovlm.engine.rows import rows as data
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rows import Row
 from geovlm.errors import DataError
 
 IMAGES_DECODED = 128
@@ -80,7 +80,7 @@ def audit_lengths(
         tokenize()
 
 
-def audit_images(rows: Sequence[data.Row], *, cache: ImageCache) -> None:
+def audit_images(rows: Sequence[Row], *, cache: ImageCache) -> None:
     """Decode the images of at most `IMAGES_DECODED` rows, spread evenly.
 
     Sizes come from headers or from the data set's definition, and a file that was cut off has a

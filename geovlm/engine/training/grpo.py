@@ -16,7 +16,7 @@ from geovlm.engine import rewards
 from geovlm.engine.generation.generate import image_tokens
 from geovlm.engine.models import load
 from geovlm.engine.progress import ProgressCallback
-from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.rows import Row, dataset
 from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import StopCallback
@@ -139,7 +139,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             watch=stage.watch,
         ),
         args=args,
-        train_dataset=data.dataset(rows.ordered, cache=stage.cache, with_completion=False),
+        train_dataset=dataset(rows.ordered, cache=stage.cache, with_completion=False),
         processing_class=loaded.processor,
         peft_config=load.lora(
             stage.config,
@@ -164,7 +164,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         ],
     )
     if trainer.ref_model is not None:
-        load.quicken(
+        load.enable_speedups(
             trainer.accelerator.unwrap_model(trainer.ref_model),
             loaded.profile,
             share_images=stage.config.share_images,
@@ -208,7 +208,7 @@ def _prompts_per_step(stage: Stage, *, on_cpu: bool) -> float:
 class _Rows:
     """The rows of the stage, and the order in which they are asked."""
 
-    def __init__(self, kept: list[data.Row], ordered: list[data.Row]) -> None:
+    def __init__(self, kept: list[Row], ordered: list[Row]) -> None:
         self.kept = kept
         self.ordered = ordered
 
@@ -216,7 +216,7 @@ class _Rows:
 def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
     """Return what the probe kept, easy to hard in each pass; all rows where no probe was run."""
     difficulty = probe.difficulty(stage)
-    parts: dict[str, list[data.Row]] = {}
+    parts: dict[str, list[Row]] = {}
     for task in stage.tasks:
         found = stage.rows(task, split="train", profile=profile, limit=stage.settings.limit)
         rows = [row for row in found if difficulty is None or row.key in difficulty]
@@ -234,7 +234,7 @@ def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
     return _Rows(kept, ordered)
 
 
-def easy_to_hard(rows: Sequence[data.Row], reward: Mapping[str, float]) -> list[data.Row]:
+def easy_to_hard(rows: Sequence[Row], reward: Mapping[str, float]) -> list[Row]:
     """Order rows so that every task goes from its easiest to its hardest at the same pace.
 
     Every part of the result has the tasks in about the shares of the whole: in one order over all,
@@ -247,7 +247,7 @@ def easy_to_hard(rows: Sequence[data.Row], reward: Mapping[str, float]) -> list[
         reward: row key -> mean reward in the probe; the higher the easier.
     """
     frequency = Counter((row.task, row.answer) for row in rows)
-    groups: dict[tuple[str, str], list[data.Row]] = {}
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in sorted(rows, key=lambda row: -reward[row.key]):
         own = row.task, row.answer
         rare = frequency[own] < _FREQUENT

@@ -16,7 +16,7 @@ from geovlm.engine import rewards
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.models import load
 from geovlm.engine.models.load import Loaded
-from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.rows import Row
 from geovlm.engine.stage import Stage
 from geovlm.errors import RunFailedError, StoppedError
 from geovlm.run import files
@@ -109,11 +109,11 @@ def run(stage: Stage, *, start: str) -> int:
     return len(kept)
 
 
-def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[data.Row]) -> list[dict[str, list[str]]]:
+def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[Row]) -> list[dict[str, list[str]]]:
     """Return this process's share of the completions: one row key -> [text] per generation."""
     settings = stage.settings
 
-    def respond(batch: Sequence[data.Row], temperature: float, seed: int) -> list[str]:
+    def respond(batch: Sequence[Row], temperature: float, seed: int) -> list[str]:
         return generate.complete(
             loaded.model,
             loaded.processor,

@@ -9,7 +9,7 @@ from trl import SFTConfig, SFTTrainer
 
 from geovlm.engine.models import load
 from geovlm.engine.progress import ProgressCallback
-from geovlm.engine.rows import rows as data
+from geovlm.engine.rows.rows import Picked, dataset
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import StopCallback
 from geovlm.engine.training import sharded
@@ -74,9 +74,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     trainer = SFTTrainer(
         model=loaded.model,
         args=args,
-        train_dataset=data.dataset(
-            data.Picked(parts, picks), cache=stage.cache, with_completion=True
-        ),
+        train_dataset=dataset(Picked(parts, picks), cache=stage.cache, with_completion=True),
         processing_class=loaded.processor,
         peft_config=load.lora(
             stage.config,
