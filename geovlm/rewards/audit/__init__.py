@@ -1,1 +1,1 @@
-"""How much reward answers earn that never look at the image."""
+"""Rewards of image-blind answers, compared with the correct one."""
