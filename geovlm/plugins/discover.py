@@ -17,15 +17,14 @@ import pluggy
 
 from geovlm import __version__, hookspecs
 from geovlm.api import DatasetSpec, MetricSpec, RewardSpec, TaskSpec
-from geovlm.plugins import builtin, declarations
-from geovlm.plugins import installed as plugins_installed
+from geovlm.plugins import builtin, declarations, installed
 from geovlm.plugins.declarations import HOOKS, PLUGIN_NAME, DeclarationError, Spec
 from geovlm.plugins.guard import guarded, stdout_to_stderr
 from geovlm.plugins.installed import Plugin
 
 GROUP = "geovlm"
 CORE = "builtin"
-"""Name under which the core's own declarations are listed."""
+"""Name of the core in the list of plugins."""
 DISABLE_VARIABLE = "GEOVLM_DISABLE_PLUGINS"
 """Environment variable: names of plugins to disable, separated by commas; `*` for all."""
 DEBUG_VARIABLE = "GEOVLM_DEBUG"
@@ -99,9 +98,8 @@ class _Loader:
             for caller in callers:
                 if not caller.has_spec() and not _is_optional(caller, name):
                     near = declarations.near_hook(caller.name)
-                    raise pluggy.PluginValidationError(
-                        plugin, f"unknown hook {caller.name!r}{near}"
-                    )
+                    message = f"unknown hook {caller.name!r}{near}"
+                    raise pluggy.PluginValidationError(plugin, message)
             hooks = tuple(caller.name for caller in callers)
             if not hooks:
                 raise DeclarationError(
@@ -138,7 +136,7 @@ class _Loader:
                 )
             if entry.name in taken:
                 raise DeclarationError(f"the name {entry.name!r} is taken by another distribution")
-            unmet = plugins_installed.incompatible(record.requires)
+            unmet = installed.incompatible(record.requires)
             if unmet:
                 return self._bad(replace(record, status="incompatible", reason=unmet))
             with guarded() as traces:
@@ -166,9 +164,9 @@ class _Loader:
             notes += ("prints when it is imported",)
             effects.append(f"printed when it was imported: {traces.printed[:200]}")
         if traces.changed:
-            what = ", ".join(traces.changed)
-            notes += (f"changes the process when it is imported: {what}",)
-            effects.append(f"changed {what} when it was imported; this was undone")
+            names = ", ".join(traces.changed)
+            notes += (f"changes the process when it is imported: {names}",)
+            effects.append(f"changed {names} when it was imported; this was undone")
         if effects:
             self.warnings.append(f"plugin {entry.name!r} {'; '.join(effects)}")
         return replace(record, seconds=imported - started, notes=notes, hooks=hooks)
@@ -188,21 +186,20 @@ def discover(*, disabled: Iterable[str] = ()) -> PluginSet:
     manager = pluggy.PluginManager("geovlm")
     manager.add_hookspecs(hookspecs)
     loader = _Loader(manager=manager, debug=bool(os.environ.get(DEBUG_VARIABLE)))
-    hooks = loader.declare(CORE, builtin)
     records = [
         PluginRecord(
             name=CORE,
             distribution="geovlm",
             version=__version__,
             status="active",
-            hooks=hooks,
+            hooks=loader.declare(CORE, builtin),
             module=builtin.__name__,
         )
     ]
     taken = {CORE}
-    installed = plugins_installed.find(group=GROUP)
-    loader.warnings += installed.problems
-    for plugin in installed.plugins:
+    present = installed.find(group=GROUP)
+    loader.warnings += present.problems
+    for plugin in present.plugins:
         records.append(loader.load(plugin, disabled=off, taken=taken))
         taken.add(plugin.entry.name)
     for name in sorted(off - taken - {"*"}):

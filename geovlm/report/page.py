@@ -16,8 +16,7 @@ from markupsafe import Markup
 from geovlm import answers, boxes
 from geovlm.api import Prediction
 from geovlm.plugins import profiles
-from geovlm.report import figures as report_figures
-from geovlm.report import tables
+from geovlm.report import figures, tables
 from geovlm.run import files
 from geovlm.run.folder import RunDir
 
@@ -71,30 +70,28 @@ def write(run: Path) -> Path:
 
 def _figures(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the curves of every training stage: title and SVG."""
-    figures = []
+    drawn = []
     for index, stage in enumerate(resolved["config"]["stages"]):
         if stage["kind"] == "probe":
             continue
         log = files.JsonLines(directory.stage(index) / "log.jsonl").read()
         if stage["kind"] == "sft":
             series = {"loss": _points(log, "loss")}
-            figures.append(("SFT: loss", report_figures.curves(series, ylabel="loss")))
+            drawn.append(("SFT: loss", figures.curves(series, ylabel="loss")))
             continue
         total = {"reward": _points(log, "reward"), "kl": _points(log, "kl")}
-        figures.append(("GRPO: total reward", report_figures.curves(total, ylabel="reward")))
+        drawn.append(("GRPO: total reward", figures.curves(total, ylabel="reward")))
         for kind in ("paper", "robust"):
             series = _reward_series(log, resolved["task_names"], kind=kind)
-            figures.append(
-                (f"GRPO: {kind} rewards", report_figures.curves(series, ylabel="mean reward"))
-            )
+            drawn.append((f"GRPO: {kind} rewards", figures.curves(series, ylabel="mean reward")))
         health = {
             "entropy": _points(log, "entropy"),
             "groups without signal": _points(log, "frac_reward_zero_std"),
             "clipped completions": _points(log, "completions/clipped_ratio"),
         }
-        figures.append(("GRPO: health", report_figures.curves(health, ylabel="")))
+        drawn.append(("GRPO: health", figures.curves(health, ylabel="")))
     # the SVG is our own drawing; names in it were escaped by matplotlib
-    return [{"title": title, "svg": Markup(svg)} for title, svg in figures if svg]
+    return [{"title": title, "svg": Markup(svg)} for title, svg in drawn if svg]
 
 
 def _points(log: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
@@ -177,7 +174,7 @@ def _card(
         "task": task,
         "sample_id": record["sample_id"],
         "images": [
-            report_figures.picture(
+            figures.picture(
                 image,
                 truth=truth if i == last else (),
                 predicted=predicted if i == last else (),
