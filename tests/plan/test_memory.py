@@ -228,6 +228,12 @@ def test_nothing_fits_into_less_than_cuda_itself() -> None:
     assert nearest(stage(0.5 * GIB)) is None
 
 
+def test_more_gpus_do_not_make_an_evaluation_fit() -> None:
+    work = Work(kind="eval", batch=0, cells=0, prompt_tokens=1, answer_tokens=1, generated=1)
+    placement = Placement(memory=of(work).total - 1)
+    assert nearest(StageWork(name="eval", index=-1, work=work, placement=placement)) is None
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [

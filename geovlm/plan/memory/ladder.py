@@ -143,7 +143,7 @@ def _scaled(shape: ModelShape, stage: StageWork, share: float, doublings: int) -
         cells = int(work.cells * share)
         prompt = work.prompt_tokens - (work.cells - cells) * shape.tokens_per_cell
         work = replace(work, cells=cells, prompt_tokens=prompt)
-    if doublings:
+    if doublings and stage.trains:  # others hold whole weights, whatever the run shards
         processes = placement.processes * 2**doublings
         placement = replace(placement, processes=processes, parallel="fsdp2")
         work = replace(work, generated=max(1, work.generated // 2**doublings))
