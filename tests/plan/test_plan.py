@@ -4,15 +4,12 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from PIL import Image
 
 from geovlm.api import DatasetSpec, LoadContext, Sample, TaskSpec, Turn, options
 from geovlm.config import load as config_load
-from geovlm.config import model
-from geovlm.config.options import lookup, parse
 from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError, UnknownNameError
 from geovlm.plan import build
@@ -262,28 +259,6 @@ def test_the_checksum_follows_the_data(known, tmp_path):
     assert (more["records"], more["sha256"] != first["sha256"]) == (5, True)
 
 
-@pytest.mark.parametrize("name", ["./missing", "/missing/model", "a/b/c"])
-def test_a_model_path_that_does_not_exist_is_refused(name):
-    with pytest.raises(ConfigError, match="does not exist"):
-        model.inspect(config(model=name), registry=registry.load())
-
-
-def test_a_folder_that_is_no_model_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"without config\.json"):
-        model.inspect(config(model=str(tmp_path)), registry=registry.load())
-
-
-def test_a_hub_name_that_is_not_in_the_cache_has_no_facts(monkeypatch):
-    facts = model.inspect(config(model="nobody/nothing"), registry=registry.load())
-    assert (facts.folder, facts.profile, facts.parameters) == (None, None, None)
-
-
-def test_a_prefix_answers_for_its_children():
-    table = {"xbd": 1, "xbd/detect": 2}
-    assert (lookup(table, "xbd/detect"), lookup(table, "xbd/refer")) == (2, 1)
-    assert lookup(table, "rsvqa/lr") is None
-
-
 def test_planning_does_not_import_torch():
     code = (
         "import sys, geovlm.plan.build, geovlm.plan.text, geovlm.plan.environment;"
@@ -291,24 +266,3 @@ def test_planning_does_not_import_torch():
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'trl', 'accelerate')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@options
-class Sides:
-    """Options of nothing."""
-
-    side: Literal["left", "right"] = "left"
-    width: int = 3
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"sid": "left"}, r"o\.sid: .*did you mean 'side'\?"),
-        ({"side": "rigth"}, r"o\.side: .*did you mean 'right'\?"),
-        ({"width": "wide"}, r"o\.width: .*it is 'wide'"),
-    ],
-)
-def test_a_wrong_option_is_answered_by_its_key_or_by_its_value(given, message) -> None:
-    with pytest.raises(ConfigError, match=message):
-        parse(Sides, given, path="o")
