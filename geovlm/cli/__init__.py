@@ -29,50 +29,51 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, Entry] = {
     "run": Entry(
-        "geovlm.cli.commands.run:run", "SFT, probe, GRPO, evaluation and report on some tasks."
+        "geovlm.cli.commands.run:run",
+        "Train on tasks: SFT, probe, GRPO, evaluation and report.",
     ),
     "plan": Entry(
         "geovlm.cli.commands.plan:plan",
-        "Tokens, steps and memory per GPU of a run, before it is started.",
+        "Estimate tokens, steps and memory per GPU of a run, without starting it.",
     ),
     "eval": Entry(
-        "geovlm.cli.commands.evaluate:evaluate", "Score a model on some tasks, without training."
+        "geovlm.cli.commands.evaluate:evaluate", "Score a model on tasks, without training."
     ),
     "predict": Entry(
         "geovlm.cli.commands.predict:predict",
-        "Ask a model about images of any size; features on a map.",
+        "Run a model on images of any size and write features on a map.",
     ),
     "score": Entry(
-        "geovlm.cli.commands.score:score", "Score stored predictions, as published and strictly."
+        "geovlm.cli.commands.score:score",
+        "Score stored predictions, by published and strict rules.",
     ),
     "report": Entry("geovlm.cli.commands.report:report", "Write the HTML report of a run."),
     "export": Entry(
-        "geovlm.cli.commands.export:export", "Write a run's model as a folder for anybody."
+        "geovlm.cli.commands.export:export",
+        "Export a run's model as a standard Hugging Face folder.",
     ),
     "tasks": Entry(
-        "geovlm.cli.commands.tasks:app", "List tasks, show one in full, draw its samples."
+        "geovlm.cli.commands.tasks:app", "List tasks, show one in full, or draw its samples."
     ),
     "data": Entry(
-        "geovlm.cli.commands.data:app", "Write a miniature of a data set, or validate a copy."
+        "geovlm.cli.commands.data:app", "Write a small sample of a data set, or check a copy of it."
     ),
     "rewards": Entry(
-        "geovlm.cli.commands.rewards:app", "List rewards, or try one on one completion."
+        "geovlm.cli.commands.rewards:app", "List rewards, or score one completion with one reward."
     ),
     "audit": Entry(
-        "geovlm.cli.commands.audit:audit", "What answers earn that never look at the image."
+        "geovlm.cli.commands.audit:audit", "Measure how much reward image-blind answers earn."
     ),
     "plugins": Entry(
         "geovlm.cli.commands.plugins:app",
-        "List installed plugins, explain or check one, or begin a new one.",
+        "List installed plugins, diagnose or check one, or create a new one.",
     ),
-    "doctor": Entry(
-        "geovlm.cli.commands.doctor:doctor", "Check whether this machine can do a run."
-    ),
+    "doctor": Entry("geovlm.cli.commands.doctor:doctor", "Check if this machine can do a run."),
     "config": Entry(
         "geovlm.cli.commands.config:app", "Show a preset, or the schema of the configuration."
     ),
 }
-"""Name -> where it lives and its line in `geovlm --help`, in the order of that page."""
+"""Name -> target and summary, in the order of `geovlm --help`."""
 
 
 class Root(LazyGroup):
@@ -81,7 +82,7 @@ class Root(LazyGroup):
     entries = COMMANDS
 
     def plugin_commands(self) -> Mapping[str, Command]:
-        """Commands of plugins; loads the plugins, hence only asked where it is needed."""
+        """Return the commands of plugins; loads the plugins, so call it only where needed."""
         return _plugin_commands()
 
 
@@ -103,10 +104,10 @@ def _print_version(value: bool) -> None:
 def options(
     no_plugin: Annotated[
         list[str] | None,
-        typer.Option(help="Do without this plugin; '*' for all. Repeatable.", metavar="NAME"),
+        typer.Option(help="Disable this plugin ('*' disables all). Repeatable.", metavar="NAME"),
     ] = None,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Re-raise the first error of a plugin at load time.")
+        bool, typer.Option("--debug", help="Raise the first error of a plugin while it is loaded.")
     ] = False,
     version: Annotated[
         bool,
@@ -117,8 +118,8 @@ def options(
 ) -> None:
     """Post-train vision-language models on Earth-observation tasks, one plugin per task.
 
-    Both options go into the environment, because the stages of a run are processes of their own and
-    must see the same plugins.
+    The first two options become environment variables, because the stages of a run are separate
+    processes and must load the same plugins.
     """
     if no_plugin:
         before = os.environ.get(DISABLE_VARIABLE)
@@ -146,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _fail(_usage(error), code=2)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", code=130)
-    except BrokenPipeError:  # the reader of a pipe went away: nothing to say, nobody to say it to
+    except BrokenPipeError:  # the reader of the pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:
@@ -159,13 +160,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 @contextlib.contextmanager
 def _few_collections() -> Iterator[None]:
-    """Collect garbage seldom, and not when the process ends: what commands import stays.
+    """Raise the threshold of garbage collection, and skip the collection at the end.
 
-    A sixth of the CPU of `geovlm tasks list`, which imports 240 modules and little else.
+    This saves a sixth of the CPU of `geovlm tasks list`, which imports 240 modules.
     """
     atexit.register(gc.freeze)
     before = gc.get_threshold()
-    if before[0]:  # 0: somebody collects by hand
+    if before[0]:  # 0: collection is off
         gc.set_threshold(max(before[0], 100_000), *before[1:])
     try:
         yield
@@ -180,7 +181,7 @@ def _fail(message: str, *, code: int) -> None:
 
 
 def _usage(error: Any) -> str:
-    """One line for an argument that the parser refused."""
+    """Return one line about an argument that the parser refused."""
     message = " ".join(str(error.format_message()).split()).rstrip(".")
     path = error.ctx.command_path if getattr(error, "ctx", None) else "geovlm"
     return f"{message[:1].lower()}{message[1:]} (see '{path} --help')"
@@ -188,7 +189,7 @@ def _usage(error: Any) -> str:
 
 @cache
 def _plugin_commands() -> Mapping[str, Command]:
-    """Commands of plugins by name; one that fails costs a warning and its own commands."""
+    """Return the commands of plugins by name; a plugin that fails causes a warning."""
     from geovlm.plugins import registry
 
     loaded = registry.load()

@@ -1,4 +1,4 @@
-"""`python -m geovlm.cli`: the same as the command `geovlm`."""
+"""Runs the command `geovlm` by `python -m geovlm.cli`."""
 
 from __future__ import annotations
 

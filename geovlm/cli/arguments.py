@@ -52,9 +52,9 @@ def settings(*, tasks: str | None, data: Sequence[str] | None, **fields: Any) ->
     """Return fields of `RunConfig` by name; `None` for those that the user has not given.
 
     Args:
-        tasks: names with commas between.
+        tasks: names separated by commas.
         data: values of `--data`.
-        fields: options that are fields as they are.
+        fields: options that are fields already.
 
     Raises:
         ConfigError: see `data_folders`.

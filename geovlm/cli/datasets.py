@@ -1,4 +1,4 @@
-"""Data of commands that start no run: the folder of a data set, and a reader of tasks' data."""
+"""Finds the folder of a data set and reads the data of tasks, for commands without a run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from geovlm.plugins.registry import Selected
 
 MINIATURE_RECORDS = 16
-"""Records per split of the miniature that stands in where no data is given."""
+"""Records per split of the generated data that is used without `--data`."""
 
 
 def locate(spec: DatasetSpec, data: Path | None, *, quiet: bool = False) -> Path:
-    """Return the data set's folder: `data` itself, or what it holds; generated data if `None`.
+    """Return the folder of a data set: `data`, or a folder in it; generated data if `None`.
 
     Raises:
         DatasetNotFoundError: `data` does not exist.
@@ -35,7 +35,9 @@ def locate(spec: DatasetSpec, data: Path | None, *, quiet: bool = False) -> Path
     if any((data / name).is_dir() for name in spec.folders):
         return find_root(spec, data_root=data)
     if not quiet and data.name not in spec.folders:
-        output.say(f"{data} holds no {' or '.join(spec.folders)}: reading it as the set itself")
+        output.say(
+            f"{data} holds no {' or '.join(spec.folders)}: reading it as the data set itself"
+        )
     return data
 
 
@@ -47,7 +49,7 @@ def reader(
     model: str | None = None,
     rewards: str | None = None,
 ) -> tuple[Reader, Sequence[Selected]]:
-    """Return what reads the data of the tasks, and the tasks; generated data without `data`."""
+    """Return a reader of the tasks' data, and the tasks; without `data`, data is generated."""
     from geovlm.config import load
     from geovlm.config import model as models
     from geovlm.plan.checks import check_data_names

@@ -1,4 +1,4 @@
-"""Command groups: plain help, unknown names answered with the nearest ones, lazy imports."""
+"""Command groups with plain help, lazy imports, and suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from geovlm.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    Command = Any  # typer vendors click and gives these two classes no public name
+    Command = Any  # typer vendors click without public names for these two classes
     Context = Any
 
 
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 class Group(TyperGroup):
-    """A group that answers an unknown command with the nearest names."""
+    """A group that suggests the nearest names for an unknown command."""
 
     def resolve_command(
         self, ctx: Context, args: list[str]
@@ -50,7 +50,7 @@ class Group(TyperGroup):
 
 
 def subcommands(summary: str) -> typer.Typer:
-    """Return an empty group for `@app.command` functions, with the house's plain help."""
+    """Return an empty group for `@app.command` functions, with plain help."""
     return typer.Typer(
         cls=Group, help=summary, add_completion=False, rich_markup_mode=None, no_args_is_help=False
     )
@@ -71,12 +71,12 @@ def build(target: str, *, name: str) -> Command:
 
 
 class LazyGroup(Group):
-    """The root: core commands by name from a table, commands of plugins only when needed."""
+    """The root group: core commands from a table, commands of plugins only when needed."""
 
     entries: Mapping[str, Entry] = {}
 
     def plugin_commands(self) -> Mapping[str, Command]:
-        """Commands that plugins add; a plugin cannot replace a core command."""
+        """Return the commands that plugins add; a plugin cannot replace a core command."""
         return {}
 
     def list_commands(self, ctx: Context) -> list[str]:
@@ -84,13 +84,13 @@ class LazyGroup(Group):
         return [*self.entries, *self.plugin_commands()]
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """Return the command, importing its module; `None` if nobody offers it."""
+        """Return the command, importing its module; `None` if it does not exist."""
         if cmd_name in self.entries:
             return build(self.entries[cmd_name].target, name=cmd_name)
         return self.plugin_commands().get(cmd_name)
 
     def format_commands(self, ctx: Context, formatter: Any) -> None:
-        """Write the summaries without importing a single core command."""
+        """Write the summaries without importing a core command."""
         rows = [(name, entry.summary) for name, entry in self.entries.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)

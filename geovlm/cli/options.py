@@ -1,4 +1,4 @@
-"""Arguments and options of several commands: one type, one name, one sentence of help each."""
+"""Types of arguments and options that several commands share, with their help."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-_TASKS = "Tasks or prefixes of tasks, with commas between."
+_TASKS = "Names or prefixes of tasks, separated by commas."
 _MODEL = typer.Option(help="nano, a folder, or a name on the Hugging Face hub.")
-_LIMIT = "At most so many samples of each task, spread over the split."
+_LIMIT = "Largest number of samples per task, spread over the split."
 
 TasksArgument: TypeAlias = Annotated[str, typer.Argument(help=_TASKS)]
 TasksOption: TypeAlias = Annotated[str, typer.Option(help=_TASKS)]
@@ -17,7 +17,7 @@ OptionalTasksOption: TypeAlias = Annotated[str | None, typer.Option(help=_TASKS)
 DataOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        help="Folder of all data sets, or of one. Repeatable. Without it, data are generated.",
+        help="Folder of all data sets, or of one. Repeatable. Default: generated data.",
         metavar="ROOT|NAME=DIR",
     ),
 ]
@@ -29,36 +29,42 @@ SetOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Any key of a run, such as eval.batch_size=8. Repeatable.",
+        help="Set any key of the configuration, such as eval.batch_size=8. Repeatable.",
         metavar="KEY=VALUE",
     ),
 ]
 ConfigArgument: TypeAlias = Annotated[
-    Path | None, typer.Argument(help="A TOML file; see 'geovlm config schema'.")
+    Path | None, typer.Argument(help="Configuration as a TOML file; see 'geovlm config schema'.")
 ]
 PresetOption: TypeAlias = Annotated[
-    str | None, typer.Option(help="nano (default) or geovlm-r1; below the file and options.")
+    str | None, typer.Option(help="nano (default) or geovlm-r1; the file and options override it.")
 ]
 RewardsOption: TypeAlias = Annotated[
-    str | None, typer.Option(help="Which set trains: paper or robust; default: the preset's.")
+    str | None,
+    typer.Option(help="Set of rewards for training: paper or robust; default: from the preset."),
 ]
 OutputOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--output", help="Run directory; default runs/<tasks>.")
+    Path | None, typer.Option("--output", help="Run folder; default: runs/<tasks>.")
 ]
 SeedOption: TypeAlias = Annotated[int | None, typer.Option(help="Seed of data order and sampling.")]
 ProcessesOption: TypeAlias = Annotated[
-    int | None, typer.Option(help="Processes per stage on the CPU.")
+    int | None, typer.Option(help="Number of processes per stage on the CPU.")
 ]
-GpusOption: TypeAlias = Annotated[int | None, typer.Option(help="GPUs, one process each.")]
+GpusOption: TypeAlias = Annotated[
+    int | None, typer.Option(help="Number of GPUs, with one process each.")
+]
 MachinesOption: TypeAlias = Annotated[
-    int | None, typer.Option(help="Machines, each with --gpus or --processes; see docs/launch.md.")
+    int | None,
+    typer.Option(help="Number of machines, each with --gpus or --processes; see docs/launch.md."),
 ]
 MachineRankOption: TypeAlias = Annotated[
-    int | None, typer.Option(help="Which of them this is, from 0.", metavar="R")
+    int | None, typer.Option(help="Rank of this machine, from 0.", metavar="R")
 ]
 MainAddressOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="Machine 0; each stage takes a port from here on.", metavar="HOST:PORT"),
+    typer.Option(
+        help="Address of machine 0; stages use ports from this one on.", metavar="HOST:PORT"
+    ),
 ]
 ParallelOption: TypeAlias = Annotated[
     str | None, typer.Option(help="ddp, fsdp2, zero2, zero3, or a YAML file of accelerate.")
@@ -68,17 +74,17 @@ LauncherOption: TypeAlias = Annotated[
 ]
 SbatchOption: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(help="For the batch script, such as time=24:00:00. Repeatable.", metavar="OPTION"),
+    typer.Option(
+        help="Option of the batch script, such as time=24:00:00. Repeatable.", metavar="OPTION"
+    ),
 ]
 DatasetArgument: TypeAlias = Annotated[str, typer.Argument(help="Name of the data set.")]
 TaskArgument: TypeAlias = Annotated[str, typer.Argument(help="Name of the task.")]
-PluginArgument: TypeAlias = Annotated[
-    str, typer.Argument(help="Name of the plugin, as its entry point has it.")
-]
+PluginArgument: TypeAlias = Annotated[str, typer.Argument(help="Name of the plugin's entry point.")]
 DryRunOption: TypeAlias = Annotated[
-    bool, typer.Option("--dry-run", help="Print the plan and the command lines, and stop.")
+    bool, typer.Option("--dry-run", help="Print the plan and the command lines, and exit.")
 ]
 ResumeOption: TypeAlias = Annotated[
-    bool, typer.Option("--resume", help="Go on with what was interrupted.")
+    bool, typer.Option("--resume", help="Resume from the last checkpoint.")
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]

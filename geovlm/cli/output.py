@@ -1,4 +1,4 @@
-"""What commands print: tables and JSON to stdout, talk and progress to stderr."""
+"""Prints results (tables, JSON) to standard output, messages and progress to standard error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLAIN_EVERY_SECONDS = 5.0
 
 
 def say(message: str) -> None:
-    """Print one line for people."""
+    """Print one message line to standard error."""
     print(message, file=sys.stderr)
 
 
@@ -25,7 +25,7 @@ def print_json(value: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table: drawn on a terminal, else tab-separated with one header line."""
+    """Print a table: aligned on a terminal, else tab-separated with one header line."""
     if not sys.stdout.isatty():
         for row in (columns, *rows):
             print("\t".join(" ".join(str(cell).split()) for cell in row))
@@ -43,7 +43,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
-    """Print `name: value` lines; several lines of a value are indented under its name."""
+    """Print `name: value` lines; a value of several lines is indented under its name."""
     for name, value in pairs:
         lines = str(value).splitlines() or [""]
         if len(lines) == 1:
@@ -54,16 +54,16 @@ def fields(pairs: Iterable[tuple[str, object]]) -> None:
 
 
 def progress(items: Iterable[T], *, label: str, total: int) -> Iterator[T]:
-    """Yield the items, showing how far it is: a bar on a terminal, else a line now and then."""
+    """Yield the items and print progress: a bar on a terminal, else a line every few seconds."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import track
 
         yield from track(items, description=label, total=total, console=Console(stderr=True))
         return
-    shown = time.monotonic()
+    printed = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
-        if time.monotonic() - shown > _PLAIN_EVERY_SECONDS:
-            shown = time.monotonic()
+        if time.monotonic() - printed > _PLAIN_EVERY_SECONDS:
+            printed = time.monotonic()
             say(f"{label}: {done} of {total}")

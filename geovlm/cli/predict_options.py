@@ -1,4 +1,4 @@
-"""Options of `geovlm predict`, checked before any work is done."""
+"""Parses and checks the options of `geovlm predict` before any work."""
 
 from __future__ import annotations
 
@@ -26,31 +26,33 @@ def check_files(
     json: bool,
     overwrite: bool,
 ) -> bool:
-    """Refuse files that cannot or must not be written; whether features keep the source CRS.
+    """Refuse files that must not be written; return True if features keep the source CRS.
 
     Args:
         out: the file of features.
         overlay: the picture.
-        images: what is looked at.
-        source: whether the source CRS is asked for; `None`: as is usual for the file.
-        json: whether a summary is to be printed.
-        overwrite: whether files may be replaced.
+        images: the input images.
+        source: True for the source CRS; `None`: the default of the file format.
+        json: True if a summary is printed.
+        overwrite: True if files may be replaced.
 
     Raises:
-        ConfigError: an unknown ending, a file that exists or is an image, a folder that is not
-            there or takes no file, options at odds.
+        ConfigError: an unknown ending, a file that exists or is an input image, a folder that does
+            not exist or is not writable, or options that contradict each other.
     """
     from geovlm.predict import writing
 
     known = (*GEOJSON, PACKAGE, PICTURE)
     if out is None and json:
-        raise ConfigError("--json prints a summary where GeoJSON would go", hint="give --out")
+        raise ConfigError("--json and GeoJSON both go to standard output", hint="give --out")
     if out is not None and out.suffix.lower() not in known:
         raise ConfigError(f"--out {str(out)!r}: unknown ending", hint=f"one of {', '.join(known)}")
     if overlay is not None and overlay.suffix.lower() != PICTURE:
-        raise ConfigError(f"--overlay {str(overlay)!r} is no {PICTURE}", hint="such as F.png")
+        raise ConfigError(
+            f"--overlay {str(overlay)!r} is not a {PICTURE} file", hint="such as F.png"
+        )
     if out is not None and overlay is not None and out.suffix.lower() == PICTURE:
-        raise ConfigError("--out is a picture already", hint="leave out --overlay")
+        raise ConfigError("--out is an image already", hint="omit --overlay")
     for path in (out, overlay):
         if path is not None:
             _check_place(path, images, overwrite=overwrite)
@@ -69,11 +71,11 @@ def _check_place(path: Path, images: Sequence[Path], *, overwrite: bool) -> None
     folder = path.absolute().parent
     try:
         if not folder.is_dir():
-            raise ConfigError(f"{path.parent} is no folder", hint="make it first")
+            raise ConfigError(f"{path.parent} is not a folder", hint="create it first")
         if path.is_dir():
             raise ConfigError(f"{path} is a folder", hint="name a file")
         if path.exists() and any(each.exists() and path.samefile(each) for each in images):
-            raise ConfigError(f"{path} is an image that is looked at", hint="name another file")
+            raise ConfigError(f"{path} is an input image", hint="name another file")
         if path.exists() and not overwrite:
             raise ConfigError(f"{path} exists", hint="--overwrite replaces it")
         with tempfile.TemporaryFile(dir=folder):
@@ -81,15 +83,15 @@ def _check_place(path: Path, images: Sequence[Path], *, overwrite: bool) -> None
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written: {error.strerror or error}",
-            hint="name a file in a folder of your own",
+            hint="name a file in a folder that you may write to",
         ) from error
 
 
 def numbers(text: str, *, option: str, count: tuple[int, ...]) -> tuple[float, ...]:
-    """The numbers of an option.
+    """Return the numbers of an option.
 
     Raises:
-        ConfigError: they are no numbers, or not so many.
+        ConfigError: they are not numbers, or their count is wrong.
     """
     try:
         values = tuple(map(float, text.split(",")))
@@ -97,15 +99,15 @@ def numbers(text: str, *, option: str, count: tuple[int, ...]) -> tuple[float, .
         values = ()
     if len(values) not in count or not all(map(math.isfinite, values)):
         wanted = " or ".join(map(str, count))
-        raise ConfigError(f"{option} {text!r} is not {wanted} numbers with commas between")
+        raise ConfigError(f"{option} {text!r} is not {wanted} numbers separated by commas")
     return values
 
 
 def value_range(text: str | None) -> tuple[float, float] | None:
-    """The values shown as black and white.
+    """Return the values that become black and white.
 
     Raises:
-        ConfigError: they are no two numbers, the smaller one first.
+        ConfigError: they are not two numbers, the smaller one first.
     """
     if text is None:
         return None
@@ -116,7 +118,7 @@ def value_range(text: str | None) -> tuple[float, float] | None:
 
 
 def pairs(texts: Sequence[str]) -> dict[str, str]:
-    """Keys and values of `KEY=TEXT`.
+    """Return keys and values of `KEY=TEXT`.
 
     Raises:
         ConfigError: one has no `=`.

@@ -1,4 +1,4 @@
-"""The scores of a run on standard output."""
+"""Prints the scores of a run to standard output."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from geovlm.report import tables
 def print_results(metrics: Mapping[str, Any]) -> None:
     """Print one line per task and per plugin.
 
-    Per stage the primary metric with its interval, and its change since the stage before with the
-    p-value; the best blind baseline; per stage the sampled reward.
+    The columns per stage are the primary metric with its interval, its change since the previous
+    stage with the p-value, and the sampled reward; another column is the best blind baseline.
     """
     stages = tables.stage_names(metrics)
     columns = ["task", "metric", "n", *stages]
@@ -30,7 +30,7 @@ def print_results(metrics: Mapping[str, Any]) -> None:
 
 
 def print_against(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print one line per published score with ours beside it, then why they may differ."""
+    """Print one line per published score and ours, then reasons for differences."""
     if not rows:
         print("no published scores of these tasks")
         return
@@ -48,7 +48,7 @@ def print_against(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _score(cell: Mapping[str, Any] | None) -> str:
-    """Return `0.712 [0.65, 0.77] +0.103 p=0.004`, as far as there are interval and change."""
+    """Return `0.712 [0.65, 0.77] +0.103 p=0.004`, without parts that do not exist."""
     if cell is None:
         return "-"
     interval = "" if cell["low"] is None else f" [{cell['low']:.2f}, {cell['high']:.2f}]"
@@ -58,7 +58,7 @@ def _score(cell: Mapping[str, Any] | None) -> str:
 
 
 def _blind(baseline: Mapping[str, Any] | None) -> str:
-    """Return `0.531 majority, not beaten`, the last words where the model is not surely better."""
+    """Return `0.531 majority, not beaten`; the end is omitted if the model is surely better."""
     if baseline is None:
         return "-"
     verdict = ", not beaten" if baseline["beaten"] is False else ""

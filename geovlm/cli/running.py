@@ -28,25 +28,25 @@ def configure(
     resume: bool,
     leads: bool = True,
 ) -> tuple[RunConfig, Path]:
-    """Return the configuration and the run directory, which machine 0 alone checks.
+    """Return the configuration and the run folder, which machine 0 alone checks.
 
     Args:
         file: TOML file of the configuration.
         given: fields by name, from options; `None` for those that are not given.
         preset: name of a preset.
         overrides: `KEY=VALUE` of `--set`.
-        resume: continue what is in the run directory.
+        resume: continue the run in its folder.
         leads: True on the machine that plans the run.
 
     Raises:
-        ConfigError: nothing can be resumed, or the run directory is taken.
+        ConfigError: there is no run to resume, or the run folder is in use.
     """
     from geovlm.config import load
     from geovlm.run import folder as folders
     from geovlm.run import resuming
 
-    said = {name for name, value in given.items() if value is not None} - resuming.MAY_CHANGE
-    if resume and file is None and not overrides and not said and given["output"] is not None:
+    changed = {name for name, value in given.items() if value is not None} - resuming.MAY_CHANGE
+    if resume and file is None and not overrides and not changed and given["output"] is not None:
         return _stored(folders.RunDir(given["output"].absolute()), given)
     loaded = load.load(file, preset=preset, overrides=overrides, **given)
     if not leads and loaded.output is not None:
@@ -62,7 +62,7 @@ def configure(
 
 
 def _stored(directory: RunDir, given: Mapping[str, Any]) -> tuple[RunConfig, Path]:
-    """Return the configuration that a run was started with, on other processes if asked for."""
+    """Return the stored configuration of a run, with the processes of the options."""
     from geovlm.config.schema import RunConfig
     from geovlm.run import resuming
 
@@ -76,10 +76,10 @@ def _stored(directory: RunDir, given: Mapping[str, Any]) -> tuple[RunConfig, Pat
 
 
 def on_machine(config: RunConfig, machine: Machine) -> RunConfig:
-    """Return the configuration with the number of machines, and what torchrun started on each.
+    """Return the configuration with the number of processes that torchrun started per machine.
 
     Raises:
-        ConfigError: configuration or options ask for other numbers.
+        ConfigError: configuration or options set other numbers.
     """
     from geovlm.run import devices
 
@@ -93,11 +93,11 @@ def on_machine(config: RunConfig, machine: Machine) -> RunConfig:
     local = machine.local_processes
     if local is not None:
         kind = "gpus" if config.device != "cpu" and devices.visible_gpus() else "processes"
-        asked = config.gpus or (config.processes if config.processes > 1 else None)
-        if asked not in (None, local):
+        wanted = config.gpus or (config.processes if config.processes > 1 else None)
+        if wanted not in (None, local):
             raise ConfigError(
-                f"{asked} processes per machine are asked for, and torchrun started {local}",
-                hint=f"start {asked} with torchrun --nproc-per-node {asked}, or ask for {local}",
+                f"the run needs {wanted} processes per machine, and torchrun started {local}",
+                hint=f"use torchrun --nproc-per-node {wanted}, or set {local} processes",
             )
         changed[kind] = local
     return type(config).model_validate(config.model_dump() | changed)
@@ -108,8 +108,8 @@ def prepare(config: RunConfig, *, folder: Path, elsewhere: bool = False) -> Plan
 
     Args:
         config: the run.
-        folder: the run directory.
-        elsewhere: it will run on another machine, which has the GPUs that are asked for.
+        folder: the run folder.
+        elsewhere: True if it will run on another machine, which has the GPUs of `config`.
     """
     from geovlm.plan import build
     from geovlm.plugins import registry
@@ -121,7 +121,7 @@ def prepare(config: RunConfig, *, folder: Path, elsewhere: bool = False) -> Plan
 
 
 def memory_lines(plan: Plan) -> list[str]:
-    """Return the estimate of memory, for models and devices that it may matter for."""
+    """Return the estimate of memory; empty for small models on the CPU."""
     from geovlm.plan.memory import shape as modelshape
     from geovlm.plan.memory import stages
 
@@ -136,7 +136,7 @@ def memory_lines(plan: Plan) -> list[str]:
 
 
 def print_plan(plan: Plan, *, lines: Sequence[str], table: Mapping[str, Any], json: bool) -> None:
-    """Print a plan to standard output, and what a command adds to it, as lines or as JSON."""
+    """Print a plan and additions of a command to standard output, as lines or as JSON."""
     from geovlm.plan import text
 
     if json:
@@ -181,13 +181,13 @@ def write(directory: RunDir, plan: Plan) -> None:
 def heartbeat(
     config: RunConfig, folder: Path, machine: Machine, *, alone: bool = False
 ) -> Iterator[Heartbeat | None]:
-    """Give signs of life to the other processes of the run; nothing where there are none.
+    """Send heartbeats to the other processes of the run; yields `None` if there are none.
 
     Args:
         config: the run.
-        folder: its directory.
-        machine: this one.
-        alone: nothing is going to run, so that no other is waited for.
+        folder: its folder.
+        machine: this machine.
+        alone: True if nothing will run, so that no other process takes part.
     """
     if machine.alone or alone:
         yield None
@@ -200,9 +200,9 @@ def heartbeat(
 
 
 def follow(config: RunConfig, folder: Path, machine: Machine, *, resume: bool) -> None:
-    """Do the part of a machine other than the first, or wait where another process does it.
+    """Run the stages on a machine other than the first, or wait if another process does it.
 
-    Machine 0 plans the run and writes its files; the configuration is read from them.
+    Machine 0 plans the run and writes its files, from which the configuration is read.
 
     Raises:
         RunFailedError: a stage failed, or a machine was lost.
@@ -233,13 +233,13 @@ def run_stages(
 
     Args:
         plan: the run.
-        directory: its directory, locked.
-        resume: continue what is there.
+        directory: its folder, locked.
+        resume: continue unfinished stages.
         others: the other machines; `None` where there are none.
         again: the command with which a stopped run continues.
 
     Raises:
-        RunFailedError: a stage failed, or a machine was lost; how to continue is printed then.
+        RunFailedError: a stage failed, or a machine was lost; prints how to continue.
     """
     from geovlm.run import launch
 
@@ -255,13 +255,13 @@ def run_stages(
         raise
 
 
-def finish(directory: RunDir, *, json: bool, beside: Mapping[str, Any] | None = None) -> None:
+def finish(directory: RunDir, *, json: bool, more: Mapping[str, Any] | None = None) -> None:
     """Write the report and print the scores.
 
     Args:
-        directory: the run directory.
+        directory: the run folder.
         json: print one JSON document.
-        beside: what the document holds in addition to the scores.
+        more: entries of the document in addition to the scores.
     """
     from geovlm.cli.results import print_results
     from geovlm.report.page import write as write_report
@@ -270,7 +270,7 @@ def finish(directory: RunDir, *, json: bool, beside: Mapping[str, Any] | None = 
     metrics = directory.read_metrics()
     if json:
         places = {"output": str(directory.path), "report": str(page)}
-        output.print_json({**metrics, **(beside or {}), **places})
+        output.print_json({**metrics, **(more or {}), **places})
         return
     print_results(metrics)
     print(f"report: {page}")

@@ -54,9 +54,9 @@ def test_the_gaps_of_the_set_not_asked_for_do_not_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--rewards", "robus"], "error: --rewards 'robus' is no set of rewards"),
-        (["--split", "tset"], "error: --split 'tset' is no split"),
-        (["--learn", "tset"], "error: --learn 'tset' is no split"),
+        (["--rewards", "robus"], "error: --rewards 'robus' is not a set of rewards"),
+        (["--split", "tset"], "error: --split 'tset' is not a split"),
+        (["--learn", "tset"], "error: --learn 'tset' is not a split"),
         (["--data", "xdb=nowhere"], "error: data.xdb: no data set of this name"),
         (["--set", "reward_options.hbb=x"], "error: reward_options.hbb is 'x'"),
     ],

@@ -206,7 +206,7 @@ def test_black_windows_are_not_asked_about(
     after = write_scene(tmp_path / "b.tif", (300, 300), value=0)
     assert status(*DETECT, before, after, "--out", tmp_path / "a.geojson") == 0
     assert oracle.asked == []
-    assert "16 windows were left out: an image has no data there" in capsys.readouterr().err
+    assert "16 windows were skipped: an image has no data there" in capsys.readouterr().err
 
 
 def test_answers_that_cannot_be_read_are_counted_and_shown(
@@ -237,7 +237,7 @@ def test_an_interrupted_prediction_goes_on_where_it_was(
     assert status(*words) == 1
     assert "to continue: the same command with --resume" in capsys.readouterr().err
     assert status(*words) == 2
-    assert "--resume goes on with it, --overwrite begins anew" in capsys.readouterr().err
+    assert "--resume continues it, --overwrite starts again" in capsys.readouterr().err
     assert status(*words, "--resume", "--overlap", "30") == 2
     assert "was begun with another overlap" in capsys.readouterr().err
     answered_by(oracle)
@@ -251,12 +251,12 @@ def test_an_interrupted_prediction_goes_on_where_it_was(
     [
         (("--out", "a.shp"), "unknown ending (one of .geojson, .json, .gpkg, .png)"),
         (("--out", "there.geojson"), "there.geojson exists (--overwrite replaces it)"),
-        (("--out", "no/a.geojson"), "no is no folder"),
+        (("--out", "no/a.geojson"), "no is not a folder"),
         (("--out", "folder.geojson"), "folder.geojson is a folder (name a file)"),
         (("--out", "folder.geojson", "--overwrite"), "folder.geojson is a folder (name a file)"),
         (("--out", "/proc/a.geojson"), "/proc/a.geojson cannot be written: No such file"),
-        (("--out", "there.geojson/a.json"), "there.geojson is no folder"),
-        (("--json",), "--json prints a summary where GeoJSON would go (give --out)"),
+        (("--out", "there.geojson/a.json"), "there.geojson is not a folder"),
+        (("--json",), "--json and GeoJSON both go to standard output (give --out)"),
         (("--crs", "source"), "GeoJSON is in longitude and latitude (RFC 7946)"),
         (("--out", "a.json", "--resume"), "nothing to resume"),
         (("--range", "5,5"), "--range '5,5': the first number must be below the second"),
@@ -284,7 +284,7 @@ def test_a_picture_never_replaces_the_image_that_it_is_of(
     held = path.read_bytes()
     words = ("predict", "--model", "nano", "--task", "rsvqa/lr", "--question", "Is it?", path)
     assert status(*words, "--out", path, "--overwrite") == 2
-    assert "a.png is an image that is looked at (name another file)" in capsys.readouterr().err
+    assert "a.png is an input image (name another file)" in capsys.readouterr().err
     assert path.read_bytes() == held
 
 

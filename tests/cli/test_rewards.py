@@ -63,10 +63,13 @@ def test_a_value_out_of_range_fails_the_work(tmp_path: Path) -> None:
     ("argv", "message"),
     [
         (["recal", "--target", "{}"], "error: unknown reward 'recal'. Did you mean 'recall'?"),
-        (["recall", "--target", "{x"], "error: --target is no JSON"),
+        (["recall", "--target", "{x"], "error: --target is not JSON"),
         (["recall", "--target", "[1]"], "error: --target is a JSON list, not an object"),
         (["recall", "--target", "{}", "--profile", "foo"], "error: unknown profile 'foo' (known: "),
-        (["recall", "--target", "{}", "--image-size", "9"], "error: --image-size '9' is no size"),
+        (
+            ["recall", "--target", "{}", "--image-size", "9"],
+            "error: --image-size '9' is not a size",
+        ),
         (["recall", "--target", "{}", "--option", "hbb"], "error: --option 'hbb' is not of the"),
         (["recall"], "error: missing option"),
     ],

@@ -57,7 +57,7 @@ def test_every_parameter_says_what_it_does(parameter: commands.Parameter) -> Non
 def test_a_default_and_a_requirement_are_shown() -> None:
     text = commands.markdown()
     assert "- `-n <int range>` (default `16`): Records per split.\n" in text
-    assert "- `--out <path>` (required): Folder to write; must be new or empty.\n" in text
+    assert "- `--out <path>` (required): Folder to write to; must be new or empty.\n" in text
 
 
 @pytest.mark.parametrize("field", KEYS)

@@ -150,7 +150,7 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(tmp_path, capsys):
     [
         (("--launcher", "pbs"), "--launcher 'pbs' is not known"),
         (("--sbatch", "time=1"), "--sbatch is for --launcher slurm"),
-        (("--launcher", "slurm", "--machine-rank", "0"), "are said by the batch script"),
+        (("--launcher", "slurm", "--machine-rank", "0"), "come from the batch script"),
         (("--launcher", "slurm", "--sbatch", "nodes=4"), "the script sets nodes itself"),
         (("--launcher", "slurm", "--sbatch", "a b"), "is not an option of sbatch"),
         (("--machines", "2", "--machine-rank", "0"), "--main-address is missing"),

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 HEAD = """\
 # Command line
 
-Standard output is data, standard error is talk. Exit code 0: fine; 1: the work failed; 2: the
-request was impossible, and one line says how to mend it. Every command also has `--help`. Plugins
-may add commands of their own; `geovlm --help` lists them.
+Results go to standard output; messages and progress go to standard error. Exit code 0: success; 1:
+the work failed; 2: the request was impossible, and a one-line message states how to fix it. Every
+command also has `--help`. Plugins may add commands; `geovlm --help` lists them.
 
-This page is written by `make docs`.
+`make docs` writes this page.
 """
 
 

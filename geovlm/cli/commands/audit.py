@@ -1,4 +1,4 @@
-"""`geovlm audit`: how much reward answers earn that never look at the image."""
+"""`geovlm audit`: measures how much reward image-blind answers earn."""
 
 from __future__ import annotations
 
@@ -25,31 +25,35 @@ _RECORDS = "sample.records=64"  # per split: enough for a verdict, written in se
 def audit(
     tasks: TasksArgument,
     rewards: Annotated[
-        str | None, typer.Option(help="Set of the rewards: paper or robust; default: both.")
+        str | None, typer.Option(help="Set of rewards: paper or robust; default: both.")
     ] = None,
     data: DataOption = None,
-    split: Annotated[str, typer.Option(help="The split audited: test, val or train.")] = "test",
-    learn: Annotated[str, typer.Option(help="The split that policies learn from.")] = "train",
+    split: Annotated[str, typer.Option(help="Split that is audited: test, val or train.")] = "test",
+    learn: Annotated[str, typer.Option(help="Split that policies learn from.")] = "train",
     limit: LimitOption = 256,
     max_gap: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Exit with 1 where a policy earns more than this of gold."),
+        typer.Option(
+            min=0.0,
+            help="Exit with 1 if a policy earns more than this share of the correct answer.",
+        ),
     ] = None,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Print what policies earn that never look at an image, beside what gold earns.
+    """Measure how much reward image-blind policies earn, compared with the correct answer.
 
-    A reward passes if the best of them earns at most half of what gold earns; where answers are
-    closed, at most the rate of the most frequent one, the floor that a model must beat; and if
-    saying more than was asked for ("correct answer, padded") costs something.
+    A reward passes if the best image-blind policy earns at most half of what the correct answer
+    earns, and appending all other answers to the correct one ("correct answer, padded") lowers it.
+    For closed answers, the limit is the rate of the most frequent one: the floor that a model must
+    beat.
     """
     from geovlm.config.tasks import configured
     from geovlm.rewards import options
     from geovlm.rewards.audit import audit as library
 
     if rewards is not None and rewards not in SETS:
-        raise ConfigError(f"--rewards {rewards!r} is no set of rewards", hint="paper or robust")
+        raise ConfigError(f"--rewards {rewards!r} is not a set of rewards", hint="paper or robust")
     held_out, taught = _split("--split", split), _split("--learn", learn)
     reader, chosen = datasets.reader(
         tasks, data=data, overrides=[_RECORDS, *(set_ or [])], rewards=rewards
@@ -63,7 +67,7 @@ def audit(
         root, generated = reader.root(reader.registry.dataset(task.dataset))
         samples = _samples(task, reader, split=held_out, limit=limit)
         if not samples and not explicit:
-            output.say(f"left out: {task.name} has no samples in split {held_out!r} of {root}")
+            output.say(f"omitted: {task.name} has no samples in split {held_out!r} of {root}")
             continue
         found = library.audit(
             task,
@@ -102,7 +106,7 @@ def audit(
 
 def _split(option: str, name: str) -> Split:
     if name not in get_args(Split):
-        raise ConfigError(f"{option} {name!r} is no split", hint="test, val or train")
+        raise ConfigError(f"{option} {name!r} is not a split", hint="test, val or train")
     return cast(Split, name)
 
 
@@ -116,7 +120,7 @@ def _samples(task: TaskSpec, reader: Reader, *, split: Split, limit: int) -> Seq
 
 
 def _columns(found: Audit) -> Iterator[tuple[str, RewardAudit]]:
-    """Yield (`set/reward`, result); a set of one reward has no total beside it."""
+    """Yield (`set/reward`, result); a set of one reward has no total."""
     from geovlm.rewards.audit.audit import TOTAL
 
     for name, rewards in found.rewards.items():

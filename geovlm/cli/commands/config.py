@@ -1,4 +1,4 @@
-"""`geovlm config`: presets and files as they are, and the schema of the configuration."""
+"""`geovlm config`: prints presets, files and the schema of the configuration."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ app = subcommands("Show a preset, or the schema of the configuration.")
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="A preset, or a TOML file.", metavar="PRESET|FILE")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, defaults filled in.")] = False,
+    name: Annotated[
+        str, typer.Argument(help="Name of a preset, or a TOML file.", metavar="PRESET|FILE")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, with defaults.")] = False,
 ) -> None:
-    """Print a preset or a file, after checking it."""
+    """Check and print a preset or a file."""
     from geovlm.config import load
 
     is_file = name.endswith(".toml") or "/" in name
@@ -44,7 +46,7 @@ def schema() -> None:
 def presets(
     json: JsonOption = False,
 ) -> None:
-    """List the presets with their first lines."""
+    """List the presets with their summaries."""
     from geovlm.config import load
 
     names = load.presets()

@@ -1,4 +1,4 @@
-"""`geovlm data`: a miniature in the real layout, the check of a copy, statistics, leaks."""
+"""`geovlm data`: writes a small sample, checks a copy, prints statistics, finds leaks."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ from geovlm.errors import ConfigError, DataError
 from geovlm.plugins import registry
 from geovlm.plugins.references import resolve
 
-app = subcommands("Write a miniature of a data set, validate a copy, see what tasks make of it.")
+app = subcommands("Write a small sample of a data set, check a copy, print statistics, find leaks.")
 
 
 @app.command()
 def sample(
     dataset: DatasetArgument,
-    out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to; must be new or empty.")],
     n: Annotated[
         int, typer.Option("-n", min=1, help="Records per split.")
     ] = datasets.MINIATURE_RECORDS,
-    seed: Annotated[int, typer.Option(help="Same seed, same files.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the generated data; the same seed gives the same files.")
+    ] = 0,
 ) -> None:
-    """Write generated data in the data set's real on-disk layout."""
+    """Write generated data in the on-disk layout of the data set."""
     spec = registry.load().dataset(dataset)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
             f"--out {str(out)!r} is not an empty folder",
-            hint="nothing is overwritten; name another",
+            hint="nothing is overwritten; give another folder",
         )
     make = resolve(spec.make_sample)
     out.mkdir(parents=True, exist_ok=True)
@@ -52,22 +54,22 @@ def sample(
 @app.command()
 def check(
     dataset: DatasetArgument,
-    data: Annotated[Path, typer.Option(help="The data set's folder, or a folder of data sets.")],
+    data: Annotated[Path, typer.Option(help="Folder of the data set, or of several data sets.")],
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image, not only its header.")
     ] = False,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="An option of the data set, K=V. Repeatable.", metavar="K=V"),
+        typer.Option(help="Option of the data set, K=V. Repeatable.", metavar="K=V"),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Validate a copy of a data set; exit code 1 if it is not fit for training.
+    """Check a copy of a data set; exit code 1 if it is unfit for training.
 
-    Unfit: an image that is missing, unreadable, not of the size that the data set declares or so
-    narrow that models refuse it, an id used twice, a split that cannot be read, no record at all.
-    Skipped records, odd boxes and labels, and images in several splits belong to many official
-    releases and are only reported. A check that is interrupted goes on where it stopped.
+    A copy is unfit if it has no record, if a split cannot be read, if an id occurs twice, or if an
+    image is missing, unreadable, too narrow for models or not of the declared size. Skipped
+    records, odd boxes and labels, and images in several splits occur in many official releases and
+    are only reported. An interrupted check continues where it stopped.
     """
     from geovlm.config import options
     from geovlm.data import check as inspection
@@ -96,17 +98,17 @@ def stats(
     data: DataOption = None,
     model: Annotated[
         str,
-        typer.Option(help="nano, a model's folder, a name in the local hub cache, or a family."),
+        typer.Option(help="nano, a folder, a name in the local hub cache, or a model family."),
     ] = "nano",
-    split: Annotated[Split, typer.Option(help="The split that is read.")] = "train",
+    split: Annotated[Split, typer.Option(help="Split that is read.")] = "train",
     limit: LimitOption = 2000,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Print samples, answers, tokens, and the tasks' shares of rows and compute.
+    """Print samples, answers, tokens, and the share of each task in rows and compute.
 
-    Nothing is downloaded: of a family, such as qwen2_5_vl, the limits of pixels are the family's
-    own, and its text is counted in tokens of the built-in model, which has more of them.
+    Nothing is downloaded. For a model family, such as qwen2_5_vl, the pixel limits are those of the
+    family, and text is counted in tokens of the built-in model, which gives more tokens.
     """
     from geovlm.config import model as modelfacts
     from geovlm.config.tasks import configured, weights_of
@@ -118,7 +120,9 @@ def stats(
     )
     counter = modelfacts.token_counter(reader.model)
     if counter is None:
-        output.say(f"the tokenizer of {model} is not on this machine: text in tokens of nano")
+        output.say(
+            f"the tokenizer of {model} is not on this machine: text is counted in tokens of nano"
+        )
         built_in = reader.config.model_copy(update={"model": "nano"})
         counter = modelfacts.token_counter(modelfacts.inspect(built_in, registry=reader.registry))
     assert counter is not None  # nano comes with the package
@@ -141,7 +145,7 @@ def stats(
         except DataError as error:
             if explicit:
                 raise
-            output.say(f"left out: {error}")
+            output.say(f"omitted: {error}")
     weights = weights_of(reader.config, [each.task for each in found])
     shared = statistics.with_shares(found, weights=weights) if found else []
     if json:
@@ -158,16 +162,16 @@ def leaks(
     tasks: TasksArgument,
     data: DataOption = None,
     fail: Annotated[
-        bool, typer.Option("--fail", help="Exit with 1 where anything is shared.")
+        bool, typer.Option("--fail", help="Exit with 1 if anything is shared.")
     ] = False,
     set_: SetOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with every pair.")] = False,
 ) -> None:
     """Find images, events and scenes that training splits share with held-out ones.
 
-    All data sets of the tasks are compared, train with val and test. Copies that were encoded
-    again, resized or made brighter are found; cropped, turned or mirrored ones are not. A run
-    leaves out what it shares with its evaluation by --deduplicate.
+    The train splits of all data sets of the tasks are compared with val and test. Copies that were
+    re-encoded, resized or brightened are found; cropped, rotated or mirrored ones are not.
+    'geovlm run --deduplicate' omits training samples that the evaluation shares.
     """
     from geovlm.data import leaks as leakage
     from geovlm.plan import leaks as plan_leaks

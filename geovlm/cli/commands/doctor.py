@@ -1,4 +1,4 @@
-"""`geovlm doctor`: whether this machine can do what a run needs."""
+"""`geovlm doctor`: checks if this machine can do a run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 def doctor(
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Ranks on the CPU, as a run would have.")
+        int | None, typer.Option(min=1, help="Number of ranks on the CPU, as in a run.")
     ] = None,
     gpus: Annotated[
-        int | None, typer.Option(min=1, help="Ranks on GPUs; default: one, if there is any.")
+        int | None,
+        typer.Option(min=1, help="Number of ranks on GPUs; default: one if there is a GPU."),
     ] = None,
-    out: Annotated[
-        Path, typer.Option(help="Where runs are going to be written; its disk is looked at.")
-    ] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Folder of future runs; its disk is checked.")] = Path(
+        "runs"
+    ),
     deadline: Annotated[
         float,
-        typer.Option(min=1.0, help="Seconds that joining and all-reduce may take, each."),
+        typer.Option(min=1.0, help="Limit in seconds for joining and for all-reduce, each."),
     ] = 120.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -44,7 +45,7 @@ def doctor(
     checks += machine.plugins(registry.load())
     checks += machine.disk(out, label="disk")
     checks += machine.shared_memory(ranks=gpus or processes or 1)
-    checks += _tried(checks, processes=processes, gpus=gpus, deadline=deadline)
+    checks += _smoke_tests(checks, processes=processes, gpus=gpus, deadline=deadline)
     failed = [each for each in checks if each.state == "FAIL"]
     if json:
         output.print_json({"ok": not failed, "checks": [each._asdict() for each in checks]})
@@ -54,17 +55,17 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _tried(
+def _smoke_tests(
     before: Sequence[Check], *, processes: int | None, gpus: int | None, deadline: float
 ) -> list[Check]:
-    """Try ranks, training and vLLM out, if versions and GPUs are there."""
+    """Run the smoke tests, if versions and GPUs are as needed."""
     from geovlm.config.schema import RunConfig
     from geovlm.run import devices
     from geovlm.run.doctor import smoke
     from geovlm.run.doctor.machine import Check
 
     if any(each.state == "FAIL" for each in before):
-        return [Check("training step", "warn", "not tried", "mend what fails above first")]
+        return [Check("training step", "warn", "not tried", "fix the failures above first")]
     config = RunConfig(
         processes=processes or 1, gpus=gpus, device="auto" if processes is None else "cpu"
     )

@@ -1,4 +1,4 @@
-"""`geovlm eval`: score a model on some tasks, without training."""
+"""`geovlm eval`: scores a model on tasks, without training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Against(StrEnum):
-    """What scores are put beside ours."""
+    """Source of scores to compare with."""
 
     paper = "paper"
 
@@ -41,12 +41,12 @@ def evaluate(
     model: ModelOption,
     tasks: TasksOption,
     out: Annotated[Path, typer.Option("--output", help="Folder for answers and scores.")],
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="Split that is evaluated: train, val or test.")
+    ] = "test",
     limit: OptionalLimitOption = None,
     data: DataOption = None,
-    rewards: Annotated[
-        str | None, typer.Option(help="Set of the rewards: paper or robust.")
-    ] = None,
+    rewards: Annotated[str | None, typer.Option(help="Set of rewards: paper or robust.")] = None,
     set_: SetOption = None,
     processes: ProcessesOption = None,
     gpus: GpusOption = None,
@@ -56,16 +56,16 @@ def evaluate(
     seed: Annotated[int | None, typer.Option(help="Seed of the sampled reward.")] = None,
     probes: Annotated[
         bool,
-        typer.Option("--probes", help="Also ask about pairs swapped, unchanged and shifted."),
+        typer.Option("--probes", help="Also evaluate image pairs swapped, unchanged and shifted."),
     ] = False,
     against: Annotated[
-        Against | None, typer.Option(help="Print the published scores beside ours.")
+        Against | None, typer.Option(help="Also print the published scores.")
     ] = None,
     resume: ResumeOption = False,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Score a model on some tasks, without training.
+    """Score a model on tasks, without training.
 
     Blind baselines (majority answer, text only, shuffled images) are scored on the same samples.
     """
@@ -121,7 +121,7 @@ def evaluate(
 
 
 def _finish_against(directory: RunDir, *, json: bool) -> None:
-    """Write the report and print our scores, and the published ones beside them."""
+    """Write the report, and print our scores and the published ones."""
     from geovlm.run import files
     from geovlm.score import against
 
@@ -138,6 +138,6 @@ def _finish_against(directory: RunDir, *, json: bool) -> None:
 
     rows = against.rows(directory.read_metrics(), score, generated=bool(resolved["generated"]))
     files.write_json(directory.path / "against.json", {"rows": rows})
-    running.finish(directory, json=json, beside={"against": rows})
+    running.finish(directory, json=json, more={"against": rows})
     if not json:
         print_against(rows)

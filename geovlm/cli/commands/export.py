@@ -1,4 +1,4 @@
-"""`geovlm export`: a run's model as a folder that anybody can load."""
+"""`geovlm export`: exports a run's model as a standard Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -22,32 +22,36 @@ if TYPE_CHECKING:
 
 
 class Weights(StrEnum):
-    """Types of weights. Not float16, in which Qwen-VL overflows (transformers#33294)."""
+    """Types of weights, without float16, in which Qwen-VL overflows (transformers#33294)."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
-    out: Annotated[Path, typer.Option(help="The new folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    out: Annotated[Path, typer.Option(help="Folder to create.")],
     stage: Annotated[
         str | None,
-        typer.Option(help="sft, grpo, or with a number: sft-2. Default: the last that trains."),
+        typer.Option(
+            help="Stage to export: sft, grpo, sft-2, … Default: the last one that trains."
+        ),
     ] = None,
     dtype: Annotated[
-        Weights | None, typer.Option(help="Of the weights; default: as they were trained.")
+        Weights | None, typer.Option(help="Type of the weights; default: that of the training.")
     ] = None,
     compare: Annotated[
         int,
-        typer.Option(min=1, help="Held-out samples that are compared; at least one per task."),
+        typer.Option(
+            min=1, help="Number of held-out samples to compare on; at least one per task."
+        ),
     ] = 8,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
 ) -> None:
-    """Write a run's model with processor, generation config and model card, LoRA merged.
+    """Export a run's model as a standard Hugging Face folder, with model card and merged LoRA.
 
-    The folder is loaded by the stock classes of transformers in a process without GeoVLM, and has
-    to give the same greedy answers as the run's model. Exit code 1 if it does not.
+    The folder is then loaded with transformers alone, in a process without GeoVLM, and must give
+    the same greedy answers as the model of the run; otherwise the exit code is 1.
     """
     from geovlm.config import model
     from geovlm.config.schema import RunConfig
@@ -112,7 +116,7 @@ def export(
 
 
 def run_models(scratch: Path, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Write the folder, ask the stage's model, then the folder; return what the two said.
+    """Write the folder; return the answers of the stage's model and of the folder.
 
     Raises:
         GeoVLMError: the samples cannot be read.
@@ -121,9 +125,9 @@ def run_models(scratch: Path, job: Job) -> tuple[dict[str, Any], dict[str, Any]]
     from geovlm.run import devices, files, launch
 
     on_cpu = not devices.visible_gpus()
-    output.say(f"writing {job.model} and asking it about {len(job.asked)} held-out samples")
+    output.say(f"exporting {job.model} and answering {len(job.asked)} held-out samples with it")
     launch.start("export", "--job", str(scratch), folder=scratch, on_cpu=on_cpu)
-    output.say("loading what was written with transformers alone, and asking it the same")
+    output.say("loading the exported folder with transformers alone, for the same samples")
     words = [str(scratch / name) for name in ("model", "asks.json", "stock.json")]
     launch.start("stock", *words, folder=scratch, on_cpu=on_cpu)
     return files.read_json(scratch / "own.json"), files.read_json(scratch / "stock.json")
@@ -131,7 +135,7 @@ def run_models(scratch: Path, job: Job) -> tuple[dict[str, Any], dict[str, Any]]
 
 @contextmanager
 def _folder(target: Path) -> Iterator[Path]:
-    """A folder beside the target; if the export fails, all but the weights stays in it."""
+    """Yield a folder next to the target; after a failure, it keeps all files but the weights."""
     scratch = target.with_name(f".{target.name}.unfinished")
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / "model").mkdir(parents=True)
@@ -144,7 +148,7 @@ def _folder(target: Path) -> Iterator[Path]:
 
 
 def _longest(directory: RunDir, chosen: Chosen) -> int:
-    """Return the longest answer of the evaluation, tokens."""
+    """Return the largest number of tokens per completion in the evaluation."""
     scores = directory.read_metrics()["tasks"].values()
     return max(
         int(task["stages"][chosen.name]["decoding"]["max_new_tokens"])
@@ -202,11 +206,11 @@ def _report(summary: Mapping[str, Any]) -> None:
     )
     if not any(each.startswith("AutoProcessor") for each in summary["classes"]):
         output.say(
-            "note: AutoProcessor itself was not tried: for this family it needs torchvision, which "
+            "note: AutoProcessor was not tested: for this model family it needs torchvision, which "
             "is not installed; its tokenizer and image processor were loaded instead"
         )
     if summary["as_scored"] < summary["compared"]:
         output.say(
-            f"note: {summary['compared'] - summary['as_scored']} answers are not those of the "
-            f"run's evaluation: other batches, device or weights in {summary['dtype']}"
+            f"note: {summary['compared'] - summary['as_scored']} answers differ from the "
+            f"evaluation of the run: other batches, device or weights in {summary['dtype']}"
         )

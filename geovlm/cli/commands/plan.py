@@ -1,4 +1,4 @@
-"""`geovlm plan`: what a run would do, and whether its GPUs would hold it."""
+"""`geovlm plan`: prints the steps of a run, and estimates if it fits into GPU memory."""
 
 from __future__ import annotations
 
@@ -36,20 +36,25 @@ def plan(
     rewards: RewardsOption = None,
     set_: SetOption = None,
     processes: ProcessesOption = None,
-    gpus: Annotated[int | None, typer.Option(help="GPUs, which need not be here.")] = None,
+    gpus: Annotated[
+        int | None, typer.Option(help="Number of GPUs, which need not be on this machine.")
+    ] = None,
     gpu_memory: Annotated[
         float | None,
-        typer.Option(help="Of one GPU, GiB; default: that of the GPUs here, 80 without one."),
+        typer.Option(
+            help="Memory of one GPU in GiB; default: that of the GPUs here, or 80 without GPU."
+        ),
     ] = None,
     out: OutputOption = None,
     seed: SeedOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Steps, tokens per task, parameters and memory per GPU of a run, without starting it.
+    """Estimate steps, tokens per task, parameters and memory per GPU of a run, without starting it.
 
-    The same options as 'run'. Where a stage would not fit, the nearest configuration that does is
-    printed as options to add. The run is planned for GPUs, here or not; for the CPU with --set
-    device=cpu, --processes, or the built-in model on a machine without GPU.
+    The options are those of 'run'. If a stage does not fit, the nearest configuration that fits is
+    printed as options to add. The run is planned for GPUs, which need not be on this machine. It is
+    planned for the CPU with --set device=cpu, with --processes, or with the built-in model on a
+    machine without GPU.
     """
     from geovlm.config import load
     from geovlm.plan import build
@@ -82,7 +87,7 @@ def plan(
 
 
 def _device(config: RunConfig, *, gpu_memory: float | None) -> str:
-    """Return what is planned for.
+    """Return the device of the plan.
 
     Raises:
         ConfigError: the memory of a GPU is given for a run on the CPU, or is not above 0.
@@ -93,7 +98,7 @@ def _device(config: RunConfig, *, gpu_memory: float | None) -> str:
     if gpu_memory is not None and gpu_memory <= 0:
         raise ConfigError(f"--gpu-memory {gpu_memory:g} is not above 0", hint="such as 80, in GiB")
     if config.device == "cpu" and gpu_memory is not None:
-        raise ConfigError("--gpu-memory is given with device 'cpu'", hint="leave one of them out")
+        raise ConfigError("--gpu-memory is given with device 'cpu'", hint="omit one of them")
     if config.device != "auto":
         return config.device
     small = config.model == NANO or config.processes > 1

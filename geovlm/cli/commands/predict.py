@@ -1,4 +1,4 @@
-"""`geovlm predict`: a model's answers about images, as features on a map."""
+"""`geovlm predict`: runs a model on images and writes features on a map."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Crs(StrEnum):
-    """Coordinates of the features."""
+    """Coordinate system of the features."""
 
     wgs84 = "wgs84"
     source = "source"
@@ -32,44 +32,44 @@ def predict(
     images: Annotated[
         list[Path],
         typer.Argument(
-            help="An image, or two with the older one first: GeoTIFF, PNG, JPEG, or a folder of "
+            help="One image, or two with the older one first: GeoTIFF, PNG, JPEG, or a folder with "
             "one file per band.",
             metavar="IMAGE...",
             show_default=False,
         ),
     ],
     model: ModelOption,
-    task: Annotated[str, typer.Option(help="What is asked; see 'geovlm tasks list'.")],
+    task: Annotated[str, typer.Option(help="Name of the task; see 'geovlm tasks list'.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="F.geojson, F.gpkg or F.png (a picture). Default: GeoJSON to stdout."),
+        typer.Option(
+            help="F.geojson, F.gpkg or F.png (an image). Default: GeoJSON to standard output."
+        ),
     ] = None,
     overlay: Annotated[
         Path | None, typer.Option(help="Also draw the features on the image: F.png.")
     ] = None,
-    question: Annotated[
-        str | None, typer.Option(help="The question, for tasks that take one.")
-    ] = None,
+    question: Annotated[str | None, typer.Option(help="Question, for tasks that need one.")] = None,
     box: Annotated[
         list[str] | None,
         typer.Option(
-            help="What to look at, in pixels, for tasks that take it. Repeatable.",
+            help="Box in pixels, for tasks that need one. Repeatable.",
             metavar="X0,Y0,X1,Y1",
         ),
     ] = None,
     ask: Annotated[
         list[str] | None,
-        typer.Option(help="Anything else that the task asks for. Repeatable.", metavar="KEY=TEXT"),
+        typer.Option(help="Other input of the task. Repeatable.", metavar="KEY=TEXT"),
     ] = None,
     bands: Annotated[
         str | None,
-        typer.Option(help="Bands shown as red, green and blue, by name or number: B04,B03,B02."),
+        typer.Option(help="Bands for red, green and blue, by name or number: B04,B03,B02."),
     ] = None,
     value_range: Annotated[
         str | None,
         typer.Option(
             "--range",
-            help="Stored values shown as black and white; default for other than 8-bit values: "
+            help="Stored values that become black and white; default, except for 8-bit values: "
             "percentiles 2 and 98 of the scene.",
             metavar="LOW,HIGH",
         ),
@@ -78,34 +78,34 @@ def predict(
         int | None,
         typer.Option(
             min=0,
-            help="Side of the windows, pixels; 0: all at once. Default: as large as the model sees "
-            "without shrinking, in 256..1024.",
+            help="Side of the windows in pixels; 0: one window. Default: the largest side that the "
+            "model does not shrink, in 256..1024.",
         ),
     ] = None,
     overlap: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Pixels that windows share; default: a quarter for boxes, else 0."
+            min=0, help="Overlap of windows in pixels; default: a quarter for boxes, else 0."
         ),
     ] = None,
     min_iou: Annotated[
         float,
-        typer.Option(min=0.01, max=1.0, help="From which overlap on two boxes are one object."),
+        typer.Option(min=0.01, max=1.0, help="Smallest IoU at which two boxes are one object."),
     ] = 0.5,
     crs: Annotated[
         Crs | None,
-        typer.Option(help="GeoJSON is always wgs84; default of a GeoPackage: source."),
+        typer.Option(help="GeoJSON is always wgs84; the default of a GeoPackage is source."),
     ] = None,
     set_: SetOption = None,
     resume: ResumeOption = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the files and begin anew.")
+        bool, typer.Option("--overwrite", help="Replace the files and start again.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
 ) -> None:
-    """Ask a model about images of any size and write its answers as features on a map.
+    """Run a model on images of any size and write its answers as features on a map.
 
-    Exit code 1 if not a single answer could be read.
+    The exit code is 1 if no answer could be read.
     """
     from geovlm.config import load
     from geovlm.plugins import registry
@@ -133,7 +133,7 @@ def predict(
         for note in scene.notes:
             output.say(f"note: {note}")
         if scene.georeference is None:
-            output.say("warning: without georeference, coordinates are pixels, not a map's")
+            output.say("warning: without georeference, coordinates are pixels")
         request = job.Request(
             task=task,
             images=tuple(reference.encode(image) for image in scene.images),
@@ -159,7 +159,7 @@ def predict(
         system = "source" if in_source else "wgs84"
         try:
             counts = _write(found, scene, out=out, overlay=overlay, crs=system, images=named)
-        except BrokenPipeError:  # of standard output; `main` knows what to do
+        except BrokenPipeError:  # of standard output; `main` handles it
             raise
         except OSError as error:
             raise DataError(
@@ -178,10 +178,10 @@ def predict(
 
 
 def run_model(folder: Job, *, config: RunConfig) -> None:
-    """Let the model answer, in a process of its own.
+    """Answer the windows in a separate process.
 
     Raises:
-        GeoVLMError: it found the request impossible.
+        GeoVLMError: it refused the request.
         RunFailedError: it failed.
     """
     from geovlm.run import devices, launch
@@ -192,10 +192,10 @@ def run_model(folder: Job, *, config: RunConfig) -> None:
 
 @contextmanager
 def _folder(out: Path | None, *, resume: bool, overwrite: bool) -> Iterator[Job]:
-    """The folder of the unfinished prediction beside `out`, removed when all is written.
+    """Yield the folder of the unfinished prediction, next to `out`; it is removed at the end.
 
     Raises:
-        ConfigError: there is one already, or none to resume.
+        ConfigError: it exists already, or there is none to resume.
     """
     import shutil
     import tempfile
@@ -204,7 +204,7 @@ def _folder(out: Path | None, *, resume: bool, overwrite: bool) -> Iterator[Job]
 
     if out is None:
         if resume:
-            raise ConfigError("without --out, nothing was kept to resume", hint="give --out")
+            raise ConfigError("without --out, there is nothing to resume", hint="give --out")
         with tempfile.TemporaryDirectory(prefix="geovlm-predict-") as scratch:
             yield Job(Path(scratch))
         return
@@ -215,7 +215,7 @@ def _folder(out: Path | None, *, resume: bool, overwrite: bool) -> Iterator[Job]
     if not resume and not overwrite and job.has_answers:
         raise ConfigError(
             f"an unfinished prediction of {out} is in {path}",
-            hint="--resume goes on with it, --overwrite begins anew",
+            hint="--resume continues it, --overwrite starts again",
         )
     if not resume:
         shutil.rmtree(path, ignore_errors=True)
@@ -240,7 +240,7 @@ def _write(
     crs: str,
     images: Sequence[str],
 ) -> Counts:
-    """Write the files; the counts are complete afterwards."""
+    """Write the files; return the complete counts."""
     from geovlm.predict import overlay as drawing
     from geovlm.predict import writing
     from geovlm.predict.georeference.georeference import WGS84
@@ -265,12 +265,12 @@ def _write(
 
 
 def _report(found: Results, counts: Counts) -> None:
-    """Say what was found and what was not."""
+    """Print counts and warnings."""
     asked = counts.windows - counts.empty
     side = f"{found.plan.side} px" if found.plan.side else "the whole image"
     output.say(f"{counts.features} features from {counts.windows} windows of {side}")
     if counts.empty:
-        output.say(f"{counts.empty} windows were left out: an image has no data there")
+        output.say(f"{counts.empty} windows were skipped: an image has no data there")
     if counts.unread:
         first = counts.first_unread[0]
         output.say(
@@ -278,7 +278,7 @@ def _report(found: Results, counts: Counts) -> None:
             f"{first['tile']}: {str(first['answer'])!r:.120}"
         )
     if counts.outside:
-        said = "features have no longitude and latitude and are left out of the file"
-        output.say(f"warning: {counts.outside} {said}")
+        problem = "features have no longitude and latitude and are not in the file"
+        output.say(f"warning: {counts.outside} {problem}")
     if counts.antimeridian:
         output.say(f"{counts.antimeridian} features cross the antimeridian and are cut there")

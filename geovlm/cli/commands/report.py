@@ -1,4 +1,4 @@
-"""`geovlm report`: write a run's HTML report again."""
+"""`geovlm report`: writes the HTML report of a run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import typer
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
 ) -> None:
-    """Write report.html from whatever the run has got to, and print where it lies."""
+    """Write report.html from the current state of a run, and print its path."""
     from geovlm.report.page import write
 
     print(write(run))

@@ -1,4 +1,4 @@
-"""`geovlm rewards`: every reward with its formula, and one completion against one target."""
+"""`geovlm rewards`: lists rewards with their formulas, and scores one completion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from geovlm.plugins import profiles, registry
 from geovlm.plugins.registry import Registry
 from geovlm.rewards import reading, scoring
 
-app = subcommands("List rewards, or try one on one completion.")
+app = subcommands("List rewards, or score one completion with one reward.")
 
 _SIZE = re.compile(r"([1-9][0-9]{0,5})[xX]([1-9][0-9]{0,5})")
 
@@ -66,23 +66,23 @@ def list_rewards(
 @app.command("try")
 def try_reward(
     name: Annotated[str, typer.Argument(help="Name of the reward.")],
-    target: Annotated[str, typer.Option(help="Gold, a JSON object such as '{\"labels\": […]}'.")],
+    target: Annotated[str, typer.Option(help="Target, a JSON object such as '{\"labels\": […]}'.")],
     completion: Annotated[
-        str | None, typer.Option(help="Text of the model, tags included; default: standard input.")
+        str | None, typer.Option(help="Completion, with tags; default: standard input.")
     ] = None,
     image_size: Annotated[
         str, typer.Option(help="Stored size of the image, WIDTHxHEIGHT in pixels.")
     ] = "280x280",
     profile: Annotated[
-        str, typer.Option(help="Model family: a profile's name or a model type.")
+        str, typer.Option(help="Model family: name of a profile, or model type.")
     ] = profiles.QWEN2_5_VL.name,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="An entry of [reward_options], K=V. Repeatable.", metavar="K=V"),
+        typer.Option(help="Entry of [reward_options], K=V. Repeatable.", metavar="K=V"),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Score one completion against one target and show what the reward saw."""
+    """Score one completion against one target, and show the parsed parts."""
     loaded = registry.load()
     spec = loaded.reward(name)
     family = _profile(profile, loaded=loaded)
@@ -134,7 +134,7 @@ def _object(text: str) -> dict[str, Any]:
         value = json_text.loads(text)
     except json_text.JSONDecodeError as error:
         raise ConfigError(
-            f"--target is no JSON: {error}", hint="""such as --target '{"labels": ["water"]}'"""
+            f"--target is not JSON: {error}", hint="""such as --target '{"labels": ["water"]}'"""
         ) from error
     if not isinstance(value, dict):
         raise ConfigError(
@@ -148,7 +148,7 @@ def _size(text: str) -> Size:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ConfigError(
-            f"--image-size {text!r} is no size", hint="WIDTHxHEIGHT in pixels, such as 1024x1024"
+            f"--image-size {text!r} is not a size", hint="WIDTHxHEIGHT in pixels, such as 1024x1024"
         )
     return int(match[1]), int(match[2])
 

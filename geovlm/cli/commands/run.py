@@ -1,4 +1,4 @@
-"""`geovlm run`: the main job."""
+"""`geovlm run`: trains and evaluates on tasks."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ def run(
         bool,
         typer.Option(
             "--deduplicate",
-            help="Leave out training samples whose images the evaluation has too; also those of "
-            "its events by --set deduplicate=events.",
+            help="Omit training samples whose images are in the evaluation; with --set "
+            "deduplicate=events also those of the same events.",
         ),
     ] = False,
     resume: ResumeOption = False,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """SFT, probe, GRPO, evaluation and report on some tasks.
+    """Train on tasks: SFT, probe, GRPO, evaluation and report.
 
-    Without --data the data are generated, without --model the built-in model is used: the whole job
-    runs on a laptop without a network.
+    Without --data, data is generated; without --model, the built-in model is used. The whole run
+    then works on a laptop without a network.
     """
     from geovlm.plan import slurm, text
     from geovlm.run import files
@@ -80,9 +80,9 @@ def run(
         machine_rank=machine_rank,
         main_address=main_address,
     )
-    if out is None and not machine.alone:  # each would find a place of its own
+    if out is None and not machine.alone:  # each would choose another folder
         raise ConfigError(
-            "--output is missing: all machines write into one run directory",
+            "--output is missing: all machines write into one run folder",
             hint="give every machine the same folder, on a file system that they share",
         )
     given = settings(
@@ -148,20 +148,20 @@ def _by_slurm(
     machine_rank: int | None,
     main_address: str | None,
 ) -> bool:
-    """Return whether the run is to be started by Slurm.
+    """Return True if Slurm starts the run.
 
     Raises:
-        ConfigError: another launcher, or options that do not go with it.
+        ConfigError: the launcher is unknown, or options do not fit it.
     """
     if name is None:
         if options:
-            raise ConfigError("--sbatch is for --launcher slurm", hint="leave it out")
+            raise ConfigError("--sbatch is for --launcher slurm", hint="omit it")
         return False
     if name != "slurm":
-        raise ConfigError(f"--launcher {name!r} is not known", hint="use slurm, or leave it out")
+        raise ConfigError(f"--launcher {name!r} is not known", hint="use slurm, or omit it")
     if machine_rank is not None or main_address is not None:
         raise ConfigError(
-            "--machine-rank and --main-address are said by the batch script",
-            hint="leave them out with --launcher slurm",
+            "--machine-rank and --main-address come from the batch script",
+            hint="omit them with --launcher slurm",
         )
     return True

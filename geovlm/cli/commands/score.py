@@ -1,4 +1,4 @@
-"""`geovlm score`: stored predictions by a published protocol, and by a strict one beside it."""
+"""`geovlm score`: scores stored predictions by a published protocol and by a strict one."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ def score(
     ] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(help="Name of the protocol; default: that of the task the file names."),
+        typer.Option(help="Name of the protocol; default: that of the task in the file."),
     ] = None,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the 95 % intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    resamples: Annotated[
+        int, typer.Option(min=100, help="Number of resamples for the 95 % intervals.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
     protocols: Annotated[
-        bool, typer.Option("--protocols", help="List the protocols with their fields, and stop.")
+        bool, typer.Option("--protocols", help="List the protocols with their fields, and exit.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Score stored predictions by a published protocol and by a strict one beside it."""
+    """Score stored predictions by a published protocol and by a strict one."""
     if protocols:
         _print_protocols(json=json)
         return
@@ -39,7 +41,7 @@ def score(
         raise ConfigError("no prediction file", hint="give its path, or --protocols for a list")
     from geovlm.score.protocols import catalogue, records, scoring
 
-    # an unknown protocol needs no look into the file
+    # an unknown protocol is refused before the file is read
     chosen = catalogue.find(protocol) if protocol is not None else None
     read = records.read(file)
     made = scoring.score(read, chosen or _of_task(read), resamples=resamples, seed=seed)
@@ -50,7 +52,7 @@ def score(
 
 
 def _of_task(read: PredictionFile) -> Protocol:
-    """Return the protocol of the task that the file names.
+    """Return the protocol of the task in the file.
 
     Raises:
         ConfigError: the file names no task, or its task no protocol; says what would fit.
@@ -92,7 +94,7 @@ def _print(made: Score) -> None:
     for reason, number in made.skipped.items():
         output.say(f"skipped {number}: {reason}")
     for name, reason in made.protocol.left_out().items():
-        output.say(f"{name} is left out: it {reason}")
+        output.say(f"{name} is omitted: it {reason}")
 
 
 def _print_protocols(*, json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`geovlm tasks`: what is installed, one task in full, samples as pictures."""
+"""`geovlm tasks`: lists tasks, shows one in full, draws samples."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from geovlm.errors import GeoVLMError
 from geovlm.plugins import registry
 from geovlm.plugins.registry import Registry
 
-app = subcommands("List tasks, show one in full, draw its samples.")
+app = subcommands("List tasks, show one in full, or draw its samples.")
 
 DATA_VARIABLE = "GEOVLM_DATA"
-"""Environment variable: the folder in which data sets are looked for, without `--data`."""
+"""Variable with the folder of data sets, used without `--data`."""
 _SETS = ("paper", "robust")
 
 
@@ -107,21 +107,25 @@ def show(
 @app.command()
 def preview(
     name: TaskArgument,
-    out: Annotated[Path, typer.Option(help="Folder for the PNGs.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many samples.")] = 4,
+    out: Annotated[Path, typer.Option(help="Folder of the PNG files.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of samples.")] = 4,
     data: Annotated[
         Path | None,
-        typer.Option(help="The data set's folder or a folder of data sets; default: generated."),
+        typer.Option(help="Folder of the data set, or of several; default: generated data."),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Default: the data set's first.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split; default: the first one of the data set.")
+    ] = None,
     profile: Annotated[str, typer.Option(help="Model type of the family.")] = "qwen2_5_vl",
     model_pixels: Annotated[
         str | None,
-        typer.Option(help="Whose resize: nano, a model folder, or a largest area in pixels."),
+        typer.Option(
+            help="Source of the pixel limits: nano, a model folder, or the largest area in pixels."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Draw samples: gold boxes, question, answer, reasoning, and the pixels that the model sees."""
+    """Draw samples: correct boxes, question, answer, reasoning, and the image of the model."""
     from geovlm.cli import datasets
     from geovlm.config.model import with_pixels
     from geovlm.data import preview as pictures
@@ -177,7 +181,7 @@ def _row(task: TaskSpec, *, loaded: Registry, data: Path | None) -> dict[str, An
 
 
 def _found(spec: DatasetSpec | None, *, data: Path | None) -> bool:
-    """Whether one of the data set's folders is under `--data` or `$GEOVLM_DATA`."""
+    """Return True if a folder of the data set is in `--data` or `$GEOVLM_DATA`."""
     named = os.environ.get(DATA_VARIABLE)
     root = data or (Path(named) if named else None)
     return spec is not None and root is not None and any((root / f).is_dir() for f in spec.folders)
@@ -217,7 +221,7 @@ def _full(task: TaskSpec, spec: DatasetSpec, *, loaded: Registry) -> dict[str, A
 
 
 def _example(task: TaskSpec, spec: DatasetSpec, *, profile: ModelProfile) -> dict[str, Any]:
-    """One turn from generated data; `{"error": …}` if the plugin cannot make one."""
+    """Return one turn from generated data; `{"error": …}` if the plugin cannot make one."""
     from geovlm.cli import datasets
     from geovlm.data import preview as pictures
     from geovlm.data.prompts import Prompter
@@ -232,7 +236,7 @@ def _example(task: TaskSpec, spec: DatasetSpec, *, profile: ModelProfile) -> dic
 
 
 def _options(made: type | None) -> list[dict[str, Any]]:
-    """Names, defaults and docstrings of an options class."""
+    """Return names, defaults and docstrings of the fields of an options class."""
     if made is None:
         return []
     import ast

@@ -94,7 +94,7 @@ def test_score_says_what_is_left_out(write) -> None:
         "'--protocol', 'earthdial/caption'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "meteor is left out: it needs NLTK's WordNet" in done.stdout + done.stderr
+    assert "meteor is omitted: it needs NLTK's WordNet" in done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not meteor.present(), reason="NLTK's WordNet is not installed")
