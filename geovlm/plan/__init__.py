@@ -1,1 +1,1 @@
-"""What a run will do, cost and need, before it starts."""
+"""The plan of a run: its steps, memory and refusals, before it starts."""
