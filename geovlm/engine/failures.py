@@ -1,4 +1,4 @@
-"""What a stage's process says of errors that lie outside of it: a full disk, another rank."""
+"""Explains errors whose cause is outside of a stage's process: a full disk, another rank."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from geovlm.run.folder import RunDir
 _LOST = re.compile(
     r"closed by peer|reset by peer|[Bb]roken pipe|Connection refused|remote process exited"
 )
-"""What gloo and NCCL say when another rank is gone."""
+"""Messages of gloo and NCCL when another rank is gone."""
 _WAITED = re.compile(r"[Tt]imed out|[Tt]imeout")
 _BRACKET = re.compile(r"^\[[^]]*\] *")
-"""Place in the source of torch before its messages."""
+"""Location in the source of torch, which stands before its messages."""
 
 
 class Place(NamedTuple):
-    """Which process this is, as the launcher says: the ranks may not have met yet."""
+    """Rank of this process as the launcher set it: the ranks may not have joined yet."""
 
     rank: int
     world_size: int
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 
 def place() -> Place:
-    """Return which process this is; the only one where no launcher says so."""
+    """Return the rank of this process; without a launcher it is the only one."""
     names = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
     return Place(*(int(os.environ.get(name, alone)) for name, alone in names.items()))
 
@@ -39,9 +39,9 @@ def who() -> str:
 
 
 def explain(error: Exception, run: RunDir, *, stage: str) -> str | None:
-    """Return a line on what went wrong outside of this process, or `None` for a bug.
+    """Return one line on an error from outside of this process, or `None` for a bug.
 
-    It begins with `error: ` but for a rank that is gone: that one says why itself.
+    It begins with `error: `, except where another rank is gone: that rank reports its own error.
     """
     refused = files.refusal(error)
     if refused is not None:

@@ -50,7 +50,7 @@ class Bar:
 
 
 class ProgressCallback(TrainerCallback):
-    """A progress bar on a terminal, a plain line every tenth of the way elsewhere."""
+    """Shows a progress bar on a terminal, elsewhere a plain line every tenth of the way."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -79,7 +79,7 @@ class ProgressCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """Remember the figure that people look at."""
+        """Keep the reward or the loss for the next line."""
         for key in ("reward", "loss"):
             if logs and key in logs:
                 self._note = f"{key} {float(logs[key]):.3f}"

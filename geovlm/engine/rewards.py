@@ -79,14 +79,14 @@ def totals(
 
 
 class CompletionLog:
-    """Collects what the columns saw of one generation batch, and hands it on when it is whole."""
+    """Collects the values of all columns for a generation batch, then writes its records."""
 
     def __init__(
         self, cols: Sequence[Column], *, write: Callable[[list[dict[str, Any]]], None]
     ) -> None:
         self._columns = cols
         self._write = write
-        self._values: dict[str, list[float | None]] = {}
+        self._by_column: dict[str, list[float | None]] = {}
 
     def add(
         self,
@@ -97,14 +97,14 @@ class CompletionLog:
         texts: Sequence[str],
         step: int,
     ) -> None:
-        """Note one column's values; the last column of the batch triggers the write."""
-        self._values[column.name] = values
-        if len(self._values) < len(self._columns):
+        """Add the values of one column; the last column of the batch triggers the write."""
+        self._by_column[column.name] = values
+        if len(self._by_column) < len(self._columns):
             return
         records = []
         for i, (row, text) in enumerate(zip(rows, texts, strict=True)):
             own = [c for c in self._columns if c.task == row.task]
-            parts = {c.reward.name: self._values[c.name][i] for c in own}
+            parts = {c.reward.name: self._by_column[c.name][i] for c in own}
             total = sum(c.weight * (parts[c.reward.name] or 0.0) for c in own)
             records.append(
                 {
@@ -117,13 +117,13 @@ class CompletionLog:
                     "reward": total,
                 }
             )
-        self._values = {}
+        self._by_column = {}
         self._write(records)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Batch:
-    """What every column sees of one generation batch."""
+    """One generation batch, decoded."""
 
     ids: Sequence[Sequence[int]]
     texts: list[str]

@@ -1,4 +1,4 @@
-"""One stage of a run: its configuration, folder, tasks and rows; what SFT, probe and GRPO share."""
+"""One stage of a run: its configuration, folder, tasks and rows, for SFT, probe and GRPO."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from geovlm.run.folder import RunDir
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What a stage's process works with."""
+    """Everything that a stage's process works with."""
 
     run: RunDir
     config: RunConfig
@@ -45,7 +45,7 @@ class Stage:
     started_with: int | None = None
     """Processes of this stage when the run was started; `None` if as many as today."""
     stop: Stop = field(default_factory=Stop, repr=False)
-    """Whether the run was asked to stop."""
+    """Holds the request that the run stops."""
     watch: RewardWatch | None = field(default=None, repr=False)
     """Ends a reward that does not return; `None` waits for ever."""
     records: dict[tuple[str, Split], list[Sample]] = field(default_factory=dict, repr=False)
@@ -63,7 +63,7 @@ class Stage:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes."""
+        """True on the process that writes."""
         return self.rank == 0
 
     @cached_property
@@ -76,7 +76,7 @@ class Stage:
         return configured(self.registry.task(name), self.config)
 
     def info(self) -> StageInfo:
-        """Return what plugins may know of the stage."""
+        """Return the facts about the stage that plugins receive."""
         return StageInfo(
             index=self.index,
             kind=self.settings.kind,
@@ -137,7 +137,7 @@ class Stage:
         return mixture.plan(sizes, weights=weights, n=n, seed=self.config.seed + self.index)
 
     def trl_arguments(self, *, on_cpu: bool) -> dict[str, Any]:
-        """Return what the engine sets in every trainer's arguments."""
+        """Return the arguments that the engine sets for every trainer."""
         return {
             "output_dir": str(self.folder / "checkpoints"),
             "seed": self.config.seed,
@@ -181,8 +181,8 @@ def spread(
     Args:
         trainer: arguments of `TrainingArguments`, meant for `before` processes.
         before: processes with which the run was started.
-        processes: those of today.
-        where: names the stage in errors.
+        processes: processes of the resumed run.
+        where: name of the stage, for errors.
 
     Raises:
         ConfigError: the rows cannot be shared evenly.

@@ -1,4 +1,4 @@
-"""How a stage's process ends early: asked to, without a launcher, or when a reward hangs."""
+"""Ends a stage's process early: on request, without its launcher, or when a reward hangs."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ _POLL_S = 0.5
 
 @dataclass
 class Stop:
-    """Whether this process was asked to stop where it can go on later."""
+    """A request that this process stops where it can be resumed."""
 
-    asked: bool = False
+    requested: bool = False
 
     def listen(self) -> None:
-        """Take SIGTERM as the question, from now on."""
+        """Take SIGTERM as the request, from now on."""
 
         def note(number: int, frame: object) -> None:
-            self.asked = True
+            self.requested = True
 
         signal.signal(signal.SIGTERM, note)
 
     def close(self) -> None:
-        """Ignore SIGTERM from now on: the launcher repeats it, and Python lets go of it at exit."""
+        """Ignore SIGTERM: the launcher repeats it, and Python drops handlers at exit."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def agreed(self) -> bool:
-        """Return whether any rank was asked; all must call this, and get the same answer."""
+        """Return True on every rank if any rank has a request; every rank must call this."""
         state = PartialState()
         if state.num_processes == 1:
-            return self.asked
-        flag = torch.tensor(int(self.asked), device=state.device)
+            return self.requested
+        flag = torch.tensor(int(self.requested), device=state.device)
         return bool(reduce(flag, reduction="sum").item())  # type: ignore[union-attr]  # a tensor
 
 
 class StopCallback(TrainerCallback):
-    """Ends the training with a checkpoint after the step in which the stop was asked for."""
+    """Ends the training with a checkpoint after the step in which the request came."""
 
     def __init__(self, stop: Stop, *, every: int = 1) -> None:
-        """Stop only after every so many steps, where nothing generated waits to be trained on."""
+        """Stop after multiples of `every` steps only, so that all completions are trained on."""
         self._stop = stop
         self._every = every
         self.stopped = False
@@ -62,7 +62,7 @@ class StopCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Ask the ranks."""
+        """Stop if any rank has a request."""
         if state.global_step % self._every == 0 and self._stop.agreed():
             control.should_save = True
             control.should_training_stop = True
@@ -70,14 +70,14 @@ class StopCallback(TrainerCallback):
 
 
 class RewardWatch:
-    """Ends the process when a reward does not return; names it, its task and its sample."""
+    """Ends the process when a reward does not return; reports reward, task and sample."""
 
     def __init__(self, *, limit_s: float, rank: str = "") -> None:
         """Watch for calls that take longer than `limit_s` seconds.
 
         Args:
             limit_s: seconds.
-            rank: what the message begins with.
+            rank: begin of the message.
         """
         self._limit_s = limit_s
         self._rank = rank
@@ -86,9 +86,9 @@ class RewardWatch:
 
     @contextmanager
     def watching(self, reward: str) -> Iterator[Callable[[RewardContext], None]]:
-        """Yield what is to be called before each call of the reward."""
+        """Yield a function to call before each call of the reward."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._look, daemon=True)
+            self._thread = threading.Thread(target=self._watch, daemon=True)
             self._thread.start()
 
         def began(context: RewardContext) -> None:
@@ -99,7 +99,7 @@ class RewardWatch:
         finally:
             self._call = None
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         while True:
             time.sleep(_POLL_S)
             call = self._call
@@ -115,7 +115,7 @@ class RewardWatch:
 
 
 def end_with_launcher() -> None:
-    """End this process at once when its launcher is gone, so that a resumed run is alone.
+    """End this process at once when its launcher is gone, so that a resumed run has no rival.
 
     The launcher holds the other end of standard input.
     """

@@ -1,4 +1,4 @@
-"""The work of one stage, its errors as exit statuses."""
+"""Does the work of one stage and turns its errors into exit statuses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LISTENING_S = 5.0
 
 
 def main(run: RunDir, *, stage: str, resume: bool) -> int:
-    """Do the work of a stage; returns the exit status that `geovlm.engine.worker` promises.
+    """Do the work of a stage; returns the exit status documented in `geovlm.engine.worker`.
 
     Args:
         run: the run directory.
@@ -55,15 +55,15 @@ def main(run: RunDir, *, stage: str, resume: bool) -> int:
         work(run, stage=stage, resume=resume, stop=stop)
     except StoppedError as stopped:
         if failures.place().local_rank == 0:
-            _say(f"stopped: {stopped}")
+            _report(f"stopped: {stopped}")
     except GeoVLMError as error:
-        _say(f"error: {failures.who()}{error}")
+        _report(f"error: {failures.who()}{error}")
         return error.exit_code
     except (OSError, RuntimeError, SafetensorError) as error:
         message = failures.explain(error, run, stage=stage)
         if message is None:
             raise
-        _say(message)
+        _report(message)
         if not message.startswith("error: "):
             time.sleep(_LISTENING_S)
         elif stage != "eval" and failures.place().rank == 0:
@@ -74,19 +74,19 @@ def main(run: RunDir, *, stage: str, resume: bool) -> int:
     return 0
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     """Write a line at once, so that those of two ranks do not mix."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> None:
-    """Do what the stage's kind asks for, and write `done.json` last.
+    """Train, probe or evaluate as the stage configures, and write `done.json` last.
 
     Raises:
-        StoppedError: `stop` was asked for, and the stage can go on from what it has written.
-        RunFailedError: another number of processes was started than the run asks for.
-        GeoVLMError: whatever the stage finds impossible.
+        StoppedError: `stop` was requested, and the stage can be resumed.
+        RunFailedError: the number of processes is not that of the run.
+        GeoVLMError: the stage finds something impossible.
     """
     started = time.monotonic()
     resolved = run.read_resolved()
@@ -169,7 +169,7 @@ def check(stage: Stage) -> None:
         return [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
 
     limit = load.max_positions(load.load_config(config), tokenizer)
-    beside_vllm = {
+    colocated = {
         task.name
         for index, settings in enumerate(config.stages)
         if settings.kind == "grpo" and settings.generation == "vllm-colocate"
@@ -188,7 +188,7 @@ def check(stage: Stage) -> None:
                 limit=limit,
             )
             precheck.audit_images(rows, cache=stage.cache)
-            if split == "train" and task.name in beside_vllm:
+            if split == "train" and task.name in colocated:
                 vllm.refuse_large_images(rows.prompts(), task=task.name, profile=profile)
 
 

@@ -1,6 +1,6 @@
-"""The process of one stage: `python -m geovlm.engine.worker --run DIR --stage N [--resume]`.
+"""Runs one stage in this process: `python -m geovlm.engine.worker --run DIR --stage N [--resume]`.
 
-Exit status 0: done, or stopped as asked, with one line `stopped: …` on standard error. 2: the
+Exit status 0: done, or stopped on request, with one line `stopped: …` on standard error. 2: the
 request was impossible, 1: the work failed; both end with one line `error: …`. Anything else is a
 bug, with its traceback.
 """

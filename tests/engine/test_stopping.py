@@ -37,19 +37,19 @@ def end_of_step(callback: StopCallback, step: int) -> tuple[bool, bool]:
 def test_training_saves_and_stops_after_the_step() -> None:
     callback = StopCallback(Stop())
     assert end_of_step(callback, 3) == (False, False)
-    callback = StopCallback(Stop(asked=True))
+    callback = StopCallback(Stop(requested=True))
     assert end_of_step(callback, 3) == (True, True)
     assert callback.stopped
 
 
 def test_a_stop_waits_until_what_was_generated_is_used_up() -> None:
-    callback = StopCallback(Stop(asked=True), every=4)
+    callback = StopCallback(Stop(requested=True), every=4)
     assert end_of_step(callback, 3) == (False, False)
     assert end_of_step(callback, 4) == (True, True)
 
 
 def test_a_stop_in_the_last_step_leaves_a_finished_training() -> None:
-    callback = StopCallback(Stop(asked=True))
+    callback = StopCallback(Stop(requested=True))
     end_of_step(callback, 10)
     assert not callback.stopped
 

@@ -152,7 +152,7 @@ def _answer(
             seed=stage.config.seed,
             **place,
             advance=bar.advance if bar is not None else lambda n: None,
-            stop=lambda: stage.stop.asked,
+            stop=lambda: stage.stop.requested,
         )
         if stage.stop.agreed():
             raise StoppedError(f"{title}: the answers so far are kept")

@@ -1,4 +1,4 @@
-"""Completions of a batch of rows."""
+"""Generates the completions of a batch of rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def complete(
     Args:
         model: a generating model, on its device.
         processor: its processor.
-        rows: what to ask, one batch; see `answering.batched`.
+        rows: one batch; see `answering.batched`.
         cache: decoded images.
         max_new_tokens: longest completion.
         temperature: 0 decodes greedily, otherwise tokens are sampled.
@@ -58,7 +58,7 @@ def complete(
 
 
 def lengths(processor: Any, *, profile: ModelProfile) -> Callable[[Row], int]:
-    """Return what counts the tokens of a row's prompt, without what a chat template adds to all."""
+    """Return a function that counts the tokens of a row's prompt, without its chat template."""
 
     def length(row: Row) -> int:
         words = processor.tokenizer(row.question, add_special_tokens=False)["input_ids"]

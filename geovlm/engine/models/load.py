@@ -1,4 +1,4 @@
-"""Models and processors: from a name or folder to something that trains, and back to a folder."""
+"""Loads models and processors from a name or folder, and saves them to a folder."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def load_config(config: RunConfig) -> PretrainedConfig:
 def load_reader(
     path: str, config: RunConfig, *, registry: Registry
 ) -> tuple[ProcessorMixin, ModelProfile]:
-    """Load what reads for a model: its processor, and the family's profile with its pixel limits.
+    """Load the processor of a model and its family's profile with the processor's pixel limits.
 
     Args:
         path: the run's model, a stage's `model/` or a checkpoint.
         config: the run; `min_pixels` and `max_pixels` override the checkpoint's own.
-        registry: where the profile is looked up.
+        registry: has the profile.
 
     Raises:
         ConfigError: the run's model cannot be found.
@@ -98,11 +98,11 @@ def load(
     """Load model, processor and profile from a folder or hub name.
 
     Args:
-        path: where the weights are: the run's model, a stage's `model/` or a checkpoint.
+        path: of the weights: the run's model, a stage's `model/` or a checkpoint.
         config: the run; `min_pixels` and `max_pixels` override the checkpoint's own.
-        registry: where the profile is looked up.
-        place: `cpu` or `cuda`; default: where the run works.
-        to_train: whether the weights are read as training wants them: in 4 bits with QLoRA.
+        registry: has the profile.
+        place: `cpu` or `cuda`; default: the device of the run.
+        to_train: read the weights for training: in 4 bits with QLoRA.
     """
     processor, profile = load_reader(path, config, registry=registry)
     options: dict[str, Any] = {
@@ -121,7 +121,11 @@ def load(
 
 
 def enable_speedups(model: PreTrainedModel, profile: ModelProfile, *, share_images: bool) -> None:
-    """Let a model give the same sooner: windows in batches, and equal images once if wanted."""
+    """Enable speed-ups that leave outputs unchanged.
+
+    Windows of the vision tower attend in batches; with `share_images` each distinct image of a
+    batch passes the tower once.
+    """
     tower = model.get_submodule(profile.vision_module)
     if isinstance(tower, PreTrainedModel):
         vision_attention.batch(tower)
@@ -130,9 +134,9 @@ def enable_speedups(model: PreTrainedModel, profile: ModelProfile, *, share_imag
 
 
 def free() -> None:
-    """Give back the memory of models that nothing refers to any more.
+    """Free the memory of models without references.
 
-    `enable_speedups` makes models refer to themselves: only the collector frees them.
+    `enable_speedups` makes models refer to themselves, so only a collection frees them.
     """
     gc.collect()
     if torch.cuda.is_available():
@@ -140,7 +144,7 @@ def free() -> None:
 
 
 def device(config: RunConfig) -> str:
-    """Return `cuda` or `cpu`: what the run asks for, else what is there."""
+    """Return `cuda` or `cpu`: the run's `device`; for `auto` the GPU if there is one."""
     if config.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return config.device
@@ -161,15 +165,15 @@ def max_positions(config: PretrainedConfig, tokenizer: Any) -> int:
 
 
 def freeze_vision(model: PreTrainedModel, profile: ModelProfile) -> None:
-    """Let no training change the weights of the profile's `vision_module`."""
+    """Exclude the weights of the profile's `vision_module` from training."""
     model.get_submodule(profile.vision_module).requires_grad_(False)
 
 
 def skip_frozen_vision(model: PreTrainedModel, profile: ModelProfile) -> None:
-    """Let a vision tower of which nothing is trained record nothing for the backward pass.
+    """Run a vision tower without trained weights outside of the backward pass.
 
-    Under gradient checkpointing TRL gives the inputs of a model with adapters gradients, those of
-    the tower too: the backward pass would go through all of it, for nothing.
+    With gradient checkpointing and adapters, TRL makes the inputs of all parts require gradients;
+    the backward pass would go through the whole tower without an effect.
     """
     tower = model.get_submodule(profile.vision_module)
     if not any(parameter.requires_grad for parameter in tower.parameters()):
@@ -197,13 +201,13 @@ def lora(
     Args:
         config: the run.
         profile: the model's, with the default targets.
-        model: what the adapter is for; names its vision tower's layers.
+        model: the model, for the names of its vision tower's layers.
         freeze_vision: leave out targets within the vision tower.
     """
     if config.lora is None:
         return None
     targets = config.lora.targets or profile.lora_targets
-    # the profile's own targets are in the text decoder: nothing to leave out
+    # the profile's own targets are in the text decoder, so there is nothing to leave out
     left_out = freeze_vision and config.lora.targets is not None
     if config.lora.vision and not freeze_vision and targets != "all-linear":
         # peft takes one expression over whole names, or a list of names

@@ -63,12 +63,12 @@ def load_processor(
     trust_remote_code: bool = False,
     cache_patches: bool = True,
 ) -> ProcessorMixin:
-    """The processor of a checkpoint folder or hub name.
+    """Return the processor of a checkpoint folder or hub name.
 
     Qwen2-VL, Qwen2.5-VL and Qwen3-VL get the image-only form with left padding; every other family
-    what `AutoProcessor` gives. `min_pixels` and `max_pixels` bound the area of the resized image;
-    None keeps the checkpoint's own. `cache_patches` keeps the patches of an image for the next time
-    that it is asked for, in the Qwen-VL families.
+    gets that of `AutoProcessor`. `min_pixels` and `max_pixels` bound the area of the resized image;
+    None keeps the checkpoint's own. `cache_patches` keeps the patches of an image for its next use,
+    in the Qwen-VL families.
     """
     source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     model_type = AutoConfig.from_pretrained(path_or_name, **source).model_type

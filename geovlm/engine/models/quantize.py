@@ -1,7 +1,7 @@
 """QLoRA: the text decoder in 4 bits while it is trained, in full again when it is saved.
 
 Dettmers et al. 2023 (arXiv 2305.14314): 4-bit NormalFloat, the scales quantised too, arithmetic in
-bfloat16. The vision tower, the projector and the head stay as they are. On a GPU untested.
+bfloat16. The vision tower, the projector and the head stay as they are. Not tested on a GPU.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def options(
 def kept_whole(model: PreTrainedModel, profile: ModelProfile) -> list[str]:
     """Return the modules that are not quantised: the vision tower, and linear layers elsewhere.
 
-    Quantised are those that match the profile's `lora_targets`.
+    Layers that match the profile's `lora_targets` are quantised.
     """
     tower = f"{profile.vision_module}."
     others = [
@@ -69,19 +69,19 @@ def kept_whole(model: PreTrainedModel, profile: ModelProfile) -> list[str]:
 
 
 def is_decoder(name: str, profile: ModelProfile) -> bool:
-    """Whether a linear layer outside the vision tower is one that adapters are put on."""
+    """Return True if adapters are put on a linear layer outside the vision tower."""
     if profile.lora_targets == "all-linear":  # peft's word; it leaves out the head, as we do
         return name != "lm_head"
     return re.fullmatch(profile.lora_targets, name) is not None
 
 
 def is_quantized(model: Any) -> bool:
-    """Whether a model, or the one below its adapters, is 4-bit."""
+    """Return True if a model, or the one below its adapters, is 4-bit."""
     return bool(getattr(model, "is_loaded_in_4bit", False))
 
 
 def merged(model: PeftModel, *, scratch: Path) -> PreTrainedModel:
-    """Return the trained model in full precision: 4-bit weights made whole, adapters added.
+    """Return the trained model in full precision: 4-bit weights dequantised, adapters added.
 
     These are the weights that the adapters were trained on. Merged into 4 bits again, as peft does
     in place, they would be rounded once more; merged into the weights from before, they would

@@ -1,9 +1,9 @@
-"""Try out what `geovlm doctor` asks for, in a process of its own.
+"""Tries the ranks or vLLM for `geovlm doctor`.
 
 `python -m geovlm.engine.programs.doctor --run DIR --stage ranks|vllm`
 
-Every rank writes how far it got into `rank-<n>.json`, after each phase: `joined`, `reduced`,
-`trained`. A phase that takes longer than its deadline ends the process, whatever it waits for.
+Every rank writes its progress into `rank-<n>.json`, after each phase: `joined`, `reduced`,
+`trained`. A phase that exceeds its deadline ends the process.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(folder: Path, *, stage: str) -> None:
-    """Do one part and write what was found.
+    """Do one part and write its results.
 
     Raises:
-        RunFailedError: a phase did not give what it has to.
+        RunFailedError: a phase gave a wrong result.
     """
     settings = files.read_json(folder / "settings.json")
     on_cpu, deadline = settings["device"] == "cpu", settings["deadline_s"]
@@ -86,7 +86,7 @@ def work(folder: Path, *, stage: str) -> None:
 
 
 class Notes:
-    """How far a rank got."""
+    """The phases that a rank has reached."""
 
     def __init__(self, folder: Path, rank: int) -> None:
         self._folder = folder
@@ -94,7 +94,7 @@ class Notes:
         self._found: dict[str, Any] = {}
 
     def add(self, phase: str, found: dict[str, Any]) -> None:
-        """Write down that a phase was reached, and what was found in it."""
+        """Write that a phase was reached, and its results."""
         self._found[phase] = found
         files.write_json(self._path, self._found)
 
@@ -118,7 +118,7 @@ def limited(what: str, seconds: float, *, rank: int) -> Iterator[None]:
 
 
 def devices() -> dict[str, Any]:
-    """Return what torch sees: its build, and name, memory and abilities of every GPU."""
+    """Return the build of torch, and name, memory and capability of every GPU."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     found = []
     for index in range(count):
@@ -159,7 +159,7 @@ def train(folder: Path, state: PartialState, *, on_cpu: bool) -> dict[str, Any]:
     """Take one step of SFT with the built-in model, as a run does.
 
     Raises:
-        RunFailedError: the loss is no number, nothing was learned, or the ranks differ afterwards.
+        RunFailedError: the loss is not a number, no weight changed, or the ranks differ afterwards.
     """
     started = time.monotonic()
     config = RunConfig(device="cpu" if on_cpu else "cuda")
@@ -191,7 +191,7 @@ def train(folder: Path, state: PartialState, *, on_cpu: bool) -> dict[str, Any]:
         ),
         processing_class=loaded.processor,
     )
-    trainer.remove_callback(PrinterCallback)  # standard output is data
+    trainer.remove_callback(PrinterCallback)  # results go to standard output
     trainer.train()
     loss = next(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
     after = total(trainer.accelerator.unwrap_model(trainer.model))

@@ -1,7 +1,7 @@
-"""The model's part of `geovlm export`, `python -m geovlm.engine.programs.export`.
+"""Writes the model folder of `geovlm export`, and the answers of the stage's model.
 
-Writes the folder that is exported, and what the stage's model answers to the samples on which the
-folder is compared afterwards by `geovlm.engine.programs.stock`.
+`python -m geovlm.engine.programs.export --job DIR`. `geovlm.engine.programs.stock` answers the same
+samples with the folder afterwards.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def work(folder: Path) -> None:
 def greedy(model: Any, *, max_new_tokens: int) -> GenerationConfig:
     """Return the decoding of the run's evaluation as the model's own default.
 
-    What the base model brought would answer otherwise than was measured: Qwen2.5-VL's samples, with
-    a repetition penalty of 1.05.
+    The base model's own would give other answers than were measured: Qwen2.5-VL's samples, with a
+    repetition penalty of 1.05.
     """
     before = model.generation_config
     return GenerationConfig(
@@ -84,7 +84,7 @@ def greedy(model: Any, *, max_new_tokens: int) -> GenerationConfig:
 
 
 def row(asked: Asked) -> Row:
-    """Return a sample as the engine puts it to a model."""
+    """Return a sample as a row."""
     return Row(
         task=asked.task,
         sample_id=asked.sample_id,
@@ -96,7 +96,7 @@ def row(asked: Asked) -> Row:
 
 
 def write_asks(folder: Path, job: Job, *, cache: ImageCache) -> None:
-    """Write the samples as PNG files and `asks.json`, for programs that know nothing of GeoVLM.
+    """Write the samples as PNG files and `asks.json`, for programs without GeoVLM.
 
     Raises:
         DataError: a picture cannot be read.

@@ -1,4 +1,4 @@
-"""The model's part of `geovlm predict`, `python -m geovlm.engine.programs.predict`.
+"""Answers the windows of `geovlm predict`: `python -m geovlm.engine.programs.predict --job DIR`.
 
 Windows are read and answered batch by batch; memory depends on the batch, not on the scene.
 """

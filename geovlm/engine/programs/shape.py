@@ -1,4 +1,4 @@
-"""What of a model decides about memory, from its config alone: nothing is loaded or allocated.
+"""Reads the facts about a model that decide about memory, from its config, without its weights.
 
 `python -m geovlm.engine.programs.shape` reads a JSON object on standard input, `request` below, and
 writes a `geovlm.plan.memory.parts.ModelShape` as JSON. `geovlm.plan.memory.shape` starts it.
@@ -79,7 +79,7 @@ def of_model(model: PreTrainedModel, profile: ModelProfile, *, targets: str | No
 
 
 def _stack(tower: torch.nn.Module) -> Stack:
-    """Return the blocks of a vision tower, whose configs name the same things in many ways."""
+    """Return the blocks of a vision tower; configs name them in different ways."""
     blocks = max((m for m in tower.modules() if isinstance(m, torch.nn.ModuleList)), key=_count)
     linears = [module for module in blocks[0].modules() if isinstance(module, torch.nn.Linear)]
     width = linears[0].in_features
@@ -95,7 +95,7 @@ def _stack(tower: torch.nn.Module) -> Stack:
 
 
 def _adapter_weights(model: PreTrainedModel, targets: str | list[str]) -> int:
-    """Return how many weights adapters of rank 1 have, and leave the model as it was."""
+    """Return the number of weights of adapters of rank 1; the model stays as it was."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     adapted = get_peft_model(model, LoraConfig(r=1, target_modules=targets))
     number = sum(p.numel() for name, p in adapted.named_parameters() if ".lora_" in name)

@@ -1,4 +1,4 @@
-"""An exported folder as anybody would use it: torch, transformers and Pillow, nothing of GeoVLM.
+"""Answers samples with an exported folder, by torch, transformers and Pillow, without GeoVLM.
 
 python -m geovlm.engine.programs.stock MODEL ASKS.json ANSWERS.json
 
@@ -34,16 +34,16 @@ def main(folder: str, asks: Path, answers: Path) -> None:
     encode, decode, classes = load_processor(folder)
     model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    said, prompts = [], []
+    completions, prompts = [], []
     for ask in json.loads(asks.read_text(encoding="utf-8"))["asks"]:
         images = [Image.open(path).convert("RGB") for path in ask["images"]]
         inputs = encode(ask["question"], images).to(model.device)
         length = inputs["input_ids"].shape[1]
         output = model.generate(**inputs)
         prompts.append(inputs["input_ids"][0].tolist())
-        said.append(decode(output[0, length:], skip_special_tokens=True))
+        completions.append(decode(output[0, length:], skip_special_tokens=True))
     found = {
-        "answers": said,
+        "answers": completions,
         "prompts": prompts,
         "classes": [*classes, f"AutoModelForImageTextToText ({type(model).__name__})"],
     }
@@ -51,7 +51,7 @@ def main(folder: str, asks: Path, answers: Path) -> None:
 
 
 def load_processor(folder: str) -> tuple[Encode, Callable[..., str], list[str]]:
-    """Return how to encode and decode, and the names of the classes that do it."""
+    """Return the functions that encode and decode, and the names of their classes."""
     try:
         processor = AutoProcessor.from_pretrained(folder)
     except ImportError as error:

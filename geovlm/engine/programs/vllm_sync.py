@@ -1,8 +1,8 @@
-"""Whether vLLM gets the weights that are trained: TRL's own sync, colocated, on the built-in model.
+"""Checks that vLLM gets the trained weights, by TRL's sync on the same GPU with the built-in model.
 
 GRPO with `use_vllm` samples from vLLM's copy of the model. Where the sync fails without an error,
-it trains on answers of another model. So the weights are changed, synced by TRL, and the
-probabilities that vLLM reports for the tokens it samples are held against transformers' own.
+it trains on completions of another model. So the weights are changed and synced by TRL, and the
+log-probabilities that vLLM reports are compared with those of transformers.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class Synced(NamedTuple):
 
 
 class Generation(Protocol):
-    """What is used of TRL's `VLLMGeneration`."""
+    """The part of TRL's `VLLMGeneration` that is used."""
 
     def sync_weights(self) -> None:
-        """Hand the model's weights to vLLM."""
+        """Send the model's weights to vLLM."""
 
     def generate(self, prompts: Any, images: Any, num_generations: int) -> Any:
         """Return prompt ids, completion ids, log-probabilities and their token ids."""
 
 
 def check(folder: Path) -> Synced:
-    """Start vLLM beside the built-in model and compare.
+    """Start vLLM on the GPU of the built-in model and compare.
 
     Raises:
         RunFailedError: vLLM answers with other weights than those that were synced.
@@ -74,10 +74,10 @@ def check(folder: Path) -> Synced:
 
 
 def compare(trained: Any, generation: Generation, prompt: list[int]) -> Synced:
-    """Change the weights, sync them, and say whose probabilities vLLM has.
+    """Change the weights, sync them, and compare vLLM's probabilities.
 
     Args:
-        trained: the model whose weights `generation` hands on; they are changed.
+        trained: the model whose weights `generation` sends; they are changed.
         generation: TRL's.
         prompt: token ids.
 
@@ -92,11 +92,11 @@ def compare(trained: Any, generation: Generation, prompt: list[int]) -> Synced:
             weight += noise.to(weight.dtype)
     generation.sync_weights()
     _, completions, logprobs, _ = generation.generate([prompt], None, 1)
-    said = torch.tensor([token[0] for token in logprobs[0]])
+    reported = torch.tensor([token[0] for token in logprobs[0]])
     synced = Synced(
-        with_new=_difference(trained, prompt, list(completions[0]), said),
-        with_old=_difference(old, prompt, list(completions[0]), said),
-        tokens=len(said),
+        with_new=_difference(trained, prompt, list(completions[0]), reported),
+        with_old=_difference(old, prompt, list(completions[0]), reported),
+        tokens=len(reported),
     )
     if synced.with_new > TOLERANCE or synced.with_new > synced.with_old / 2:
         raise RunFailedError(
@@ -107,7 +107,9 @@ def compare(trained: Any, generation: Generation, prompt: list[int]) -> Synced:
     return synced
 
 
-def _difference(one: Any, prompt: list[int], completion: list[int], said: torch.Tensor) -> float:
+def _difference(
+    one: Any, prompt: list[int], completion: list[int], reported: torch.Tensor
+) -> float:
     ids = torch.tensor([prompt + completion], device=one.device)
     with torch.no_grad():
         logits = (
@@ -120,4 +122,4 @@ def _difference(one: Any, prompt: list[int], completion: list[int], said: torch.
             .float()
         )
     chosen = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(1, ids[0, len(prompt) :, None])
-    return float((chosen[:, 0].cpu() - said).abs().mean())
+    return float((chosen[:, 0].cpu() - reported).abs().mean())

@@ -1,4 +1,4 @@
-"""Images as the model sees them: decoded, resized once, kept while they are in use."""
+"""Decodes images and resizes them to what the model sees; keeps those in use."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from geovlm.raster.reference import decode
 
 DEFAULT_BYTES = 512 * 1024 * 1024
 WINDOW_PIXELS = 16_000_000
-"""A larger window is read at about the size at which it is shown, to bound memory."""
+"""A larger window is read at about the size at which the model sees it, to bound memory."""
 GREY = json.dumps({"view": "grey"})
-"""Reference of an image without content, of whatever size it is asked for."""
+"""Reference of an image without content, of any size."""
 
 
 def shifted(reference: str, *, share: tuple[float, float]) -> str:
     """Return the reference of the same image moved right and down by shares of its sides.
 
-    Where nothing is left to see, its border pixels are repeated.
+    Its border pixels fill the gap.
     """
     return json.dumps({"view": "shifted", "of": reference, "share": share})
 
@@ -38,9 +38,9 @@ def windowed(reference: str, *, window: tuple[int, int, int, int]) -> str:
 class ImageCache:
     """Decoded images by (reference, size), the least recently used dropped beyond `max_bytes`.
 
-    GRPO asks for the same picture once per generation, and VQA sets ask a hundred questions of one:
-    each is opened and resized once while it stays in the cache. The resize is the bicubic one of
-    the image processors, to a size that they leave as it is.
+    GRPO needs the same picture once per generation, and VQA sets have a hundred questions about
+    one: each is opened and resized once while it stays in the cache. The resize is the bicubic one
+    of the image processors, to a size that they leave as it is.
     """
 
     def __init__(self, *, max_bytes: int = DEFAULT_BYTES) -> None:
@@ -48,7 +48,7 @@ class ImageCache:
         self._max_bytes = max_bytes
         self._bytes = 0
         self.opened = 0
-        """How many times a file was decoded."""
+        """Number of files decoded."""
 
     def get(self, reference: str, size: Size) -> Image.Image:
         """Return the RGB image of an encoded reference, resized to `size`.

@@ -1,4 +1,4 @@
-"""What is found before anything trains: prompts that do not fit, images that cannot be decoded."""
+"""Finds prompts that do not fit and images that cannot be decoded, before anything trains."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def audit_lengths(
     count_images: Callable[[Prompt], int],
     limit: int,
 ) -> None:
-    """Refuse a prompt that does not fit into the model together with its gold completion.
+    """Refuse a prompt that does not fit into the model together with its correct completion.
 
     Prompts are never truncated, so one that does not fit must be found before training. A token
-    stands for at least one character of ASCII text, so a text of fewer characters than there is
-    room needs no tokenizer; of the others each distinct one is tokenized once.
+    stands for at least one character of ASCII text, so a text with fewer characters than the model
+    takes tokens needs no tokenizer; each distinct one of the others is tokenized once.
 
     Args:
         prompts: those of a task.
         task: its name.
-        instruction: what is appended to every question.
+        instruction: text behind every question.
         count_tokens: tokens of each of many texts.
-        count_images: tokens of a sample's images, and all that a chat template adds.
-        limit: the most tokens that the model takes.
+        count_images: tokens of a prompt's images and of the chat template.
+        limit: number of tokens that the model takes.
 
     Raises:
         DataError: a sample is longer; names the longest one of a thousand.

@@ -130,7 +130,7 @@ class Picked(Sequence[Row]):
 
     parts: Mapping[str, Sequence[Row]]
     picks: Sequence[tuple[str, int]]
-    """(task, row number) pairs, as `geovlm.data.mixture.plan` makes them."""
+    """(task, row number) pairs of `geovlm.data.mixture.plan`."""
 
     def __len__(self) -> int:
         return len(self.picks)
@@ -149,7 +149,7 @@ def messages(row: Row) -> list[dict[str, Any]]:
 
 
 def gold(row: Row) -> str:
-    """Return what a perfect model writes: reasoning and answer in their tags."""
+    """Return the correct completion: reasoning and answer in their tags."""
     return answers.frame(Turn(question=row.question, answer=row.answer, reasoning=row.reasoning))
 
 
@@ -167,7 +167,7 @@ class _Columns:
     """Builds the columns of a batch of row numbers.
 
     `datasets` pickles a transform to name the result in its cache and copies it with the data set;
-    half a million rows and the decoded images stay where they are instead.
+    half a million rows and the decoded images are neither pickled nor copied.
     """
 
     def __init__(self, rows: Sequence[Row], *, cache: ImageCache, with_completion: bool) -> None:

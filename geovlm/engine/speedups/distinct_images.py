@@ -1,7 +1,7 @@
-"""Each image of a batch passes the vision tower once, however many rows show it.
+"""Passes each distinct image of a batch through the vision tower once.
 
-A hundred questions of RSVQA ask about one image, and all completions of a prompt are begun from the
-same ones. The features are those of the ordinary way, copied to the rows.
+RSVQA has a hundred questions about one image, and all completions of a prompt have the same
+images. The features are those of the ordinary way, copied to the rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""TRL's `GRPOTrainer`, sooner: prompts computed once per group, answers of like length together."""
+"""A faster `GRPOTrainer` with identical losses and gradients.
+
+Each prompt is encoded once per group; prompts of similar length are generated together.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ from geovlm.engine.speedups.shared_prompt import Row, grouped, pack, split
 from geovlm.errors import ConfigError
 
 _MASKED = ("sdpa", "eager")
-"""Attention that takes a mask of its own per pair of tokens; the others keep to whole rows."""
+"""Attention that takes a mask per pair of tokens; others take one per row."""
 _IMAGE_FIELDS = {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids"}
-"""What TRL passes of images of the families that tell an image's size by `image_grid_thw`."""
+"""Fields that TRL passes for images of families with `image_grid_thw`."""
 
 
 class GroupTrainer(GRPOTrainer):
@@ -27,12 +30,11 @@ class GroupTrainer(GRPOTrainer):
     Args:
         share_prompt: compute a prompt once for all its completions in a batch, when they are
             written and when they are scored. Batches that cannot be packed (attention without
-            masks, families that do not say their images' sizes as `image_grid_thw`, the loss of
-            mixtures of experts that has an auxiliary part) and batches without repeated prompts
-            take the ordinary way.
-        rows_per_generation: prompts that are answered at once, those of like length together: a
-            batch lasts until its longest answer ends. `None`: all of a step. vLLM and
-            transformers' continuous batching have better ways of their own and ignore it.
+            masks, families without `image_grid_thw`, the auxiliary loss of mixtures of experts)
+            and batches without repeated prompts take the ordinary way.
+        rows_per_generation: prompts that are generated at once, those of similar length
+            together: a batch lasts until its longest completion ends. `None`: all of a step. vLLM
+            and transformers' continuous batching schedule by themselves and ignore it.
         **kwargs: those of `GRPOTrainer`.
     """
 
@@ -96,7 +98,7 @@ class GroupTrainer(GRPOTrainer):
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
         if size is None or len(prompt_ids) <= size:
-            return self._answer(
+            return self._complete(
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             ), None
         order = sorted(range(len(prompt_ids)), key=lambda i: len(prompt_ids[i]), reverse=True)
@@ -104,7 +106,7 @@ class GroupTrainer(GRPOTrainer):
         found: dict[int, list[int]] = {}
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            completions = self._answer(
+            completions = self._complete(
                 [prompt_ids[i] for i in chosen],
                 None if images is None else [images[i] for i in chosen],
                 _joined([fields[i] for i in chosen]),
@@ -114,7 +116,7 @@ class GroupTrainer(GRPOTrainer):
             found.update(zip(chosen, completions, strict=True))
         return [found[i] for i in range(len(order))], None
 
-    def _answer(
+    def _complete(
         self,
         prompt_ids: list[list[int]],
         images: list[list[Any] | None] | None,

@@ -1,7 +1,7 @@
-"""Images as the patches that the vision tower takes: each made once while it stays in the cache.
+"""Computes the patches of an image once while it stays in the cache.
 
-GRPO asks for the patches of one picture twice a step for every completion, and sets of questions
-about one image ask for them in many batches. Patches are found again by the picture's content.
+GRPO needs the patches of one picture twice a step for every completion, and sets of questions about
+one image need them in many batches. The key of the cache is the picture's content.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 MAX_BYTES = 256 * 1024 * 1024
-"""Of patches kept: fifty images of 448 x 448 pixels."""
+"""Bytes of patches kept: fifty images of 448 x 448 pixels."""
 
 
 class CachedImageProcessor(Qwen2VLImageProcessorPil):
@@ -73,7 +73,7 @@ class _Made:
         self._kept: OrderedDict[str, tuple[np.ndarray, np.ndarray]] = OrderedDict()
         self._bytes = 0
         self.count = 0
-        """How many images were turned into patches."""
+        """Number of images turned into patches."""
 
     def get(self, key: str) -> tuple[np.ndarray, np.ndarray] | None:
         if key not in self._kept:

@@ -1,8 +1,9 @@
-"""A prompt read once for all completions that are begun from it.
+"""Computes a prompt once for all completions of its group.
 
-Generation first reads the prompts, every row of a group the same one. Here that pass has one row
-per distinct prompt, and what it leaves, keys, values and the logits of the next token, is copied to
-the rows of the group. Positions are those of the ordinary way: they are made before, for all rows.
+Generation begins with a pass over the prompts, in which all rows of a group are equal. Here that
+pass has one row per distinct prompt; its keys, values and logits of the next token are copied to
+the rows of the group. Positions are those of the ordinary way: they are computed before, for all
+rows.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _KNOWN = {*_OF_ROWS, *_OF_IMAGES, *_OF_THE_CALL, "position_ids"}
 def shared(
     model: nn.Module, groups: Sequence[Sequence[int]], n_images: Sequence[int]
 ) -> Iterator[None]:
-    """Let the next `generate` of a model read each prompt once.
+    """Let the next `generate` of a model compute each prompt once.
 
     Nothing changes for a model that keeps anything else than keys and values of every token, or
     takes more than token ids and images of the Qwen-VL families.
@@ -42,12 +43,12 @@ def shared(
         for row in group:
             which[row] = number
     firsts = [group[0] for group in groups]
-    state = {"asked": False, "narrowed": False}
+    state = {"called": False, "narrowed": False}
 
     def narrow(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if state["asked"]:
+        if state["called"]:
             return None
-        state["asked"] = True
+        state["called"] = True
         if args or not _can_narrow(kwargs):
             return None
         state["narrowed"] = True

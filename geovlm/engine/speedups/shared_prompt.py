@@ -1,9 +1,9 @@
-"""A prompt computed once for all its completions.
+"""Packs a prompt and all its completions into one sequence.
 
 The rows of a group differ in their completions only, and with images the prompt is most of a row.
-Here a group is one sequence: the prompt, then every completion behind it, each blind to the others.
-A completion's positions go on from the prompt's, as in a row of its own, so the log-probabilities
-and gradients are those of `GRPOTrainer`; the vision tower sees each image once.
+Here a group is one sequence: the prompt, then every completion, which does not attend to the
+others. A completion's positions continue those of the prompt, as in a row of its own, so the
+log-probabilities and gradients are those of `GRPOTrainer`; the vision tower sees each image once.
 """
 
 from __future__ import annotations
@@ -220,8 +220,8 @@ def _mask(owners: Tensor, *, dtype: torch.dtype) -> Tensor:
         dtype: of the model.
     """
     length = owners.size(1)
-    asked, seen = owners[:, :, None], owners[:, None, :]
+    query, key = owners[:, :, None], owners[:, None, :]
     earlier = torch.ones(length, length, dtype=torch.bool, device=owners.device).tril()
-    visible = earlier & ((seen == 0) | (seen == asked))
+    visible = earlier & ((key == 0) | (key == query))
     mask = torch.zeros(visible.shape, dtype=dtype, device=owners.device)
     return mask.masked_fill(~visible, torch.finfo(dtype).min)[:, None]

@@ -1,4 +1,4 @@
-"""Windows and images of one size attend in one call.
+"""Lets windows and images of equal size attend in one call.
 
 Without flash attention, the vision towers of the Qwen-VL families take the windows of all images
 (64 of them for four images of 448 pixels) one after the other through attention, in every layer.
@@ -20,7 +20,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from transformers import AttentionInterface, PreTrainedModel
 
 NAME = "sdpa_equal_lengths"
-"""What the tower's attention is called among those of transformers."""
+"""Name of the tower's attention in the registry of transformers."""
 
 
 def batch(tower: PreTrainedModel) -> bool:

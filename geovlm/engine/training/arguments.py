@@ -1,4 +1,4 @@
-"""The `trainer` tables of a run against the arguments that TRL has."""
+"""Checks the `trainer` tables of a run against the arguments of TRL."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 def check(kind: str, given: Mapping[str, Any], *, path: str) -> None:
     """Refuse a `trainer` table with unknown keys or values of another type.
 
-    TRL itself takes any type, and fails on it when the first step is made. A whole number passes
+    TRL itself takes any type and fails in the first step. A whole number passes
     for a float, a text does not pass for a number.
 
     Args:
         kind: `sft` or `grpo`.
         given: the table.
-        path: where it stands, for the error: `stages.0.trainer`.
+        path: of the table, for the error: `stages.0.trainer`.
 
     Raises:
         ConfigError: names the key and what is expected.

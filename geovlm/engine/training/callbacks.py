@@ -26,7 +26,7 @@ class LogCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Forget what a killed process logged after the checkpoint."""
+        """Remove what a killed process logged after the checkpoint."""
         if state.is_world_process_zero:
             self._lines.cut(after_step=state.global_step)
             if self._completions is not None:
@@ -47,9 +47,9 @@ class LogCallback(TrainerCallback):
 
 
 class HealthCallback(TrainerCallback):
-    """Applies the rules of `geovlm.config.health` to GRPO's log: each speaks once, or ends the run.
+    """Applies the rules of `geovlm.config.health` to GRPO's log: each warns once, or ends the run.
 
-    Comes after the `LogCallback` that writes `log`. What was found is written to `findings`.
+    Comes after the `LogCallback` that writes `log`. Broken rules are written to `findings`.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class HealthCallback(TrainerCallback):
         self._checkpoints = checkpoints
         self._start = start
         self._records: list[dict[str, Any]] = []
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -87,7 +87,7 @@ class HealthCallback(TrainerCallback):
         """Go on from the records of the checkpoint."""
         if state.is_world_process_zero:
             self._findings.cut(after_step=state.global_step)
-            self._said = {finding["rule"] for finding in self._findings.read()}
+            self._reported = {finding["rule"] for finding in self._findings.read()}
             self._records = [record for record in self._log.read() if "reward" in record]
 
     def on_log(
@@ -98,7 +98,7 @@ class HealthCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """Check every rule that has not spoken yet.
+        """Check every rule that was not reported yet.
 
         Raises:
             RunFailedError: a rule is broken that is configured to stop the run.
@@ -111,8 +111,8 @@ class HealthCallback(TrainerCallback):
         )
         for finding in found:
             stops = self._settings.actions()[finding.rule] == "stop"
-            if finding.rule not in self._said:
-                self._said.add(finding.rule)
+            if finding.rule not in self._reported:
+                self._reported.add(finding.rule)
                 self._findings.append([dataclasses.asdict(finding)])
                 if not stops:
                     print(f"warning: health: {finding}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""Checkpoints that are whole or do not count: a manifest of sizes and checksums, written last.
+"""Writes, checks and finds checkpoints: they count if a manifest, written last, fits their files.
 
-Hashing reads every file once more, at save and at resume, with XXH3: 5 to 20 GB/s from memory,
-else as fast as the disk.
+The manifest holds sizes and checksums. Hashing reads every file once more, at save and at resume,
+with XXH3: 5 to 20 GB/s from memory, else as fast as the disk.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Damaged(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a folder of checkpoints holds."""
+    """The checkpoints of a folder."""
 
     last: Path | None
     """The newest one that is whole."""
@@ -112,7 +112,7 @@ def write_manifest(folder: Path, *, step: int, rows: int, processes: int) -> Non
 
 
 def damage(folder: Path) -> str | None:
-    """Return what is wrong with a checkpoint, or `None` if it is as it was written."""
+    """Return the damage of a checkpoint, or `None` if it is as it was written."""
     try:
         files = json.loads((folder / CHECKPOINT_MANIFEST).read_text(encoding="utf-8"))["files"]
     except FileNotFoundError:
@@ -145,9 +145,9 @@ def find(folder: Path, *, before_step: int | None = None) -> Found:
 
 
 def to_resume(folder: Path) -> Path | None:
-    """Return the checkpoint to go on from, or `None` to begin the stage; the same on every rank.
+    """Return the checkpoint to resume from, or `None` to begin the stage; the same on every rank.
 
-    Damaged ones are named in a warning and deleted: the stage is about to write them again.
+    A warning names the damaged ones, which are deleted: the stage is about to write them again.
     """
     state = PartialState()
     chosen: list[str | None] = [None]

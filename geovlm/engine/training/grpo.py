@@ -27,7 +27,7 @@ from geovlm.errors import StoppedError
 from geovlm.run.files import JsonLines
 
 _FREQUENT = 4
-"""Rows with the same gold answer that are ordered by themselves."""
+"""Number of rows with one correct answer from which they are spread by themselves."""
 
 
 def arguments(
@@ -170,7 +170,9 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             share_images=stage.config.share_images,
         )
     load.skip_frozen_vision(loaded.model, loaded.profile)
-    trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
+    trainer.remove_callback(
+        PrinterCallback
+    )  # the log has a file of its own; results go to standard output
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     if stop.stopped:
         raise StoppedError(
@@ -189,7 +191,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
 
 
 def generation_steps(args: GRPOConfig) -> int:
-    """Return after how many optimiser steps nothing generated is left to be trained on.
+    """Return the number of optimiser steps after which all completions are trained on.
 
     A checkpoint in between would lose the rest.
     """
@@ -198,7 +200,7 @@ def generation_steps(args: GRPOConfig) -> int:
 
 
 def _prompts_per_step(stage: Stage, *, on_cpu: bool) -> float:
-    """Return how many distinct prompts one optimiser step takes in."""
+    """Return the number of distinct prompts of one optimiser step."""
     args = arguments(stage, max_steps=1, on_cpu=on_cpu)
     per_generation = (args.generation_batch_size or 0) / (args.num_generations or 1)
     steps_per_generation = (args.steps_per_generation or 1) * args.num_iterations
@@ -206,7 +208,7 @@ def _prompts_per_step(stage: Stage, *, on_cpu: bool) -> float:
 
 
 class _Rows:
-    """The rows of the stage, and the order in which they are asked."""
+    """The rows of the stage, and the order in which they are trained on."""
 
     def __init__(self, kept: list[Row], ordered: list[Row]) -> None:
         self.kept = kept
@@ -214,7 +216,7 @@ class _Rows:
 
 
 def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
-    """Return what the probe kept, easy to hard in each pass; all rows where no probe was run."""
+    """Return the rows that the probe kept, easy to hard in each pass; all rows without a probe."""
     difficulty = probe.difficulty(stage)
     parts: dict[str, list[Row]] = {}
     for task in stage.tasks:
@@ -237,10 +239,11 @@ def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
 def easy_to_hard(rows: Sequence[Row], reward: Mapping[str, float]) -> list[Row]:
     """Order rows so that every task goes from its easiest to its hardest at the same pace.
 
-    Every part of the result has the tasks in about the shares of the whole: in one order over all,
-    easy tasks would come first, and what a step teaches one task it would undo in another. So have
-    the gold answers of a task that are frequent in it: the easiest questions of all are those to
-    which the answer is what the model says anyway, and it would learn to say that alone.
+    Every part of the result has the tasks in about the shares of the whole. In one order over all,
+    easy tasks would come first, and a step for one task would undo what another task has learned.
+    Frequent correct answers of a task are spread out the same way. Otherwise the first steps would
+    contain only questions whose answer the model gives by default, and it would learn to repeat
+    that answer.
 
     Args:
         rows: of several tasks.

@@ -1,4 +1,4 @@
-"""The probe: does the SFT model earn any signal? It gates GRPO and orders its prompts."""
+"""The probe: rolls out the SFT model, stops a run without signal, orders the prompts of GRPO."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ FLAT = 1e-6
 
 
 def run(stage: Stage, *, start: str) -> int:
-    """Roll out k completions per prompt, judge them, and write `probe.json` and `kept.jsonl`.
+    """Roll out k completions per prompt, score them, and write `probe.json` and `kept.jsonl`.
 
-    Each batch is on the disk before the next begins, and is not asked for again on resume. What is
-    answered does not depend on the number of processes.
+    Each batch is on the disk before the next begins, and a resumed run keeps it. The completions do
+    not depend on the number of processes.
 
     Returns:
         The number of prompts kept.
 
     Raises:
         RunFailedError: a task fails the gate, and the stage is configured to stop.
-        StoppedError: it was asked to stop; the completions so far are kept.
+        StoppedError: the run is to stop; the completions so far are kept.
     """
     settings = stage.settings
     loaded = load.load(start, stage.config, registry=stage.registry)
@@ -146,7 +146,7 @@ def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[Row]) -> list[dict[st
                 seed=stage.config.seed + number * SEEDS_APART,
                 **place,
                 advance=bar.advance if bar is not None else lambda n: None,
-                stop=lambda: stage.stop.asked,
+                stop=lambda: stage.stop.requested,
             )
         )
         if stage.stop.agreed():
@@ -157,7 +157,7 @@ def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[Row]) -> list[dict[st
 
 
 def summarise(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what a reader wants to know of one task's rollouts; zeros if there were none."""
+    """Return the statistics of one task's rollouts; zeros if there were none."""
     groups: dict[str, list[float]] = {}
     for record in found:
         groups.setdefault(record["key"], []).append(record["total"])
@@ -187,16 +187,16 @@ def summarise(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def is_flat(totals: Sequence[float]) -> bool:
-    """Whether all rollouts of a prompt earned the same: no advantage, no gradient."""
+    """Return True if all rollouts of a prompt earned the same: no advantage, no gradient."""
     return max(totals) - min(totals) < FLAT
 
 
 def choose(found: Sequence[dict[str, Any]], *, keep_flat: float) -> dict[str, float]:
     """Return the prompts to train on with their mean reward.
 
-    All with signal, and so many without that they make up `keep_flat` of the result at most; if
-    none has signal, all are kept, and the gate speaks. The flat ones kept are the hardest: those
-    that never earned anything may still come to.
+    All prompts with signal are kept, and prompts without it up to a share of `keep_flat` of the
+    result; if none has signal, all are kept, and the gate reports it. The flat ones kept are the
+    hardest: those that never earned anything may still do so.
     """
     groups: dict[str, list[float]] = {}
     for record in found:
@@ -210,7 +210,7 @@ def choose(found: Sequence[dict[str, Any]], *, keep_flat: float) -> dict[str, fl
 
 
 def gate(report: dict[str, Any], *, min_format_rate: float) -> tuple[str, str] | None:
-    """Return (task, what is wrong) of the first task that cannot learn, or `None`."""
+    """Return the first task that cannot learn and the reason, or `None`."""
     for task, facts in report.items():
         if not facts["prompts"]:
             continue
@@ -225,7 +225,7 @@ def gate(report: dict[str, Any], *, min_format_rate: float) -> tuple[str, str] |
 
 
 def difficulty(stage: Stage) -> dict[str, float] | None:
-    """Return what the latest probe before this stage kept: row key -> mean reward; else `None`."""
+    """Return row key -> mean reward of what the latest probe kept; `None` without a probe."""
     for index in range(stage.index - 1, -1, -1):
         if stage.config.stages[index].kind == "probe":
             path = stage.run.stage(index) / "kept.jsonl"

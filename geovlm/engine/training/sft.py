@@ -40,9 +40,9 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     Raises:
         StoppedError: it was asked to stop, and has written a checkpoint.
 
-    With `resume` it goes on from the last complete checkpoint. The model is then built from the
+    With `resume` it continues from the last complete checkpoint. The model is then built from the
     checkpoint's folder: the trainer's own loader does not match the saved names of Qwen2.5-VL and
-    would go on from the initial weights.
+    would continue from the initial weights.
     """
     checkpoint = to_resume(stage.folder / "checkpoints") if resume else None
     full = stage.config.lora is None
@@ -90,12 +90,14 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             *stage.registry.callbacks(stage.info()),
         ],
     )
-    # TRL divides the loss by the tokens of all ranks and accumulated batches if it is told their
-    # number; models of images say that their own forward takes none, and each batch would have the
+    # TRL divides the loss by the tokens of all ranks and accumulated batches if the model takes
+    # their number; models of images declare that theirs does not, and each batch would have the
     # same weight, however many tokens it has
     trainer.model_accepts_loss_kwargs = True
     load.skip_frozen_vision(loaded.model, loaded.profile)
-    trainer.remove_callback(PrinterCallback)  # the log has its file, standard output is data
+    trainer.remove_callback(
+        PrinterCallback
+    )  # the log has a file of its own; results go to standard output
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     if stop.stopped:
         raise StoppedError(f"saved at step {trainer.state.global_step} of {n_steps}")

@@ -1,7 +1,7 @@
-"""Models in parts on several processes (FSDP2, ZeRO-3): what else would hang or be saved in parts.
+"""Saves models that are sharded over processes (FSDP2, ZeRO-3) as whole models.
 
-One GPU has run this, several have not. On the CPU accelerate does not shard. Ranks whose answers
-differ in length generate in step: transformers sees parts by itself and sets `synced_gpus`.
+Tested on one GPU, not on several; on the CPU accelerate does not shard. Ranks whose completions
+differ in length generate in step: transformers detects shards and sets `synced_gpus`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from geovlm.run import parallel
 
 
 def is_sharded(stage: Stage) -> bool:
-    """Whether no process of the stage holds all weights."""
+    """Return True if no process of the stage holds all weights."""
     return parallel.shards(stage.config.scheme(stage.index))
 
 
@@ -47,7 +47,7 @@ def fill(target: Any, state: dict[str, torch.Tensor]) -> None:
     """Copy weights into a whole model, in its own precision.
 
     Raises:
-        RuntimeError: a trained weight is missing or unknown: nothing must be left as it was.
+        RuntimeError: a trained weight is missing or unknown: no weight may stay as it was.
     """
     missing, unknown = target.load_state_dict(state, strict=False)
     tied = set(getattr(target, "all_tied_weights_keys", None) or ())
@@ -59,6 +59,6 @@ def fill(target: Any, state: dict[str, torch.Tensor]) -> None:
 
 
 def release() -> None:
-    """Forget the trainer's ZeRO-3, so that the next model is loaded whole."""
+    """Unset the trainer's ZeRO-3, so that the next model is loaded whole."""
     load.free()
     unset_hf_deepspeed_config()

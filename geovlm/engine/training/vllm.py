@@ -1,6 +1,6 @@
-"""What writes GRPO's completions: the trainer, vLLM beside it on its GPUs, or a vLLM server.
+"""Chooses what writes GRPO's completions: the trainer, vLLM on the same GPUs, or a vLLM server.
 
-vLLM could not be installed where this was written: arguments are tested, completions are not.
+Not yet run with vLLM: arguments are tested, completions are not.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from geovlm.errors import ConfigError
 from geovlm.run.vllm.server import URL_VARIABLE
 
 COLOCATED_TOKENS = 4096
-"""Most tokens of one image beside the trainer: TRL 1.16 fixes vLLM's `max_num_batched_tokens`, and
-vLLM takes an image in one batch."""
+"""Most tokens of one image where vLLM shares the trainer's GPUs: TRL 1.16 fixes its
+`max_num_batched_tokens`, and vLLM takes an image in one batch."""
 _NEVER = -100.0
 """vLLM's lowest bias of a token."""
-_NOT_BESIDE = frozenset({"processor_config.json"})
-"""A file that would overrule the processor's own."""
+_NOT_LINKED = frozenset({"processor_config.json"})
+"""A file that would override those of the processor."""
 
 
 def arguments(settings: GrpoStage, *, suppress: Sequence[int]) -> dict[str, Any]:
-    """Return the trainer's arguments that say how it generates.
+    """Return the trainer's arguments of generation.
 
-    A placeholder of an image in a completion would not match the images: both ways exclude it. The
-    log-probabilities of vLLM are those after temperature and bias: TRL says so itself beside the
-    trainer, a server is started with it (`geovlm.run.vllm.server`).
+    A placeholder of an image in a completion would not match the images: both ways exclude it.
+    vLLM reports log-probabilities after temperature and bias: TRL sets this where vLLM shares the
+    GPUs, and `geovlm.run.vllm.server` starts a server with it.
 
     Args:
         settings: the stage.
@@ -61,7 +61,7 @@ def arguments(settings: GrpoStage, *, suppress: Sequence[int]) -> dict[str, Any]
 
 
 def refuse_large_images(prompts: Iterable[Prompt], *, task: str, profile: ModelProfile) -> None:
-    """Refuse images that vLLM beside the trainer cannot take.
+    """Refuse images that vLLM on the trainer's GPUs cannot take.
 
     Args:
         prompts: those of a task.
@@ -83,7 +83,7 @@ def refuse_large_images(prompts: Iterable[Prompt], *, task: str, profile: ModelP
 
 
 def pinned(start: str, config: RunConfig) -> str:
-    """Return where TRL finds the weights at `start`: it loads by name, without the revision.
+    """Return the path or name of the weights at `start` for TRL, which ignores the revision.
 
     Returns:
         A folder where the run asks for a revision on the hub, else `start`.
@@ -96,14 +96,14 @@ def pinned(start: str, config: RunConfig) -> str:
 def served(start: str, config: RunConfig, *, processor: Any, folder: Path) -> str:
     """Return weights whose processor has the run's pixel limits, for vLLM to load.
 
-    Those of an earlier stage have them. Where the run sets limits of its own, other weights are
-    linked into a folder with the processor of the run; its main process writes it.
+    Weights of an earlier stage have them. Where the run sets limits of its own, other weights are
+    linked into a folder with the processor of the run; the main process writes it.
 
     Args:
         start: the stage's weights, a folder or a name on the hub.
         config: the run.
         processor: with the run's pixel limits.
-        folder: where links may lie.
+        folder: for the links.
     """
     if start != config.model or not (config.min_pixels or config.max_pixels):
         return pinned(start, config)
@@ -115,7 +115,7 @@ def served(start: str, config: RunConfig, *, processor: Any, folder: Path) -> st
         save_processor(processor, folder)
         for file in source.iterdir():
             link = folder / file.name
-            if file.name not in _NOT_BESIDE and not link.exists():
+            if file.name not in _NOT_LINKED and not link.exists():
                 link.symlink_to(file.resolve())
     state.wait_for_everyone()
     return str(folder)
