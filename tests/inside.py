@@ -1,8 +1,7 @@
 """`geovlm` commands in the test's own process, and the engine's work with them.
 
 A process of the engine takes seven seconds of CPU to import torch and all that builds on it; the
-tests have imported it. What is tested of processes (kills, signals, ranks, what comes through
-pipes) starts real ones.
+tests have imported it. Tests of processes (kills, signals, ranks, pipes) start real ones.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from geovlm.plugins import references, registry
 from geovlm.run import launch, process
 
 ALONE = "geovlm.engine.programs.stock"
-"""What is tried there is a process without GeoVLM."""
+"""A program whose tests need a process without GeoVLM."""
 
 
 def geovlm(
@@ -39,7 +38,7 @@ def geovlm(
 
     Args:
         words: the command line without `geovlm`.
-        folder: with plugins of `fake_plugins.install`, which are found beside the installed ones.
+        folder: with plugins of `fake_plugins.install`, next to the installed ones.
         first: called when the command has planned and the engine is to begin.
         until: stop, as when SIGTERM comes between two stages, before the stage of this number.
         environment: variables.
@@ -106,13 +105,13 @@ def engine(*, first: Callable[[], object] = lambda: None, until: str = "") -> It
 def _work(
     argv: Sequence[str], *, variables: Mapping[str, str], log: Path, **_: object
 ) -> process.Outcome:
-    """Do what a process would do that is started so, and pass on what it would say."""
+    """Do the work of the process of this command, and pass its output on."""
     assert process.LAUNCHER not in argv, "several ranks need several processes"
     at = argv.index("-m") + 1
     started = time.monotonic()
     terminable = signal.getsignal(signal.SIGTERM)
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(printed):
         for name in set(os.environ) - set(variables):
             patch.delenv(name)
         for name, value in variables.items():
@@ -121,7 +120,7 @@ def _work(
             status = import_module(argv[at]).main(list(argv[at + 1 :]))
         finally:
             signal.signal(signal.SIGTERM, terminable)
-    text = said.getvalue()
+    text = printed.getvalue()
     with log.open("a") as file:
         file.write(text)
     lines = text.splitlines()

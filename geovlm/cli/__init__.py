@@ -22,7 +22,6 @@ from geovlm import __version__
 from geovlm.cli.groups import Entry, LazyGroup
 from geovlm.errors import GeoVLMError, StoppedError
 from geovlm.plugins.discover import DEBUG_VARIABLE, DISABLE_VARIABLE
-from geovlm.run import files
 
 if TYPE_CHECKING:
     Command = Any
@@ -151,6 +150,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:
+        from geovlm.run import files  # only here: it imports json
+
         refused = files.refusal(error)
         if refused is None:
             raise

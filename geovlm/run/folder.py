@@ -156,7 +156,7 @@ class RunDir:
         *,
         primary: str,
         entry: Mapping[str, Any],
-        beside: Mapping[str, Any] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         """Add the scores of one task after one stage; earlier ones of this pair are replaced.
 
@@ -165,12 +165,12 @@ class RunDir:
             stage: `base`, `sft`, `grpo`, …
             primary: the task's primary metric.
             entry: the scores.
-            beside: other entries of the task, such as `blind` and `probes`; also replaced.
+            more: other entries of the task, such as `blind` and `probes`; also replaced.
         """
         metrics = self.read_metrics()
         own = metrics["tasks"].setdefault(task, {"primary": primary, "stages": {}})
         own["stages"][stage] = dict(entry)
-        own.update(beside or {})
+        own.update(more or {})
         write_json(self.metrics, metrics)
 
     def add_seconds(self, stage: str, seconds: float) -> None:

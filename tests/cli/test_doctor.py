@@ -161,7 +161,7 @@ def test_gpus_that_are_not_there_fail_before_any_worker(call) -> None:
     assert "GPUs\tFAIL\t4 GPUs are asked for and none is visible\tsee nvidia-smi" in out
 
 
-def test_wrong_versions_are_mended_before_anything_is_tried(
+def test_wrong_versions_are_fixed_before_anything_is_tried(
     call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "_requires", lambda: ["torch>=99"])

@@ -71,11 +71,11 @@ def test_a_folder_gets_its_name_when_its_answers_are_the_same(
 ) -> None:
     answered("<answer> none </answer>", "<answer> none </answer>")
     out = tmp_path / "new" / "detector"
-    status, printed, talk = call(run.path, "--out", out, "--json")
+    status, printed, messages = call(run.path, "--out", out, "--json")
     found = json.loads(printed)
     assert (status, found["stage"], found["dtype"], found["compared"]) == (0, "sft", "float32", 1)
     assert found["classes"] == CLASSES
-    assert "AutoProcessor was not tested" in talk
+    assert "AutoProcessor was not tested" in messages
     assert (out / "README.md").read_text(encoding="utf-8").count("# detector") == 1
     assert (out / "model.safetensors").is_file()
     assert [path.name for path in out.parent.iterdir()] == ["detector"]
@@ -86,18 +86,18 @@ def test_an_empty_folder_will_do_and_its_name_is_printed(
 ) -> None:
     answered("yes", "yes")
     (tmp_path / "out").mkdir()
-    status, printed, talk = call(run.path, "--out", tmp_path / "out", "--dtype", "bfloat16")
+    status, printed, messages = call(run.path, "--out", tmp_path / "out", "--dtype", "bfloat16")
     assert (status, printed) == (0, f"{tmp_path / 'out'}\n")
-    assert "1 answers differ from the evaluation of the run" in talk
+    assert "1 answers differ from the evaluation of the run" in messages
 
 
 def test_other_answers_end_with_1_and_without_a_folder(
     run: RunDir, tmp_path: Path, call, answered
 ) -> None:
     answered("yes", "no")
-    status, _, talk = call(run.path, "--out", tmp_path / "out")
+    status, _, messages = call(run.path, "--out", tmp_path / "out")
     assert status == 1
-    assert "error: 1 of 1 answers differ after reloading" in talk
+    assert "error: 1 of 1 answers differ after reloading" in messages
     assert not (tmp_path / "out").exists()
     left = tmp_path / ".out.unfinished"
     assert (left / "own.json").is_file()
@@ -105,15 +105,15 @@ def test_other_answers_end_with_1_and_without_a_folder(
 
 
 def test_requests_that_cannot_be_done_are_one_line(run: RunDir, tmp_path: Path, call) -> None:
-    status, _, talk = call(tmp_path, "--out", tmp_path / "out")
-    assert (status, "is not a run folder" in talk) == (2, True)
-    status, _, talk = call(run.path, "--out", run.path)
-    assert (status, "exists and is not an empty folder" in talk) == (2, True)
-    status, _, talk = call(run.path, "--out", tmp_path / "out", "--stage", "grpo")
-    assert (status, talk.startswith(f"error: {run.path} has no stage 'grpo'")) == (2, True)
+    status, _, messages = call(tmp_path, "--out", tmp_path / "out")
+    assert (status, "is not a run folder" in messages) == (2, True)
+    status, _, messages = call(run.path, "--out", run.path)
+    assert (status, "exists and is not an empty folder" in messages) == (2, True)
+    status, _, messages = call(run.path, "--out", tmp_path / "out", "--stage", "grpo")
+    assert (status, messages.startswith(f"error: {run.path} has no stage 'grpo'")) == (2, True)
     (run.stage(0) / "done.json").unlink()
-    status, _, talk = call(run.path, "--out", tmp_path / "out")
-    assert (status, "is not finished" in talk, talk.count("\n")) == (2, True, 1)
+    status, _, messages = call(run.path, "--out", tmp_path / "out")
+    assert (status, "is not finished" in messages, messages.count("\n")) == (2, True, 1)
     assert not list(tmp_path.glob(".out*"))
 
 
@@ -121,6 +121,6 @@ def test_a_full_disk_is_found_before_anything_is_written(
     run: RunDir, tmp_path: Path, call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
-    status, _, talk = call(run.path, "--out", tmp_path / "out")
-    assert (status, "has 0.00 GB free" in talk) == (2, True)
+    status, _, messages = call(run.path, "--out", tmp_path / "out")
+    assert (status, "has 0.00 GB free" in messages) == (2, True)
     assert not list(tmp_path.glob(".out*"))

@@ -171,9 +171,7 @@ def judged(run: RunDir) -> dict[str, Any]:
 def rescored(run: RunDir, **more: Any) -> None:
     """Replaces the scores after `sft` by themselves and more."""
     entry = run.read_metrics()["tasks"]["xbd/detect"]["stages"]["sft"]
-    run.write_metrics(
-        "xbd/detect", "sft", primary="mean_iou", entry=entry | more, beside=judged(run)
-    )
+    run.write_metrics("xbd/detect", "sft", primary="mean_iou", entry=entry | more, more=judged(run))
 
 
 def test_the_best_blind_baseline_stands_in_the_table(tmp_path: Path) -> None:

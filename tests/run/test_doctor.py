@@ -1,4 +1,4 @@
-"""What `geovlm doctor` finds without starting a process."""
+"""Checks of `geovlm doctor` that start no process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which stage is exported, what is refused before any work, and how answers are compared."""
+"""Choice of the stage to export, refusals before any work, comparison of answers."""
 
 from __future__ import annotations
 

@@ -23,7 +23,9 @@ def at(folder: Path, rank: int, *, count: int = 2, timeout_s: float = 20.0) -> H
     return Heartbeat(RunDir(folder), machine, timeout_s=timeout_s)
 
 
-def beside(folder: Path, work, **kwargs) -> tuple[threading.Thread, list[BaseException | None]]:
+def other_machine(
+    folder: Path, work, **kwargs
+) -> tuple[threading.Thread, list[BaseException | None]]:
     """Machine 1 in a thread: does `work(heartbeat)`; how it ended stands in the list."""
     ended: list[BaseException | None] = []
 
@@ -46,7 +48,7 @@ def written(folder: Path, rank: int) -> dict:
 
 
 def test_two_machines_meet_and_both_end_well(tmp_path):
-    thread, ended = beside(tmp_path, lambda m: m.wait(lambda: m.read(0, "planned") is True))
+    thread, ended = other_machine(tmp_path, lambda m: m.wait(lambda: m.read(0, "planned") is True))
     with at(tmp_path, 0) as first:
         first.wait_for_all()
         first.publish(planned=True)
@@ -56,7 +58,7 @@ def test_two_machines_meet_and_both_end_well(tmp_path):
 
 
 def test_a_failure_ends_the_other_machine_with_its_message(tmp_path):
-    thread, ended = beside(tmp_path, lambda m: m.wait(lambda: False))
+    thread, ended = other_machine(tmp_path, lambda m: m.wait(lambda: False))
     with pytest.raises(ConfigError), at(tmp_path, 0) as first:
         first.wait_for_all()
         raise ConfigError("no such data", hint="look there")
@@ -80,7 +82,7 @@ def test_a_machine_that_stands_still_is_lost_within_the_timeout(tmp_path):
 
 def test_a_failed_stage_is_its_own_where_the_other_machine_lives(tmp_path):
     over = threading.Event()
-    thread, ended = beside(tmp_path, lambda m: over.wait(30), timeout_s=2.0)
+    thread, ended = other_machine(tmp_path, lambda m: over.wait(30), timeout_s=2.0)
     with at(tmp_path, 0, timeout_s=2.0) as first:
         first.wait_for_all()
         first.explain_failure()
@@ -124,7 +126,7 @@ def test_a_stop_that_one_machine_is_asked_for_is_asked_for_on_the_other(tmp_path
         heartbeat.share_stop(heard)
         return heard.signal is not None
 
-    thread, ended = beside(tmp_path, lambda m: m.wait(lambda: shared(m)))
+    thread, ended = other_machine(tmp_path, lambda m: m.wait(lambda: shared(m)))
     with at(tmp_path, 0) as first:
         first.wait_for_all()
         first.share_stop(asked)
@@ -180,7 +182,7 @@ def test_a_process_that_only_waits_writes_nothing(tmp_path):
     with at(tmp_path, 0, count=1) as first:
         threading.Timer(0.5, lambda: first.publish(planned=True)).start()
         before = written(tmp_path, 0)
-        with Heartbeat(RunDir(tmp_path), machine, timeout_s=20.0) as beside_it:
-            beside_it.wait(lambda: beside_it.read(0, "planned") is True)
+        with Heartbeat(RunDir(tmp_path), machine, timeout_s=20.0) as waiting:
+            waiting.wait(lambda: waiting.read(0, "planned") is True)
     assert written(tmp_path, 0)["attempt"] == before["attempt"]
     assert [path.name for path in (tmp_path / "machines").iterdir()] == ["0.json"]

@@ -1,4 +1,4 @@
-"""Which machine this is: options, torchrun's variables, those of operators of clusters."""
+"""The place of a machine, from options, torchrun's variables and those of cluster operators."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_first_process_of_each_machine_of_torchrun_starts_its_ranks():
     first = TORCHRUN | {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "4"}
     alone = find(machines=None, machine_rank=None, main_address=None, variables=first)
     assert alone.leads
-    assert not alone.alone  # three more processes wait beside it
+    assert not alone.alone  # three more processes wait
 
 
 def test_an_operators_variables_are_one_launcher_per_machine():

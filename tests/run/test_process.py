@@ -63,9 +63,9 @@ def pids(folder: Path) -> list[int]:
 def test_sigterm_to_all_processes_stops_the_worker_alone(launcher, tmp_path):
     for pid in (launcher.pid, pids(tmp_path)[0]):  # as Slurm does
         os.kill(pid, signal.SIGTERM)
-    said, talk = launcher.communicate(timeout=60)
+    said, messages = launcher.communicate(timeout=60)
     assert said == f"0 saved at step 3 {signal.SIGTERM.value}\n"
-    assert talk == "stopping after this step or batch\n"
+    assert messages == "stopping after this step or batch\n"
 
 
 def test_ctrl_c_asks_once_and_then_kills(launcher, tmp_path):
@@ -85,13 +85,13 @@ def test_a_full_disk_under_the_log_does_not_end_the_work(tmp_path, capsys):
     log = tmp_path / "log"
     log.symlink_to("/dev/full")
     assert execute([sys.executable, "-c", code], variables=dict(os.environ), log=log).status == 0
-    talk = capsys.readouterr().err
-    assert talk.count("no more output is kept in") == 1
-    assert "one\ntwo\n" in talk.replace(talk.splitlines()[0] + "\n", "")
+    messages = capsys.readouterr().err
+    assert messages.count("no more output is kept in") == 1
+    assert "one\ntwo\n" in messages.replace(messages.splitlines()[0] + "\n", "")
 
 
 def _is_zombie(pid: int) -> bool:
-    """Whether a process has ended, and nobody has asked for its status yet."""
+    """Return True if a process has ended and nobody has read its status yet."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 

@@ -254,5 +254,5 @@ def _write(
         seed=stage.config.seed,
     )
     stage.run.write_metrics(
-        task.name, name, primary=task.primary_metric, entry=entry, beside=scored.controls
+        task.name, name, primary=task.primary_metric, entry=entry, more=scored.controls
     )
