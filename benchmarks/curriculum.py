@@ -1,4 +1,4 @@
-"""Does the curriculum learn? Base, SFT and GRPO over seeds, on held-out samples.
+"""Measures what the curriculum learns: base, SFT and GRPO over seeds, on held-out samples.
 
     python benchmarks/curriculum.py --seeds 0 1 2 --limit 200 --out runs/curriculum
 

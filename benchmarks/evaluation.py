@@ -1,10 +1,10 @@
-"""How long does an evaluation take, against asking one sample after the other?
+"""Compares the speed of an evaluation with that of one sample after the other.
 
     python benchmarks/evaluation.py --tasks xbd rsvqa captions --rows 96
 
 Both sides answer the same rows of the plugins' miniatures with `nano`, greedily in float32, in
 turns. `one by one` is a loop of `generate` over single samples; `batched` is the engine's way:
-sorted by length, images and patches cached. Printed are samples per second, the ratio, the share of
+sorted by length, images and patches cached. Prints samples per second, the ratio, the share of
 equal answers, and the share of padding among the prompts' tokens, in batches as the engine makes
 them and in the order of the data set.
 """

@@ -1,4 +1,4 @@
-"""How long is a GRPO step, against the script that one would write with TRL?
+"""Compares the time of a GRPO step with that of a plain script with TRL.
 
     python benchmarks/grpo_step.py --pixels 84 224 448 --rounds 3
 
@@ -6,7 +6,7 @@ Both sides train the same model (nano, or one of 50 M random weights) on the sam
 same rewards, seed and arguments; they take turns, every other round in the opposite order, each in
 a trainer of its own. `trl` is `GRPOTrainer` with the stock image processor; `geovlm` is the
 engine's trainer and image processor: prompts computed once per group, images once per batch; `off`
-is the engine's trainer with all of this switched off. Printed are the median seconds of a step,
+is the engine's trainer with all of this switched off. Prints the median seconds of a step,
 the ratio by round, that of each side's fastest step (what other work of the machine disturbs
 least), and how far the norms of gradients are apart, relatively. On a machine that does other work
 too, take `--cpu-time` and one thread.

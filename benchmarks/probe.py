@@ -1,4 +1,4 @@
-"""Is the probe worth its minutes?
+"""Measures the effect of the probe on GRPO, and its cost.
 
     python benchmarks/curriculum.py --seeds 0 1 2 --limit 200 --out runs/curriculum
     python benchmarks/probe.py --seeds 0 1 2 --limit 200 --out runs/curriculum

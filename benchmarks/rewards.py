@@ -1,4 +1,4 @@
-"""Do rewards keep the model waiting?
+"""Measures the share of a GRPO step that rewards take.
 
     python benchmarks/rewards.py
 

@@ -1,4 +1,4 @@
-"""Does a run cost the same per sample from a thousand to a million rows?
+"""Measures the cost of a run per sample, from a thousand to a million rows.
 
     python benchmarks/rows.py --out runs/rows
 

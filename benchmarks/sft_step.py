@@ -1,4 +1,4 @@
-"""How long is an SFT step of the engine, against the script that one would write with TRL?
+"""Compares the time of an SFT step with that of a plain script with TRL.
 
     python benchmarks/sft_step.py --rounds 3
 
@@ -7,7 +7,7 @@ take turns, every other round in the opposite order, each in a trainer of its ow
 `SFTTrainer` on a data set whose images `datasets` decodes when a row is read, with the stock image
 processor. `geovlm` is the engine's stage with its log, its checks and its callbacks; `off` is the
 same without sharing equal images. Time runs from the end of a step to the end of the next, so that
-reading and collating count. Printed are the median seconds of a step, the ratio by round, that of
+reading and collating count. Prints the median seconds of a step, the ratio by round, that of
 each side's fastest step (what other work of the machine disturbs least), and how far the losses are
 apart, relatively. On a machine that does other work too, take `--cpu-time` and one thread.
 """

@@ -198,7 +198,7 @@ def sft_alone(process: subprocess.Popen[str], output: Path) -> tuple[int, str]:
 
 
 def newer(output: Path, pattern: str, *, than: float) -> bool:
-    """Whether a file was written since a moment of `time.time`."""
+    """Return True if a file was written since a moment of `time.time`."""
     found = False
     for path in output.glob(pattern):
         try:

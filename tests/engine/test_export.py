@@ -86,7 +86,7 @@ def exported(run: Path) -> Path:
 
 
 def evaluated(run: Path) -> list[dict]:
-    """What GeoVLM's own evaluation asked, and what it got greedily."""
+    """The prompts of GeoVLM's own evaluation with their greedy completions."""
     paths = sorted((run / "eval" / "sft").glob("*.jsonl"))
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 

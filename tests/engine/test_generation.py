@@ -1,4 +1,4 @@
-"""Who writes GRPO's completions, as TRL's arguments; vLLM itself is not here."""
+"""The arguments of TRL that choose what writes GRPO's completions; without vLLM itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is computed once, or in parts, is what `GRPOTrainer` computes."""
+"""Results computed once per group, or in parts, equal those of `GRPOTrainer`."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def wait_for(happened: Callable[[], Any], both: list[subprocess.Popen[str]], fol
 
 
 def said(folder: Path) -> list[str]:
-    """What each launcher has said since it was started last."""
+    """The messages of each launcher since its last start."""
     return [(folder / f"{rank}.txt").read_text() for rank in (0, 1)]
 
 

@@ -159,7 +159,7 @@ def test_losses_of_sft_are_those_of_one_process(runs: list[Path]) -> None:
 
 
 def rewarded(output: Path, stage: str) -> list[dict[str, float]]:
-    """What each step of GRPO logged of rewards."""
+    """The rewards in the log of each step of GRPO."""
     logged = [each for each in read(output / "stages" / stage / "log.jsonl") if "reward" in each]
     return [
         {

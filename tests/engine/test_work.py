@@ -1,4 +1,4 @@
-"""What the first stage finds before anything trains, for all stages; and how errors are said."""
+"""Checks of the first stage before anything trains, and the messages of errors."""
 
 from __future__ import annotations
 

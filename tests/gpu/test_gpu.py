@@ -1,4 +1,4 @@
-"""What only a GPU shows: the whole way in bfloat16, and memory as it is really allocated."""
+"""Tests that need a GPU: a whole run in bfloat16, and memory as it is really allocated."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Clusters(NamedTuple):
 def clusters(rows: Sequence[Row]) -> Clusters:
     """Return the groups of the rows: `meta["event"]` where there are enough, else the images.
 
-    An interval over images speaks of new images of the same events only.
+    An interval over images holds for new images of the same events only.
     """
     events = [row.meta.get("event") for row in rows]
     if all(event is not None for event in events) and len(set(events)) >= MIN_EVENTS:

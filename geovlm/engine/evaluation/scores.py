@@ -43,7 +43,7 @@ class Answers:
     controls: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Baseline or probe -> row key -> completion; an entry may lack rows."""
     majority: Majority | None = None
-    """`None` if the run asks for no baseline."""
+    """`None` if the run has no baselines."""
     earlier: tuple[str, Sequence[str]] | None = None
     """Name of the evaluation before this one, and its completion of each row."""
 

@@ -101,7 +101,7 @@ class Notes:
 
 @contextmanager
 def limited(what: str, seconds: float, *, rank: int) -> Iterator[None]:
-    """End the process, with a line that says why, if the block takes longer than `seconds`."""
+    """End the process, with a line that names the block, if it takes longer than `seconds`."""
 
     def give_up() -> None:
         message = f"error: rank {rank}: {what} did not end within {seconds:g} s"

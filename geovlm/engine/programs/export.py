@@ -48,8 +48,8 @@ def work(folder: Path) -> None:
         path.chmod((folder / "job.json").stat().st_mode)
     model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))  # type: ignore[arg-type]
     answers, prompts = [], []
-    for asked in job.asked:
-        one = [row(asked)]
+    for sample in job.asked:
+        one = [row(sample)]
         prompts.append(generate.encode(processor, one, cache=cache)["input_ids"][0].tolist())
         answers += generate.complete(
             model, processor, one, cache=cache, max_new_tokens=job.max_new_tokens
@@ -83,15 +83,15 @@ def greedy(model: Any, *, max_new_tokens: int) -> GenerationConfig:
     )
 
 
-def row(asked: Asked) -> Row:
+def row(sample: Asked) -> Row:
     """Return a sample as a row."""
     return Row(
-        task=asked.task,
-        sample_id=asked.sample_id,
-        images=tuple(json.dumps(image) for image in asked.images),
-        question=asked.question,
-        image_sizes=asked.input_sizes,
-        input_sizes=asked.input_sizes,
+        task=sample.task,
+        sample_id=sample.sample_id,
+        images=tuple(json.dumps(image) for image in sample.images),
+        question=sample.question,
+        image_sizes=sample.input_sizes,
+        input_sizes=sample.input_sizes,
     )
 
 
@@ -102,12 +102,12 @@ def write_asks(folder: Path, job: Job, *, cache: ImageCache) -> None:
         DataError: a picture cannot be read.
     """
     asks = []
-    for number, asked in enumerate(job.asked):
+    for number, sample in enumerate(job.asked):
         paths = []
-        for place, picture in enumerate(pictures(row(asked), cache=cache)):
+        for place, picture in enumerate(pictures(row(sample), cache=cache)):
             paths.append(folder / f"{number}-{place}.png")
             picture.save(paths[-1])
-        asks.append({"question": asked.question, "images": [str(path) for path in paths]})
+        asks.append({"question": sample.question, "images": [str(path) for path in paths]})
     files.write_json(folder / "asks.json", {"asks": asks})
 
 

@@ -119,7 +119,7 @@ def main() -> int:
 
 
 def answer(request: dict[str, Any]) -> None:
-    """Write the shape that a request asks for to standard output.
+    """Write the shape of the requested model to standard output.
 
     Raises:
         ConfigError: the targets of adapters match no module.

@@ -26,7 +26,7 @@ NAME = "sdpa_equal_lengths"
 def batch(tower: PreTrainedModel) -> bool:
     """Let a vision tower attend to sequences of equal length together; returns whether it can.
 
-    It can if its attention is torch's own (`sdpa`) and asks for `cu_seqlens`.
+    It can if its attention is torch's own (`sdpa`) and takes `cu_seqlens`.
     """
     layers = [module for module in tower.modules() if _takes_sequences(module)]
     if not layers or tower.config._attn_implementation != "sdpa":

@@ -84,7 +84,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     `start` is also the reference of the KL term, after a resume too.
 
     Raises:
-        StoppedError: it was asked to stop, and has written a checkpoint.
+        StoppedError: the run is to stop, and a checkpoint is written.
     """
     checkpoint = to_resume(stage.folder / "checkpoints") if resume else None
     full = stage.config.lora is None

@@ -38,7 +38,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     """Train from the weights at `start` and write `model/`; return the number of steps.
 
     Raises:
-        StoppedError: it was asked to stop, and has written a checkpoint.
+        StoppedError: the run is to stop, and a checkpoint is written.
 
     With `resume` it continues from the last complete checkpoint. The model is then built from the
     checkpoint's folder: the trainer's own loader does not match the saved names of Qwen2.5-VL and

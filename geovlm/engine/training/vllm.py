@@ -77,7 +77,7 @@ def refuse_large_images(prompts: Iterable[Prompt], *, task: str, profile: ModelP
             if tokens > COLOCATED_TOKENS:
                 raise ConfigError(
                     f"sample {prompt.sample_id!r} of task {task!r} has an image of {tokens} "
-                    f"tokens, vLLM beside the trainer takes {COLOCATED_TOKENS}",
+                    f"tokens, vLLM on the trainer's GPUs takes {COLOCATED_TOKENS}",
                     hint="lower max_pixels, or use generation='vllm-server'",
                 )
 
@@ -86,7 +86,7 @@ def pinned(start: str, config: RunConfig) -> str:
     """Return the path or name of the weights at `start` for TRL, which ignores the revision.
 
     Returns:
-        A folder where the run asks for a revision on the hub, else `start`.
+        A folder if the run has a revision of the hub, else `start`.
     """
     if start != config.model or config.revision is None or Path(start).is_dir():
         return start
