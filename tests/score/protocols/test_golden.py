@@ -21,6 +21,22 @@ CASES = [
     ("rs_classification/UHI_test", "earthdial/classify"),
     ("rs_change_detection/xBD_testset_2", "earthdial/classify"),
     ("rs_change_detection/xBD_reg_cls_testset_1", "earthdial/classify"),
+    ("rs_classification/AID", "earthdial/classify"),
+    ("rs_classification/STARCOP_test", "earthdial/classify"),
+]
+REFERRED = [
+    "rs_detection/GeoChat",
+    "rs_detection/ship_dataset_v0",
+    "rs_detection/urban_tree_crown_detection",
+]
+CAPTIONS = [
+    ("rs_region_captioning/GeoChat", "earthdial/region_caption"),
+    ("rs_region_captioning/HIT_UAV_test", "earthdial/region_caption"),
+    ("rs_region_captioning/SRSDD_V1_0_test", "earthdial/region_caption"),
+    ("rs_region_captioning/urban_tree_crown_detection", "earthdial/region_caption"),
+    ("rs_image_caption/UCM_captions", "earthdial/caption"),
+    ("rs_image_caption/RSITMD_Captions", "earthdial/caption"),
+    ("rs_change_detection/LEVIR_MCI", "earthdial/caption"),
 ]
 
 
@@ -47,13 +63,11 @@ def golden(results: Path) -> dict:
 
 
 def test_every_golden_entry_has_a_test(golden: dict) -> None:
-    assert set(golden) == {name for name, _ in CASES} | {
-        "rs_detection/GeoChat",
+    assert set(golden) == {
+        *(name for name, _ in (*CASES, *CAPTIONS)),
+        *REFERRED,
         "rs_vqa/RSVQA_LR",
         "rs_change_detection/xBD_object_detection",
-        "rs_region_captioning/GeoChat",
-        "rs_image_caption/UCM_captions",
-        "rs_change_detection/LEVIR_MCI",
     }
 
 
@@ -67,9 +81,10 @@ def test_classification(results: Path, golden: dict, name: str, protocol: str) -
 
 
 @pytest.mark.parametrize("group", ["small", "medium", "large", "single", "multiple"])
-def test_referred_detection(results: Path, golden: dict, group: str) -> None:
-    value, number = golden["rs_detection/GeoChat"][group]
-    made = score(results, "rs_detection/GeoChat", "earthdial/refer")
+@pytest.mark.parametrize("name", REFERRED)
+def test_referred_detection(results: Path, golden: dict, name: str, group: str) -> None:
+    value, number = golden[name][group]
+    made = score(results, name, "earthdial/refer")
     assert made.published[group] == pytest.approx(value, abs=TOLERANCE)
     assert made.counts[group] == number
 
@@ -124,14 +139,7 @@ def test_xbd_detection(results: Path, golden: dict) -> None:
     assert made.counts["precision_25"] == number
 
 
-@pytest.mark.parametrize(
-    ("name", "protocol"),
-    [
-        ("rs_region_captioning/GeoChat", "earthdial/region_caption"),
-        ("rs_image_caption/UCM_captions", "earthdial/caption"),
-        ("rs_change_detection/LEVIR_MCI", "earthdial/caption"),
-    ],
-)
+@pytest.mark.parametrize(("name", "protocol"), CAPTIONS)
 def test_captions(results: Path, golden: dict, name: str, protocol: str) -> None:
     expected = dict(golden[name])
     number = expected.pop("n")
@@ -153,10 +161,18 @@ def test_every_published_file_is_recognised_by_its_fields(results: Path) -> None
         "rs_change_detection/xBD_object_detection": "earthdial/xbd_detect",
         "rs_change_detection/xBD_reg_cls_testset_1": "earthdial/classify",
         "rs_change_detection/xBD_testset_2": "earthdial/classify",
+        "rs_classification/AID": "earthdial/classify",
+        "rs_classification/STARCOP_test": "earthdial/classify",
         "rs_classification/UHI_test": "earthdial/classify",
         "rs_detection/GeoChat": "earthdial/refer",
+        "rs_detection/ship_dataset_v0": "earthdial/refer",
+        "rs_detection/urban_tree_crown_detection": "earthdial/refer",
         "rs_grounding_description/UCAS_AOD": "earthdial/grounding",
+        "rs_image_caption/RSITMD_Captions": "earthdial/caption",
         "rs_image_caption/UCM_captions": "earthdial/caption",
         "rs_region_captioning/GeoChat": "earthdial/region_caption",
+        "rs_region_captioning/HIT_UAV_test": "earthdial/region_caption",
+        "rs_region_captioning/SRSDD_V1_0_test": "earthdial/region_caption",
+        "rs_region_captioning/urban_tree_crown_detection": "earthdial/region_caption",
         "rs_vqa/RSVQA_LR": "earthdial/vqa",
     }
