@@ -23,7 +23,7 @@ from geovlm.plugins.references import resolve
 
 
 class PromptLike(Protocol):
-    """What rewards and metrics know of a prompt: a `Prompt`, a row of the engine, a prediction."""
+    """Fields that rewards and metrics read of a `Prompt`, a row of the engine or a prediction."""
 
     @property
     def task(self) -> str:

@@ -48,7 +48,7 @@ class Page:
     """All its words: `geovlm tasks show`."""
     help: str
     usage: str
-    """What follows the name."""
+    """Text after the name: `[OPTIONS] {RUN}`."""
     parameters: tuple[Parameter, ...]
     children: tuple[str, ...]
     """Names of the commands of a group."""

@@ -26,7 +26,7 @@ class Row(NamedTuple):
     completion: Tensor
     """Token ids, int64, shape (C,), without padding."""
     columns: Tensor
-    """Where the completion's tokens are among the columns of completions, shape (C,)."""
+    """Positions of the completion's tokens among the columns of completions, shape (C,)."""
     pixels: Tensor | None
     """Patches of its images, one below the other."""
     grids: Tensor | None
