@@ -87,14 +87,6 @@ HEAVY = (
 )
 
 
-PENDING = (
-    "geovlm.engine.batches",
-    "geovlm.engine.stage",
-    "engine.progress",
-)
-"""Moves that are still to come: remove a line as soon as it is done."""
-
-
 def ranks() -> dict[tuple[str, ...], int]:
     """Return the line of each room, and of each part inside a room."""
     found: dict[tuple[str, ...], int] = {}
@@ -174,9 +166,7 @@ def planted(tmp_path: Path, **files: str) -> list[str]:
 
 
 def test_every_import_follows_the_order(modules: dict[str, house.Module]) -> None:
-    assert [
-        each for each in faults(modules) if each.split(" ")[0].split(":")[0] not in PENDING
-    ] == []
+    assert list(faults(modules)) == []
 
 
 def test_an_upward_import_is_seen(tmp_path: Path) -> None:
@@ -253,7 +243,7 @@ def test_an_import_from_below_is_allowed(tmp_path: Path) -> None:
 
 def test_the_order_names_nothing_that_is_gone(modules: dict[str, house.Module]) -> None:
     there = {tuple(name.split(".")[1:depth]) for name in modules for depth in (2, 3)}
-    assert [name for name in RANKS if name not in there and ".".join(name) not in PENDING] == []
+    assert [name for name in RANKS if name not in there] == []
 
 
 def test_a_room_holds_no_import_of_its_own(modules: dict[str, house.Module]) -> None:
