@@ -99,17 +99,11 @@ class Prompt:
 class Prompter:
     """Writes the prompts of one task for one model family.
 
-    Samples whose images have the same sizes share one `PromptContext`.
+    Samples whose images have the same sizes share one `PromptContext`. `options` are an instance of
+    the task's `options` class; its defaults if `None`.
     """
 
     def __init__(self, task: TaskSpec, *, profile: ModelProfile, options: Any = None) -> None:
-        """Take the task as the run configures it.
-
-        Args:
-            task: the task.
-            profile: the model family, with the pixel limits of its processor.
-            options: an instance of the task's `options` class; its defaults if `None`.
-        """
         self.task = task
         self.profile = profile
         self._options = task.options() if options is None and task.options else options
@@ -175,11 +169,7 @@ def reward_context(
 ) -> RewardContext:
     """Return what rewards may know of a prompt; never its `meta`.
 
-    Args:
-        prompt: the prompt.
-        profile: the model family.
-        options: the run's `[reward_options]`.
-        progress: share of the training steps that are done, 0 to 1.
+    `options` are the run's `[reward_options]`, `progress` is the share of training done, 0 to 1.
     """
     return RewardContext(
         task=prompt.task,

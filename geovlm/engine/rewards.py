@@ -35,13 +35,7 @@ class Column:
 
 
 def columns(tasks: Sequence[TaskSpec], *, registry: Registry, active: str) -> list[Column]:
-    """Return the columns of a stage: format, the active set with its weights, the other set at 0.
-
-    Args:
-        tasks: the tasks of the stage.
-        registry: where reward names are looked up.
-        active: `paper` or `robust`.
-    """
+    """Return the columns of a stage: format, the active set with its weights, the other at 0."""
     made = []
     for task in tasks:
         chosen = task.rewards[active]
@@ -185,16 +179,7 @@ def trl_functions(
 
     They read the raw decoded text of the completion tokens: a tokenizer may parse its own messages
     and take the reasoning out of the content. The first one also logs which share of completions
-    repeats itself.
-
-    Args:
-        cols: the columns of the stage.
-        rows: those of the trainer's data set, whose column `row` holds their numbers.
-        tokenizer: decodes completions.
-        profile: the model family.
-        options: the run's `[reward_options]`.
-        log: receives every batch when all columns have scored it.
-        watch: ends a reward that does not return; `None` waits for ever.
+    repeats itself. The column `row` of the trainer's data set holds the numbers of `rows`.
     """
     reader = _Reader(rows, tokenizer, profile=profile, options=options)
 

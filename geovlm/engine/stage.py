@@ -172,17 +172,11 @@ class Stage:
 def spread(
     trainer: dict[str, Any], *, before: int, processes: int, where: str = "the stage"
 ) -> dict[str, Any]:
-    """Return the trainer's arguments with which another number of processes takes as many rows.
+    """Return arguments meant for `before` processes so that `processes` take as many rows in all.
 
     A run that is resumed with them keeps its steps, its learning rates and its place in the
     mixture. The batch of a process never grows, as memory may not allow it: accumulation makes up
     for it.
-
-    Args:
-        trainer: arguments of `TrainingArguments`, meant for `before` processes.
-        before: processes with which the run was started.
-        processes: processes of the resumed run.
-        where: name of the stage, for errors.
 
     Raises:
         ConfigError: the rows cannot be shared evenly.

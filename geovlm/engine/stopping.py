@@ -70,15 +70,9 @@ class StopCallback(TrainerCallback):
 
 
 class RewardWatch:
-    """Ends the process when a reward does not return; reports reward, task and sample."""
+    """Ends the process when a reward takes longer than `limit_s`; names reward, task, sample."""
 
     def __init__(self, *, limit_s: float, rank: str = "") -> None:
-        """Watch for calls that take longer than `limit_s` seconds.
-
-        Args:
-            limit_s: seconds.
-            rank: begin of the message.
-        """
         self._limit_s = limit_s
         self._rank = rank
         self._call: tuple[float, str, RewardContext] | None = None

@@ -40,13 +40,7 @@ _LISTENING_S = 5.0
 
 
 def main(run: RunDir, *, stage: str, resume: bool) -> int:
-    """Do the work of a stage; returns the exit status documented in `geovlm.engine.worker`.
-
-    Args:
-        run: the run directory.
-        stage: a number, or `eval`.
-        resume: go on from the stage's last checkpoint.
-    """
+    """Do the work of a stage, a number or `eval`; returns the status of `geovlm.engine.worker`."""
     stop = Stop()
     stop.listen()
     end_with_launcher()

@@ -53,15 +53,9 @@ def text_only(rows: Sequence[Row]) -> list[Row]:
 
 
 def shuffled(rows: Sequence[Row], *, pool: Sequence[Row], seed: int) -> list[Row] | None:
-    """Return the rows with the images of other samples, at the rows' own sizes.
+    """Return the rows of one task with the images of other samples, at the rows' own sizes.
 
-    Args:
-        rows: rows of one task.
-        pool: rows whose images may be taken.
-        seed: of the choice.
-
-    Returns:
-        `None` if a row has no other images to take: the data hold a single scene.
+    `None` if a row has no other images to take: the data hold a single scene.
     """
     rng = random.Random(seed)
     sets = list(dict.fromkeys(row.images for row in pool))

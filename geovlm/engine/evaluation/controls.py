@@ -21,12 +21,7 @@ def prompt_sets(
 ) -> list[PromptSet]:
     """Return the prompts that the model answers in addition to those of the tasks.
 
-    Args:
-        rows: task -> the rows that are evaluated.
-        bitemporal: tasks whose two images show one place before and after.
-        settings: `[eval]`.
-        last: True for the evaluation after the run's last stage.
-        seed: of the draws.
+    The two images of `bitemporal` tasks show one place before and after.
     """
     made = []
     chosen = {task: subset(many, settings.control_limit, seed=seed) for task, many in rows.items()}

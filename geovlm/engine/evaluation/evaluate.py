@@ -34,15 +34,10 @@ _MODEL = "model"
 
 
 def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
-    """Score the model on every task of the run and write the scores under the stage's name.
+    """Score the model on every task and write the scores under `name`: `base`, `sft`, `sft-2`, ….
 
     Writes `eval/<name>/<task>.jsonl` and the entry of `metrics.json`. Every rank answers its share
     of the rows. A resumed run keeps the tasks that are scored and the answers that are written.
-
-    Args:
-        stage: the running stage.
-        loaded: model, processor and profile.
-        name: `base`, `sft` or `grpo`, or with a number: `sft-2`.
 
     Raises:
         StoppedError: the run is to stop; the answers so far are on the disk.

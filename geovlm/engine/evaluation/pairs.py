@@ -26,10 +26,7 @@ PROBES = ("swapped", "same", "shifted")
 def altered(rows: Sequence[Row], probe: str, *, seed: int) -> list[Row]:
     """Return the rows with the pairs of one probe; every row has two images.
 
-    Args:
-        rows: rows with two images.
-        probe: one of `PROBES`.
-        seed: of the shifts; each sample has its own direction and length.
+    Each sample is shifted in its own direction and by its own length.
     """
     alter: Callable[[Row], Row] = {
         "swapped": _swap,
@@ -40,11 +37,7 @@ def altered(rows: Sequence[Row], probe: str, *, seed: int) -> list[Row]:
 
 
 def report(judge: Judge, answered: Mapping[str, Sequence[Prediction]]) -> dict[str, Any]:
-    """Return how the answers of a model change with the pair.
-
-    Args:
-        judge: of the task.
-        answered: `real` and each of `PROBES` -> the answers to the same rows, at least one.
+    """Return how the answers change with the pair; `answered` holds `real` and each of `PROBES`.
 
     Returns:
         `n`; `metrics` of the real pairs and of each probe against the same correct answers;

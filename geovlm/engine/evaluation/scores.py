@@ -60,14 +60,7 @@ class Scored(NamedTuple):
 
 
 def score(answers: Answers, judge: Judge, *, name: str, last: bool) -> Scored:
-    """Return the scores of one task.
-
-    Args:
-        answers: to its rows; at least one row.
-        judge: of the task.
-        name: under which the model is scored: `base`, `sft`, …
-        last: True for the run's last evaluation; only that has a gain over `majority`.
-    """
+    """Return the scores of one task; only the run's last evaluation has a gain over `majority`."""
     rows = answers.rows
     contexts = judge.contexts(rows)
     greedy, sampled = (judge.rewards(each, contexts) for each in (answers.greedy, answers.sampled))

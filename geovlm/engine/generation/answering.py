@@ -86,13 +86,7 @@ def n_texts(
 
 
 def batched(rows: Sequence[Row], *, size: int, length: Callable[[Row], int]) -> list[list[Row]]:
-    """Return the rows in batches of similar length, so that little is padded; longest first.
-
-    Args:
-        rows: in any order; it decides between rows of one length.
-        size: rows per batch.
-        length: tokens of a row's prompt; see `generate.lengths`.
-    """
+    """Return the rows in batches of similar length, so that little is padded; longest first."""
     ordered = sorted(rows, key=length, reverse=True)
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 

@@ -25,16 +25,7 @@ def complete(
 ) -> list[str]:
     """Return one completion per row, decoded without special tokens, in the order of the rows.
 
-    The state of torch's random generators is the same afterwards as before.
-
-    Args:
-        model: a generating model, on its device.
-        processor: its processor.
-        rows: one batch; see `answering.batched`.
-        cache: decoded images.
-        max_new_tokens: longest completion.
-        temperature: 0 decodes greedily, otherwise tokens are sampled.
-        seed: of the sampling.
+    The state of torch's random generators stays as it was. Temperature 0 decodes greedily.
     """
     was_training = model.training
     model.eval()

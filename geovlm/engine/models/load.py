@@ -63,10 +63,7 @@ def load_reader(
 ) -> tuple[ProcessorMixin, ModelProfile]:
     """Load the processor of a model and its family's profile with the processor's pixel limits.
 
-    Args:
-        path: the run's model, a stage's `model/` or a checkpoint.
-        config: the run; `min_pixels` and `max_pixels` override the checkpoint's own.
-        registry: has the profile.
+    `min_pixels` and `max_pixels` of the run override the checkpoint's own.
 
     Raises:
         ConfigError: the run's model cannot be found.
@@ -97,12 +94,7 @@ def load(
 ) -> Loaded:
     """Load model, processor and profile from a folder or hub name.
 
-    Args:
-        path: of the weights: the run's model, a stage's `model/` or a checkpoint.
-        config: the run; `min_pixels` and `max_pixels` override the checkpoint's own.
-        registry: has the profile.
-        place: `cpu` or `cuda`; default: the device of the run.
-        to_train: read the weights for training: in 4 bits with QLoRA.
+    `place` is the device of the run by default; `to_train` reads the weights in 4 bits with QLoRA.
     """
     processor, profile = load_reader(path, config, registry=registry)
     options: dict[str, Any] = {

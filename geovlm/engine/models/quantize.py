@@ -26,14 +26,7 @@ from geovlm.api import ModelProfile
 def options(
     path: str, profile: ModelProfile, *, common: Mapping[str, Any], device: str
 ) -> dict[str, Any]:
-    """Return the arguments of `from_pretrained` that read the decoder in 4 bits.
-
-    Args:
-        path: folder or hub name.
-        profile: whose `lora_targets` are quantised.
-        common: the other arguments of `from_pretrained`.
-        device: `cuda` or `cpu`.
-    """
+    """Return the arguments of `from_pretrained` that read the decoder in 4 bits."""
     config = AutoConfig.from_pretrained(
         path, revision=common["revision"], trust_remote_code=common["trust_remote_code"]
     )
@@ -85,11 +78,7 @@ def merged(model: PeftModel, *, scratch: Path) -> PreTrainedModel:
 
     These are the weights that the adapters were trained on. Merged into 4 bits again, as peft does
     in place, they would be rounded once more; merged into the weights from before, they would
-    correct errors that are not there.
-
-    Args:
-        model: 4-bit, with adapters; not to be used afterwards.
-        scratch: an empty folder, or none yet, that the adapters may be written to.
+    correct errors that are not there. The 4-bit model is not to be used afterwards.
     """
     adapter = scratch / "adapter"
     model.save_pretrained(str(adapter))

@@ -15,15 +15,10 @@ from geovlm.errors import GeoVLMError
 def run(
     work: Callable[[argparse.Namespace], None], *names: str, argv: Sequence[str] | None = None
 ) -> int:
-    """Parse the arguments and do the work; returns the exit status of the process.
+    """Parse the required arguments `names` and do the work; returns the exit status of the process.
 
-    An expected error becomes one line `error: …` on standard error and its exit code; any other
-    one keeps its traceback.
-
-    Args:
-        work: receives the parsed arguments.
-        names: of the arguments, which are required: `--job`.
-        argv: words of the command line; default: those of this process.
+    An expected error becomes one line `error: …` on standard error and its exit code; any other one
+    keeps its traceback.
     """
     parser = argparse.ArgumentParser()
     for name in names:

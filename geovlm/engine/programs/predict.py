@@ -108,15 +108,8 @@ def answer(
     """Answer the windows that are not answered yet, each batch on disk before the next begins.
 
     First those of the grid; then those of the second pass, which follow from the answers. A window
-    in which an image has no data (outside of a scene's footprint) gets no answer.
-
-    Args:
-        job: the folder of request and answers.
-        plan: the windows and the profile.
-        respond: the model.
-        registry: has the task.
-        batch_pixels: pixels of a batch at most, all images of a window counted, as the model sees
-            them.
+    in which an image has no data (outside of a scene's footprint) gets no answer. All images of a
+    window count as `batch_pixels`, as the model sees them.
 
     Raises:
         DataError: a window cannot be read; names the file.
@@ -165,13 +158,7 @@ def row(
 
 
 def batches(rows: Iterator[Row], *, most: int, pixels: int = BATCH_PIXELS) -> Iterator[list[Row]]:
-    """Yield the rows in batches of at least one row.
-
-    Args:
-        rows: the rows.
-        most: rows of a batch at most.
-        pixels: pixels of a batch at most, as the model sees them.
-    """
+    """Yield the rows in batches of at least one row, at most `pixels` as the model sees them."""
     batch: list[Row] = []
     held = 0
     for each in rows:

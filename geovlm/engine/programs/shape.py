@@ -30,13 +30,7 @@ def empty(config: Any) -> PreTrainedModel:
 
 
 def of_model(model: PreTrainedModel, profile: ModelProfile, *, targets: str | None) -> ModelShape:
-    """Return the shape of a model, which may be on the meta device.
-
-    Args:
-        model: the model; left as it was.
-        profile: its family's.
-        targets: modules that adapters are put on; default: the profile's.
-    """
+    """Return the shape of a model, which may be on the meta device, and is left as it was."""
     text = model.config.get_text_config()
     vision = model.get_submodule(profile.vision_module)
     decoder = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList)]

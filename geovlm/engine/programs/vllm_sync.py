@@ -74,12 +74,7 @@ def check(folder: Path) -> Synced:
 
 
 def compare(trained: Any, generation: Generation, prompt: list[int]) -> Synced:
-    """Change the weights, sync them, and compare vLLM's probabilities.
-
-    Args:
-        trained: the model whose weights `generation` sends; they are changed.
-        generation: TRL's.
-        prompt: token ids.
+    """Change the weights of `trained`, sync them, and compare vLLM's probabilities.
 
     Raises:
         RunFailedError: they are not those of the new weights.

@@ -51,12 +51,7 @@ class ImageCache:
         """Number of files decoded."""
 
     def get(self, reference: str, size: Size) -> Image.Image:
-        """Return the RGB image of an encoded reference, resized to `size`.
-
-        Args:
-            reference: as `geovlm.raster.reference` encodes it, or `GREY`, or one of `shifted` or
-                `windowed`.
-            size: width and height at which the model sees it.
+        """Return the RGB image of a reference, `GREY`, or a `shifted` or `windowed` one, at `size`.
 
         Raises:
             DataError: the file cannot be read; names it.

@@ -32,14 +32,7 @@ def audit_lengths(
     Prompts are never truncated, so one that does not fit must be found before training. A token
     stands for at least one character of ASCII text, so a text with fewer characters than the model
     takes tokens needs no tokenizer; each distinct one of the others is tokenized once.
-
-    Args:
-        prompts: those of a task.
-        task: its name.
-        instruction: text behind every question.
-        count_tokens: tokens of each of many texts.
-        count_images: tokens of a prompt's images and of the chat template.
-        limit: number of tokens that the model takes.
+    `count_images` counts the chat template too.
 
     Raises:
         DataError: a sample is longer; names the longest one of a thousand.

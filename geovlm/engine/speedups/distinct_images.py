@@ -53,9 +53,7 @@ def _features(self: Any, pixel_values: Tensor, image_grid_thw: Tensor, **kwargs:
 def distinct(pixel_values: Tensor, image_grid_thw: Tensor) -> tuple[list[int], list[int]]:
     """Return the first of each kind of image, and for every image the place of its kind there.
 
-    Args:
-        pixel_values: patches of all images, one below the other.
-        image_grid_thw: (time, height, width) of every image in patches, shape (images, 3).
+    The patches of all images lie one below the other; grids are (time, height, width) in patches.
     """
     grids = image_grid_thw.tolist()
     patches = pixel_values.split(image_grid_thw.prod(dim=-1).tolist())

@@ -184,10 +184,7 @@ def _by_row(
 ) -> list[dict[str, Any]]:
     """Return every row's part of what the processor made of all rows.
 
-    Args:
-        fields: patches of all images (`pixel_values`), or one entry per image or per row.
-        images: of each row.
-        n_rows: number of rows.
+    `fields` hold the patches of all images (`pixel_values`), or one entry per image or per row.
 
     Raises:
         ConfigError: a field has neither an entry per image nor one per row.

@@ -31,12 +31,8 @@ def shared(
     """Let the next `generate` of a model compute each prompt once.
 
     Nothing changes for a model that keeps anything else than keys and values of every token, or
-    takes more than token ids and images of the Qwen-VL families.
-
-    Args:
-        model: the one whose `forward` is called by `generate`.
-        groups: positions of the rows with the same prompt and images; each row is in one of them.
-        n_images: images of each row.
+    takes more than token ids and images of the Qwen-VL families. `groups` hold the positions of
+    rows with the same prompt and images, each row once.
     """
     which = [0] * len(n_images)
     for number, group in enumerate(groups):

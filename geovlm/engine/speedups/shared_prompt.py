@@ -46,14 +46,8 @@ def split(
 ) -> list[Row]:
     """Return the rows of a batch: prompts padded on the left, completions on the right.
 
-    Args:
-        input_ids: shape (B, P + n_completion).
-        attention_mask: same shape, 0 for padding.
-        n_completion: columns of completions.
-        pixel_values: patches of all images of the batch.
-        image_grid_thw: shape (images, 3).
-        num_images: images of each row; by default one each.
-        mm_token_type_ids: same shape as `input_ids`.
+    Shapes: `input_ids`, `attention_mask` (0 for padding) and `mm_token_type_ids` (B, P +
+    n_completion), `image_grid_thw` (images, 3). Rows have one image each without `num_images`.
     """
     n_prompt = input_ids.size(1) - n_completion
     pixels: Sequence[Tensor | None] = [None] * len(input_ids)
@@ -120,9 +114,7 @@ class Packed(NamedTuple):
 def pack(rows: Sequence[Row], *, model: Any) -> Packed:
     """Put the completions of every group behind their prompt.
 
-    Args:
-        rows: of one batch.
-        model: the one that tells the positions of image tokens (`get_rope_index`), if it has any.
+    The model tells the positions of image tokens, if it has a `get_rope_index`.
     """
     groups = [[rows[i] for i in group] for group in grouped(rows)]
     firsts = [group[0] for group in groups]
@@ -172,11 +164,8 @@ def _sequence(group: Sequence[Row], positions: Tensor) -> _Sequence:
     """Return a prompt with its completions.
 
     The prompt's last token predicts the first token of every completion, so each of them brings its
-    own copy of it, and leaves out its own last token, which predicts nothing.
-
-    Args:
-        group: rows of one prompt.
-        positions: of the prompt's tokens, shape (axes, P).
+    own copy of it, and leaves out its own last token, which predicts nothing. `positions` are those
+    of the prompt's tokens, shape (axes, P).
     """
     prompt, last = group[0].prompt[:-1], group[0].prompt[-1:]
     parts = [_Sequence(prompt, torch.full_like(prompt, -100), 0 * prompt, positions[:, :-1])]
@@ -215,9 +204,7 @@ def _prompt_positions(rows: Sequence[Row], *, model: Any) -> list[Tensor]:
 def _mask(owners: Tensor, *, dtype: torch.dtype) -> Tensor:
     """Return what is added to the attention's scores, shape (sequences, 1, L, L).
 
-    Args:
-        owners: for each token, 0 for the prompt, the completion's number, or -1 for padding.
-        dtype: of the model.
+    `owners` are those of `_Sequence`, and -1 for padding.
     """
     length = owners.size(1)
     query, key = owners[:, :, None], owners[:, None, :]

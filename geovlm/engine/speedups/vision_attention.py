@@ -59,11 +59,8 @@ def _forward(ordinary: Callable[..., Tensor], known: WeakTensorKeyDictionary) ->
 def equal_lengths(cu_seqlens: Tensor) -> list[Tensor]:
     """Return the places of the tokens of sequences, those of equal length together.
 
-    Args:
-        cu_seqlens: where the sequences end, from 0 on, int, shape (sequences + 1,).
-
-    Returns:
-        Per length L a tensor of int64, shape (sequences, L).
+    The sequences end at `cu_seqlens`, from 0 on, shape (sequences + 1,). There is one tensor of
+    int64 per length L, shape (sequences, L).
     """
     ends = cu_seqlens.tolist()
     by_length: dict[int, list[int]] = {}
@@ -91,15 +88,8 @@ def _attend(
 ) -> tuple[Tensor, None]:
     """Return what every token attends to in its own sequence, shape (1, tokens, heads, width).
 
-    Args:
-        module: the layer.
-        query: shape (1, heads, tokens, width), as `key` and `value`.
-        key: likewise.
-        value: likewise.
-        attention_mask: none.
-        groups: of `equal_lengths`.
-        scaling: of the scores.
-        dropout: share of attention that is left out.
+    Query, key and value have the shape (1, heads, tokens, width); `groups` are those of
+    `equal_lengths`.
     """
     found = query.new_empty(query.shape)
     for places in groups:

@@ -21,13 +21,8 @@ _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 def check(kind: str, given: Mapping[str, Any], *, path: str) -> None:
     """Refuse a `trainer` table with unknown keys or values of another type.
 
-    TRL itself takes any type and fails in the first step. A whole number passes
-    for a float, a text does not pass for a number.
-
-    Args:
-        kind: `sft` or `grpo`.
-        given: the table.
-        path: of the table, for the error: `stages.0.trainer`.
+    TRL itself takes any type and fails in the first step. A whole number passes for a float, a text
+    does not pass for a number.
 
     Raises:
         ConfigError: names the key and what is expected.

@@ -62,16 +62,6 @@ class HealthCallback(TrainerCallback):
         checkpoints: Path,
         start: str,
     ) -> None:
-        """Watch a stage.
-
-        Args:
-            settings: `[health]`.
-            rewards: of the stage's tasks.
-            log: where the stage is logged.
-            findings: where broken rules are written.
-            checkpoints: the folder of the stage's checkpoints.
-            start: the weights that the stage began with.
-        """
         self._settings = settings
         self._rewards = rewards
         self._log = log

@@ -93,11 +93,7 @@ class CheckpointCallback(TrainerCallback):
 def write_manifest(folder: Path, *, step: int, rows: int, processes: int) -> None:
     """Make a checkpoint count: force its files to the disk, then write their sizes and checksums.
 
-    Args:
-        folder: the checkpoint.
-        step: optimiser steps done.
-        rows: rows of the mixture that were trained on; GRPO counts each completion.
-        processes: that wrote it.
+    `rows` of the mixture were trained on; GRPO counts each completion.
     """
     files = {}
     for path in sorted(

@@ -243,11 +243,7 @@ def easy_to_hard(rows: Sequence[Row], reward: Mapping[str, float]) -> list[Row]:
     easy tasks would come first, and a step for one task would undo what another task has learned.
     Frequent correct answers of a task are spread out the same way. Otherwise the first steps would
     contain only questions whose answer the model gives by default, and it would learn to repeat
-    that answer.
-
-    Args:
-        rows: of several tasks.
-        reward: row key -> mean reward in the probe; the higher the easier.
+    that answer. `reward` holds the mean reward of each row key in the probe: the higher the easier.
     """
     frequency = Counter((row.task, row.answer) for row in rows)
     groups: dict[tuple[str, str], list[Row]] = {}

@@ -33,13 +33,9 @@ _NOT_LINKED = frozenset({"processor_config.json"})
 def arguments(settings: GrpoStage, *, suppress: Sequence[int]) -> dict[str, Any]:
     """Return the trainer's arguments of generation.
 
-    A placeholder of an image in a completion would not match the images: both ways exclude it.
-    vLLM reports log-probabilities after temperature and bias: TRL sets this where vLLM shares the
-    GPUs, and `geovlm.run.vllm.server` starts a server with it.
-
-    Args:
-        settings: the stage.
-        suppress: ids of tokens that a completion must never contain.
+    A placeholder of an image in a completion would not match the images: both ways exclude it. vLLM
+    reports log-probabilities after temperature and bias: TRL sets this where vLLM shares the GPUs,
+    and `geovlm.run.vllm.server` starts a server with it.
     """
     if settings.generation == "transformers":
         return {"generation_kwargs": {"suppress_tokens": list(suppress)} if suppress else {}}
@@ -63,11 +59,6 @@ def arguments(settings: GrpoStage, *, suppress: Sequence[int]) -> dict[str, Any]
 def refuse_large_images(prompts: Iterable[Prompt], *, task: str, profile: ModelProfile) -> None:
     """Refuse images that vLLM on the trainer's GPUs cannot take.
 
-    Args:
-        prompts: those of a task.
-        task: its name.
-        profile: with the pixel limits of the run.
-
     Raises:
         ConfigError: names the sample and its tokens.
     """
@@ -83,11 +74,7 @@ def refuse_large_images(prompts: Iterable[Prompt], *, task: str, profile: ModelP
 
 
 def pinned(start: str, config: RunConfig) -> str:
-    """Return the path or name of the weights at `start` for TRL, which ignores the revision.
-
-    Returns:
-        A folder if the run has a revision of the hub, else `start`.
-    """
+    """Return the path or name of the weights at `start` for TRL, which ignores the revision."""
     if start != config.model or config.revision is None or Path(start).is_dir():
         return start
     return snapshot_download(start, revision=config.revision)
@@ -98,12 +85,6 @@ def served(start: str, config: RunConfig, *, processor: Any, folder: Path) -> st
 
     Weights of an earlier stage have them. Where the run sets limits of its own, other weights are
     linked into a folder with the processor of the run; the main process writes it.
-
-    Args:
-        start: the stage's weights, a folder or a name on the hub.
-        config: the run.
-        processor: with the run's pixel limits.
-        folder: for the links.
     """
     if start != config.model or not (config.min_pixels or config.max_pixels):
         return pinned(start, config)
