@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
@@ -91,7 +90,7 @@ def engine(*, first: Callable[[], object] = lambda: None, until: str = "") -> It
         if ALONE in argv:
             return real(argv, **given)
         if until and argv[argv.index("--stage") + 1] == until:
-            return process.Outcome(0, "", 0.0, stopped="the test has seen enough")
+            return process.Outcome(0, "", stopped="the test has seen enough")
         first()
         return _work(argv, **given)
 
@@ -108,7 +107,6 @@ def _work(
     """Do the work of the process of this command, and pass its output on."""
     assert process.LAUNCHER not in argv, "several ranks need several processes"
     at = argv.index("-m") + 1
-    started = time.monotonic()
     terminable = signal.getsignal(signal.SIGTERM)
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(printed):
@@ -131,6 +129,5 @@ def _work(
     return process.Outcome(
         status,
         rest if sign == "error" else "",
-        time.monotonic() - started,
         stopped=rest if sign == "stopped" else "",
     )

@@ -51,11 +51,6 @@ def data_folders(values: Sequence[str]) -> tuple[Path | None, dict[str, dict[str
 def settings(*, tasks: str | None, data: Sequence[str] | None, **fields: Any) -> dict[str, Any]:
     """Return fields of `RunConfig` by name; `None` for those that the user has not given.
 
-    Args:
-        tasks: names separated by commas.
-        data: values of `--data`.
-        fields: options that are fields already.
-
     Raises:
         ConfigError: see `data_folders`.
     """

@@ -28,13 +28,7 @@ def check_files(
 ) -> bool:
     """Refuse files that must not be written; return True if features keep the source CRS.
 
-    Args:
-        out: the file of features.
-        overlay: the picture.
-        images: the input images.
-        source: True for the source CRS; `None`: the default of the file format.
-        json: True if a summary is printed.
-        overwrite: True if files may be replaced.
+    `source` is True for the source CRS, `None` for the default of the file format.
 
     Raises:
         ConfigError: an unknown ending, a file that exists or is an input image, a folder that does

@@ -30,14 +30,6 @@ def configure(
 ) -> tuple[RunConfig, Path]:
     """Return the configuration and the run folder, which machine 0 alone checks.
 
-    Args:
-        file: TOML file of the configuration.
-        given: fields by name, from options; `None` for those that are not given.
-        preset: name of a preset.
-        overrides: `KEY=VALUE` of `--set`.
-        resume: continue the run in its folder.
-        leads: True on the machine that plans the run.
-
     Raises:
         ConfigError: there is no run to resume, or the run folder is in use.
     """
@@ -104,13 +96,7 @@ def on_machine(config: RunConfig, machine: Machine) -> RunConfig:
 
 
 def prepare(config: RunConfig, *, folder: Path, elsewhere: bool = False) -> Plan:
-    """Resolve the device and return the plan of a run into `folder`.
-
-    Args:
-        config: the run.
-        folder: the run folder.
-        elsewhere: True if it will run on another machine, which has the GPUs of `config`.
-    """
+    """Resolve the device; return the plan of a run, `elsewhere` on a machine that has its GPUs."""
     from geovlm.plan import build
     from geovlm.plugins import registry
     from geovlm.run import devices
@@ -181,14 +167,7 @@ def write(directory: RunDir, plan: Plan) -> None:
 def heartbeat(
     config: RunConfig, folder: Path, machine: Machine, *, alone: bool = False
 ) -> Iterator[Heartbeat | None]:
-    """Send heartbeats to the other processes of the run; yields `None` if there are none.
-
-    Args:
-        config: the run.
-        folder: its folder.
-        machine: this machine.
-        alone: True if nothing will run, so that no other process takes part.
-    """
+    """Send heartbeats to the other processes; yields `None` if there are none or nothing runs."""
     if machine.alone or alone:
         yield None
         return
@@ -229,14 +208,7 @@ def follow(config: RunConfig, folder: Path, machine: Machine, *, resume: bool) -
 def run_stages(
     plan: Plan, directory: RunDir, *, resume: bool, others: Heartbeat | None, again: str
 ) -> None:
-    """Write the plan and run its stages, as the process that planned them.
-
-    Args:
-        plan: the run.
-        directory: its folder, locked.
-        resume: continue unfinished stages.
-        others: the other machines; `None` where there are none.
-        again: the command with which a stopped run continues.
+    """Write the plan and run its stages, as the process that planned them; `again` resumes them.
 
     Raises:
         RunFailedError: a stage failed, or a machine was lost; prints how to continue.
@@ -256,13 +228,7 @@ def run_stages(
 
 
 def finish(directory: RunDir, *, json: bool, more: Mapping[str, Any] | None = None) -> None:
-    """Write the report and print the scores.
-
-    Args:
-        directory: the run folder.
-        json: print one JSON document.
-        more: entries of the document in addition to the scores.
-    """
+    """Write the report and print the scores, or with `json` one document of them and `more`."""
     from geovlm.cli.results import print_results
     from geovlm.report.page import write as write_report
 

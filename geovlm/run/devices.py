@@ -31,11 +31,7 @@ def visible_gpus() -> list[str]:
 
 
 def device(config: RunConfig, *, gpus: int | None = None) -> Literal["cpu", "cuda"]:
-    """Return the device of a run's stages.
-
-    Args:
-        config: the run.
-        gpus: number of GPUs of a machine; default: those that are visible here.
+    """Return the device of a run's stages; `gpus` of a machine default to those visible here.
 
     Raises:
         ConfigError: the run needs more GPUs than there are.

@@ -93,12 +93,7 @@ class Job:
 
 
 def choose(run: RunDir, config: RunConfig, *, name: str | None) -> Chosen:
-    """Return the stage whose model is exported.
-
-    Args:
-        run: the run directory.
-        config: its configuration.
-        name: name of the stage; `None`: the last one that trains.
+    """Return the stage whose model is exported: the named one, or the last one that trains.
 
     Raises:
         ConfigError: the run trains nothing, has no such stage or has not finished it.
@@ -178,12 +173,9 @@ def check_target(out: Path) -> None:
 
 
 def weight_bytes(model: Path, *, parameters: int | None, dtype: str | None) -> int:
-    """Return the bytes of the exported weights.
+    """Return the bytes of the exported weights; without `dtype` in the type of `config.json`.
 
-    Args:
-        model: the stage's folder.
-        parameters: number of weights; `None` if they are not in safetensors files.
-        dtype: type in which they are written; `None`: that of `config.json`.
+    `parameters` is `None` if the weights are not in safetensors files.
     """
     stored = files.read_json(model / "config.json").get("dtype") or "float32"
     if parameters is None:
@@ -192,11 +184,7 @@ def weight_bytes(model: Path, *, parameters: int | None, dtype: str | None) -> i
 
 
 def check_space(out: Path, *, needed: int) -> None:
-    """Refuse a disk that is too full.
-
-    Args:
-        out: the target, which need not exist.
-        needed: bytes of the weights.
+    """Refuse a disk that is too full; the target need not exist.
 
     Raises:
         ConfigError: less than `needed` and a margin is free.
@@ -212,12 +200,7 @@ def check_space(out: Path, *, needed: int) -> None:
 
 
 def compare(job: Job, own: Mapping[str, Any], stock: Mapping[str, Any]) -> None:
-    """Refuse an export whose prompts or answers differ from those of the stage's model.
-
-    Args:
-        job: the export.
-        own: `answers` and `prompts` (token ids) of the stage's model.
-        stock: the same of the exported folder.
+    """Refuse an export whose prompts (token ids) or answers differ from those of the stage's model.
 
     Raises:
         RunFailedError: they differ; names the first such sample.

@@ -22,13 +22,7 @@ _TORCH = re.compile(r"iostream error|PytorchStreamWriter failed|unexpected pos|f
 
 
 def write_text(path: Path, text: str, *, sync: bool = True) -> None:
-    """Write a text file so that it is whole or as it was before; makes its folder.
-
-    Args:
-        path: the file.
-        text: its content.
-        sync: wait until it is on the disk.
-    """
+    """Write a text file so that it is whole or as it was before; makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -71,12 +65,7 @@ class JsonLines:
         return [record for record, _ in self._whole()]
 
     def append(self, records: Iterable[dict[str, Any]], *, sync: bool = False) -> None:
-        """Append records; numbers that are not finite become null, as JSON has none.
-
-        Args:
-            records: the records.
-            sync: wait until they are on the disk.
-        """
+        """Append records, with `sync` to the disk; numbers that are not finite become null."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(finite(record)) + "\n" for record in records))

@@ -160,12 +160,7 @@ class RunDir:
     ) -> None:
         """Add the scores of one task after one stage; earlier ones of this pair are replaced.
 
-        Args:
-            task: its name.
-            stage: `base`, `sft`, `grpo`, …
-            primary: the task's primary metric.
-            entry: the scores.
-            more: other entries of the task, such as `blind` and `probes`; also replaced.
+        So are `more` entries of the task, such as `blind` and `probes`.
         """
         metrics = self.read_metrics()
         own = metrics["tasks"].setdefault(task, {"primary": primary, "stages": {}})

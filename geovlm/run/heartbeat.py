@@ -40,10 +40,7 @@ class Heartbeat:
     def __init__(self, run: RunDir, machine: Machine, *, timeout_s: float) -> None:
         """Create the heartbeat; nothing is written before the context is entered.
 
-        Args:
-            run: the run folder, on a file system that all machines share.
-            machine: this machine.
-            timeout_s: seconds without a heartbeat until a machine counts as lost.
+        A machine counts as lost after `timeout_s` seconds without a heartbeat.
         """
         self.machine = machine
         self._run = run
@@ -101,12 +98,9 @@ class Heartbeat:
         return record.get(fact) if record.get("attempt") == self._record["attempt"] else None
 
     def wait(self, condition: Callable[[], bool], *, timeout: str | None = None) -> None:
-        """Wait until a condition is true.
+        """Wait until a condition is true, for as long as all machines live.
 
-        Args:
-            condition: called repeatedly.
-            timeout: error message if it is not true within the machines' timeout; `None` waits as
-                long as all machines live.
+        With `timeout`, an error message, wait for at most the machines' timeout.
 
         Raises:
             RunFailedError: a machine failed or was lost, or the time is over.

@@ -51,12 +51,7 @@ def command(
 ) -> list[str]:
     """Return the command line of a stage: `accelerate launch`, or its one process without it.
 
-    Args:
-        config_file: accelerate.yaml; `None` for one process without launcher, see `is_alone`.
-        run: the run folder.
-        stage: its position, or `eval`.
-        resume: continue from the last checkpoint of the stage.
-        module: module of the worker.
+    `stage` is its position or `eval`; without `config_file`, there is no launcher, see `is_alone`.
     """
     start = ["-m", module]
     if config_file is not None:
@@ -103,13 +98,7 @@ def environment(local: int, *, on_cpu: bool) -> dict[str, str]:
 
 
 def start(program: str, *words: str, folder: Path, on_cpu: bool) -> None:
-    """Run a program of the engine in one process of its own, to its end.
-
-    Args:
-        program: its name in `geovlm.engine.programs`.
-        words: its arguments.
-        folder: folder of the job; the output is also kept there, in `stderr.txt`.
-        on_cpu: True if it gets no GPU.
+    """Run a program of `geovlm.engine.programs` to its end; its output is also kept in `folder`.
 
     Raises:
         GeoVLMError: the program refused the job.
@@ -129,16 +118,8 @@ def run_stage(
     resume: bool,
     stop: StopRequest,
     heartbeat: Heartbeat | None = None,
-) -> float:
-    """Run this machine's part of one stage to its end and return its wall seconds.
-
-    Args:
-        run: the run folder, with `resolved.json` in it.
-        config: the run; its device is resolved.
-        index: the stage's position; -1 for an evaluation without training.
-        resume: continue from its last checkpoint.
-        stop: request to stop, passed on to the stage.
-        heartbeat: the other machines; `None` where there are none.
+) -> None:
+    """Run this machine's part of one stage, -1 for an evaluation, to its end.
 
     Raises:
         StoppedError: it was stopped on request, and can be resumed.
@@ -164,9 +145,8 @@ def run_stage(
 
         if not ranks.local:
             assert heartbeat is not None  # the first machine has ranks
-            started = time.monotonic()
             heartbeat.wait(done)
-            return time.monotonic() - started
+            return
         on_cpu = config.device == "cpu"
         yaml = None
         if not is_alone(ranks, scheme=config.scheme(index)):
@@ -185,7 +165,6 @@ def run_stage(
     if outcome.status and not outcome.error and heartbeat is not None:
         heartbeat.explain_failure()
     raise_for(outcome, name=folder.name, log=log, by=stop.signal)
-    return outcome.seconds
 
 
 def accelerate_file(machine: Machine) -> str:
@@ -209,34 +188,30 @@ def run_stages(
         StoppedError: SIGTERM or Ctrl-C came; the stage can be resumed, or was not started.
         GeoVLMError: as `run_stage`.
     """
-    with StopRequest(worker=WORKER) as stop:
-        _run_stages(run, config=config, resume=resume, stop=stop, heartbeat=heartbeat)
-
-
-def _run_stages(
-    run: RunDir, *, config: RunConfig, resume: bool, stop: StopRequest, heartbeat: Heartbeat | None
-) -> None:
     leads = heartbeat is None or heartbeat.machine.leads
-    for index in range(len(config.stages)) or [-1]:
-        name = run.stage(index).name
-        kind = config.stages[index].kind if index >= 0 else "eval"
-        if run.is_done(index):
-            print(f"stage {name}: already done, skipped", file=sys.stderr, flush=True)
-            continue
-        # with other machines, the ranks agree inside the stage: they would wait for a missing one
-        if stop.signal is not None and (heartbeat is None or heartbeat.machine.count == 1):
-            raise StoppedError(f"stage {name} was not started", exit_code=_exit_code(stop.signal))
-        print(f"stage {name}", file=sys.stderr, flush=True)
-        started = time.monotonic()
-        try:
-            run_stage(
-                run, config=config, index=index, resume=resume, stop=stop, heartbeat=heartbeat
-            )
-        except BaseException:
-            with contextlib.suppress(OSError):  # a full disk must not hide why the stage failed
-                _add_seconds(run, kind, started, leads=leads)
-            raise
-        _add_seconds(run, kind, started, leads=leads)
+    with StopRequest(worker=WORKER) as stop:
+        for index in range(len(config.stages)) or [-1]:
+            name = run.stage(index).name
+            kind = config.stages[index].kind if index >= 0 else "eval"
+            if run.is_done(index):
+                print(f"stage {name}: already done, skipped", file=sys.stderr, flush=True)
+                continue
+            # with other machines, the ranks agree in the stage: they would wait for a missing one
+            if stop.signal is not None and (heartbeat is None or heartbeat.machine.count == 1):
+                raise StoppedError(
+                    f"stage {name} was not started", exit_code=_exit_code(stop.signal)
+                )
+            print(f"stage {name}", file=sys.stderr, flush=True)
+            started = time.monotonic()
+            try:
+                run_stage(
+                    run, config=config, index=index, resume=resume, stop=stop, heartbeat=heartbeat
+                )
+            except BaseException:
+                with contextlib.suppress(OSError):  # a full disk must not hide why the stage failed
+                    _add_seconds(run, kind, started, leads=leads)
+                raise
+            _add_seconds(run, kind, started, leads=leads)
 
 
 def _add_seconds(run: RunDir, kind: str, started: float, *, leads: bool) -> None:
@@ -250,14 +225,7 @@ def _exit_code(by: int | None) -> int:
 
 
 def raise_for(outcome: Outcome, *, name: str, log: Path, by: int | None = None) -> None:
-    """Raise the error that the end of a stage stands for; nothing if it is done.
-
-    Args:
-        outcome: end of its processes.
-        name: name of the stage.
-        log: file of its output.
-        by: signal of the request to stop.
-    """
+    """Raise the error that the end of a stage stands for; nothing if it is done."""
     if outcome.stopped:
         raise StoppedError(f"stage {name}: {outcome.stopped}", exit_code=_exit_code(by))
     if outcome.status == 0:

@@ -58,12 +58,6 @@ def find(
     as many ranks as torchrun started processes; the others wait. Operators of clusters set RANK,
     WORLD_SIZE, MASTER_ADDR and MASTER_PORT once per machine.
 
-    Args:
-        machines: `--machines`.
-        machine_rank: `--machine-rank`.
-        main_address: `--main-address`, HOST:PORT.
-        variables: the environment.
-
     Raises:
         ConfigError: options that are incomplete or contradict each other or the environment.
     """

@@ -90,13 +90,7 @@ class Layout:
 
 
 def layout(config: RunConfig, index: int, *, machine: Machine) -> Layout:
-    """Return the ranks of a stage on a machine; machines are filled in order.
-
-    Args:
-        config: the run.
-        index: the stage's position; -1 for an evaluation without training.
-        machine: the machine.
-    """
+    """Return a machine's ranks of a stage (-1: an evaluation); machines are filled in order."""
     world_size = config.world_size(index)
     used = -(-world_size // config.per_machine)
     local = world_size // used if machine.rank < used else 0
@@ -106,14 +100,9 @@ def layout(config: RunConfig, index: int, *, machine: Machine) -> Layout:
 def accelerate_config(
     layout: Layout, *, on_cpu: bool, port: int, parallel: str = "ddp"
 ) -> dict[str, Any]:
-    """Return the content of a stage's accelerate.yaml.
+    """Return the content of a stage's accelerate.yaml; `port` is the rendezvous on machine 0.
 
-    Args:
-        layout: its ranks.
-        on_cpu: True if it runs on the CPU.
-        port: port of the rendezvous on machine 0.
-        parallel: `ddp`, `fsdp2`, `zero2`, `zero3` or a file; a file's processes and machines are
-            replaced by the run's.
+    Processes and machines in a file that `parallel` names are replaced by the run's.
     """
     settings = read_yaml(parallel) if parallel not in _SETTINGS else _SETTINGS[parallel]
     several = layout.world_size > 1
@@ -170,10 +159,7 @@ def shards(parallel: str) -> bool:
 
 
 def check(config: RunConfig) -> None:
-    """Refuse an impossible `parallel` of a stage, before anything starts.
-
-    Args:
-        config: the run; its device is resolved.
+    """Refuse an impossible `parallel` of a stage, before anything starts; the device is resolved.
 
     Raises:
         ConfigError: names the stage, and what to install or to change.

@@ -10,7 +10,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +36,6 @@ class Outcome(NamedTuple):
     """Exit status of the worker, not of accelerate in front of it."""
     error: str
     """Text after `error: ` on the worker's last line, or empty."""
-    seconds: float
     stopped: str = ""
     """Text after `stopped: ` on the worker's last line: it stopped on request and can resume."""
     rank: int | None = None
@@ -55,16 +53,9 @@ def execute(
     """Run a command; its output goes to standard error and to a file as it comes.
 
     The traceback of accelerate after the worker's `error: ` line goes to the file only. An
-    interrupt ends the whole process tree; so do SIGTERM without `stop` and an exception of `check`.
-
-    Args:
-        argv: the command.
-        variables: its environment.
-        log: file of its output.
-        check: called at least every 0.2 s.
-        stop: request to stop, passed on to the workers.
+    interrupt ends the whole process tree; so do SIGTERM without `stop` and an exception of `check`,
+    which is called at least every 0.2 s.
     """
-    started = time.monotonic()
     # with `stop`, the launcher between us and the workers must not end on a SIGTERM to all
     taken = contextlib.nullcontext() if stop is not None else _terminable()
     with log.open("ab", buffering=0) as file, taken:
@@ -99,7 +90,6 @@ def execute(
     return Outcome(
         status,
         relay.error if status else "",
-        time.monotonic() - started,
         stopped=relay.stopped,
         rank=int(rank[1]) if rank and status else None,
     )

@@ -54,10 +54,6 @@ def refuse_absent(directory: RunDir) -> None:
 def refuse_another(directory: RunDir, config: Mapping[str, Any]) -> None:
     """Refuse to resume a run with other settings.
 
-    Args:
-        directory: the run directory.
-        config: the settings as JSON.
-
     Raises:
         ConfigError: the folder holds no run, or one that was started with other settings.
     """
@@ -91,10 +87,6 @@ def differences(before: Any, after: Any, *, path: str = "") -> list[str]:
 def take_over(directory: RunDir, resolved: Mapping[str, Any]) -> dict[str, Any]:
     """Return the new content of `resolved.json`: this plan, with the ranks of the run's start.
 
-    Args:
-        directory: the run folder, perhaps with the files of an earlier start.
-        resolved: content of `resolved.json` for this plan.
-
     Raises:
         DataError: the number of samples of a task has changed since the start.
     """
@@ -108,13 +100,7 @@ def take_over(directory: RunDir, resolved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_samples(task: str, split: str, n: int, *, before: Mapping[str, Any]) -> None:
-    """Refuse a split of another size: rows would be trained on twice or never.
-
-    Args:
-        task: its name.
-        split: its split.
-        n: current number of samples.
-        before: `resolved.json` of the run.
+    """Refuse a split of another size than `before`: rows would be trained on twice or never.
 
     Raises:
         DataError: the number of samples has changed since the start.

@@ -30,7 +30,7 @@ def worker(monkeypatch: pytest.MonkeyPatch):
                 files.write_json(log.parent / f"rank-{rank}.json", each)
             if late:
                 raise TimeoutError
-            return Outcome(status, error, 1.0)
+            return Outcome(status, error)
 
         monkeypatch.setattr(smoke, "execute", execute)
 

@@ -78,12 +78,12 @@ def test_free_space_is_judged(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     monkeypatch.setattr(machine, "write_speed", lambda folder: 1e9)
-    assert machine.disk(tmp_path / "not" / "yet", label="disk")[0].state == state
+    assert machine.disk(tmp_path / "not" / "yet")[0].state == state
 
 
 def test_a_slow_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "write_speed", lambda folder: 10e6)
-    last = machine.disk(tmp_path, label="disk")[-1]
+    last = machine.disk(tmp_path)[-1]
     assert (last.state, last.found) == ("warn", "10 MB/s")
 
 
@@ -91,7 +91,7 @@ def test_a_folder_that_cannot_be_written_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert states(machine.disk(tmp_path, label="disk")) == {"disk": "FAIL"}
+    assert states(machine.disk(tmp_path)) == {"disk": "FAIL"}
 
 
 def test_writing_is_measured_and_leaves_nothing(

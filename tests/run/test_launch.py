@@ -112,18 +112,18 @@ def test_a_killed_worker_has_a_negative_status(tmp_path, launcher):
 
 def test_statuses_become_the_errors_of_the_command_line(tmp_path):
     log = tmp_path / "stderr.txt"
-    launch.raise_for(Outcome(0, "", 1.0), name="0-sft", log=log)
+    launch.raise_for(Outcome(0, ""), name="0-sft", log=log)
     with pytest.raises(GeoVLMError, match=r"^cannot$") as impossible:
-        launch.raise_for(Outcome(2, "cannot", 1.0), name="0-sft", log=log)
+        launch.raise_for(Outcome(2, "cannot"), name="0-sft", log=log)
     assert impossible.value.exit_code == 2
     with pytest.raises(RunFailedError, match=r"^flat$"):
-        launch.raise_for(Outcome(1, "flat", 1.0), name="0-sft", log=log)
+        launch.raise_for(Outcome(1, "flat"), name="0-sft", log=log)
     with pytest.raises(RunFailedError, match="0-sft was killed by SIGKILL"):
-        launch.raise_for(Outcome(-9, "", 1.0), name="0-sft", log=log)
+        launch.raise_for(Outcome(-9, ""), name="0-sft", log=log)
     with pytest.raises(RunFailedError, match=r"rank 3 of .* SIGABRT \(NCCL .* timeout_s"):
-        launch.raise_for(Outcome(-6, "", 1.0, rank=3), name="0-sft", log=log)
+        launch.raise_for(Outcome(-6, "", rank=3), name="0-sft", log=log)
     with pytest.raises(RunFailedError, match="0-sft failed with exit status 1"):
-        launch.raise_for(Outcome(1, "", 1.0), name="0-sft", log=log)
+        launch.raise_for(Outcome(1, ""), name="0-sft", log=log)
 
 
 def test_ending_the_launcher_ends_children_in_sessions_of_their_own(tmp_path):
@@ -220,7 +220,7 @@ def test_a_vllm_server_may_end_with_a_run_that_is_stopped(tmp_path, monkeypatch,
 
     def executed(*_, check, **__) -> Outcome:
         check()
-        return Outcome(0, "", 1.0, stopped="saved at step 3 of 9")
+        return Outcome(0, "", stopped="saved at step 3 of 9")
 
     monkeypatch.setattr(launch.vllm_stage, "serve", serve)
     monkeypatch.setattr(launch, "execute", executed)

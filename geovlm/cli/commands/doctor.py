@@ -43,7 +43,7 @@ def doctor(
         raise ConfigError("--processes and --gpus are both given", hint="give one of them")
     checks = machine.versions()
     checks += machine.plugins(registry.load())
-    checks += machine.disk(out, label="disk")
+    checks += machine.disk(out)
     checks += machine.shared_memory(ranks=gpus or processes or 1)
     checks += _smoke_tests(checks, processes=processes, gpus=gpus, deadline=deadline)
     failed = [each for each in checks if each.state == "FAIL"]

@@ -43,19 +43,13 @@ class Check(NamedTuple):
 def tested() -> dict[str, str]:
     """Return distribution -> version of the set of packages that is tested together."""
     text = (Path(__file__).parent / "tested.txt").read_text(encoding="utf-8")
-    pairs = (line.partition("==") for line in text.split())
-    return {name: version for name, _, version in pairs}
+    return dict(line.split("==") for line in text.split())
 
 
 def versions(
     installed: Mapping[str, str] | None = None, requires: Iterable[str] | None = None
 ) -> list[Check]:
-    """Compare installed versions with required and with tested ones.
-
-    Args:
-        installed: normalised name -> version; default: the installed packages.
-        requires: requirements; default: those of the installed GeoVLM without extras.
-    """
+    """Compare installed versions, by normalised name, with required and with tested ones."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
     from packaging.version import Version
@@ -69,13 +63,12 @@ def versions(
         if each.marker is not None and not each.marker.evaluate({"extra": ""}):
             continue
         if name not in here:
-            found.append(Check(each.name, "FAIL", "not installed", f"pip install '{each}'"))
+            wrong = "not installed"
         elif not each.specifier.contains(here[name], prereleases=True):
-            found.append(
-                Check(each.name, "FAIL", f"{here[name]}, needs {each.specifier}", _install(each))
-            )
+            wrong = f"{here[name]}, needs {each.specifier}"
         else:
             continue
+        found.append(Check(each.name, "FAIL", wrong, f"pip install '{each}'"))
         failed.add(name)
     same, other = 0, []
     for package, version in tested().items():
@@ -85,7 +78,7 @@ def versions(
         if Version(own).public == version:
             same += 1
         else:
-            fix = _pin(package, version)
+            fix = f"if something fails: pip install {package}=={version}"
             other.append(Check(package, "warn", f"{own}, tested with {version}", fix))
     found.append(Check("versions", "ok", f"{same} packages are as tested, {len(other)} are not"))
     return found + other
@@ -103,32 +96,28 @@ def plugins(registry: Registry) -> list[Check]:
     return found
 
 
-def disk(folder: Path, *, label: str) -> list[Check]:
-    """Measure free space and write speed on the disk of a folder.
-
-    Args:
-        folder: need not exist; then its nearest existing parent is measured.
-        label: name of the check.
-    """
+def disk(folder: Path) -> list[Check]:
+    """Measure free space and write speed at a folder, or at its nearest existing parent."""
     place = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
     if not os.access(place, os.W_OK):
-        return [Check(label, "FAIL", f"{place} cannot be written", "give an --out on another disk")]
+        fix = "give an --out on another disk"
+        return [Check("disk", "FAIL", f"{place} cannot be written", fix)]
     free = shutil.disk_usage(place).free
     found = f"{free / 1e9:.0f} GB free at {place}"
     if free < LEAST_FREE:
-        return [Check(label, "FAIL", found, "free some space, or give an --out on another disk")]
+        return [Check("disk", "FAIL", found, "free some space, or give an --out on another disk")]
     if free < USUAL_FREE:
         fix = "enough for nano; checkpoints of a 3 B model with its optimiser take 23 GB each"
-        checks = [Check(label, "warn", found, fix)]
+        checks = [Check("disk", "warn", found, fix)]
     else:
-        checks = [Check(label, "ok", found)]
+        checks = [Check("disk", "ok", found)]
     try:
         speed = write_speed(place)
     except OSError as error:
-        return [*checks, Check(f"{label}, writing", "FAIL", str(error), "give another --out")]
+        return [*checks, Check("disk, writing", "FAIL", str(error), "give another --out")]
     state: Literal["ok", "warn"] = "warn" if speed < SLOW else "ok"
     fix = "checkpoints will take minutes; give an --out on a faster disk" if speed < SLOW else ""
-    return [*checks, Check(f"{label}, writing", state, f"{speed / 1e6:.0f} MB/s", fix)]
+    return [*checks, Check("disk, writing", state, f"{speed / 1e6:.0f} MB/s", fix)]
 
 
 def write_speed(folder: Path) -> float:
@@ -165,11 +154,3 @@ def _installed() -> dict[str, str]:
 
 def _requires() -> list[str]:
     return metadata.requires(DISTRIBUTION) or []
-
-
-def _install(requirement: object) -> str:
-    return f"pip install '{requirement}'"
-
-
-def _pin(name: str, version: str) -> str:
-    return f"if something fails: pip install {name}=={version}"

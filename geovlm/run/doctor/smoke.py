@@ -47,13 +47,7 @@ class _Ended(NamedTuple):
 
 
 def ranks(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> list[Check]:
-    """Start the ranks, run an all-reduce and one training step.
-
-    Args:
-        wanted: number and device.
-        deadline_s: limit for joining and for all-reduce, each.
-        module: module of the worker.
-    """
+    """Start the ranks, run an all-reduce and one training step."""
     ended = _run("ranks", wanted, deadline_s=deadline_s, module=module)
     first = ended.notes[0]
     checks = [_devices(first["devices"], wanted)] if "devices" in first else []

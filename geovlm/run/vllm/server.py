@@ -45,9 +45,6 @@ class Placement(NamedTuple):
 def check(config: RunConfig) -> None:
     """Refuse a GRPO stage whose vLLM is missing or has no GPU; contacts no server.
 
-    Args:
-        config: the run; its device is resolved.
-
     Raises:
         ConfigError: names the stage, and what to install or to set.
     """
@@ -124,14 +121,8 @@ def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -
 
     It is the command of `trl vllm-serve` (TRL 1.16), which is deprecated. The server's processor
     gets the pixel limits of the run, so that server and trainer encode images into the same tokens;
-    checkpoints of GeoVLM hold the limits in their files.
-
-    Args:
-        model: folder or hub name of the weights; the trainer replaces them before the first
-            completion.
-        config: the run.
-        settings: `vllm` of the stage.
-        gpus: number of GPUs, over which the model is split.
+    checkpoints of GeoVLM hold the limits in their files. The trainer replaces the weights of
+    `model` before the first completion.
     """
     argv = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model]
     # anybody who reaches the server may replace the weights
@@ -158,9 +149,7 @@ def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -
 def environment(visible: list[str], gpus: tuple[int, ...]) -> dict[str, str]:
     """Return the environment of a server: its GPUs, and the switch for endpoints of weights.
 
-    Args:
-        visible: ids of the machine's GPUs.
-        gpus: positions of the server's GPUs among them.
+    `gpus` are positions among the ids of the `visible` GPUs.
     """
     return without_launcher(os.environ) | {
         "CUDA_VISIBLE_DEVICES": ",".join(visible[gpu] for gpu in gpus),
@@ -180,13 +169,7 @@ def serving(
 ) -> Iterator[Callable[[], None]]:
     """Run a server in the context; yields a function that raises if the server has ended.
 
-    Args:
-        argv: its command line.
-        variables: its environment.
-        port: its port.
-        log: file of its output.
-        timeout_s: seconds within which it has to answer.
-        check: called repeatedly while it starts; may raise.
+    `check` is called repeatedly until the server answers, and may raise.
 
     Raises:
         RunFailedError: it ended, or did not answer in time; names the log.

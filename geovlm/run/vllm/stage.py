@@ -40,12 +40,6 @@ def serve(
 
     The machine with the GPUs of the server starts it and publishes when it answers.
 
-    Args:
-        run: the run folder.
-        config: the run; its device is resolved.
-        index: the stage's position.
-        heartbeat: the other machines; `None` where there are none.
-
     Raises:
         RunFailedError: the server did not start, or a machine was lost meanwhile.
     """
@@ -81,11 +75,7 @@ def serve(
 
 
 def start_weights(run: RunDir, *, config: RunConfig, index: int) -> str:
-    """Return the weights that a stage starts from: the last trained ones, else the run's.
-
-    Returns:
-        A folder, or a name on the Hugging Face hub.
-    """
+    """Return folder or hub name of a stage's first weights: those trained last, else the run's."""
     for earlier in range(index - 1, -1, -1):
         folder: Path = run.stage(earlier) / "model"
         if folder.is_dir():
