@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geovlm.api import Raster, Size
+from geovlm.api import Json, Raster, Size
 from geovlm.errors import DataError
 from geovlm.predict.georeference.georeference import Georeference, reprojected
 from geovlm.predict.georeference.placing import placed
@@ -30,6 +30,12 @@ class Scene:
     georeference: Georeference | None
     notes: tuple[str, ...] = ()
     """Notes for the user."""
+
+    def encoded(self) -> tuple[Json, ...]:
+        """Return the images as references, see `geovlm.raster.reference.encode`."""
+        from geovlm.raster.reference import encode
+
+        return tuple(map(encode, self.images))
 
 
 def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:

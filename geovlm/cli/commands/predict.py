@@ -53,8 +53,7 @@ def predict(
     box: Annotated[
         list[str] | None,
         typer.Option(
-            help="Box in pixels, for tasks that need one. Repeatable.",
-            metavar="X0,Y0,X1,Y1",
+            help="Box in pixels, for tasks that need one. Repeatable.", metavar="X0,Y0,X1,Y1"
         ),
     ] = None,
     ask: Annotated[
@@ -111,7 +110,6 @@ def predict(
     from geovlm.plugins import registry
     from geovlm.predict import asking, job, results, scenes
     from geovlm.predict import images as pictures
-    from geovlm.raster import reference
 
     spec = registry.load().task(task)
     asking.check_images(spec, len(images))
@@ -136,7 +134,7 @@ def predict(
             output.say("warning: without georeference, coordinates are pixels")
         request = job.Request(
             task=task,
-            images=tuple(reference.encode(image) for image in scene.images),
+            images=scene.encoded(),
             area=scene.area,
             inputs=inputs,
             window=window,
@@ -178,12 +176,7 @@ def predict(
 
 
 def run_model(folder: Job, *, config: RunConfig) -> None:
-    """Answer the windows in a separate process.
-
-    Raises:
-        GeoVLMError: it refused the request.
-        RunFailedError: it failed.
-    """
+    """Answer the windows in a separate process."""
     from geovlm.run import devices, launch
 
     on_cpu = devices.device(config) == "cpu"
@@ -192,11 +185,7 @@ def run_model(folder: Job, *, config: RunConfig) -> None:
 
 @contextmanager
 def _folder(out: Path | None, *, resume: bool, overwrite: bool) -> Iterator[Job]:
-    """Yield the folder of the unfinished prediction, next to `out`; it is removed at the end.
-
-    Raises:
-        ConfigError: it exists already, or there is none to resume.
-    """
+    """Yield the folder of the unfinished prediction, next to `out`; it is removed at the end."""
     import shutil
     import tempfile
 
