@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geovlm import __version__
-from geovlm.cli.groups import Entry, LazyGroup
+from geovlm.cli.groups import Entry, Group, build
 from geovlm.errors import GeoVLMError, StoppedError
 from geovlm.plugins.discover import DEBUG_VARIABLE, DISABLE_VARIABLE
 
 if TYPE_CHECKING:
-    Command = Any
+    Command = Any  # typer vendors click without public names for these two classes
+    Context = Any
 
 COMMANDS: dict[str, Entry] = {
     "run": Entry(
-        "geovlm.cli.commands.run:run",
-        "Train on tasks: SFT, probe, GRPO, evaluation and report.",
+        "geovlm.cli.commands.run:run", "Train on tasks: SFT, probe, GRPO, evaluation and report."
     ),
     "plan": Entry(
         "geovlm.cli.commands.plan:plan",
@@ -75,14 +75,29 @@ COMMANDS: dict[str, Entry] = {
 """Name -> target and summary, in the order of `geovlm --help`."""
 
 
-class Root(LazyGroup):
-    """`geovlm` itself."""
+class Root(Group):
+    """`geovlm` itself: core commands from a table, commands of plugins only when needed."""
 
-    entries = COMMANDS
+    def list_commands(self, ctx: Context) -> list[str]:
+        """Return core commands in the order of the table, then those of plugins."""
+        return [*COMMANDS, *_plugin_commands()]
 
-    def plugin_commands(self) -> Mapping[str, Command]:
-        """Return the commands of plugins; loads the plugins, so call it only where needed."""
-        return _plugin_commands()
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        """Return the command, importing its module; `None` if it does not exist."""
+        if cmd_name in COMMANDS:
+            return build(COMMANDS[cmd_name].target, name=cmd_name)
+        return _plugin_commands().get(cmd_name)
+
+    def format_commands(self, ctx: Context, formatter: Any) -> None:
+        """Write the summaries without importing a core command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+        added = _plugin_commands()
+        if added:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(
+                    [(name, command.get_short_help_str(70)) for name, command in added.items()]
+                )
 
 
 app = typer.Typer(
@@ -100,7 +115,7 @@ def _print_version(value: bool) -> None:
 
 
 @app.callback()
-def options(
+def global_options(
     no_plugin: Annotated[
         list[str] | None,
         typer.Option(help="Disable this plugin ('*' disables all). Repeatable.", metavar="NAME"),

@@ -49,11 +49,7 @@ def data_folders(values: Sequence[str]) -> tuple[Path | None, dict[str, dict[str
 
 
 def settings(*, tasks: str | None, data: Sequence[str] | None, **fields: Any) -> dict[str, Any]:
-    """Return fields of `RunConfig` by name; `None` for those that the user has not given.
-
-    Raises:
-        ConfigError: see `data_folders`.
-    """
+    """Return fields of `RunConfig` by name; `None` for those that the user has not given."""
     root, roots = data_folders(data or [])
     names = None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
     return {"tasks": names, "data_root": root, "data": roots or None, **fields}

@@ -19,11 +19,7 @@ MINIATURE_RECORDS = 16
 
 
 def locate(spec: DatasetSpec, data: Path | None, *, quiet: bool = False) -> Path:
-    """Return the folder of a data set: `data`, or a folder in it; generated data if `None`.
-
-    Raises:
-        DatasetNotFoundError: `data` does not exist.
-    """
+    """Return the folder of a data set: `data`, or a folder in it; generated data if `None`."""
     from geovlm.data.loading import find_root, sample_root
 
     if data is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,11 +31,7 @@ class Group(TyperGroup):
     def resolve_command(
         self, ctx: Context, args: list[str]
     ) -> tuple[str | None, Command | None, list[str]]:
-        """Return (name, command, remaining arguments).
-
-        Raises:
-            UnknownNameError: there is no such command.
-        """
+        """Return (name, command, remaining arguments)."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             known = self.list_commands(ctx)
@@ -68,35 +63,3 @@ def build(target: str, *, name: str) -> Command:
         command = typer.main.get_command(single)
     command.name = name
     return command
-
-
-class LazyGroup(Group):
-    """The root group: core commands from a table, commands of plugins only when needed."""
-
-    entries: Mapping[str, Entry] = {}
-
-    def plugin_commands(self) -> Mapping[str, Command]:
-        """Return the commands that plugins add; a plugin cannot replace a core command."""
-        return {}
-
-    def list_commands(self, ctx: Context) -> list[str]:
-        """Return core commands in the order of the table, then those of plugins."""
-        return [*self.entries, *self.plugin_commands()]
-
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """Return the command, importing its module; `None` if it does not exist."""
-        if cmd_name in self.entries:
-            return build(self.entries[cmd_name].target, name=cmd_name)
-        return self.plugin_commands().get(cmd_name)
-
-    def format_commands(self, ctx: Context, formatter: Any) -> None:
-        """Write the summaries without importing a core command."""
-        rows = [(name, entry.summary) for name, entry in self.entries.items()]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
-        added = self.plugin_commands()
-        if added:
-            with formatter.section("Commands of plugins"):
-                formatter.write_dl(
-                    [(name, command.get_short_help_str(70)) for name, command in added.items()]
-                )

@@ -82,11 +82,7 @@ def _check_place(path: Path, images: Sequence[Path], *, overwrite: bool) -> None
 
 
 def numbers(text: str, *, option: str, count: tuple[int, ...]) -> tuple[float, ...]:
-    """Return the numbers of an option.
-
-    Raises:
-        ConfigError: they are not numbers, or their count is wrong.
-    """
+    """Return the numbers of an option, or refuse another `count` of them."""
     try:
         values = tuple(map(float, text.split(",")))
     except ValueError:
@@ -98,11 +94,7 @@ def numbers(text: str, *, option: str, count: tuple[int, ...]) -> tuple[float, .
 
 
 def value_range(text: str | None) -> tuple[float, float] | None:
-    """Return the values that become black and white.
-
-    Raises:
-        ConfigError: they are not two numbers, the smaller one first.
-    """
+    """Return the values that become black and white, the smaller one first."""
     if text is None:
         return None
     low, high = numbers(text, option="--range", count=(2,))
@@ -112,11 +104,7 @@ def value_range(text: str | None) -> tuple[float, float] | None:
 
 
 def pairs(texts: Sequence[str]) -> dict[str, str]:
-    """Return keys and values of `KEY=TEXT`.
-
-    Raises:
-        ConfigError: one has no `=`.
-    """
+    """Return keys and values of `KEY=TEXT`."""
     found: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -127,11 +115,7 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
 
 
 def stamps(paths: Sequence[Path]) -> tuple[Stamp, ...]:
-    """Return the state of the images' files, so that a changed image is not resumed.
-
-    Raises:
-        DataError: one is missing.
-    """
+    """Return the state of the images' files, so that a changed image is not resumed."""
     from geovlm.predict.job import Stamp
 
     files: list[Path] = []

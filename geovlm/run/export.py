@@ -79,17 +79,8 @@ class Job:
     def read(cls, folder: Path) -> Job:
         """Return the job that `write` wrote."""
         fields = files.read_json(folder / "job.json")
-        asked = [
-            Asked(
-                **{
-                    **each,
-                    "images": tuple(each["images"]),
-                    "input_sizes": tuple((w, h) for w, h in each["input_sizes"]),
-                }
-            )
-            for each in fields["asked"]
-        ]
-        return cls(**{**fields, "model": Path(fields["model"]), "asked": tuple(asked)})
+        asked = tuple(_asked(each, each["answered"]) for each in fields["asked"])
+        return cls(**{**fields, "model": Path(fields["model"]), "asked": asked})
 
 
 def choose(run: RunDir, config: RunConfig, *, name: str | None) -> Chosen:
@@ -146,28 +137,24 @@ def asked(run: RunDir, stage: str, *, task_names: Sequence[str], most: int) -> t
             )
         with path.open(encoding="utf-8") as lines:
             records = [json.loads(line) for line, _ in zip(lines, range(most), strict=False)]
-        per_task.append([_asked(record) for record in records])
+        per_task.append([_asked(record, record["completion"]) for record in records])
     in_turn = [each for each in chain.from_iterable(zip_longest(*per_task)) if each is not None]
     return tuple(in_turn[: max(most, len(task_names))])
 
 
-def _asked(record: Mapping[str, Any]) -> Asked:
+def _asked(record: Mapping[str, Any], answered: str) -> Asked:
     return Asked(
         task=record["task"],
         sample_id=record["sample_id"],
         images=tuple(record["images"]),
         input_sizes=tuple((width, height) for width, height in record["input_sizes"]),
         question=record["question"],
-        answered=record["completion"],
+        answered=answered,
     )
 
 
 def check_target(out: Path) -> None:
-    """Refuse a target that is a file or a folder with content.
-
-    Raises:
-        ConfigError: it is.
-    """
+    """Refuse a target that is a file or a folder with content."""
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise ConfigError(f"{out} exists and is not an empty folder", hint="give another --out")
 

@@ -199,8 +199,7 @@ class Heartbeat:
         while time.monotonic() < deadline:
             self._update(0)
             now = self._seen.get(0)
-            alive = now is not None and (first is None or now.record != first.record)
-            if now is not None and alive:
+            if now is not None and (first is None or now.record != first.record):
                 self._record["attempt"] = now.record["attempt"]
                 return
             time.sleep(min(0.2, self._beat_s))

@@ -90,11 +90,7 @@ def find(
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Return host and port.
-
-    Raises:
-        ConfigError: it is not HOST:PORT.
-    """
+    """Return host and port of HOST:PORT, or refuse it."""
     host, colon, port = address.rpartition(":")
     if not (colon and host and port.isdigit() and 1 <= int(port) <= 65_000):
         raise ConfigError(

@@ -29,8 +29,7 @@ def refuse_taken(folder: Path) -> None:
         return
     if run.is_run:
         raise ConfigError(
-            f"{folder} holds a run already",
-            hint="--resume continues it; or give another --output",
+            f"{folder} holds a run already", hint="--resume continues it; or give another --output"
         )
     known = (LOCK, MACHINES)
     strange = folder.is_dir() and any(each.name not in known for each in folder.iterdir())
@@ -39,11 +38,7 @@ def refuse_taken(folder: Path) -> None:
 
 
 def refuse_absent(directory: RunDir) -> None:
-    """Refuse to resume a run that was never started.
-
-    Raises:
-        ConfigError: the folder holds no run.
-    """
+    """Refuse to resume a run that was never started."""
     if not directory.is_run:
         raise ConfigError(
             f"nothing to resume: {directory.path} holds no run",
@@ -70,18 +65,14 @@ def differences(before: Any, after: Any, *, path: str = "") -> list[str]:
     """Return the paths of all keys whose values differ, except those of `MAY_CHANGE`."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         keys = [key for key in {**before, **after} if path or key not in MAY_CHANGE]
-        return [
-            found
-            for key in keys
-            for found in differences(before.get(key), after.get(key), path=f"{path}.{key}")
-        ]
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        return [
-            found
-            for i, (a, b) in enumerate(zip(before, after, strict=True))
-            for found in differences(a, b, path=f"{path}.{i}")
-        ]
-    return [] if before == after else [path.lstrip(".")]
+        pairs = {key: (before.get(key), after.get(key)) for key in keys}
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = dict(enumerate(zip(before, after, strict=True)))
+    else:
+        return [] if before == after else [path.lstrip(".")]
+    return [
+        found for key, (a, b) in pairs.items() for found in differences(a, b, path=f"{path}.{key}")
+    ]
 
 
 def take_over(directory: RunDir, resolved: Mapping[str, Any]) -> dict[str, Any]:

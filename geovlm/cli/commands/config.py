@@ -43,9 +43,7 @@ def schema() -> None:
 
 
 @app.command("presets")
-def presets(
-    json: JsonOption = False,
-) -> None:
+def presets(json: JsonOption = False) -> None:
     """List the presets with their summaries."""
     from geovlm.config import load
 

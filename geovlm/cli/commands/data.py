@@ -8,17 +8,9 @@ from typing import Annotated
 import typer
 
 from geovlm.api import Split
-from geovlm.cli import datasets, output
+from geovlm.cli import datasets, options, output
 from geovlm.cli.arguments import pair
 from geovlm.cli.groups import subcommands
-from geovlm.cli.options import (
-    DataOption,
-    DatasetArgument,
-    JsonOption,
-    LimitOption,
-    SetOption,
-    TasksArgument,
-)
 from geovlm.errors import ConfigError, DataError
 from geovlm.plugins import registry
 from geovlm.plugins.references import resolve
@@ -28,7 +20,7 @@ app = subcommands("Write a small sample of a data set, check a copy, print stati
 
 @app.command()
 def sample(
-    dataset: DatasetArgument,
+    dataset: options.DatasetArgument,
     out: Annotated[Path, typer.Option(help="Folder to write to; must be new or empty.")],
     n: Annotated[
         int, typer.Option("-n", min=1, help="Records per split.")
@@ -53,7 +45,7 @@ def sample(
 
 @app.command()
 def check(
-    dataset: DatasetArgument,
+    dataset: options.DatasetArgument,
     data: Annotated[Path, typer.Option(help="Folder of the data set, or of several data sets.")],
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image, not only its header.")
@@ -62,7 +54,7 @@ def check(
         list[str] | None,
         typer.Option(help="Option of the data set, K=V. Repeatable.", metavar="K=V"),
     ] = None,
-    json: JsonOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Check a copy of a data set; exit code 1 if it is unfit for training.
 
@@ -71,7 +63,7 @@ def check(
     records, odd boxes and labels, and images in several splits occur in many official releases and
     are only reported. An interrupted check continues where it stopped.
     """
-    from geovlm.config import options
+    from geovlm.config.options import parse
     from geovlm.data import check as inspection
 
     spec = registry.load().dataset(dataset)
@@ -79,7 +71,7 @@ def check(
     report = inspection.inspect(
         spec,
         root=root,
-        options=options.parse(spec.options, dict(map(pair, option or ())), path="--option"),
+        options=parse(spec.options, dict(map(pair, option or ())), path="--option"),
         decode=decode,
         progress=output.progress,
     )
@@ -94,16 +86,15 @@ def check(
 
 @app.command()
 def stats(
-    tasks: TasksArgument,
-    data: DataOption = None,
+    tasks: options.TasksArgument,
+    data: options.DataOption = None,
     model: Annotated[
-        str,
-        typer.Option(help="nano, a folder, a name in the local hub cache, or a model family."),
+        str, typer.Option(help="nano, a folder, a name in the local hub cache, or a model family.")
     ] = "nano",
     split: Annotated[Split, typer.Option(help="Split that is read.")] = "train",
-    limit: LimitOption = 2000,
-    set_: SetOption = None,
-    json: JsonOption = False,
+    limit: options.LimitOption = 2000,
+    set_: options.SetOption = None,
+    json: options.JsonOption = False,
 ) -> None:
     """Print samples, answers, tokens, and the share of each task in rows and compute.
 
@@ -129,7 +120,6 @@ def stats(
     found = []
     for declared, explicit in chosen:
         task = configured(declared, reader.config, profile=profile)
-        options = reader.config.task_options(task)
         try:
             found.append(
                 statistics.of_task(
@@ -139,7 +129,7 @@ def stats(
                     count_tokens=counter,
                     split=split,
                     limit=limit,
-                    options=options,
+                    options=reader.config.task_options(task),
                 )
             )
         except DataError as error:
@@ -159,12 +149,12 @@ def stats(
 
 @app.command()
 def leaks(
-    tasks: TasksArgument,
-    data: DataOption = None,
+    tasks: options.TasksArgument,
+    data: options.DataOption = None,
     fail: Annotated[
         bool, typer.Option("--fail", help="Exit with 1 if anything is shared.")
     ] = False,
-    set_: SetOption = None,
+    set_: options.SetOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with every pair.")] = False,
 ) -> None:
     """Find images, events and scenes that training splits share with held-out ones.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geovlm.cli import output
+from geovlm.cli.options import JsonOption
 from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,10 +28,9 @@ def doctor(
         "runs"
     ),
     deadline: Annotated[
-        float,
-        typer.Option(min=1.0, help="Limit in seconds for joining and for all-reduce, each."),
+        float, typer.Option(min=1.0, help="Limit in seconds for joining and for all-reduce, each.")
     ] = 120.0,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Check versions, plugins, disks, GPUs, communication between ranks, one training step, vLLM.
 

@@ -8,23 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geovlm.cli import output, running
+from geovlm.cli import options, output, running
 from geovlm.cli.arguments import settings
-from geovlm.cli.options import (
-    DataOption,
-    DryRunOption,
-    GpusOption,
-    JsonOption,
-    MachineRankOption,
-    MachinesOption,
-    MainAddressOption,
-    ModelOption,
-    OptionalLimitOption,
-    ProcessesOption,
-    ResumeOption,
-    SetOption,
-    TasksOption,
-)
 from geovlm.cli.results import print_against
 
 if TYPE_CHECKING:
@@ -38,21 +23,21 @@ class Against(StrEnum):
 
 
 def evaluate(
-    model: ModelOption,
-    tasks: TasksOption,
+    model: options.ModelOption,
+    tasks: options.TasksOption,
     out: Annotated[Path, typer.Option("--output", help="Folder for answers and scores.")],
     split: Annotated[
         str, typer.Option(help="Split that is evaluated: train, val or test.")
     ] = "test",
-    limit: OptionalLimitOption = None,
-    data: DataOption = None,
+    limit: options.OptionalLimitOption = None,
+    data: options.DataOption = None,
     rewards: Annotated[str | None, typer.Option(help="Set of rewards: paper or robust.")] = None,
-    set_: SetOption = None,
-    processes: ProcessesOption = None,
-    gpus: GpusOption = None,
-    machines: MachinesOption = None,
-    machine_rank: MachineRankOption = None,
-    main_address: MainAddressOption = None,
+    set_: options.SetOption = None,
+    processes: options.ProcessesOption = None,
+    gpus: options.GpusOption = None,
+    machines: options.MachinesOption = None,
+    machine_rank: options.MachineRankOption = None,
+    main_address: options.MainAddressOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the sampled reward.")] = None,
     probes: Annotated[
         bool,
@@ -61,9 +46,9 @@ def evaluate(
     against: Annotated[
         Against | None, typer.Option(help="Also print the published scores.")
     ] = None,
-    resume: ResumeOption = False,
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
+    resume: options.ResumeOption = False,
+    dry_run: options.DryRunOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Score a model on tasks, without training.
 

@@ -14,11 +14,7 @@ import typer
 from geovlm.cli import output
 
 if TYPE_CHECKING:
-    from geovlm.config.model import ModelFacts
-    from geovlm.config.schema import RunConfig
-    from geovlm.plugins.registry import Registry
-    from geovlm.run.export import Chosen, Job
-    from geovlm.run.folder import RunDir
+    from geovlm.run.export import Job
 
 
 class Weights(StrEnum):
@@ -56,7 +52,10 @@ def export(
     from geovlm.config import model
     from geovlm.config.schema import RunConfig
     from geovlm.plugins import registry
+    from geovlm.report import card as model_card
+    from geovlm.report.card_text import CardFacts
     from geovlm.run import export as exports
+    from geovlm.run import files
     from geovlm.run.folder import RunDir
 
     directory = RunDir(run.absolute())
@@ -68,12 +67,15 @@ def export(
     known = registry.load()
     facts = model.inspect(config.model_copy(update={"model": str(chosen.model)}), registry=known)
     names: list[str] = resolved["task_names"]
+    metrics = directory.read_metrics()
+    stages = [task["stages"] for task in metrics["tasks"].values()]
+    scored = [each[chosen.name] for each in stages if chosen.name in each]
     job = exports.Job(
         model=chosen.model,
         dtype=dtype.value if dtype is not None else None,
         trust_remote_code=config.trust_remote_code,
         asked=exports.asked(directory, chosen.name, task_names=names, most=compare),
-        max_new_tokens=_longest(directory, chosen),
+        max_new_tokens=max(int(each["decoding"]["max_new_tokens"]) for each in scored),
     )
     needed = exports.weight_bytes(chosen.model, parameters=facts.parameters, dtype=job.dtype)
     exports.check_space(target, needed=needed)
@@ -81,19 +83,28 @@ def export(
         job.write(scratch)
         own, stock = run_models(scratch, job)
         exports.compare(job, own, stock)
-        card = _card(
-            directory,
-            resolved,
-            config=config,
-            chosen=chosen,
-            facts=facts,
-            job=job,
-            dtype=own["dtype"],
-            classes=stock["classes"],
+        card = CardFacts(
             name=target.name,
-            known=known,
+            stage=chosen.name,
+            config=config,
+            registry=known,
+            task_names=names,
+            generated=resolved["generated"],
+            model=facts,
+            dtype=own["dtype"],
+            metrics=metrics,
+            environment=files.read_json(directory.environment),
+            stages=[
+                files.read_json(directory.stage(index) / "done.json")
+                for index in range(chosen.index + 1)
+                if directory.is_done(index)
+            ],
+            question=job.asked[0].question,
+            images=len(job.asked[0].images),
+            compared=len(job.asked),
+            classes=stock["classes"],
         )
-        (scratch / "model" / "README.md").write_text(card, encoding="utf-8")
+        (scratch / "model" / "README.md").write_text(model_card.write(card), encoding="utf-8")
         if target.is_dir():
             target.rmdir()
         (scratch / "model").rename(target)
@@ -116,12 +127,7 @@ def export(
 
 
 def run_models(scratch: Path, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Write the folder; return the answers of the stage's model and of the folder.
-
-    Raises:
-        GeoVLMError: the samples cannot be read.
-        RunFailedError: a process failed.
-    """
+    """Write the folder; return the answers of the stage's model and of the folder."""
     from geovlm.run import devices, files, launch
 
     on_cpu = not devices.visible_gpus()
@@ -145,58 +151,6 @@ def _folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(scratch / "model", ignore_errors=True)
         raise
     shutil.rmtree(scratch)
-
-
-def _longest(directory: RunDir, chosen: Chosen) -> int:
-    """Return the largest number of tokens per completion in the evaluation."""
-    scores = directory.read_metrics()["tasks"].values()
-    return max(
-        int(task["stages"][chosen.name]["decoding"]["max_new_tokens"])
-        for task in scores
-        if chosen.name in task["stages"]
-    )
-
-
-def _card(
-    directory: RunDir,
-    resolved: Mapping[str, Any],
-    *,
-    config: RunConfig,
-    chosen: Chosen,
-    facts: ModelFacts,
-    job: Job,
-    dtype: str,
-    classes: list[str],
-    name: str,
-    known: Registry,
-) -> str:
-    from geovlm.report import card as model_card
-    from geovlm.report.card_text import CardFacts
-    from geovlm.run import files
-
-    return model_card.write(
-        CardFacts(
-            name=name,
-            stage=chosen.name,
-            config=config,
-            registry=known,
-            task_names=resolved["task_names"],
-            generated=resolved["generated"],
-            model=facts,
-            dtype=dtype,
-            metrics=directory.read_metrics(),
-            environment=files.read_json(directory.environment),
-            stages=[
-                files.read_json(directory.stage(index) / "done.json")
-                for index in range(chosen.index + 1)
-                if directory.is_done(index)
-            ],
-            question=job.asked[0].question,
-            images=len(job.asked[0].images),
-            compared=len(job.asked),
-            classes=classes,
-        )
-    )
 
 
 def _report(summary: Mapping[str, Any]) -> None:

@@ -6,21 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geovlm.cli import running
+from geovlm.cli import options, running
 from geovlm.cli.arguments import settings
-from geovlm.cli.options import (
-    ConfigArgument,
-    DataOption,
-    JsonOption,
-    OptionalModelOption,
-    OptionalTasksOption,
-    OutputOption,
-    PresetOption,
-    ProcessesOption,
-    RewardsOption,
-    SeedOption,
-    SetOption,
-)
 from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def plan(
-    config: ConfigArgument = None,
-    tasks: OptionalTasksOption = None,
-    data: DataOption = None,
-    preset: PresetOption = None,
-    model: OptionalModelOption = None,
-    rewards: RewardsOption = None,
-    set_: SetOption = None,
-    processes: ProcessesOption = None,
+    config: options.ConfigArgument = None,
+    tasks: options.OptionalTasksOption = None,
+    data: options.DataOption = None,
+    preset: options.PresetOption = None,
+    model: options.OptionalModelOption = None,
+    rewards: options.RewardsOption = None,
+    set_: options.SetOption = None,
+    processes: options.ProcessesOption = None,
     gpus: Annotated[
         int | None, typer.Option(help="Number of GPUs, which need not be on this machine.")
     ] = None,
@@ -45,9 +32,9 @@ def plan(
             help="Memory of one GPU in GiB; default: that of the GPUs here, or 80 without GPU."
         ),
     ] = None,
-    out: OutputOption = None,
-    seed: SeedOption = None,
-    json: JsonOption = False,
+    out: options.OutputOption = None,
+    seed: options.SeedOption = None,
+    json: options.JsonOption = False,
 ) -> None:
     """Estimate steps, tokens per task, parameters and memory per GPU of a run, without starting it.
 
@@ -87,11 +74,7 @@ def plan(
 
 
 def _device(config: RunConfig, *, gpu_memory: float | None) -> str:
-    """Return the device of the plan.
-
-    Raises:
-        ConfigError: the memory of a GPU is given for a run on the CPU, or is not above 0.
-    """
+    """Return the device of the plan."""
     from geovlm.config.model import NANO
     from geovlm.run import devices
 

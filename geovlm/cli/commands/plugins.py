@@ -21,9 +21,7 @@ app = subcommands("List installed plugins, diagnose or check one, or create a ne
 
 
 @app.command("list")
-def list_plugins(
-    json: JsonOption = False,
-) -> None:
+def list_plugins(json: JsonOption = False) -> None:
     """List every installed plugin with its status."""
     found = registry.load().plugins
     if json:
@@ -46,10 +44,7 @@ def list_plugins(
 
 
 @app.command()
-def doctor(
-    name: PluginArgument,
-    json: JsonOption = False,
-) -> None:
+def doctor(name: PluginArgument, json: JsonOption = False) -> None:
     """Diagnose a plugin: requirements, traceback, what to do."""
     loaded = registry.load()
     plugin = loaded.plugin(name)
@@ -91,10 +86,7 @@ def doctor(
 
 
 @app.command()
-def check(
-    name: PluginArgument,
-    json: JsonOption = False,
-) -> None:
+def check(name: PluginArgument, json: JsonOption = False) -> None:
     """Run the conformance kit on a plugin; exit code 1 if it breaks a rule.
 
     Each rule is one line: ok, FAIL with the reason and the file to change, or skip with the rule

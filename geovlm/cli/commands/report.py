@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 
-def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
-) -> None:
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]) -> None:
     """Write report.html from the current state of a run, and print its path."""
     from geovlm.report.page import write
 

@@ -23,26 +23,25 @@ from geovlm.rewards import reading, scoring
 
 app = subcommands("List rewards, or score one completion with one reward.")
 
+_KEYS = (
+    "name",
+    "summary",
+    "formula",
+    "low",
+    "high",
+    "gold_is_max",
+    "batched",
+    "source",
+    "version",
+)
 _SIZE = re.compile(r"([1-9][0-9]{0,5})[xX]([1-9][0-9]{0,5})")
 
 
 @app.command("list")
-def list_rewards(
-    json: JsonOption = False,
-) -> None:
+def list_rewards(json: JsonOption = False) -> None:
     """List every reward with its formula and source."""
     rows = [
-        {
-            "name": spec.name,
-            "summary": spec.summary,
-            "formula": spec.formula,
-            "low": spec.low,
-            "high": spec.high,
-            "gold_is_max": spec.gold_is_max,
-            "batched": spec.batched,
-            "source": spec.source,
-            "version": spec.version,
-        }
+        {field: getattr(spec, field) for field in _KEYS}
         for spec in registry.load().rewards.values()
     ]
     if json:
@@ -51,14 +50,8 @@ def list_rewards(
     output.table(
         ("reward", "range", "formula", "source", "summary"),
         (
-            (
-                row["name"],
-                f"{row['low']:g}..{row['high']:g}",
-                row["formula"],
-                row["source"],
-                row["summary"],
-            )
-            for row in rows
+            (r["name"], f"{r['low']:g}..{r['high']:g}", r["formula"], r["source"], r["summary"])
+            for r in rows
         ),
     )
 

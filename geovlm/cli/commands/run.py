@@ -7,51 +7,29 @@ from typing import Annotated
 
 import typer
 
-from geovlm.cli import output, running
+from geovlm.cli import options, output, running
 from geovlm.cli.arguments import settings
-from geovlm.cli.options import (
-    ConfigArgument,
-    DataOption,
-    DryRunOption,
-    GpusOption,
-    JsonOption,
-    LauncherOption,
-    MachineRankOption,
-    MachinesOption,
-    MainAddressOption,
-    OptionalModelOption,
-    OptionalTasksOption,
-    OutputOption,
-    ParallelOption,
-    PresetOption,
-    ProcessesOption,
-    ResumeOption,
-    RewardsOption,
-    SbatchOption,
-    SeedOption,
-    SetOption,
-)
 from geovlm.errors import ConfigError
 
 
 def run(
-    config: ConfigArgument = None,
-    tasks: OptionalTasksOption = None,
-    data: DataOption = None,
-    preset: PresetOption = None,
-    model: OptionalModelOption = None,
-    rewards: RewardsOption = None,
-    set_: SetOption = None,
-    processes: ProcessesOption = None,
-    gpus: GpusOption = None,
-    machines: MachinesOption = None,
-    machine_rank: MachineRankOption = None,
-    main_address: MainAddressOption = None,
-    parallel: ParallelOption = None,
-    launcher: LauncherOption = None,
-    sbatch: SbatchOption = None,
-    out: OutputOption = None,
-    seed: SeedOption = None,
+    config: options.ConfigArgument = None,
+    tasks: options.OptionalTasksOption = None,
+    data: options.DataOption = None,
+    preset: options.PresetOption = None,
+    model: options.OptionalModelOption = None,
+    rewards: options.RewardsOption = None,
+    set_: options.SetOption = None,
+    processes: options.ProcessesOption = None,
+    gpus: options.GpusOption = None,
+    machines: options.MachinesOption = None,
+    machine_rank: options.MachineRankOption = None,
+    main_address: options.MainAddressOption = None,
+    parallel: options.ParallelOption = None,
+    launcher: options.LauncherOption = None,
+    sbatch: options.SbatchOption = None,
+    out: options.OutputOption = None,
+    seed: options.SeedOption = None,
     deduplicate: Annotated[
         bool,
         typer.Option(
@@ -60,9 +38,9 @@ def run(
             "deduplicate=events also those of the same events.",
         ),
     ] = False,
-    resume: ResumeOption = False,
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
+    resume: options.ResumeOption = False,
+    dry_run: options.DryRunOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Train on tasks: SFT, probe, GRPO, evaluation and report.
 
@@ -143,18 +121,14 @@ def run(
 
 def _by_slurm(
     name: str | None,
-    options: Sequence[str] | None,
+    sbatch: Sequence[str] | None,
     *,
     machine_rank: int | None,
     main_address: str | None,
 ) -> bool:
-    """Return True if Slurm starts the run.
-
-    Raises:
-        ConfigError: the launcher is unknown, or options do not fit it.
-    """
+    """Return True if Slurm starts the run."""
     if name is None:
-        if options:
+        if sbatch:
             raise ConfigError("--sbatch is for --launcher slurm", hint="omit it")
         return False
     if name != "slurm":

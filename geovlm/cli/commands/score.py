@@ -52,11 +52,7 @@ def score(
 
 
 def _of_task(read: PredictionFile) -> Protocol:
-    """Return the protocol of the task in the file.
-
-    Raises:
-        ConfigError: the file names no task, or its task no protocol; says what would fit.
-    """
+    """Return the protocol of the task in the file, or refuse it and say what would fit."""
     from geovlm.plugins import registry
     from geovlm.score.protocols import catalogue, records
 

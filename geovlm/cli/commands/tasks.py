@@ -56,10 +56,7 @@ def list_tasks(
 
 
 @app.command()
-def show(
-    name: TaskArgument,
-    json: JsonOption = False,
-) -> None:
+def show(name: TaskArgument, json: JsonOption = False) -> None:
     """Show one task in full, with an example from generated data."""
     loaded = registry.load()
     task = loaded.task(name)
@@ -191,13 +188,8 @@ def _full(task: TaskSpec, spec: DatasetSpec, *, loaded: Registry) -> dict[str, A
     full = _row(task, loaded=loaded, data=None)
     full["rewards"] = {
         chosen: [
-            {
-                "name": reward,
-                "weight": weight,
-                "summary": loaded.reward(reward).summary,
-                "formula": loaded.reward(reward).formula,
-                "source": loaded.reward(reward).source,
-            }
+            {"name": reward, "weight": weight}
+            | {key: getattr(loaded.reward(reward), key) for key in ("summary", "formula", "source")}
             for reward, weight in task.rewards[chosen].items()
         ]
         for chosen in _SETS

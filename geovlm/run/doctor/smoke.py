@@ -52,14 +52,9 @@ def ranks(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> list[Che
     first = ended.notes[0]
     checks = [_devices(first["devices"], wanted)] if "devices" in first else []
     title, where = "all-reduce", f"{wanted.number} ranks by {wanted.backend}"
-    lost = [i for i, each in enumerate(ended.notes) if "joined" not in each]
-    if lost:
-        named = ", ".join(map(str, lost))
-        found = f"{where}: {ended.error or 'no answer'}; not joined: rank {named}"
-        return [*checks, Check(title, "FAIL", found, _PARALLEL[wanted.backend])]
-    late = [i for i, each in enumerate(ended.notes) if "reduced" not in each]
-    if late:
-        found = f"{where}: {ended.error or 'no answer'}"
+    if not all("reduced" in each for each in ended.notes):
+        lost = ", ".join(str(i) for i, each in enumerate(ended.notes) if "joined" not in each)
+        found = f"{where}: {ended.error or 'no answer'}{lost and f'; not joined: rank {lost}'}"
         return [*checks, Check(title, "FAIL", found, _PARALLEL[wanted.backend])]
     seconds = max(each["reduced"]["seconds"] or 0.0 for each in ended.notes)
     if wanted.number == 1:

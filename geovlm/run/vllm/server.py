@@ -73,11 +73,7 @@ def check(config: RunConfig) -> None:
 
 
 def check_urls(config: RunConfig) -> None:
-    """Refuse running servers of the configuration that TRL cannot train with.
-
-    Raises:
-        ConfigError: see `refuse_unfit`.
-    """
+    """Refuse running servers of the configuration that TRL cannot train with."""
     for stage in config.stages:
         if stage.kind == "grpo" and stage.generation == "vllm-server" and stage.vllm.url:
             refuse_unfit(stage.vllm.url)

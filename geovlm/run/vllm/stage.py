@@ -30,11 +30,7 @@ class Server(NamedTuple):
 
 @contextlib.contextmanager
 def serve(
-    run: RunDir,
-    *,
-    config: RunConfig,
-    index: int,
-    heartbeat: Heartbeat | None,
+    run: RunDir, *, config: RunConfig, index: int, heartbeat: Heartbeat | None
 ) -> Iterator[Server]:
     """Run the vLLM server of a stage while the context is open; most stages have none.
 
@@ -57,10 +53,7 @@ def serve(
         return
     with server.serving(
         server.command(
-            start_weights(run, config=config, index=index),
-            config,
-            settings,
-            gpus=len(placed.gpus),
+            start_weights(run, config=config, index=index), config, settings, gpus=len(placed.gpus)
         ),
         variables=server.environment(devices.visible_gpus(), placed.gpus),
         port=settings.port,
