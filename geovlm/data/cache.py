@@ -43,14 +43,8 @@ def look(
 ) -> Iterator[tuple[T, bytes | DataError]]:
     """Yield each item with the result of `work`, in order; several items are worked on at a time.
 
-    The result of an earlier call with the same kind and files is taken from the cache.
-
-    Args:
-        items: of any type.
-        kind: name and version of the work for an item; another kind has other entries.
-        files: the files of an item.
-        work: the expensive function, of an item and its files; its `DataError` is yielded in place
-            of a result.
+    The result of an earlier call with the same kind (name and version of the work) and files is
+    taken from the cache. A `DataError` of `work` is yielded in place of a result.
 
     Raises:
         DataError: the cache cannot be read or written; names it.

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from geovlm import boxes
-from geovlm.api import DatasetSpec, LoadContext, Raster, Sample, Size, Split
-from geovlm.data.findings import NAMED, Finding, Report
+from geovlm.api import DatasetSpec, LoadContext, Raster, Sample, Split
+from geovlm.data.findings import Report
 from geovlm.data.imagefiles import Header, Progress, files, headers, name_of, same
 from geovlm.data.loading import load_records
 from geovlm.errors import DataError, GeoVLMError
@@ -33,38 +33,25 @@ def inspect(
 
     Results about files are kept in the cache, so an interrupted check continues where it stopped.
 
-    Args:
-        spec: the data set.
-        root: its folder.
-        options: an instance of the spec's `options` class; its defaults if `None`.
-        decode: decode all pixels; otherwise only the headers are read.
-        progress: `(items, *, label, total)` yields the items and shows the progress.
+    With `decode` all pixels are decoded, otherwise only the headers are read.
 
     Raises:
         GeoVLMError: no split can be read; this is the error of the first.
     """
-    report = Report(
-        dataset=spec.name,
-        root=root,
-        licence=spec.licence,
-        homepage=spec.homepage,
-        decoded=decode,
-    )
+    report = Report(spec.name, root, spec.licence, spec.homepage, decoded=decode)
     parts = _read(spec, report, root=root, options=options)
     seen: set[str] = set()
-    for record in (record for records in parts.values() for record in records):
-        if record.id in seen:
-            report.duplicates.add(record.id)
-        seen.add(record.id)
-    _count_labels((record for records in parts.values() for record in records), report)
     images: dict[str, Path | Raster] = {}
-    named: dict[Split, list[Named]] = {}
+    named: dict[Split, list[Named]] = {split: [] for split in parts}
     for split, records in parts.items():
-        named[split] = []
         for record in records:
+            if record.id in seen:
+                report.duplicates.add(record.id)
+            seen.add(record.id)
             names = tuple(map(name_of, record.images))  # once: names are long, and many
             images.update(zip(names, record.images, strict=True))
             named[split].append(Named(record, names))
+    _count_labels((record for records in parts.values() for record in records), report)
     found = _read_images(images, report, decode=decode, progress=progress)
     for each in (each for many in named.values() for each in many):
         _measure(each, found, report)
@@ -100,10 +87,7 @@ def _read(
             official = resolve(spec.official)(LoadContext(root=root, split=split, options=options))
             if official is not None:
                 report.official[split] = official
-        report.skipped[split] = {
-            reason: Finding(count=count, first=loaded.examples.get(reason, [])[:NAMED])
-            for reason, count in loaded.skipped.items()
-        }
+        report.skipped[split] = loaded.skipped
     if len(errors) == len(spec.splits):
         raise errors[0]
     return parts
@@ -140,9 +124,9 @@ def _read_images(
     found: dict[str, Header] = {}
     for name, result in headers(images, decode=decode, progress=progress):
         if isinstance(result, DataError):
-            absent = [str(path) for path in files(images[name]) if is_absent(path)]
+            absent = [path for path in files(images[name]) if is_absent(path)]
             for path in absent:
-                report.missing.add(path)
+                report.missing.add(str(path))
             if not absent:
                 report.unreadable.add(f"{name}: {result.args[0]}")
             continue
@@ -166,7 +150,7 @@ def _measure(named: Named, found: Mapping[str, Header], report: Report) -> None:
     if not listed:
         return
     newest = found.get(named.names[-1])
-    size: Size | None = newest.size if newest is not None else None
+    size = newest.size if newest is not None else None
     for box in listed:
         report.boxes += 1
         if box.x1 <= box.x0 or box.y1 <= box.y0:

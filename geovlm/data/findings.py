@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,6 @@ class Finding:
         self.count += 1
         if len(self.first) < NAMED:
             self.first.append(item)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return count and first items."""
-        return {"count": self.count, "first": self.first}
 
     def __str__(self) -> str:
         more = self.count - len(self.first)
@@ -53,25 +49,25 @@ class Report:
     skipped: dict[str, dict[str, Finding]] = field(default_factory=dict)
     """Split -> reason -> records that the loader left out."""
     images: int = 0
+    decoded: bool = False
+    boxes: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    unused: list[str] = field(default_factory=list)
+    """Labels of the vocabulary that no record has."""
     missing: Finding = field(default_factory=Finding)
     unreadable: Finding = field(default_factory=Finding)
-    boxes: int = 0
-    outside: Finding = field(default_factory=Finding)
-    degenerate: Finding = field(default_factory=Finding)
     small: Finding = field(default_factory=Finding)
     narrow: Finding = field(default_factory=Finding)
     """Images that a model's resize refuses."""
     resized: Finding = field(default_factory=Finding)
     """Images that do not have the size that the data set declares."""
+    outside: Finding = field(default_factory=Finding)
+    degenerate: Finding = field(default_factory=Finding)
     duplicates: Finding = field(default_factory=Finding)
     shared: Finding = field(default_factory=Finding)
     """Images that several splits hold."""
-    labels: Counter[str] = field(default_factory=Counter)
     unknown: Finding = field(default_factory=Finding)
     """Labels that are not in their vocabulary."""
-    unused: list[str] = field(default_factory=list)
-    """Labels of the vocabulary that no record has."""
-    decoded: bool = False
 
     @property
     def fit(self) -> bool:
@@ -80,42 +76,11 @@ class Report:
         whole = not any(finding.count for finding in spoilt) and not self.failed
         return whole and sum(self.records.values()) > 0
 
-    def findings(self) -> dict[str, Finding]:
-        """Return name in JSON -> finding."""
-        return {
-            "missing": self.missing,
-            "unreadable": self.unreadable,
-            "small": self.small,
-            "narrow": self.narrow,
-            "resized": self.resized,
-            "outside": self.outside,
-            "degenerate": self.degenerate,
-            "duplicates": self.duplicates,
-            "shared": self.shared,
-            "unknown": self.unknown,
-        }
-
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        return {
-            "dataset": self.dataset,
-            "root": str(self.root),
-            "fit": self.fit,
-            "licence": self.licence,
-            "homepage": self.homepage,
-            "records": self.records,
-            "official": self.official,
-            "failed": self.failed,
-            "skipped": {
-                split: {reason: found.as_json() for reason, found in reasons.items()}
-                for split, reasons in self.skipped.items()
-            },
-            "images": self.images,
-            "decoded": self.decoded,
-            "boxes": self.boxes,
-            "labels": dict(self.labels.most_common()),
-            "unused": self.unused,
-        } | {name: found.as_json() for name, found in self.findings().items()}
+        first = {"dataset": self.dataset, "root": str(self.root), "fit": self.fit}
+        labels = dict(self.labels.most_common())
+        return first | asdict(replace(self, labels=Counter())) | first | {"labels": labels}
 
     def lines(self) -> Iterator[tuple[str, object]]:
         """Yield (name, text) for people."""

@@ -14,7 +14,7 @@ were cropped, turned or mirrored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,12 +25,10 @@ if TYPE_CHECKING:
 
 SIDE = 32
 MAX_BITS = 14
-"""Largest distance of two hashes; unrelated pictures differ in 32 bits, standard deviation 4 to
-5."""
+"""Largest distance of two hashes; unrelated pictures differ in 32 bits, deviation 4 to 5."""
 MIN_CORRELATION = 0.92
 MIN_DETAIL = 0.5
-"""Smallest correlation of the details that are left without the coarse means, if there are
-enough."""
+"""Smallest correlation of the details left without the coarse means, if there are enough."""
 _FLAT = 2.0  # grey levels; a smaller standard deviation comes from compression and sensor
 _FAINT = 1.0  # the same for the details
 _BLOCK = 4
@@ -44,12 +42,6 @@ class Pair(NamedTuple):
     left: int
     right: int
     correlation: float
-
-
-class _Compared(NamedTuple):
-    correlation: np.ndarray
-    near: np.ndarray
-    """True for near duplicates."""
 
 
 def thumbnail(image: Path | Raster) -> bytes:
@@ -67,14 +59,10 @@ def thumbnail(image: Path | Raster) -> bytes:
 
 
 def near(left: np.ndarray, right: np.ndarray) -> list[Pair]:
-    """Return every pair of a left and a right thumbnail that are near duplicates, in order.
+    """Return the pairs of thumbnails (uint8, (N, 32, 32)) that are near duplicates, in order.
 
     All hashes are compared: 20,000 with 20,000 took 3.3 s on one core, and the time grows with the
     product.
-
-    Args:
-        left: thumbnails, uint8, (N, 32, 32).
-        right: thumbnails, uint8, (M, 32, 32).
     """
     import numpy as np
 
@@ -95,12 +83,11 @@ def near(left: np.ndarray, right: np.ndarray) -> list[Pair]:
     return found
 
 
-def stack(thumbnails: Mapping[str, bytes] | Sequence[bytes]) -> np.ndarray:
+def stack(thumbnails: Sequence[bytes]) -> np.ndarray:
     """Return thumbnails as an array, uint8, (N, 32, 32)."""
     import numpy as np
 
-    many = thumbnails.values() if isinstance(thumbnails, Mapping) else thumbnails
-    return np.frombuffer(b"".join(many), np.uint8).reshape(-1, SIDE, SIDE)
+    return np.frombuffer(b"".join(thumbnails), np.uint8).reshape(-1, SIDE, SIDE)
 
 
 def _hashes(thumbnails: np.ndarray) -> np.ndarray:
@@ -118,13 +105,12 @@ def _hashes(thumbnails: np.ndarray) -> np.ndarray:
     return np.concatenate(made)
 
 
-def _compare(left: np.ndarray, right: np.ndarray) -> _Compared:
+def _compare(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the correlation of each pair, and true if it is a near duplicate."""
     one, two = _detail(left), _detail(right)
     values, details = _correlation(left, right), _correlation(one, two)
     faint = (one.std(axis=(1, 2)) < _FAINT) & (two.std(axis=(1, 2)) < _FAINT)
-    near = (values >= MIN_CORRELATION) & (faint | (details >= MIN_DETAIL))
-    return _Compared(values, near)
+    return values, (values >= MIN_CORRELATION) & (faint | (details >= MIN_DETAIL))
 
 
 def _correlation(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -7,9 +7,8 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from geovlm.api import Raster, Size
 from geovlm.data import cache
@@ -17,14 +16,13 @@ from geovlm.errors import DataError
 from geovlm.raster.files import unreadable
 
 Progress = Callable[..., Iterator[Any]]
-
+"""`(items, *, label, total)` yields the items and shows the progress."""
 DIGEST = 32
 """Number of characters of a digest."""
 _ENDS = 4096  # bytes at the beginning and at the end of a file that its digest reads
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """Facts of an image that can be read."""
 
     size: Size
@@ -37,22 +35,16 @@ def headers(
 ) -> Iterator[tuple[str, Header | DataError]]:
     """Yield every image's name with its header, or with the reason why it cannot be read.
 
-    Args:
-        images: name -> image.
-        decode: decode all pixels too; otherwise only headers and the ends of files are read.
-        progress: `(items, *, label, total)` yields the items and shows the progress.
+    With `decode` all pixels are decoded too, otherwise only headers and the ends of files are read.
     """
     from geovlm import raster
     from geovlm.raster import reference
     from geovlm.raster.bands import locate
 
-    plain = f"header-1-{decode}"
-
     def kind(name: str) -> str:
         image = images[name]
-        return (
-            f"{plain} {json.dumps(reference.encode(image))}" if isinstance(image, Raster) else plain
-        )
+        bands = f" {json.dumps(reference.encode(image))}" if isinstance(image, Raster) else ""
+        return f"header-1-{decode}{bands}"
 
     def work(name: str, paths: Sequence[Path]) -> bytes:
         image = images[name]
@@ -64,12 +56,7 @@ def headers(
             raster.open_image(image)
         return json.dumps([*size, digest(paths)]).encode()
 
-    found = cache.look(
-        list(images),
-        kind=kind,
-        files=lambda name: files(images[name]),
-        work=work,
-    )
+    found = cache.look(list(images), kind=kind, files=lambda name: files(images[name]), work=work)
     for name, result in progress(found, label="images", total=len(images)):
         if isinstance(result, DataError):
             yield name, result
@@ -81,12 +68,7 @@ def headers(
 def same(
     images: Mapping[str, Path | Raster], digests: Mapping[str, str]
 ) -> Iterator[tuple[str, ...]]:
-    """Yield groups of names whose images have the same bytes, compared byte by byte.
-
-    Args:
-        images: name -> image.
-        digests: name -> `Header.digest`, of those that can be read.
-    """
+    """Yield groups of names whose images have the same bytes, compared byte by byte."""
     alike: dict[str, list[str]] = defaultdict(list)
     for name, digest in digests.items():
         alike[digest].append(name)

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from geovlm.api import Raster, Sample, Split
 from geovlm.data import cache, fingerprints
@@ -37,8 +37,8 @@ class Part:
 class SharedImage:
     """An image that training and held-out data have in common."""
 
-    kind: Literal["same file", "near duplicate"]
-    """Equal bytes, or other bytes that show the same picture."""
+    kind: str
+    """`same file` or `near duplicate`: equal bytes, or other bytes that show the same picture."""
     train: str
     """Data set and split."""
     train_image: str
@@ -63,20 +63,15 @@ class SharedGround:
 class Leaks:
     """Everything that training and held-out data share."""
 
-    images: tuple[SharedImage, ...]
-    grounds: tuple[SharedGround, ...]
     compared: Mapping[str, int]
     """Data set and split -> distinct images compared."""
+    images: tuple[SharedImage, ...]
+    grounds: tuple[SharedGround, ...]
     unreadable: Finding
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return {
-            "compared": dict(self.compared),
-            "images": [asdict(each) for each in self.images],
-            "grounds": [asdict(each) for each in self.grounds],
-            "unreadable": self.unreadable.as_json(),
-        }
+        return asdict(self)
 
     def lines(self) -> Iterable[tuple[str, object]]:
         """Yield (name, text) for people."""
@@ -94,8 +89,7 @@ class Leaks:
             shared = Finding()
             for each in self.grounds:
                 if each.key == key:
-                    sides = (_counted(each.train), _counted(each.held_out))
-                    shared.add(f"{each.value}: {sides[0]}; {sides[1]}")
+                    shared.add(f"{each.value}: {_counted(each.train)}; {_counted(each.held_out)}")
             yield f"{key}s shared", shared
         yield "leaks", len(self.images) + len(self.grounds)
 
@@ -146,11 +140,6 @@ def find(train: Sequence[Part], held_out: Sequence[Part], *, progress: Progress)
 
     Thumbnails are kept in the cache, so an interrupted search continues where it stopped.
 
-    Args:
-        train: training splits.
-        held_out: splits that training must not have seen.
-        progress: `(items, *, label, total)` yields the items and shows the progress.
-
     Raises:
         DataError: the cache cannot be used; names it.
     """
@@ -167,21 +156,21 @@ def find(train: Sequence[Part], held_out: Sequence[Part], *, progress: Progress)
         for other in alike.get(known[one].digest, ())
         if one == other or same_bytes(ours.images[one], theirs.images[other])
     }
-    found: list[SharedImage] = []
-    for one, other in sorted(copies):
-        found += _pairs("same file", one, other, 1.0, ours.owners, theirs.owners)
+    found = dict.fromkeys(sorted(copies), ("same file", 1.0))
     stacks = [fingerprints.stack([known[name].thumbnail for name in side]) for side in names]
     for pair in fingerprints.near(*stacks):
         one, other = names[0][pair.left], names[1][pair.right]
-        if (one, other) not in copies:
-            found += _pairs(
-                "near duplicate", one, other, pair.correlation, ours.owners, theirs.owners
-            )
+        found.setdefault((one, other), ("near duplicate", pair.correlation))
     compared = Counter(
         part for side in (ours, theirs) for holders in side.owners.values() for part in holders
     )
     return Leaks(
-        images=tuple(found),
+        images=tuple(
+            SharedImage(kind, part, one, held, other, correlation)
+            for (one, other), (kind, correlation) in found.items()
+            for part in ours.owners[one]
+            for held in theirs.owners[other]
+        ),
         grounds=tuple(_shared_grounds(train, held_out)),
         compared={part.name: compared[part.name] for part in (*train, *held_out)},
         unreadable=unreadable,
@@ -198,16 +187,14 @@ class _Side(NamedTuple):
 
 
 class _Thumbnail(NamedTuple):
-    """Digest of the bytes and thumbnail of an image, as the cache keeps them."""
+    """Digest and thumbnail of an image, as the cache keeps them."""
 
     digest: str
     thumbnail: bytes
 
 
 def left_out(leaks: Leaks, *, events: bool) -> LeftOut:
-    """Return the images that training leaves out; with `events` also every shared event and
-    scene.
-    """
+    """Return the shared images; with `events` also every shared event and scene."""
     return LeftOut(
         images=frozenset(each.train_image for each in leaks.images),
         grounds=frozenset((g.key, g.value) for g in leaks.grounds) if events else frozenset(),
@@ -242,12 +229,7 @@ def _thumbnails(
     def work(name: str, paths: Sequence[Path]) -> bytes:
         return digest(paths).encode() + fingerprints.thumbnail(images[name])
 
-    looked = cache.look(
-        list(images),
-        kind=kind,
-        files=lambda name: files(images[name]),
-        work=work,
-    )
+    looked = cache.look(list(images), kind=kind, files=lambda name: files(images[name]), work=work)
     known: dict[str, _Thumbnail] = {}
     for name, result in progress(looked, label="images", total=len(images)):
         if isinstance(result, DataError):
@@ -255,21 +237,6 @@ def _thumbnails(
         else:
             known[name] = _Thumbnail(result[:DIGEST].decode(), result[DIGEST:])
     return known
-
-
-def _pairs(
-    kind: Literal["same file", "near duplicate"],
-    one: str,
-    other: str,
-    correlation: float,
-    owners: Mapping[str, Sequence[str]],
-    others: Mapping[str, Sequence[str]],
-) -> list[SharedImage]:
-    return [
-        SharedImage(kind, mine, one, theirs, other, correlation)
-        for mine in owners[one]
-        for theirs in others[other]
-    ]
 
 
 def _shared_grounds(train: Sequence[Part], held_out: Sequence[Part]) -> list[SharedGround]:

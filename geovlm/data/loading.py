@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,9 @@ from typing import Any
 
 from geovlm.api import DatasetSpec, LoadContext, Sample, Split, TaskSpec
 from geovlm.data.cache import cache_dir
+from geovlm.data.findings import Finding
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plugins.references import resolve
-
-EXAMPLES_KEPT = 10
-"""Number of skipped items named per reason; the others are only counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,10 +23,8 @@ class Loaded:
     """Records of one split, and the number of items that were left out of it."""
 
     records: list[Sample]
-    skipped: Counter[str]
-    """Reason -> number of records left out."""
-    examples: dict[str, list[str]]
-    """Reason -> the first `EXAMPLES_KEPT` items left out for it."""
+    skipped: dict[str, Finding]
+    """Reason -> records left out."""
 
 
 def find_root(spec: DatasetSpec, *, data_root: Path | None, override: Path | None = None) -> Path:
@@ -39,16 +35,13 @@ def find_root(spec: DatasetSpec, *, data_root: Path | None, override: Path | Non
     Raises:
         DatasetNotFoundError: neither exists; the hint names the folders that were tried.
     """
+    hint = f"give its folder: --data {spec.name}=DIR"
     if override is not None:
         if not override.is_dir():
-            raise DatasetNotFoundError(
-                spec.name, override, hint=f"give its folder: --data {spec.name}=DIR"
-            )
+            raise DatasetNotFoundError(spec.name, override, hint=hint)
         return override
     if data_root is None:
-        raise DatasetNotFoundError(
-            spec.name, Path(spec.folders[0]), hint=f"give its folder: --data {spec.name}=DIR"
-        )
+        raise DatasetNotFoundError(spec.name, Path(spec.folders[0]), hint=hint)
     if not data_root.is_dir():
         raise DatasetNotFoundError(spec.name, data_root, hint="--data takes an existing folder")
     for name in spec.folders:
@@ -57,7 +50,7 @@ def find_root(spec: DatasetSpec, *, data_root: Path | None, override: Path | Non
     raise DatasetNotFoundError(
         spec.name,
         data_root / spec.folders[0],
-        hint=f"looked for {', '.join(spec.folders)}; or give its folder: --data {spec.name}=DIR",
+        hint=f"looked for {', '.join(spec.folders)}; or {hint}",
     )
 
 
@@ -92,14 +85,7 @@ def load_records(
     limit: int | None = None,
     options: Any = None,
 ) -> Loaded:
-    """Read one split, and count the items that the loader leaves out.
-
-    Args:
-        spec: the data set.
-        root: its folder.
-        split: one of the spec's.
-        limit: largest number of records.
-        options: an instance of the spec's `options` class; its defaults if `None`.
+    """Read one split, with the default options if `None`; count the items that are left out.
 
     Raises:
         DataError: the spec has no such split.
@@ -110,14 +96,10 @@ def load_records(
             f"data set {spec.name!r} has no split {split!r}",
             hint=f"one of {', '.join(spec.splits)}",
         )
-    skipped: Counter[str] = Counter()
-    examples: dict[str, list[str]] = {}
+    skipped: dict[str, Finding] = defaultdict(Finding)
 
     def skip(reason: str, item: str) -> None:
-        skipped[reason] += 1
-        kept = examples.setdefault(reason, [])
-        if len(kept) < EXAMPLES_KEPT:
-            kept.append(item)
+        skipped[reason].add(item)
 
     if options is None and spec.options is not None:
         options = spec.options()
@@ -130,13 +112,11 @@ def load_records(
     finally:
         if collecting:
             gc.enable()
-    return Loaded(records=records, skipped=skipped, examples=examples)
+    return Loaded(records=records, skipped=dict(skipped))
 
 
 def task_samples(task: TaskSpec, records: Iterable[Sample]) -> list[Sample]:
-    """Return the task's samples: those that its `samples` makes of each record, else the
-    records.
-    """
+    """Return the samples that the task's `samples` makes of each record, else the records."""
     if task.samples is None:
         return list(records)
     expand = resolve(task.samples)

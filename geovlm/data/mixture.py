@@ -20,12 +20,6 @@ def plan(
     by one shuffle of all `n` places. The order within a task depends on seed and task name alone,
     not on the other tasks.
 
-    Args:
-        sizes: task -> number of its rows.
-        weights: task -> relative share of the `n` rows; the weight of a missing task is its size.
-        n: length of the plan: steps x rows per step.
-        seed: of all randomness.
-
     Raises:
         ConfigError: as `shares`.
     """
@@ -44,8 +38,8 @@ def shares(
 ) -> dict[str, int]:
     """Return task -> its number of the `n` rows: largest remainder, ties to the task named first.
 
-    The result has the order of `sizes`, sums to `n` and differs from the exact share by less than
-    one row.
+    `sizes` holds the rows of each task; the weight of a task without one is its size. The result
+    has the order of `sizes`, sums to `n` and differs from the exact share by less than one row.
 
     Raises:
         ConfigError: a weight is not of one of the tasks, is negative or not finite; all weights
@@ -99,9 +93,7 @@ def _epochs(size: int, *, count: int, rng: random.Random) -> list[int]:
 
 
 def _shuffle(items: list[str], *, rng: random.Random) -> None:
-    """Shuffle by Fisher-Yates with floats: half the time of `random.shuffle`, even to 2**53
-    places.
-    """
+    """Shuffle by Fisher-Yates with floats: half the time of `random.shuffle`, even to 2**53."""
     draw, last = rng.random, len(items)
     for place in range(last):
         other = place + int(draw() * (last - place))

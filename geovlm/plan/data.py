@@ -125,8 +125,8 @@ class Reader:
         skipped: dict[str, int] = {}
         for split in dict.fromkeys(splits):
             loaded = self.load(spec, root=root, split=split)
-            for reason, number in loaded.skipped.items():
-                skipped[reason] = skipped.get(reason, 0) + number
+            for reason, found in loaded.skipped.items():
+                skipped[reason] = skipped.get(reason, 0) + found.count
             samples[split] = loading.task_samples(task, loaded.records)
             if split == "train" and self.config.deduplicate != "off":
                 kept = loading.task_samples(task, self.left_out.keep(loaded.records))

@@ -121,7 +121,7 @@ def of_task(
             if each == split:
                 raise
             continue
-        skipped.update(loaded.skipped)
+        skipped.update({reason: found.count for reason, found in loaded.skipped.items()})
         samples[each] = loading.task_samples(task, loaded.records)
     if not samples.get(split):
         raise DataError(
