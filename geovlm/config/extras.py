@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from geovlm.config.model import source
 from geovlm.errors import ConfigError
@@ -22,9 +23,7 @@ def check(config: RunConfig) -> None:
     """
     if find_spec("bitsandbytes") is not None:
         return
-    found = _for_bitsandbytes(config)
-    if found:
-        setting, instead = found[0]
+    for setting, instead in _for_bitsandbytes(config):
         raise ConfigError(
             f"{setting} needs bitsandbytes, which is not installed",
             hint=f"pip install 'geovlm[qlora]', or {instead}",
@@ -33,7 +32,7 @@ def check(config: RunConfig) -> None:
 
 def may_use_bitsandbytes(config: RunConfig) -> bool:
     """Return true if a stage may need bitsandbytes, for a setting or for the model's weights."""
-    if _for_bitsandbytes(config):
+    if any(_for_bitsandbytes(config)):
         return True
     try:
         facts = json.loads((Path(source(config.model)) / "config.json").read_text(encoding="utf-8"))
@@ -42,26 +41,14 @@ def may_use_bitsandbytes(config: RunConfig) -> bool:
     return "quantization_config" in facts
 
 
-class _Need(NamedTuple):
-    setting: str
-    """Key and value."""
-    instead: str
-    """Remedy without the package."""
-
-
-def _for_bitsandbytes(config: RunConfig) -> list[_Need]:
-    """Return every setting that needs bitsandbytes."""
-    found = []
+def _for_bitsandbytes(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Yield every setting that needs bitsandbytes, and the remedy without it."""
     if config.lora is not None and config.lora.quantize != "none":
-        found.append(_Need(f"lora.quantize={config.lora.quantize!r}", "leave it out"))
+        yield f"lora.quantize={config.lora.quantize!r}", "leave it out"
     for index, stage in enumerate(config.stages):
-        if stage.kind == "probe":
-            continue
-        optimizer = str(stage.trainer.get("optim", ""))
+        optimizer = "" if stage.kind == "probe" else str(stage.trainer.get("optim", ""))
         if needs_bitsandbytes(optimizer):
-            setting = f"stages.{index}.trainer.optim={optimizer!r}"
-            found.append(_Need(setting, "use adamw_torch_fused"))
-    return found
+            yield f"stages.{index}.trainer.optim={optimizer!r}", "use adamw_torch_fused"
 
 
 def needs_bitsandbytes(optimizer: str) -> bool:

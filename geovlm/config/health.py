@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
@@ -29,12 +29,9 @@ RewardSets: TypeAlias = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Task -> `paper` or `robust` -> reward -> weight, as tasks declare them."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One rule."""
 
-    name: str
-    """Key of its action in `HealthConfig`."""
     limit: str
     """Key of its threshold in `HealthConfig`."""
     find: Callable[[Log, float, RewardSets], str]
@@ -61,22 +58,16 @@ class Finding:
 def check(log: Log, *, rewards: RewardSets, limits: Mapping[str, float]) -> list[Finding]:
     """Return the rules that the last window of a log breaks; none before the window is full.
 
-    Args:
-        log: records in the order of their steps.
-        rewards: reward sets of the tasks that are trained.
-        limits: rule -> threshold, of the rules that are checked.
+    `limits` holds the thresholds of the rules that are checked.
     """
     if len(log) < WINDOW:
         return []
-    found = []
-    for rule in RULES:
-        figures = rule.find(log, limits[rule.name], rewards) if rule.name in limits else ""
-        if figures:
-            step, since = int(log[-1]["step"]), int(log[-WINDOW]["step"])
-            found.append(
-                Finding(rule=rule.name, step=step, since=since, figures=figures, advice=rule.advice)
-            )
-    return found
+    step, since = int(log[-1]["step"]), int(log[-WINDOW]["step"])
+    return [
+        Finding(rule=name, step=step, since=since, figures=figures, advice=rule.advice)
+        for name, rule in RULES.items()
+        if name in limits and (figures := rule.find(log, limits[name], rewards))
+    ]
 
 
 def constant_reward(log: Log, threshold: float, rewards: RewardSets) -> str:
@@ -98,20 +89,16 @@ def entropy_collapse(log: Log, threshold: float, rewards: RewardSets) -> str:
     return f"entropy {last:.4f}, at the start {first:.4f}, the limit is {threshold:.0%} of that"
 
 
-def clipped_length(log: Log, threshold: float, rewards: RewardSets) -> str:
-    """Find too many completions that are cut off at the longest length."""
-    share = _mean(_values(log[-WINDOW:], "completions/clipped_ratio"))
-    if share is None or share <= threshold:
-        return ""
-    return f"{share:.0%} of the completions are cut off, the limit is {threshold:.0%}"
+def many_completions(key: str, what: str) -> Callable[[Log, float, RewardSets], str]:
+    """Return a function that finds too large a share of completions under a key of the log."""
 
+    def find(log: Log, threshold: float, rewards: RewardSets) -> str:
+        share = _mean(_values(log[-WINDOW:], key))
+        if share is None or share <= threshold:
+            return ""
+        return f"{share:.0%} of the completions {what}, the limit is {threshold:.0%}"
 
-def repetition(log: Log, threshold: float, rewards: RewardSets) -> str:
-    """Find too many completions that repeat themselves; see `repeats`."""
-    share = _mean(_values(log[-WINDOW:], REPETITION))
-    if share is None or share <= threshold:
-        return ""
-    return f"{share:.0%} of the completions repeat themselves, the limit is {threshold:.0%}"
+    return find
 
 
 def kl_blowup(log: Log, threshold: float, rewards: RewardSets) -> str:
@@ -134,11 +121,10 @@ def reward_divergence(log: Log, threshold: float, rewards: RewardSets) -> str:
     moved = {}
     for kind, other in (("paper", "robust"), ("robust", "paper")):
         moves = [
-            move
+            _move(log, task, {k: w for k, w in sets[kind].items() if k not in sets[other]})
             for task, sets in rewards.items()
-            if (move := _move(log, task, _only(sets[kind], sets[other]))) is not None
         ]
-        moved[kind] = _mean(moves)
+        moved[kind] = _mean([move for move in moves if move is not None])
     paper, robust = moved["paper"], moved["robust"]
     if paper is None or robust is None or paper <= threshold or robust >= -threshold:
         return ""
@@ -156,10 +142,6 @@ def repeats(text: str) -> bool:
     words = text.split()
     grams = [tuple(words[i : i + _GRAM]) for i in range(len(words) - _GRAM + 1)]
     return len(grams) >= _MIN_GRAMS and 1 - len(set(grams)) / len(grams) >= _REPEATED
-
-
-def _only(rewards: Mapping[str, float], others: Mapping[str, float]) -> dict[str, float]:
-    return {name: weight for name, weight in rewards.items() if name not in others}
 
 
 def _move(log: Log, task: str, weights: Mapping[str, float]) -> float | None:
@@ -183,44 +165,35 @@ def _mean(values: Sequence[float]) -> float | None:
     return statistics.fmean(values) if values else None
 
 
-RULES: tuple[Rule, ...] = (
-    Rule(
-        name="constant_reward",
-        limit="constant_reward_share",
-        find=constant_reward,
-        advice="probe the prompts and drop those without signal, or sample at a higher temperature",
+RULES: Mapping[str, Rule] = {
+    "constant_reward": Rule(
+        "constant_reward_share",
+        constant_reward,
+        "probe the prompts and drop those without signal, or sample at a higher temperature",
     ),
-    Rule(
-        name="entropy_collapse",
-        limit="entropy_collapse_share",
-        find=entropy_collapse,
-        advice="lower the learning rate, raise beta or the temperature, or stop earlier",
+    "entropy_collapse": Rule(
+        "entropy_collapse_share",
+        entropy_collapse,
+        "lower the learning rate, raise beta or the temperature, or stop earlier",
     ),
-    Rule(
-        name="clipped_length",
-        limit="clipped_length_share",
-        find=clipped_length,
-        advice="raise max_new_tokens, or train SFT longer so that answers end",
+    "clipped_length": Rule(
+        "clipped_length_share",
+        many_completions("completions/clipped_ratio", "are cut off"),
+        "raise max_new_tokens, or train SFT longer so that answers end",
     ),
-    Rule(
-        name="repetition",
-        limit="repetition_share",
-        find=repetition,
-        advice="lower the learning rate or raise beta, and look at completions.jsonl",
+    "repetition": Rule(
+        "repetition_share",
+        many_completions(REPETITION, "repeat themselves"),
+        "lower the learning rate or raise beta, and look at completions.jsonl",
     ),
-    Rule(
-        name="kl_blowup",
-        limit="kl_blowup_nats",
-        find=kl_blowup,
-        advice="lower the learning rate or raise beta",
+    "kl_blowup": Rule("kl_blowup_nats", kl_blowup, "lower the learning rate or raise beta"),
+    "reward_divergence": Rule(
+        "reward_divergence_least",
+        reward_divergence,
+        "the model games the published rewards: train with --rewards robust",
     ),
-    Rule(
-        name="reward_divergence",
-        limit="reward_divergence_least",
-        find=reward_divergence,
-        advice="the model games the published rewards: train with --rewards robust",
-    ),
-)
+}
+"""Key of the rule's action in `HealthConfig` -> rule."""
 
 
 class HealthConfig(BaseModel):
@@ -255,10 +228,13 @@ class HealthConfig(BaseModel):
 
     def actions(self) -> dict[str, str]:
         """Return rule -> `off`, `warn` or `stop`."""
-        values = self.model_dump()
-        return {rule.name: values[rule.name] for rule in RULES}
+        return {name: getattr(self, name) for name in RULES}
 
     def thresholds(self) -> dict[str, float]:
         """Return rule -> threshold, of the rules that are not off."""
-        values = self.model_dump()
-        return {rule.name: values[rule.limit] for rule in RULES if values[rule.name] != "off"}
+        actions = self.actions()
+        return {
+            name: getattr(self, rule.limit)
+            for name, rule in RULES.items()
+            if actions[name] != "off"
+        }

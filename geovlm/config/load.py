@@ -217,16 +217,6 @@ def _table_at(loc: Sequence[int | str]) -> type[BaseModel] | None:
     from geovlm.config import schema, stages
     from geovlm.config.health import HealthConfig
 
-    first = loc[0] if loc else ""
-    if first == "stages":
-        kinds: dict[str, type[BaseModel]] = {
-            "sft": stages.SftStage,
-            "probe": stages.ProbeStage,
-            "grpo": stages.GrpoStage,
-        }
-        if len(loc) > 4 and loc[3] == "vllm":
-            return stages.VllmConfig
-        return kinds.get(str(loc[2])) if len(loc) > 2 else None
     tables: dict[str, type[BaseModel]] = {
         "tasks": schema.TaskConfig,
         "data": schema.DataConfig,
@@ -234,8 +224,15 @@ def _table_at(loc: Sequence[int | str]) -> type[BaseModel] | None:
         "eval": schema.EvalConfig,
         "health": HealthConfig,
         "lora": schema.LoraConfig,
+        "sft": stages.SftStage,
+        "probe": stages.ProbeStage,
+        "grpo": stages.GrpoStage,
     }
-    return schema.RunConfig if len(loc) == 1 else tables.get(str(first))
+    if loc[:1] == ["stages"]:
+        if len(loc) > 4 and loc[3] == "vllm":
+            return stages.VllmConfig
+        return tables.get(str(loc[2])) if len(loc) > 2 else None
+    return schema.RunConfig if len(loc) == 1 else tables.get(str(loc[0])) if loc else None
 
 
 def _one_of(known: Sequence[str]) -> str:

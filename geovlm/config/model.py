@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from geovlm import nano
 from geovlm.api import ModelProfile
@@ -24,24 +24,17 @@ PROCESSOR = "preprocessor_config.json"
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-class PixelLimits(NamedTuple):
-    """Smallest and largest area of an image as a model sees it, pixels; `None`: not stated."""
-
-    min_pixels: int | None
-    max_pixels: int | None
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFacts:
     """The run's model; fields are `None` where its files are not on this machine."""
 
     name: str
-    built_in: bool
-    folder: Path | None
-    model_type: str | None
-    profile: ModelProfile | None
+    built_in: bool = False
+    folder: Path | None = None
+    model_type: str | None = None
+    profile: ModelProfile | None = None
     """With the pixel limits of the run, else of the checkpoint's processor."""
-    parameters: int | None
+    parameters: int | None = None
 
 
 def source(name: str) -> str:
@@ -64,14 +57,7 @@ def inspect(config: RunConfig, *, registry: Registry) -> ModelFacts:
     """
     folder = _folder(config)
     if folder is None:
-        return ModelFacts(
-            name=config.model,
-            built_in=False,
-            folder=None,
-            model_type=None,
-            profile=None,
-            parameters=None,
-        )
+        return ModelFacts(name=config.model)
     model_type = _read(folder / "config.json").get("model_type", "")
     profile = registry.profile(model_type)
     return ModelFacts(
@@ -87,14 +73,8 @@ def inspect(config: RunConfig, *, registry: Registry) -> ModelFacts:
 def limited(
     profile: ModelProfile, config: RunConfig, *, folder: Path | None = None
 ) -> ModelProfile:
-    """Return the profile with the run's pixel limits, else the checkpoint's, else its own.
-
-    Args:
-        profile: of the model's family.
-        config: the run.
-        folder: the checkpoint; `None` without one.
-    """
-    low, high = pixel_limits(folder) if folder is not None else PixelLimits(None, None)
+    """Return the profile with the run's pixel limits, else the checkpoint's, else its own."""
+    low, high = pixel_limits(folder) if folder is not None else (None, None)
     return dataclasses.replace(
         profile,
         min_pixels=config.min_pixels or low or profile.min_pixels,
@@ -105,10 +85,8 @@ def limited(
 def with_pixels(profile: ModelProfile, pixels: str | None) -> ModelProfile:
     """Return the profile with the pixel limits of a model.
 
-    Args:
-        profile: of the model's family.
-        pixels: `nano`, a model folder with a `preprocessor_config.json`, or a largest area in
-            pixels; `None` keeps the family's own limits.
+    `pixels` is `nano`, a model folder with a `preprocessor_config.json`, or a largest area in
+    pixels; `None` keeps the family's own limits.
 
     Raises:
         ConfigError: it is none of these.
@@ -120,27 +98,25 @@ def with_pixels(profile: ModelProfile, pixels: str | None) -> ModelProfile:
         low = min(profile.min_pixels, largest)
         return dataclasses.replace(profile, min_pixels=low, max_pixels=largest)
     folder = Path(source(pixels))
-    limits = pixel_limits(folder)
-    if limits.min_pixels is None or limits.max_pixels is None:
+    lowest, highest = pixel_limits(folder)
+    if lowest is None or highest is None:
         raise ConfigError(
             f"--model-pixels {pixels!r} is not a model: {folder / PROCESSOR} has no pixel limits",
             hint=f"give 'nano', a folder with {PROCESSOR}, or a number of pixels",
         )
-    return dataclasses.replace(profile, min_pixels=limits.min_pixels, max_pixels=limits.max_pixels)
+    return dataclasses.replace(profile, min_pixels=lowest, max_pixels=highest)
 
 
-def pixel_limits(folder: Path) -> PixelLimits:
-    """Return the pixel limits of a checkpoint's image processor."""
+def pixel_limits(folder: Path) -> tuple[int | None, int | None]:
+    """Return smallest and largest area of an image as a checkpoint's processor makes it, pixels."""
     file = folder / PROCESSOR
     if not file.is_file():
-        return PixelLimits(None, None)
+        return None, None
     settings = _read(file)
     size = settings.get("size") or {}
     # transformers prefers `min_pixels` and `max_pixels` where a file has both
-    return PixelLimits(
-        settings.get("min_pixels") or size.get("shortest_edge"),
-        settings.get("max_pixels") or size.get("longest_edge"),
-    )
+    low = settings.get("min_pixels") or size.get("shortest_edge")
+    return low, settings.get("max_pixels") or size.get("longest_edge")
 
 
 def token_counter(facts: ModelFacts) -> Callable[[str], int] | None:

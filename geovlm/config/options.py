@@ -31,12 +31,8 @@ def near(name: str, known: Iterable[str]) -> str:
 def parse(cls: type | None, values: Mapping[str, Any], *, path: str, exact: bool = True) -> Any:
     """Return an instance of an `options` class with these values; `None` without a class.
 
-    Args:
-        cls: the class that a task or data set declares.
-        values: what the configuration sets.
-        path: key of the values in the configuration, for errors.
-        exact: true if the values are meant for this class alone; those of a prefix may be meant for
-            others, and are ignored without a class.
+    `path` is the key of the values in the configuration. They are `exact` if they are meant for
+    this class alone; those of a prefix may be meant for others, and are ignored without a class.
 
     Raises:
         ConfigError: an unknown key or a wrong type; names the key.

@@ -6,7 +6,7 @@ at the working folder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -242,13 +242,7 @@ class RunConfig(Table):
         Raises:
             ConfigError: an unknown key or a wrong type; names the key.
         """
-        own = lookup(self.tasks, task.name)
-        return parse(
-            task.options,
-            own.options if own is not None else {},
-            path=f"tasks.{task.name}.options",
-            exact=task.name in self.tasks,
-        )
+        return _options(task, self.tasks, table="tasks")
 
     def data_options(self, spec: DatasetSpec) -> Any:
         """Return an instance of the data set's `options` class, or `None` if it has none.
@@ -256,13 +250,7 @@ class RunConfig(Table):
         Raises:
             ConfigError: an unknown key or a wrong type; names the key.
         """
-        own = lookup(self.data, spec.name)
-        return parse(
-            spec.options,
-            own.options if own is not None else {},
-            path=f"data.{spec.name}.options",
-            exact=spec.name in self.data,
-        )
+        return _options(spec, self.data, table="data")
 
     def eval_split(self, task: str) -> Split:
         """Return the split on which a task is evaluated."""
@@ -270,12 +258,7 @@ class RunConfig(Table):
         return (own.eval_split if own is not None else None) or self.eval.split
 
     def tasks_of(self, index: int, names: Sequence[str], *, strict: bool = True) -> list[str]:
-        """Return the tasks of a stage, in the order of `names`.
-
-        Args:
-            index: position of the stage; -1 for an evaluation, which has all tasks.
-            names: tasks of the run.
-            strict: refuse a stage that names other tasks.
+        """Return the tasks of a stage, in the order of `names`; -1: of an evaluation, all.
 
         Raises:
             ConfigError: the stage names a task that the run does not have, and `strict`.
@@ -300,6 +283,15 @@ class RunConfig(Table):
         kind = self.stages[index].kind
         number = sum(stage.kind == kind for stage in self.stages[: index + 1])
         return kind if number == 1 else f"{kind}-{number}"
+
+
+def _options(
+    spec: TaskSpec | DatasetSpec, entries: Mapping[str, TaskConfig | DataConfig], *, table: str
+) -> Any:
+    own = lookup(entries, spec.name)
+    given = own.options if own is not None else {}
+    path = f"{table}.{spec.name}.options"
+    return parse(spec.options, given, path=path, exact=spec.name in entries)
 
 
 def _is_below(name: str, prefix: str) -> bool:

@@ -122,12 +122,7 @@ class _Training(Table):
         return {**TRL_DEFAULTS, **self.trainer}
 
     def n_steps(self, *, rows: int, per_step: float) -> int:
-        """Return the optimiser steps: as configured, or the epochs over so many rows, at least 1.
-
-        Args:
-            rows: rows of one epoch.
-            per_step: rows that one step takes in.
-        """
+        """Return the optimiser steps: as configured, or the epochs over the rows, at least 1."""
         if self.steps is not None:
             return self.steps
         return max(1, math.ceil((self.epochs or 0) * rows / per_step))

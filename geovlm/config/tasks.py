@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from geovlm.api import ModelProfile, TaskSpec
-from geovlm.config.options import nearest
+from geovlm.config.options import lookup, nearest
 from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,12 +20,7 @@ def configured(
     """Return the task with `min_pixels` of its table, or of its prefix's.
 
     Prompts, training and scores all read `min_pixels` of the task, so that sizes, box frames and
-    token counts agree.
-
-    Args:
-        task: the declaration of its plugin.
-        config: the run.
-        profile: the model's, with its pixel limits; `None` if they are not known yet.
+    token counts agree. The `profile` has the model's pixel limits.
 
     Raises:
         ConfigError: the table asks for larger images than the model takes.
@@ -46,9 +41,6 @@ def configured(
 
 def weights_of(config: RunConfig, names: Iterable[str]) -> dict[str, float] | None:
     """Return task -> weight, 1 where none is given; `None` if no task has a weight."""
-    wanted = list(names)
-    entries = {name: nearest(config.tasks, name) for name in wanted}
-    given = {name: config.tasks[entry].weight for name, entry in entries.items() if entry}
-    if all(weight is None for weight in given.values()):
-        return None
-    return {name: given.get(name) or 1.0 for name in wanted}
+    entries = {name: lookup(config.tasks, name) for name in names}
+    given = {name: entry.weight if entry is not None else None for name, entry in entries.items()}
+    return {name: weight or 1.0 for name, weight in given.items()} if any(given.values()) else None
