@@ -12,9 +12,6 @@ with the peak of training steps on the CPU, benchmarks/gpu.py with that on one G
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import NamedTuple
-
 from geovlm.plan.memory.parts import GIB, Adapter, Estimate, ModelShape, Placement, Work
 
 TILE_TOKENS, TILE_WORDS = 4096, 32768
@@ -30,22 +27,6 @@ ZERO3_LIVE = 1_000_000_000
 """Number of parameters that ZeRO-3 keeps gathered: DeepSpeed's `stage3_max_live_parameters`."""
 
 
-class _Static(NamedTuple):
-    """Bytes of the parts that stay during training."""
-
-    weights: float
-    gradients: float
-    optimizer: float
-
-
-class _Generation(NamedTuple):
-    """Bytes of the parts that generation adds."""
-
-    cache: float
-    """Keys and values."""
-    rest: float
-
-
 def estimate(
     shape: ModelShape,
     work: Work,
@@ -54,60 +35,39 @@ def estimate(
     adapter: Adapter | None = None,
     freeze_vision: bool = False,
 ) -> Estimate:
-    """Return the memory of a stage on each GPU.
-
-    Args:
-        shape: the model.
-        work: the stage's rows and tokens.
-        placement: its GPUs.
-        adapter: `None` for full fine-tuning.
-        freeze_vision: true if the vision tower keeps its weights.
-    """
+    """Return the memory of a stage on each GPU; without an adapter, of full fine-tuning."""
     on_gpu = placement.device == "cuda"
     e = 2 if on_gpu else 4
     trains = work.kind in ("sft", "grpo")
     counted = adapter if trains else None
-    trained = _trained(shape, counted, freeze_vision=freeze_vision) if trains else 0
-    static = _static(shape, work, placement, adapter=counted, trained=trained, element=e)
-    reference = 0.0
+    trained = trained_parameters(shape, counted, freeze_vision=freeze_vision) if trains else 0
+    found = _static(shape, work, placement, adapter=counted, trained=trained, element=e)
+    found.vllm = work.vllm_share * placement.memory
+    found.accumulates = work.accumulates
     if work.reference and adapter is None:
         sharded = placement.parallel in ("fsdp2", "zero3")
-        reference = shape.parameters * e / (placement.processes if sharded else 1)
-    activations = logits = 0.0
+        found.reference = shape.parameters * e / (placement.processes if sharded else 1)
     if trains:
-        activations = _activations(shape, work, adapter=adapter, frozen=freeze_vision, element=e)
+        found.activations = _activations(
+            shape, work, adapter=adapter, frozen=freeze_vision, element=e
+        )
         head = adapter is None
-        logits = _logits(shape, work, head_trained=head, element=e, on_gpu=on_gpu)
-    generation = _Generation(0.0, 0.0)
+        found.logits = _logits(shape, work, head_trained=head, element=e, on_gpu=on_gpu)
     if work.generated and not work.vllm_share:
-        generation = _generation(shape, work, placement, trained=trained, element=e)
-    found = Estimate(
-        weights=static.weights,
-        gradients=static.gradients,
-        optimizer=static.optimizer,
-        reference=reference,
-        vllm=work.vllm_share * placement.memory,
-        activations=activations,
-        logits=logits,
-        cache=generation.cache,
-        generation=generation.rest,
-        accumulates=work.accumulates,
-    )
+        found.cache, found.generation = _generation(
+            shape, work, placement, trained=trained, element=e
+        )
     if not on_gpu:
         return found
-    context = CONTEXT_BYTES + FRAGMENTED * (found.total - found.vllm)
-    return replace(found, context=context)
+    found.context = CONTEXT_BYTES + FRAGMENTED * (found.total - found.vllm)
+    return found
 
 
-def adapter_parameters(shape: ModelShape, adapter: Adapter) -> int:
-    """Return the number of weights of the adapters."""
-    vision = shape.adapter_weights_vision if adapter.vision else 0
-    return adapter.rank * (shape.adapter_weights + vision)
-
-
-def _trained(shape: ModelShape, adapter: Adapter | None, *, freeze_vision: bool) -> int:
+def trained_parameters(shape: ModelShape, adapter: Adapter | None, *, freeze_vision: bool) -> int:
+    """Return the number of weights that training changes."""
     if adapter is not None:
-        return adapter_parameters(shape, adapter)
+        vision = shape.adapter_weights_vision if adapter.vision else 0
+        return adapter.rank * (shape.adapter_weights + vision)
     return shape.parameters - (shape.vision_parameters if freeze_vision else 0)
 
 
@@ -119,7 +79,7 @@ def _static(
     adapter: Adapter | None,
     trained: int,
     element: int,
-) -> _Static:
+) -> Estimate:
     """Return the parts that stay during training.
 
     Adapters are float32 (peft), bfloat16 on 4-bit weights (TRL). FSDP2 makes all trained weights
@@ -128,29 +88,28 @@ def _static(
     """
     n = placement.processes
     quantized = adapter is not None and adapter.quantized
-    base = float(shape.parameters * element)
-    if quantized:
-        base -= shape.quantizable * (element - NF4_BYTES)
+    base = shape.parameters * element - quantized * shape.quantizable * (element - NF4_BYTES)
     own = element
     if adapter is not None:
         own = 4 if not quantized else min(element, 2)
         base += trained * own
     states = _states(work.optimizer)
-    per_weight = states * (1 if _eight_bit(work.optimizer) else own)
+    eight_bit = "8bit" in work.optimizer
+    per_weight = states * (1 if eight_bit else own)
     if n == 1 or placement.parallel == "ddp":
         buckets = 2 if n > 1 else 1
-        return _Static(base, trained * own * buckets, trained * per_weight)
+        return Estimate(base, trained * own * buckets, trained * per_weight)
     layer = shape.text.parameters / max(1, shape.text.layers)
     if placement.parallel == "fsdp2":
-        per_weight = states * (1 if _eight_bit(work.optimizer) else 4)
+        per_weight = states * (1 if eight_bit else 4)
         rest = shape.parameters - shape.text.parameters - shape.vision.parameters
         weights = (base + trained * (4 - own)) / n + (2 * layer + rest) * element
-        return _Static(weights, 4 * trained / n, trained * per_weight / n)
+        return Estimate(weights, 4 * trained / n, trained * per_weight / n)
     optimizer = trained * (4 + 4 * states) / n
     if placement.parallel == "zero2":
-        return _Static(base, trained * own / n + shape.text.width**2 * own, optimizer)
+        return Estimate(base, trained * own / n + shape.text.width**2 * own, optimizer)
     live = min(shape.parameters, ZERO3_LIVE) * element
-    return _Static(base / n + live, trained * own / n, optimizer)
+    return Estimate(base / n + live, trained * own / n, optimizer)
 
 
 def _states(optimizer: str) -> int:
@@ -158,10 +117,6 @@ def _states(optimizer: str) -> int:
     if optimizer.startswith(("sgd", "adafactor")):
         return 0
     return 1 if optimizer.startswith(("lion", "paged_lion", "rmsprop", "adagrad")) else 2
-
-
-def _eight_bit(optimizer: str) -> bool:
-    return "8bit" in optimizer
 
 
 def _activations(
@@ -176,23 +131,19 @@ def _activations(
     patches = work.batch * work.cells * shape.patches_per_cell
     dropout = adapter is not None and adapter.dropout
     in_graph = not frozen if adapter is None else adapter.vision
-    total = 0.0
-    worst = 0.0
+    total = worst = 0.0
     for stack, n, grows, adapted in (
         (shape.text, tokens, True, adapter is not None),
         (shape.vision, patches, in_graph, adapter is not None and adapter.vision),
     ):
-        frozen_layers = adapter is not None
-        kept = stack.kept(element, adapters=frozen_layers, dropout=dropout and adapted)
+        kept = stack.kept(element, adapters=adapter is not None, dropout=dropout and adapted)
         passing = stack.passing(element) * n
         if grows and work.checkpointing:
             total += stack.layers * stack.width * element * n
-            worst = max(worst, kept * n + passing)
+            passing += kept * n
         elif grows:
             total += stack.layers * kept * n
-            worst = max(worst, passing)
-        else:
-            worst = max(worst, passing)
+        worst = max(worst, passing)
     return total + worst
 
 
@@ -219,8 +170,8 @@ def _logits(
 
 def _generation(
     shape: ModelShape, work: Work, placement: Placement, *, trained: int, element: int
-) -> _Generation:
-    """Return the parts that generation adds.
+) -> tuple[float, float]:
+    """Return the cache and the other bytes that generation adds.
 
     The cache is rows x tokens x layers x 2 x width of the keys; in transformers it grows by copies,
     one layer at a time. The rest is the larger of the first pass and of a later one, whose keys are
@@ -241,4 +192,4 @@ def _generation(
     sharded = placement.processes > 1 and placement.parallel in ("fsdp2", "zero3")
     if sharded and trained and placement.gather_for_generation:
         whole = float(shape.parameters * element)
-    return _Generation(cache, max(first, later) + words + whole)
+    return cache, max(first, later) + words + whole

@@ -19,7 +19,6 @@ import itertools
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from geovlm.plan.memory import estimate
 from geovlm.plan.memory.parts import Adapter, ModelShape, Placement, Work
@@ -62,22 +61,6 @@ class Fit:
     """Bytes of the fullest stage."""
 
 
-class _Variant(NamedTuple):
-    """A stage with other settings."""
-
-    work: Work
-    accumulation: int
-    changed: bool
-    """True if it differs from the configured stage."""
-
-
-class _Choice(NamedTuple):
-    """Adapters, and the options that set them."""
-
-    adapter: Adapter | None
-    options: list[str]
-
-
 def nearest(
     shape: ModelShape,
     stages: Sequence[StageWork],
@@ -89,18 +72,13 @@ def nearest(
 ) -> Fit | None:
     """Return the first configuration in which every stage fits, or `None`.
 
-    Args:
-        shape: the model.
-        stages: as configured.
-        adapter: as configured.
-        pixels: largest area of one image as the model sees it, pixels.
-        min_pixels: smallest area as configured, pixels; 0: none.
-        cell_pixels: area of one cell of the profile, pixels.
+    `pixels` is the largest area of one image as the model sees it, `min_pixels` the configured
+    smallest one (0: none), `cell_pixels` that of one cell of the profile.
     """
     on_cpu = stages[0].placement.device == "cpu"
     doublings = range(1 if on_cpu else GPU_DOUBLINGS + 1)
     for more, less, (own, options) in itertools.product(
-        doublings, range(PIXEL_HALVINGS + 1), list(_adapters(adapter))
+        doublings, range(PIXEL_HALVINGS + 1), _adapters(adapter)
     ):
         area = pixels // 2**less // cell_pixels * cell_pixels
         sharded = more > 0 or any(each.placement.parallel != "ddp" for each in stages)
@@ -125,15 +103,15 @@ def nearest(
     return None
 
 
-def _adapters(adapter: Adapter | None) -> Iterator[_Choice]:
-    """Yield the configured adapters, LoRA and QLoRA, in the order of falling memory."""
-    yield _Choice(adapter, [])
+def _adapters(adapter: Adapter | None) -> Iterator[tuple[Adapter | None, list[str]]]:
+    """Yield the configured adapters, LoRA and QLoRA, each with its options: ever less memory."""
+    yield adapter, []
+    rank: list[str] = []
     if adapter is None:
-        yield _Choice(Adapter(rank=RANK), _set("lora.r", RANK))
-    if adapter is None or not adapter.quantized:
-        quantized = replace(adapter or Adapter(rank=RANK), quantized=True)
-        rank = _set("lora.r", RANK) if adapter is None else []
-        yield _Choice(quantized, [*rank, *_set("lora.quantize", "nf4")])
+        adapter, rank = Adapter(rank=RANK), _set("lora.r", RANK)
+        yield adapter, rank
+    if not adapter.quantized:
+        yield replace(adapter, quantized=True), [*rank, *_set("lora.quantize", "nf4")]
 
 
 def _scaled(shape: ModelShape, stage: StageWork, share: float, doublings: int) -> StageWork:
@@ -155,7 +133,7 @@ def _fitting(
 ) -> Fit | None:
     """Return the options with which a stage fits and its memory with them, or `None`."""
     path = f"stages.{stage.index}"
-    for work, accumulation, changed in _local(stage, doublings):
+    for work, accumulation in _local(stage, doublings):
         found = estimate.estimate(
             shape, work, stage.placement, adapter=adapter, freeze_vision=stage.freeze_vision
         )
@@ -177,20 +155,20 @@ def _fitting(
                 words += _set(f"{trainer}.optim", work.optimizer)
             if stage.capped and doublings:
                 words += _set(f"{path}.processes", stage.placement.processes)
-        elif changed:
+        elif work.generated != stage.work.generated:
             table = "eval" if stage.index < 0 else path
             words += _set(f"{table}.batch_size", work.generated)
         return Fit(options=tuple(words), most=found.total)
     return None
 
 
-def _local(stage: StageWork, doublings: int) -> Iterator[_Variant]:
-    """Yield the variants of a stage, nearest first."""
+def _local(stage: StageWork, doublings: int) -> Iterator[tuple[Work, int]]:
+    """Yield the variants of a stage and their accumulation, nearest first."""
     work = stage.work
     if not stage.trains:
         rows = work.generated
         while rows:
-            yield _Variant(replace(work, generated=rows), 1, changed=rows != work.generated)
+            yield replace(work, generated=rows), 1
             rows //= 2
         return
     eight = [work.optimizer]
@@ -206,14 +184,8 @@ def _local(stage: StageWork, doublings: int) -> Iterator[_Variant]:
         numerator, rest = divmod(stage.accumulation * 2**half, 2**doublings)
         if rest or not numerator:
             continue
-        changed = replace(
-            work,
-            batch=work.batch // 2**half,
-            accumulates=numerator > 1,
-            checkpointing=checkpointing,
-            optimizer=optimizer,
-        )
-        yield _Variant(changed, numerator, changed=True)
+        changed = replace(work, checkpointing=checkpointing, optimizer=optimizer)
+        yield replace(changed, batch=work.batch // 2**half, accumulates=numerator > 1), numerator
 
 
 def _set(key: str, value: object) -> list[str]:

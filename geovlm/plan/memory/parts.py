@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 GIB = 2**30
-Parallel = Literal["ddp", "fsdp2", "zero2", "zero3"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,10 +32,7 @@ class Stack:
         inner width if gated, else two. Frozen linear layers keep no input, but adapters on
         them do: under dropout each its own copy, with a mask (one byte on a GPU).
 
-        Args:
-            element: bytes of a value.
-            adapters: true if the layer is frozen under adapters.
-            dropout: true if the adapters drop inputs.
+        `element` is the bytes of a value; under `adapters` the layer is frozen.
         """
         w, e = self.width, element
         copies = 4 if self.gated else 2
@@ -121,14 +117,15 @@ class Placement:
 
     device: Literal["cuda", "cpu"] = "cuda"
     processes: int = 1
-    parallel: Parallel = "ddp"
+    parallel: str = "ddp"
+    """One of `geovlm.config.stages.SCHEMES`."""
     memory: float = 80 * GIB
     """Bytes of one GPU; on the CPU, of the machine per process."""
     gather_for_generation: bool = True
     """True if sharded weights are gathered to generate: TRL's `ds3_gather_for_generation`."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(slots=True)
 class Estimate:
     """Bytes on the fullest GPU, by part; training and generation alternate."""
 
@@ -161,6 +158,5 @@ class Estimate:
 
     def parts(self) -> dict[str, float]:
         """Return the parts that are not zero, bytes."""
-        values = asdict(self)
-        del values["accumulates"]
-        return {name: value for name, value in values.items() if value}
+        parts = asdict(self).items()
+        return {name: value for name, value in parts if value and name != "accumulates"}

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from geovlm.config.stages import SCHEMES
 from geovlm.plan.memory import estimate, ladder
 from geovlm.plan.memory.ladder import Fit, StageWork
-from geovlm.plan.memory.parts import GIB, Adapter, Estimate, ModelShape, Parallel, Placement, Work
+from geovlm.plan.memory.parts import GIB, Adapter, Estimate, ModelShape, Placement, Work
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
@@ -48,13 +49,7 @@ class MemoryPlan:
 
 
 def of(plan: Plan, *, shape: ModelShape, limit: float) -> MemoryPlan:
-    """Return the estimates of a plan's stages.
-
-    Args:
-        plan: the run.
-        shape: its model.
-        limit: bytes of one GPU; on the CPU, of the machine per process.
-    """
+    """Return the estimates of a plan's stages; `limit` as in `MemoryPlan`."""
     config = plan.config
     adapter = adapter_of(config)
     stages = works(plan, shape=shape, limit=limit)
@@ -77,13 +72,8 @@ def of(plan: Plan, *, shape: ModelShape, limit: float) -> MemoryPlan:
             cell_pixels=profile.size_factor**2,
         )
     training = [each for each in stages if each.trains]
-    if not training:
-        trained = 0
-    elif adapter is not None:
-        trained = estimate.adapter_parameters(shape, adapter)
-    else:
-        frozen = all(each.freeze_vision for each in training)
-        trained = shape.parameters - (shape.vision_parameters if frozen else 0)
+    frozen = all(each.freeze_vision for each in training)
+    trained = estimate.trained_parameters(shape, adapter, freeze_vision=frozen) if training else 0
     return MemoryPlan(
         shape=shape,
         trained=trained,
@@ -110,12 +100,8 @@ def works(plan: Plan, *, shape: ModelShape, limit: float) -> list[StageWork]:
     """Return the work of every stage, and that of the evaluation last."""
     config = plan.config
     found = [_stage(plan, index, shape=shape, limit=limit) for index in range(len(config.stages))]
-    work = Work(
-        kind="eval",
-        batch=0,
-        generated=config.eval.batch_size,
-        **_lengths(plan.tasks, shape=shape),
-    )
+    lengths = _lengths(plan.tasks, shape=shape)
+    work = Work(kind="eval", batch=0, generated=config.eval.batch_size, **lengths)
     placement = _placement(config, -1, limit=limit)
     return [*found, StageWork(name="eval", index=-1, work=work, placement=placement)]
 
@@ -171,11 +157,11 @@ def _stage(plan: Plan, index: int, *, shape: ModelShape, limit: float) -> StageW
 
 
 def _placement(config: RunConfig, index: int, *, limit: float) -> Placement:
-    known: dict[str, Parallel] = {"fsdp2": "fsdp2", "zero2": "zero2", "zero3": "zero3"}
+    scheme = config.scheme(index)
     return Placement(
         device="cpu" if config.device == "cpu" else "cuda",
         processes=config.world_size(index),
-        parallel=known.get(config.scheme(index), "ddp"),
+        parallel=scheme if scheme in SCHEMES else "ddp",
         memory=limit,
     )
 
@@ -209,13 +195,10 @@ def present_gpu_bytes() -> float | None:
     return min(sizes) * 2**20 if sizes else None
 
 
-def limit_of(config: RunConfig, *, gpu_gib: float | None, default_gib: float = 80.0) -> float:
-    """Return the bytes that one process may fill.
+def limit_of(config: RunConfig, *, gpu_gib: float | None) -> float:
+    """Return the bytes that one process may fill: by `gpu_gib`, else by the GPUs here, else 80 GiB.
 
-    Args:
-        config: the run, with its device resolved.
-        gpu_gib: memory of one GPU from the command line; overrides that of the GPUs here.
-        default_gib: memory of one GPU if there is none here.
+    On the CPU, its share of the machine.
     """
     if config.device == "cpu":
         import psutil
@@ -223,7 +206,7 @@ def limit_of(config: RunConfig, *, gpu_gib: float | None, default_gib: float = 8
         return float(psutil.virtual_memory().total) / config.processes
     if gpu_gib is not None:
         return gpu_gib * GIB
-    return present_gpu_bytes() or default_gib * GIB
+    return present_gpu_bytes() or 80.0 * GIB
 
 
 def lines(found: MemoryPlan) -> list[str]:
@@ -241,15 +224,14 @@ def lines(found: MemoryPlan) -> list[str]:
             f"memory  {name}: about {_gib(each.total)} of {_gib(found.limit)} GiB per {where}: "
             f"{parts}"
         )
-    if found.fits:
-        return made
-    if found.nearest is None:
-        return [*made, "fits    no, and nothing tried makes it fit: choose a smaller model"]
-    return [
-        *made,
-        f"fits    no; nearest that does, with at most {_gib(found.nearest.most)} GiB: "
-        f"{' '.join(found.nearest.options)}",
-    ]
+    if found.nearest is not None:
+        made.append(
+            f"fits    no; nearest that does, with at most {_gib(found.nearest.most)} GiB: "
+            f"{' '.join(found.nearest.options)}"
+        )
+    elif not found.fits:
+        made.append("fits    no, and nothing tried makes it fit: choose a smaller model")
+    return made
 
 
 def table(found: MemoryPlan) -> dict[str, Any]:
