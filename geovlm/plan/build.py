@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,26 +73,21 @@ class Plan:
 
 
 def make(config: RunConfig, *, registry: Registry, output: Path, elsewhere: bool = False) -> Plan:
-    """Go through all checks and return the plan.
-
-    Args:
-        config: the run, with its device resolved.
-        registry: what is installed.
-        output: the run folder.
-        elsewhere: true if the run starts later or on another machine.
+    """Go through all checks and return the plan of a run whose device is resolved.
 
     Raises:
         GeoVLMError: a check refuses the run; states how to fix it.
     """
     context = Context(config=config, registry=registry, elsewhere=elsewhere)
     checks.run(context)
-    indexes = range(len(config.stages))
     return Plan(
         config=config,
         model=context.model,
         tasks=tuple(context.tasks),
         left_out=context.left_out,
-        stages=tuple(_stage(config, index, plans=context.tasks) for index in indexes),
+        stages=tuple(
+            _stage(config, index, plans=context.tasks) for index in range(len(config.stages))
+        ),
         output=output,
         checksums=context.reader.checksums,
         deduplicated=context.reader.left_out,
@@ -104,8 +98,8 @@ def _stage(config: RunConfig, index: int, *, plans: Sequence[TaskPlan]) -> Stage
     """Return one stage of the plan."""
     stage = config.stages[index]
     tasks = config.tasks_of(index, [plan.name for plan in plans])
-    most = stage.limit or math.inf
-    rows = sum(min(plan.samples.get("train", 0), most) for plan in plans if plan.name in tasks)
+    counts = [plan.samples.get("train", 0) for plan in plans if plan.name in tasks]
+    rows = sum(min(count, stage.limit or count) for count in counts)
     if stage.kind == "probe":
         length = f"{min(stage.prompts, rows)} prompts x {stage.generations} answers"
     elif stage.steps is not None:
@@ -115,7 +109,7 @@ def _stage(config: RunConfig, index: int, *, plans: Sequence[TaskPlan]) -> Stage
         batch = int(trainer["per_device_train_batch_size"])
         accumulated = int(trainer["gradient_accumulation_steps"])
         per_step = batch * accumulated * config.world_size(index)
-        steps = stage.n_steps(rows=int(rows), per_step=per_step)
+        steps = stage.n_steps(rows=rows, per_step=per_step)
         length = f"{stage.epochs:g} epochs of {rows:,} rows, {steps:,} steps"
     else:
         probed = any(each.kind == "probe" for each in config.stages[:index])

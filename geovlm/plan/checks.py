@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm.api import TaskSpec
 from geovlm.config import extras
@@ -58,8 +58,7 @@ class Context:
         return [task.name for task in self.tasks]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
+class Check(NamedTuple):
     """One refusal."""
 
     name: str
@@ -70,11 +69,7 @@ class Check:
 
 
 def run(context: Context) -> None:
-    """Run all checks, in order.
-
-    Raises:
-        GeoVLMError: of the first check that refuses the run.
-    """
+    """Run all checks, in order; the first one that refuses the run raises its `GeoVLMError`."""
     for check in CHECKS:
         check.run(context)
 
@@ -121,9 +116,7 @@ def _data(context: Context) -> None:
 def _prefixes(context: Context) -> None:
     for name in context.config.tasks:
         if not any(each == name or each.startswith(f"{name}/") for each in context.names):
-            reasons = {
-                reason for task, reason in context.left_out.items() if task.startswith(f"{name}/")
-            }
+            reasons = {why for task, why in context.left_out.items() if task.startswith(f"{name}/")}
             raise DataError(f"no task of {name!r} has data: {'; '.join(sorted(reasons))}")
 
 
@@ -135,12 +128,12 @@ def _stage_tasks(context: Context) -> None:
 def _mixing(context: Context) -> None:
     # A group holds one prompt, hence one task. A batch holds all tasks: its standard deviation
     # would let the task with the widest rewards shrink the others' advantages.
-    mixing = (("scale_rewards", "batch"), ("multi_objective_aggregation", "normalize_then_sum"))
+    mixing = {"scale_rewards": "batch", "multi_objective_aggregation": "normalize_then_sum"}
     for index, stage in enumerate(context.config.stages):
         tasks = context.config.tasks_of(index, context.names)
         if stage.kind != "grpo" or len(tasks) < 2:
             continue
-        for key, value in mixing:
+        for key, value in mixing.items():
             if stage.trainer.get(key) == value:
                 raise ConfigError(
                     f"stages.{index}.trainer.{key}={value!r} mixes the rewards of different tasks, "
@@ -167,72 +160,57 @@ def _unprobed(context: Context) -> None:
                 )
 
 
-def _servers(context: Context) -> None:
-    if not context.elsewhere:
-        server.check_urls(context.config)
-
-
 CHECKS: tuple[Check, ...] = (
-    Check(name="tasks", run=_tasks, refuses="A run without tasks, or with unknown ones."),
+    Check("tasks", _tasks, "A run without tasks, or with unknown ones."),
     Check(
-        name="parallel",
-        run=lambda context: parallel.check(context.config),
-        refuses="A way to share the model that needs GPUs, DeepSpeed or other settings.",
+        "parallel",
+        lambda context: parallel.check(context.config),
+        "A way to share the model that needs GPUs, DeepSpeed or other settings.",
     ),
     Check(
-        name="vllm",
-        run=lambda context: server.check(context.config),
-        refuses="A GRPO stage whose vLLM is not installed or has no GPU.",
+        "vllm",
+        lambda context: server.check(context.config),
+        "A GRPO stage whose vLLM is not installed or has no GPU.",
     ),
     Check(
-        name="data names",
-        run=lambda context: check_data_names(context.config, registry=context.registry),
-        refuses="A folder given for a data set that no plugin has.",
+        "data names",
+        lambda context: check_data_names(context.config, registry=context.registry),
+        "A folder given for a data set that no plugin has.",
     ),
     Check(
-        name="bitsandbytes",
-        run=lambda context: extras.check(context.config),
-        refuses="4-bit weights or an 8-bit optimiser without bitsandbytes.",
+        "bitsandbytes",
+        lambda context: extras.check(context.config),
+        "4-bit weights or an 8-bit optimiser without bitsandbytes.",
     ),
     Check(
-        name="reward options",
-        run=lambda context: options.validate(context.config.reward_options),
-        refuses="An unknown key or value of `[reward_options]`.",
+        "reward options",
+        lambda context: options.validate(context.config.reward_options),
+        "An unknown key or value of `[reward_options]`.",
+    ),
+    Check("model", _model, "A model that does not exist, or of a family that no plugin knows."),
+    Check(
+        "data",
+        _data,
+        "A task without samples, wrong options of it or its data set, images that cannot be read "
+        "or are not of the declared size.",
+    ),
+    Check("prefixes", _prefixes, "A prefix of tasks of which no task has samples."),
+    Check("stage tasks", _stage_tasks, "A stage that names a task which the run does not have."),
+    Check(
+        "mixed rewards",
+        _mixing,
+        "A GRPO stage of several tasks that scales their rewards together.",
     ),
     Check(
-        name="model",
-        run=_model,
-        refuses="A model that does not exist, or of a family that no plugin knows.",
+        "unprobed tasks",
+        _unprobed,
+        "A GRPO stage that trains a task which the probe before it leaves out.",
     ),
     Check(
-        name="data",
-        run=_data,
-        refuses="A task without samples, wrong options of it or its data set, images that cannot "
-        "be read or are not of the declared size.",
-    ),
-    Check(
-        name="prefixes", run=_prefixes, refuses="A prefix of tasks of which no task has samples."
-    ),
-    Check(
-        name="stage tasks",
-        run=_stage_tasks,
-        refuses="A stage that names a task which the run does not have.",
-    ),
-    Check(
-        name="mixed rewards",
-        run=_mixing,
-        refuses="A GRPO stage of several tasks that scales their rewards together.",
-    ),
-    Check(
-        name="unprobed tasks",
-        run=_unprobed,
-        refuses="A GRPO stage that trains a task which the probe before it leaves out.",
-    ),
-    Check(
-        name="vllm servers",
-        run=_servers,
-        refuses="A vLLM server at `vllm.url` that does not answer or has other settings than TRL "
-        "needs; not checked by `geovlm plan` and `--launcher slurm`, which start nothing.",
+        "vllm servers",
+        lambda context: None if context.elsewhere else server.check_urls(context.config),
+        "A vLLM server at `vllm.url` that does not answer or has other settings than TRL needs; "
+        "not checked by `geovlm plan` and `--launcher slurm`, which start nothing.",
     ),
 )
 """All checks, cheapest first; a check may read what those before it left in the context."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geovlm.config.model import source
@@ -34,12 +33,8 @@ class Launch:
     def describe(self) -> list[str]:
         """Return the launch as lines for people; the last one is the command."""
         gpus = f", GPUs {','.join(map(str, self.gpus))}" if self.gpus else ""
-        return [f"# {self.stage}, machine {self.machine}: {self.what}{gpus}", self.command]
-
-    @property
-    def command(self) -> str:
-        """The command, quoted for a shell."""
-        return f"$ {shlex.join(self.argv)}"
+        head = f"# {self.stage}, machine {self.machine}: {self.what}{gpus}"
+        return [head, f"$ {shlex.join(self.argv)}"]
 
     def table(self) -> dict[str, Any]:
         """Return the launch for programs."""
@@ -56,17 +51,13 @@ class Launch:
 def launches(plan: Plan, *, machine: Machine | None = None) -> list[Launch]:
     """Return every command of a run on all its machines, stage by stage.
 
-    Args:
-        plan: the run.
-        machine: this machine, which knows the address of machine 0.
+    The present machine knows the address of machine 0.
     """
     here = machine or Machine(count=plan.config.machines)
-    folders = [stage.folder for stage in plan.stages]
-    if not folders:
-        return _stage(plan, -1, folder="eval", here=here)
+    folders = {index: stage.folder for index, stage in enumerate(plan.stages)} or {-1: "eval"}
     return [
         each
-        for index, folder in enumerate(folders)
+        for index, folder in folders.items()
         for each in _stage(plan, index, folder=folder, here=here)
     ]
 
@@ -119,7 +110,7 @@ def _stage(plan: Plan, index: int, *, folder: str, here: Machine) -> list[Launch
 
 def _weights(plan: Plan, index: int) -> str:
     """Return folder or hub name of the weights that a stage starts from."""
-    trained = [i for i in range(index) if plan.stages[i].kind != "probe"]
+    trained = [stage.folder for stage in plan.stages[:index] if stage.kind != "probe"]
     if trained:
-        return str(Path(plan.output) / "stages" / plan.stages[trained[-1]].folder / "model")
+        return str(plan.output / "stages" / trained[-1] / "model")
     return source(plan.config.model)

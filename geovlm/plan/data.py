@@ -7,6 +7,7 @@ import json
 import os
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
 
 IMAGES_CHECKED = 32
 """Number of images per task and split whose headers are read; the first is decoded."""
-
 BANDS_CHECKED = 8
 """Number of these images whose pixels are read to check the names of their bands."""
-
 _LINES_AT_ONCE = 1024
 
 
@@ -74,16 +73,12 @@ class DataRoot(NamedTuple):
 
 
 class _Tokens(NamedTuple):
-    """Tokens that a model reads of some samples; lists are empty if they are not known."""
+    """Tokens per sample that a model reads; lists are empty if they are not known."""
 
     visual: list[int]
-    """Visual tokens per sample."""
     text: list[int]
-    """Text tokens per sample."""
     most_pixels: int
-    """Largest area of one image, pixels."""
     prompt_sha256: str
-    """Hash of the first sample's question, reasoning and answer."""
 
 
 class EmptySplitError(DataError):
@@ -122,11 +117,10 @@ class Reader:
         splits: list[Split] = ["train", eval_split] if self.config.stages else [eval_split]
         samples: dict[Split, list[Sample]] = {}
         deduplicated = 0
-        skipped: dict[str, int] = {}
+        skipped: Counter[str] = Counter()
         for split in dict.fromkeys(splits):
             loaded = self.load(spec, root=root, split=split)
-            for reason, found in loaded.skipped.items():
-                skipped[reason] = skipped.get(reason, 0) + found.count
+            skipped.update({reason: found.count for reason, found in loaded.skipped.items()})
             samples[split] = loading.task_samples(task, loaded.records)
             if split == "train" and self.config.deduplicate != "off":
                 kept = loading.task_samples(task, self.left_out.keep(loaded.records))
@@ -177,10 +171,7 @@ class Reader:
         """Return the folder of a data set, which may be generated."""
         own = lookup(self.config.data, spec.name)
         override = own.root if own is not None else None
-        given = self.config.data_root is not None or any(
-            entry.root is not None for entry in self.config.data.values()
-        )
-        if not given:
+        if not self.config.data_root and not any(each.root for each in self.config.data.values()):
             sample = self.config.sample
             folder = loading.sample_root(spec, n=sample.records, seed=sample.seed)
             return DataRoot(folder, generated=True)
@@ -209,9 +200,8 @@ class Reader:
                 self._loaded[key] = error
             else:
                 self._loaded[key] = loaded
-                self.checksums.setdefault(spec.name, {})[split] = checksum(
-                    loaded.records, root=root
-                )
+                made = checksum(loaded.records, root=root)
+                self.checksums.setdefault(spec.name, {})[split] = made
         found = self._loaded[key]
         if isinstance(found, DatasetNotFoundError):
             raise found

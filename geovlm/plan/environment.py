@@ -15,42 +15,20 @@ if TYPE_CHECKING:
     from geovlm.plugins.registry import Registry
 
 _PACKAGES = (
-    "torch",
-    "transformers",
-    "trl",
-    "accelerate",
-    "datasets",
-    "peft",
-    "sentence-transformers",
-    "shapely",
-    "python-Levenshtein",
-    "numpy",
-    "pillow",
+    *("torch", "transformers", "trl", "accelerate", "datasets", "peft", "sentence-transformers"),
+    *("shapely", "python-Levenshtein", "numpy", "pillow"),
 )
+_PLUGIN_KEYS = ("name", "distribution", "version", "status", "reason")
 
 
 def describe(plan: Plan, *, registry: Registry, gpus: int) -> dict[str, Any]:
-    """Return the contents of `environment.json`.
-
-    Args:
-        plan: the run.
-        registry: what is installed.
-        gpus: number of visible GPUs.
-    """
-    specs = [registry.task(name) for name in plan.task_names]
+    """Return the contents of `environment.json`, with the number of visible GPUs."""
     return {
         "geovlm": __version__,
         "python": platform.python_version(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "plugins": [
-            {
-                "name": record.name,
-                "distribution": record.distribution,
-                "version": record.version,
-                "status": record.status,
-                "reason": record.reason,
-            }
-            for record in registry.plugins
+            {key: getattr(record, key) for key in _PLUGIN_KEYS} for record in registry.plugins
         ],
         "machine": {
             "system": platform.platform(),
@@ -76,12 +54,12 @@ def describe(plan: Plan, *, registry: Registry, gpus: int) -> dict[str, Any]:
         },
         "tasks": {
             task.name: {
-                "version": spec.version,
+                "version": registry.task(task.name).version,
                 "prompt_sha256": task.prompt_sha256,
                 "samples": dict(task.samples),
                 "skipped": dict(task.skipped),
             }
-            for task, spec in zip(plan.tasks, specs, strict=True)
+            for task in plan.tasks
         },
         "left_out": dict(plan.left_out),
         "seed": plan.config.seed,

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from geovlm.api import Split, TaskSpec
 from geovlm.data import leaks
-from geovlm.data.imagefiles import Progress
 from geovlm.data.leaks import LeftOut, Part
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plan.data import Reader
 
 
-class Parts(NamedTuple):
-    """The splits of some tasks."""
-
-    train: list[Part]
-    held_out: list[Part]
-
-
-def parts(reader: Reader, tasks: Sequence[TaskSpec], *, held_out: Sequence[Split] = ()) -> Parts:
+def parts(
+    reader: Reader, tasks: Sequence[TaskSpec], *, held_out: Sequence[Split] = ()
+) -> tuple[list[Part], list[Part]]:
     """Return the tasks' training splits and their held-out splits.
 
-    A data set that does not exist is left out: `Reader.plan` refuses it.
-
-    Args:
-        reader: reads every data set once.
-        tasks: the tasks.
-        held_out: the held-out splits; default: the split on which the run evaluates each task.
+    A data set that does not exist is left out: `Reader.plan` refuses it. Held out is by default
+    the split on which the run evaluates each task.
     """
     config = reader.config
     found: dict[tuple[str, Split], Part] = {}
@@ -44,18 +33,11 @@ def parts(reader: Reader, tasks: Sequence[TaskSpec], *, held_out: Sequence[Split
             except DatasetNotFoundError:
                 continue
             found[spec.name, split] = Part(dataset=spec.name, split=split, records=records)
-    sides = [
-        [part for part in found.values() if (part.split == "train") is t] for t in (True, False)
-    ]
-    return Parts(*sides)
+    train = [part for part in found.values() if part.split == "train"]
+    return train, [part for part in found.values() if part.split != "train"]
 
 
-def left_out(
-    reader: Reader,
-    tasks: Sequence[TaskSpec],
-    *,
-    progress: Progress = lambda items, *, label, total: items,
-) -> LeftOut:
+def left_out(reader: Reader, tasks: Sequence[TaskSpec]) -> LeftOut:
     """Return the data that the run's training leaves out; reads every image of its splits.
 
     Raises:
@@ -63,7 +45,7 @@ def left_out(
     """
     train, held_out = parts(reader, tasks)
     print("comparing the images of training and evaluation", file=sys.stderr, flush=True)
-    found = leaks.find(train, held_out, progress=progress)
+    found = leaks.find(train, held_out, progress=lambda items, *, label, total: items)
     if found.unreadable.count:
         raise DataError(
             f"an image cannot be compared: {found.unreadable.first[0]}",

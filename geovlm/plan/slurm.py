@@ -67,15 +67,10 @@ exit "$status"
 
 
 def script(plan: Plan, *, options: Sequence[str] = (), folder: Path | None = None) -> str:
-    """Return a complete batch script.
+    """Return a complete batch script, with options of sbatch such as `time=24:00:00`.
 
     It resumes the run folder that was written with the script, so that the first start, a requeue
-    and a second submission are the same command.
-
-    Args:
-        plan: the run.
-        options: options of sbatch without dashes, such as `time=24:00:00`.
-        folder: working folder of the job; default: the present one.
+    and a second submission are the same command. It works in `folder`, or else in the present one.
 
     Raises:
         ConfigError: it is not an option of sbatch, or the script sets it itself.
@@ -96,16 +91,14 @@ def script(plan: Plan, *, options: Sequence[str] = (), folder: Path | None = Non
     given = [f"--{_checked(option)}" for option in options]
     names = {option.partition("=")[0] for option in given}
     lines = [line for line in lines if line.partition("=")[0] not in names] + given
-    inner = [
-        *(sys.executable, "-m", "geovlm.cli", "run", "--resume", "--output", str(plan.output)),
-        *("--machines", str(config.machines)),
-    ]
-    command = f'exec {shlex.join(inner)} --machine-rank "$SLURM_PROCID" --main-address "$1"'
+    argv = [sys.executable, "-m", "geovlm.cli", "run", "--resume", "--output", str(plan.output)]
+    inner = f"exec {shlex.join(argv)} --machines {config.machines}"
+    inner += ' --machine-rank "$SLURM_PROCID" --main-address "$1"'
     body = _BODY.format(
         folder=shlex.quote(str(folder or Path.cwd())),
         patience=_BEFORE_S - 20,
         machines=config.machines,
-        inner=shlex.quote(command),
+        inner=shlex.quote(inner),
         name=shlex.quote(name),
     )
     stages = [f"# {line}" for line in _stages(plan)]
@@ -117,11 +110,9 @@ def _stages(plan: Plan) -> list[str]:
     made = []
     for index, stage in enumerate(plan.stages):
         placed = server.placement(plan.config, index)
-        serves = (
-            f"; vLLM on machine {placed.machine}, GPUs {','.join(map(str, placed.gpus))}"
-            if placed is not None
-            else ""
-        )
+        serves = ""
+        if placed is not None:
+            serves = f"; vLLM on machine {placed.machine}, GPUs {','.join(map(str, placed.gpus))}"
         made.append(f"{stage.folder}: {stage.processes} processes{serves}")
     return made
 

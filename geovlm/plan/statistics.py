@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from geovlm import answers, boxes
 from geovlm.api import ModelProfile, Sample, Split, TaskSpec
@@ -22,7 +22,8 @@ LISTED = 12
 _ROWS = 1_000_000  # rows of the mixture whose shares are computed
 
 
-class Spread(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Spread:
     """Smallest, median, largest and mean of some whole numbers."""
 
     min: int
@@ -63,10 +64,7 @@ class TaskStatistics:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return asdict(self) | {
-            "visual_tokens": self.visual_tokens._asdict(),
-            "text_tokens": self.text_tokens._asdict(),
-        }
+        return asdict(self)
 
     def lines(self) -> Iterator[tuple[str, object]]:
         """Yield (name, text) for people."""
@@ -97,14 +95,8 @@ def of_task(
 ) -> TaskStatistics:
     """Count a task's samples in every split, and read some of one split as a model does.
 
-    Args:
-        task: with the run's settings.
-        reader: reads every data set once.
-        profile: of the model family, with the model's pixel limits.
-        count_tokens: tokens of a text.
-        split: the split that is read.
-        limit: largest number of its samples that are read, spread evenly.
-        options: an instance of the task's `options` class; its defaults if `None`.
+    The task has the run's settings, the profile the model's pixel limits. At most `limit` samples
+    are read, spread evenly.
 
     Raises:
         DataError: the split has no sample of the task, or an image cannot be read.
@@ -140,7 +132,7 @@ def of_task(
         split=split,
         read=len(put),
         min_pixels=task.min_pixels,
-        sizes=_most_first(_resize(one) for many in put for one in _sides(many)),
+        sizes=dict(Counter(each for one in put for each in _resizes(one)).most_common()),
         visual_tokens=_spread(
             [prompts.visual_tokens(each.input_sizes, profile=profile) for each in put]
         ),
@@ -152,12 +144,7 @@ def of_task(
 def with_shares(
     tasks: Sequence[TaskStatistics], *, weights: Mapping[str, float] | None
 ) -> list[TaskStatistics]:
-    """Return the statistics with each task's share of rows and of tokens of a mixture.
-
-    Args:
-        tasks: the tasks of the mixture.
-        weights: as `geovlm.data.mixture.shares` takes them; `None`: by the numbers of samples.
-    """
+    """Return the statistics with each task's share of rows and of tokens of a mixture."""
     sizes = {each.task: each.samples[each.split] for each in tasks}
     rows = mixture.shares(sizes, weights=weights, n=_ROWS)
     tokens = {
@@ -198,26 +185,14 @@ def _balance(put: Sequence[Prompt]) -> dict[str, dict[str, int]]:
     return {name: dict(many.most_common()) for name, many in counted.items() if many}
 
 
-def _sides(each: Prompt) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    return zip(each.image_sizes, each.input_sizes, strict=True)
-
-
-def _resize(sizes: tuple[tuple[int, int], tuple[int, int]]) -> str:
-    (width, height), (seen_width, seen_height) = sizes
-    return f"{width}x{height} as {seen_width}x{seen_height}"
-
-
-def _most_first(items: Iterator[str]) -> dict[str, int]:
-    return dict(Counter(items).most_common())
+def _resizes(each: Prompt) -> Iterator[str]:
+    for stored, seen in zip(each.image_sizes, each.input_sizes, strict=True):
+        yield f"{stored[0]}x{stored[1]} as {seen[0]}x{seen[1]}"
 
 
 def _spread(numbers: Sequence[int]) -> Spread:
-    return Spread(
-        min(numbers),
-        statistics.median(numbers),
-        max(numbers),
-        round(statistics.fmean(numbers), 1),
-    )
+    mean = round(statistics.fmean(numbers), 1)
+    return Spread(min(numbers), statistics.median(numbers), max(numbers), mean)
 
 
 def _words(spread: Spread) -> str:

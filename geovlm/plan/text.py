@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from geovlm.plan import commands
@@ -59,16 +60,7 @@ def table(plan: Plan) -> dict[str, Any]:
             for task in plan.tasks
         ],
         "left_out": dict(plan.left_out),
-        "stages": [
-            {
-                "folder": stage.folder,
-                "kind": stage.kind,
-                "tasks": list(stage.tasks),
-                "processes": stage.processes,
-                "length": stage.length,
-            }
-            for stage in plan.stages
-        ],
+        "stages": [asdict(stage) for stage in plan.stages],
         "device": plan.config.device,
         "output": str(plan.output),
         "commands": [shlex.join(each.argv) for each in commands.launches(plan)],
@@ -92,8 +84,7 @@ def _data(plan: Plan) -> str:
             f"generated sample data, {sample.records} records per split, seed {sample.seed} "
             "(give real data with --data)"
         )
-    roots = dict.fromkeys(f"{task.dataset}: {task.root}" for task in plan.tasks)
-    return "; ".join(roots)
+    return "; ".join(dict.fromkeys(f"{task.dataset}: {task.root}" for task in plan.tasks))
 
 
 def _tasks(plan: Plan) -> list[str]:
@@ -130,8 +121,7 @@ def _deduplicated(plan: Plan) -> list[str]:
 
 
 def _processes(n: int, device: str) -> str:
-    kind = "GPU" if device == "cuda" else "CPU process"
-    plural = "s" if kind == "GPU" else "es"
+    kind, plural = ("GPU", "s") if device == "cuda" else ("CPU process", "es")
     return f"{n} {kind}{plural if n > 1 else ''}"
 
 

@@ -92,7 +92,7 @@ def test_every_command_that_plans_goes_through_the_list(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(checks, "CHECKS", (Check(name="all", run=refuse, refuses="All runs."),))
+    monkeypatch.setattr(checks, "CHECKS", (Check("all", refuse, "All runs."),))
     config = load.load(None, tasks=["rsvqa/lr"]).model_dump(mode="json")
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "resolved.json").write_text(json.dumps({"config": config}))
