@@ -13,7 +13,7 @@ from geovlm.api import Json, Raster, Size
 from geovlm.errors import DataError
 from geovlm.predict.georeference.georeference import Georeference, reprojected
 from geovlm.predict.georeference.placing import placed
-from geovlm.predict.images import name
+from geovlm.predict.images import first_file
 from geovlm.predict.windows.tiles import Window
 
 _EDGE_POINTS = 21  # per side of an image, when its outline is put on another grid
@@ -43,11 +43,8 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
 
     Two images with georeference are aligned by it: the second is resampled (bilinear, when it is
     read) to the pixels of the first, unless it has the same ones, and the scene is the part that
-    both cover. If one or both have no georeference, they must be of one size.
-
-    Args:
-        images: One or two, the older one first.
-        folder: Folder for the files that describe the resampling (`warped-….vrt`).
+    both cover. If one or both have no georeference, they must be of one size. `folder` gets the
+    files that describe the resampling (`warped-….vrt`).
 
     Raises:
         DataError: A file cannot be read; the images do not overlap; their sizes differ.
@@ -61,12 +58,13 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
     where = next((each for each, _ in found if each is not None), None)
     if len(images) == 1:
         return Scene(images=tuple(images), area=area, georeference=where, notes=tuple(notes))
-    first, second = found[0][0], found[1][0]
+    (first, _), (second, _) = found
+    older, newer = map(first_file, images)
     if first is None or second is None:
         if sizes[0] != sizes[1]:
             raise DataError(
-                f"{name(images[0])} is {sizes[0][0]} x {sizes[0][1]} px, {name(images[1])} "
-                f"{sizes[1][0]} x {sizes[1][1]} px, and not both are georeferenced",
+                f"{older} is {sizes[0][0]} x {sizes[0][1]} px, {newer} {sizes[1][0]} x "
+                f"{sizes[1][1]} px, and not both are georeferenced",
                 hint="give GeoTIFFs with a CRS, or two images of the same size and place",
             )
         if where is not None:
@@ -77,15 +75,15 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
     shared = _covered(second, sizes[1], grid=first, size=sizes[0])
     if shared is None:
         raise DataError(
-            f"{name(images[0])} and {name(images[1])} do not overlap",
+            f"{older} and {newer} do not overlap",
             hint="check with gdalinfo that they show the same place and that their CRS are right",
         )
     warped = _warped(images[1], grid=first, size=sizes[0], folder=folder)
-    notes.append(f"{name(images[1])} is resampled to the pixels of {name(images[0])}")
+    notes.append(f"{newer} is resampled to the pixels of {older}")
     if shared != area:
         notes.append(
-            f"both images cover {shared.width} x {shared.height} px of {name(images[0])} at "
-            f"({shared.x}, {shared.y}); only these are used"
+            f"both images cover {shared.width} x {shared.height} px of {older} at ({shared.x}, "
+            f"{shared.y}); only these are used"
         )
     return Scene(images=(images[0], warped), area=shared, georeference=first, notes=tuple(notes))
 
@@ -163,13 +161,11 @@ def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Pat
 
 def _own_ranges(image: Raster) -> Mapping[str, tuple[float, float]]:
     """Return `ranges` of an image; percentiles are of its own pixels, without zeros around."""
-    from geovlm.raster.bands import bands_of
     from geovlm.raster.scaling import shown_range
 
     if image.scaling == "range":
         return image.ranges
-    with bands_of(image) as bands:
-        found = {name: shown_range(bands, name) for name in dict.fromkeys(image.bands)}
+    found = {name: shown_range(image, name) for name in dict.fromkeys(image.bands)}
     # a flat band has no range: values above its own are white, as without resampling
     least = {name: low + _FLAT * max(1.0, abs(low)) for name, (low, _) in found.items()}
     return {name: (low, max(high, least[name])) for name, (low, high) in found.items()}

@@ -16,7 +16,6 @@ from geovlm.errors import DataError
 from geovlm.raster.files import (
     Window,
     cached_layout,
-    layout,
     opened,
     read,
     require_finished,
@@ -65,39 +64,20 @@ class Bands:
             self._sources[path] = self._stack.enter_context(opened(path))
         return self._sources[path]
 
-    def find(self, name: str) -> Band:
-        """Find a band by name.
-
-        Raises:
-            DataError: There is no such band; lists the bands.
-        """
-        path = _path(self.ref, name)
-        source = self.source(path)
-        index = _index(self.ref, name, path=path, names=layout(source).names)
-        return Band(path, index, (source.width, source.height))
-
     def values(
         self, name: str, *, window: Window, grid: Size, shape: tuple[int, int]
     ) -> np.ndarray:
         """Read the stored values of a band, or an index: (H, W) float32, NaN where no data.
 
-        A band of another size than `grid` is assumed to cover the same ground and is resampled
-        (bilinear).
-
-        Args:
-            name: Name of a band or an index.
-            window: Part of the grid to read.
-            grid: Width and height of the raster's first band, pixels.
-            shape: (H, W) of the result; if it is smaller than the window, pixels are left out.
+        `grid` is the size of the raster's first band, of which `window` is read. A band of another
+        size is assumed to cover the same ground and is resampled (bilinear). If `shape`, (H, W), is
+        smaller than the window, pixels are left out.
         """
         if not is_index(self.ref, name):
-            return self._band_values(self.find(name), window=window, grid=grid, shape=shape)
+            return self._band_values(name, window=window, grid=grid, shape=shape)
         first, second = (
             self._band_values(
-                self.find(role_name(self.ref, role, index=name)),
-                window=window,
-                grid=grid,
-                shape=shape,
+                role_name(self.ref, role, index=name), window=window, grid=grid, shape=shape
             )
             - np.float32(self.ref.offset)
             for role in INDICES[name]
@@ -106,8 +86,9 @@ class Bands:
         return np.divide(first - second, total, out=np.full_like(total, np.nan), where=total > 0)
 
     def _band_values(
-        self, band: Band, *, window: Window, grid: Size, shape: tuple[int, int]
+        self, name: str, *, window: Window, grid: Size, shape: tuple[int, int]
     ) -> np.ndarray:
+        band = locate(self.ref, name)
         source = self.source(band.path)
         require_finished(source, band.number)
         if band.size == grid:
@@ -214,8 +195,9 @@ def role_name(ref: Raster, role: str, *, index: str) -> str:
     found = roles(available(ref))
     if role not in found:
         raise DataError(
-            f"{_somewhere(ref)}: {index} needs a band named {' or '.join(ROLES[role])}",
-            hint=f"its bands are {_listed(available(ref))}",
+            f"{ref.file or next(iter(ref.files.values()), 'Raster')}: {index} needs a band named "
+            f"{' or '.join(ROLES[role])}",
+            hint=f"its bands are {', '.join(available(ref)) or 'none'}",
         )
     return found[role]
 
@@ -271,28 +253,17 @@ def _index(ref: Raster, name: str, *, path: Path, names: Sequence[str]) -> int:
         return 1
     if len(alike) > 1:
         raise DataError(
-            f"{path}: bands {_listed([str(i) for i in alike])} are all named {name!r}",
+            f"{path}: bands {', '.join(map(str, alike))} are all named {name!r}",
             hint="choose one by Raster.band_index",
         )
     known = available(ref) if ref.file == path else tuple(n for n in names if n)
-    number = f"number them, as in band_index={{{name!r}: 1}}"
-    raise DataError(
-        f"{path}: no band is named {name!r}",
-        hint=f"it has {_listed(known)}"
-        if known
-        else f"its {len(names)} band(s) have no names: {number}",
-    )
+    hint = f"its {len(names)} band(s) have no names: number them, as in band_index={{{name!r}: 1}}"
+    if known:
+        hint = f"it has {', '.join(known)}"
+    raise DataError(f"{path}: no band is named {name!r}", hint=hint)
 
 
 def _key(name: str) -> str:
     """Return the form of a name that is compared: `b4` is `B04`, `Red` is `red`."""
     folded = name.strip().casefold()
     return f"b{folded[2:]}" if folded.startswith("b0") else folded
-
-
-def _somewhere(ref: Raster) -> str:
-    return str(ref.file or next(iter(ref.files.values()), "Raster"))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"

@@ -171,7 +171,7 @@ def _contrast(bands: Bands) -> Iterator[Suspicion]:
     ref = bands.ref
     dark, bright = [], []
     for name in dict.fromkeys(ref.bands):
-        low, high = shown_range(bands, name)
+        low, high = shown_range(ref, name)
         values = _sampled(bands, name)
         values = values[np.isfinite(values)]
         if not values.size:

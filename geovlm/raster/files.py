@@ -30,13 +30,6 @@ _ABSENT = (FileNotFoundError, NotADirectoryError, ValueError)  # ValueError: a n
 _COLOURS = frozenset({"red", "green", "blue", "nir"})
 
 
-class Shape(NamedTuple):
-    """Shape of an array of pixels; a `Size` is (width, height) instead."""
-
-    height: int
-    width: int
-
-
 class Layout(NamedTuple):
     """Size and band names from the header of a file."""
 
@@ -53,11 +46,6 @@ class State(NamedTuple):
     """Bytes."""
     time_ns: int
     """Time of the last change."""
-
-
-def require_file(path: Path) -> None:
-    """Raise `DataError` unless the file exists and is not empty."""
-    state(path)
 
 
 def state(path: Path) -> State:
@@ -119,7 +107,7 @@ def opened(path: Path) -> Iterator[DatasetReader]:
     """
     import rasterio
 
-    require_file(path)
+    state(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -225,7 +213,7 @@ def require_finished(source: DatasetReader, index: int) -> None:
         )
 
 
-def decimated(width: int, height: int, *, longest: int) -> Shape:
-    """Return the shape of a window that is reduced to at most `longest` px per side."""
+def decimated(width: int, height: int, *, longest: int) -> tuple[int, int]:
+    """Return the shape (H, W) of a window that is reduced to at most `longest` px per side."""
     factor = max(1.0, max(width, height) / longest)
-    return Shape(max(1, round(height / factor)), max(1, round(width / factor)))
+    return max(1, round(height / factor)), max(1, round(width / factor))

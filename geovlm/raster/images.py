@@ -12,7 +12,6 @@ a tilted scene are then black as well, but they enter percentiles.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +19,8 @@ from PIL import Image
 
 from geovlm.api import Raster, Size
 from geovlm.errors import DataError
-from geovlm.raster.bands import Bands, bands_of, is_index, locate
-from geovlm.raster.files import (
-    State,
-    Window,
-    decimated,
-    declares_nodata,
-    opened,
-    read,
-    state,
-    valid,
-)
+from geovlm.raster.bands import bands_of, is_index, locate
+from geovlm.raster.files import Window, decimated, declares_nodata, opened, read, state, valid
 from geovlm.raster.pictures import open_part, open_picture, picture_layout, picture_size
 from geovlm.raster.scaling import SAMPLED_PX, shown_range, stretched
 
@@ -111,7 +101,7 @@ def has_data(ref: Path | Raster, window: Window) -> bool:
             values = bands.values(name, window=window, grid=grid, shape=shape)
             good = ~np.isnan(values)
             if not is_index(ref, name) and ref.nodata is None:
-                path, number, _ = bands.find(name)
+                path, number, _ = locate(ref, name)
                 good &= declares_nodata(bands.source(path), number) | (values != 0)
             if good.any():
                 return True
@@ -128,7 +118,7 @@ def image_size(ref: Path | Raster) -> Size:
         DataError: See `open_image`; damage behind the header is not noticed.
     """
     if not isinstance(ref, Raster):
-        return _picture_size(state(ref))
+        return picture_size(state(ref))
     path, _, size = locate(ref, ref.bands[0])
     pixels, most = size[0] * size[1], 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
     if pixels > most:
@@ -142,11 +132,6 @@ def image_size(ref: Path | Raster) -> Size:
 def scene_size(ref: Path | Raster) -> Size:
     """Return width and height of an image of any size that `open_window` can read."""
     return locate(ref, ref.bands[0]).size if isinstance(ref, Raster) else picture_layout(ref)
-
-
-@lru_cache(maxsize=65536)
-def _picture_size(file: State) -> Size:
-    return picture_size(file)
 
 
 def _picture_has_data(path: Path, window: Window, *, shape: tuple[int, int]) -> bool:
@@ -163,15 +148,10 @@ def _picture_has_data(path: Path, window: Window, *, shape: tuple[int, int]) -> 
 
 def _shown(ref: Raster, window: Window, *, grid: Size, size: Size) -> Image.Image:
     """Read a window of a raster's bands, stretched, at `size`; `grid` is the size of the whole."""
+    made: dict[str, Image.Image] = {}
     with bands_of(ref) as bands:
-        made = {
-            name: _channel(bands, name, window=window, grid=grid, size=size)
-            for name in dict.fromkeys(ref.bands)
-        }
+        for name in dict.fromkeys(ref.bands):
+            low, high = shown_range(ref, name)
+            values = bands.values(name, window=window, grid=grid, shape=size[::-1])
+            made[name] = Image.fromarray(stretched(values, low=low, high=high))
     return Image.merge("RGB", [made[name] for name in ref.bands])
-
-
-def _channel(bands: Bands, name: str, *, window: Window, grid: Size, size: Size) -> Image.Image:
-    low, high = shown_range(bands, name)
-    values = bands.values(name, window=window, grid=grid, shape=size[::-1])
-    return Image.fromarray(stretched(values, low=low, high=high))

@@ -24,7 +24,6 @@ from geovlm.raster.files import (
     layout,
     opened,
     read,
-    require_file,
     require_finished,
     require_readable,
     state,
@@ -77,8 +76,9 @@ def open_picture(path: Path) -> Image.Image:
         return _on_black(image)
 
 
+@lru_cache(maxsize=65536)
 def picture_size(file: State) -> Size:
-    """Return width and height from the header, pixels.
+    """Return width and height from the header, pixels; cached until the file changes.
 
     Raises:
         DataError: See `open_picture`; damage behind the header is not noticed.
@@ -93,9 +93,8 @@ def picture_layout(path: Path) -> Size:
     Raises:
         DataError: See `open_picture`; size and damage behind the header do not matter.
     """
-    return (
-        cached_layout(state(path)).size if _in_windows(state(path)) else picture_size(state(path))
-    )
+    file = state(path)
+    return cached_layout(file).size if _in_windows(file) else picture_size(file)
 
 
 def shows_all(path: Path, *, bands: int) -> bool:
@@ -248,7 +247,7 @@ def _on_black(image: Image.Image) -> Image.Image:
 @contextmanager
 def _picture(path: Path) -> Iterator[ImageFile.ImageFile]:
     """Open a file that has an agreed appearance; only its header is read."""
-    require_file(path)
+    state(path)
     try:
         image = Image.open(path)
     except Image.DecompressionBombError as error:

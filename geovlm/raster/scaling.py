@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geovlm.api import Raster
 from geovlm.errors import DataError
-from geovlm.raster.bands import Bands, is_index, locate
-from geovlm.raster.files import Shape, State, Window, decimated, opened, read, state, valid
+from geovlm.raster.bands import is_index, locate
+from geovlm.raster.files import State, Window, decimated, opened, read, state, valid
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -19,13 +20,6 @@ SAMPLED_PX = 1024
 """Most pixels along a side, evenly spread over the whole band, for percentiles."""
 _SQUARE_PX = 64
 """Side of a square that is read of a large scene."""
-
-
-class Range(NamedTuple):
-    """Stored values that are shown as 0 and 255."""
-
-    low: float
-    high: float
 
 
 def stretched(values: np.ndarray, *, low: float, high: float) -> np.ndarray:
@@ -40,16 +34,15 @@ def stretched(values: np.ndarray, *, low: float, high: float) -> np.ndarray:
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
-def shown_range(bands: Bands, name: str) -> Range:
+def shown_range(ref: Raster, name: str) -> tuple[float, float]:
     """Return the values of a band or an index that are shown as 0 and 255.
 
     Raises:
         DataError: The declared values are not a range or not percentiles; names the file.
     """
-    ref = bands.ref
     declared = ref.ranges.get(name)
     if declared is None and is_index(ref, name):
-        return Range(-1.0, 1.0)
+        return -1.0, 1.0
     low, high = declared or (ref.low, ref.high)
     if not high > low:
         raise DataError(
@@ -57,8 +50,8 @@ def shown_range(bands: Bands, name: str) -> Range:
             hint="low is the stored value to show as black, high the one to show as white",
         )
     if declared is not None or ref.scaling == "range":
-        return Range(low, high)
-    path, number, _ = bands.find(name)
+        return low, high
+    path, number, _ = locate(ref, name)
     if not (low >= 0 and high <= 100):
         raise DataError(
             f"{path}: low={low} and high={high} are not percentiles",
@@ -69,7 +62,9 @@ def shown_range(bands: Bands, name: str) -> Range:
 
 
 @lru_cache(maxsize=4096)
-def _percentiles(file: State, index: int, nodata: str | None, low: float, high: float) -> Range:
+def _percentiles(
+    file: State, index: int, nodata: str | None, low: float, high: float
+) -> tuple[float, float]:
     """Return two percentiles of a band's valid pixels; both are 0 if it has none."""
     declared = None if nodata is None else float(nodata)
     found = []
@@ -80,13 +75,13 @@ def _percentiles(file: State, index: int, nodata: str | None, low: float, high: 
             found.append(stored[good & np.isfinite(stored)].astype(np.float64))
     kept = np.concatenate(found)
     if not kept.size:
-        return Range(0.0, 0.0)
+        return 0.0, 0.0
     first, second = np.percentile(kept, (low, high))
-    return Range(float(first), float(second))
+    return float(first), float(second)
 
 
-def _spread(source: DatasetReader, index: int) -> Iterator[tuple[Window, Shape]]:
-    """Yield windows that the pixels for percentiles come from, and the shape to read.
+def _spread(source: DatasetReader, index: int) -> Iterator[tuple[Window, tuple[int, int]]]:
+    """Yield windows that the pixels for percentiles come from, and the shape (H, W) to read.
 
     This is the whole band, with pixels left out. A large scene without overviews, of which that
     would read every block, gives 16 x 16 squares instead.
@@ -98,4 +93,4 @@ def _spread(source: DatasetReader, index: int) -> Iterator[tuple[Window, Shape]]
     across, down = min(width, _SQUARE_PX), min(height, _SQUARE_PX)
     for row in np.linspace(0, height - down, SAMPLED_PX // _SQUARE_PX).round().astype(int):
         for column in np.linspace(0, width - across, SAMPLED_PX // _SQUARE_PX).round().astype(int):
-            yield (int(column), int(row), across, down), Shape(down, across)
+            yield (int(column), int(row), across, down), (down, across)

@@ -14,12 +14,8 @@ def implausible(spectra: Mapping[str, np.ndarray], *, names: Mapping[str, str]) 
     """Yield the reasons why reflectances cannot belong to the bands they are named after.
 
     Each is one line. There are none without blue, green, red and near infrared, or with fewer than
-    100 valid pixels.
-
-    Args:
-        spectra: Part of the spectrum (`blue`, `green`, `red`, `nir`; `nir_narrow`, `swir1` and
-            `swir2` if present) -> reflectances, arrays of one shape, NaN where no data.
-        names: Part of the spectrum -> name of its band, for the reasons.
+    100 valid pixels. `spectra` holds arrays of one shape, NaN where no data; both mappings have the
+    keys `blue`, `green`, `red`, `nir`, and `nir_narrow`, `swir1` and `swir2` if present.
     """
     if not {"blue", "green", "red", "nir"} <= spectra.keys():
         return
