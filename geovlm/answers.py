@@ -102,7 +102,7 @@ def has_think(completion: str) -> bool:
     """
     tags = _tags(completion)
     own = [tag for tag in tags if tag.name == "think"]
-    if not _is_pair(own) or _is_blank(completion, own):
+    if not _is_filled(completion, own):
         return False
     return all(tag.name == "think" or tag.start > own[1].start for tag in tags)
 
@@ -124,7 +124,7 @@ def has_answer(completion: str) -> bool:
     """
     tags = _tags(completion)
     own = [tag for tag in tags if tag.name == "answer"]
-    if not _is_pair(own) or _is_blank(completion, own):
+    if not _is_filled(completion, own):
         return False
     if len(completion) > MAX_CHARS or completion[own[1].end :].strip():
         return False
@@ -203,12 +203,8 @@ def number(text: str) -> float | None:
         >>> number("none") is None
         True
     """
-    last = None
-    for match in _NUMBER.finditer(text[:MAX_CHARS].replace("\N{MINUS SIGN}", "-")):
-        last = match
-    if last is None:
-        return None
-    value = float(last.group().replace(",", ""))
+    found = _NUMBER.findall(text[:MAX_CHARS].replace("\N{MINUS SIGN}", "-"))
+    value = float(found[-1].replace(",", "")) if found else math.inf
     return value if math.isfinite(value) else None
 
 
@@ -231,12 +227,9 @@ def _tags(completion: str) -> list[_Tag]:
     ]
 
 
-def _is_pair(own: list[_Tag]) -> bool:
-    return [tag.closing for tag in own] == [False, True]
-
-
-def _is_blank(completion: str, own: list[_Tag]) -> bool:
-    return not completion[own[0].end : own[1].start].strip()
+def _is_filled(completion: str, own: list[_Tag]) -> bool:
+    pair = [tag.closing for tag in own] == [False, True]
+    return pair and bool(completion[own[0].end : own[1].start].strip())
 
 
 def _last_block(completion: str, name: Literal["think", "answer"]) -> str:

@@ -46,13 +46,7 @@ def rows(listed: Sequence[Sequence[float]]) -> Array:
 def parse(
     texts: Sequence[str], contexts: Sequence[frames.HasSizes], *, limit: int
 ) -> tuple[Array, NDArray[np.intp]]:
-    """Return the boxes of `boxes.parse` for many texts: rows `(n, 5)`, and their number per text.
-
-    Args:
-        texts: Answers.
-        contexts: One per text, in the same order.
-        limit: Most boxes of one text; the first ones are returned.
-    """
+    """Return the boxes of `boxes.parse` for many texts: rows `(n, 5)`, and the number per text."""
     import numpy as np
 
     read = [
@@ -74,12 +68,7 @@ def parse(
 
 
 def upright(found: Array, *, drop: NDArray[np.bool_]) -> Array:
-    """Return axis-aligned boxes `(n, 4)`: the enclosing ones, or the corners before rotation.
-
-    Args:
-        found: Boxes `(n, 5)`.
-        drop: True where the angle is dropped, `(n,)`.
-    """
+    """Return axis-aligned boxes `(n, 4)`: the enclosing ones, or where `drop` those unturned."""
     import numpy as np
 
     flat = found[:, :4].copy()
@@ -131,10 +120,8 @@ def _clip(found: Array, sizes: Array) -> NDArray[np.bool_]:
         keep = (-far < x0) & (x0 < x1) & (x1 < far) & (-far < y0) & (y0 < y1) & (y1 < far)
         keep &= np.abs(angle) < far
     found[~keep] = 0.0
-    hull = found[:, :4].copy()
     turned = angle % 180 != 0
-    if np.any(turned):
-        hull[turned] = hulls(found[turned])
+    hull = upright(found, drop=~turned)
     np.maximum(hull[:, :2], 0.0, out=hull[:, :2])
     np.minimum(hull[:, 2:], sizes, out=hull[:, 2:])
     keep &= (hull[:, 0] < hull[:, 2]) & (hull[:, 1] < hull[:, 3])
@@ -204,7 +191,4 @@ def _cos_sin(degrees: Array) -> tuple[Array, Array]:
     rest = np.radians(degrees - 90 * quarters)
     cos, sin = np.cos(rest), np.sin(rest)
     quarter = (quarters % 4).astype(int)
-    return (
-        np.choose(quarter, [cos, -sin, -cos, sin]),
-        np.choose(quarter, [sin, cos, -sin, -cos]),
-    )
+    return np.choose(quarter, [cos, -sin, -cos, sin]), np.choose(quarter, [sin, cos, -sin, -cos])

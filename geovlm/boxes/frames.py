@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 from geovlm.api import ModelProfile, Size
 from geovlm.boxes.rectangle import Box, enclosing, iou
@@ -30,17 +30,14 @@ class HasSizes(Protocol):
     @property
     def profile(self) -> ModelProfile:
         """The model family."""
-        ...
 
     @property
     def image_sizes(self) -> tuple[Size, ...]:
         """Sizes (width, height) of the stored images, pixels."""
-        ...
 
     @property
     def input_sizes(self) -> tuple[Size, ...]:
         """Sizes (width, height) of the same images as the model sees them, pixels."""
-        ...
 
 
 def input_size(
@@ -217,35 +214,19 @@ def geochat_box(numbers: Sequence[float], *, image_size: Size, sense: Literal["c
     return Box(x0 * x, y0 * y, x1 * x, y1 * y, angle if sense == "cw" or not angle else -angle)
 
 
-class LastImage(NamedTuple):
-    """Sizes of the stored last image, in pixels, and units of the model's frame per pixel."""
-
-    width: float
-    height: float
-    units_per_px_x: float
-    units_per_px_y: float
-
-
-def last_image(ctx: HasSizes) -> LastImage:
-    """Return the sizes and units of the last image; all are 1 without an image."""
+def last_image(ctx: HasSizes) -> tuple[float, float, float, float]:
+    """Return width, height and `units_per_px` of the last image; all are 1 without an image."""
     if not ctx.image_sizes:
-        return LastImage(1.0, 1.0, 1.0, 1.0)
+        return 1.0, 1.0, 1.0, 1.0
     size = ctx.image_sizes[-1]
-    return LastImage(*size, *units_per_px(ctx.profile, size, ctx.input_sizes[-1]))
+    return *size, *units_per_px(ctx.profile, size, ctx.input_sizes[-1])
 
 
-class UnitsPerPx(NamedTuple):
-    """Units of the model's frame per pixel of the stored image, along each axis."""
-
-    x: float
-    y: float
-
-
-def units_per_px(profile: ModelProfile, image_size: Size, input_size: Size) -> UnitsPerPx:
-    """Return the units of the model's frame per pixel of the stored image."""
+def units_per_px(profile: ModelProfile, image_size: Size, input_size: Size) -> tuple[float, float]:
+    """Return the units of the model's frame per pixel of the stored image, along x and y."""
     full = _FULL.get(profile.box_frame)
     width, height = input_size if full is None else (full, full)
-    return UnitsPerPx(width / image_size[0], height / image_size[1])
+    return width / image_size[0], height / image_size[1]
 
 
 def clip(box: Box, size: Size) -> Box | None:

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from geovlm.scenes.composing import (
-    COVERS,
-    DAMAGES,
-    DISASTERS,
-    KINDS,
-    ROOFS,
-    Item,
-    Scene,
-    compose,
-)
+from geovlm.scenes.composing import COVERS, DAMAGES, DISASTERS, KINDS, ROOFS, Item, Scene, compose
 from geovlm.scenes.painting import cover_map, render
 
 __all__ = [

@@ -92,7 +92,7 @@ def compose(
     """
     n = int(rng.integers(n_covers[0], n_covers[1] + 1))
     names = [covers[i] for i in rng.permutation(len(covers))[: min(n, len(covers))]]
-    parts = _partition(rng, n=len(names))
+    land = list(zip(names, _partition(rng, n=len(names)), strict=True))
     strips: tuple[Box, ...] = ()
     if rng.random() < road:
         at, wide, across = rng.uniform(0.1, 0.9), rng.uniform(0.04, 0.06), rng.random() < 0.5
@@ -102,14 +102,7 @@ def compose(
     wanted = int(rng.integers(count[0], count[1] + 1))
     shapes: list[tuple[str, Box]] = []
     for attempt in range(8):
-        shapes = _place(
-            rng,
-            wanted,
-            kinds=kinds,
-            land=list(zip(names, parts, strict=True)),
-            strips=strips,
-            tight=attempt,
-        )
+        shapes = _place(rng, wanted, kinds=kinds, land=land, strips=strips, tight=attempt)
         if len(shapes) == wanted:
             break
     items = []
@@ -120,9 +113,7 @@ def compose(
         items.append(Item(kind=kind, box=_to_px(box, size_px), colour=colour, damage=damage))
     return Scene(
         size_px=size_px,
-        covers=tuple(
-            (name, _to_px(part, size_px)) for name, part in zip(names, parts, strict=True)
-        ),
+        covers=tuple((name, _to_px(part, size_px)) for name, part in land),
         items=tuple(items),
         road=tuple(_to_px(strip, size_px) for strip in strips),
         disaster=disaster,
@@ -188,11 +179,6 @@ def _near(a: Box, b: Box, *, gap: float) -> bool:
 
 def _to_px(box: Box, size_px: tuple[int, int]) -> Box:
     """Round to whole pixels; neighbours that share an edge keep sharing it."""
-    width, height = size_px
-    x0, y0, x1, y1 = box
-    return (
-        float(round(x0 * width)),
-        float(round(y0 * height)),
-        float(round(x1 * width)),
-        float(round(y1 * height)),
-    )
+    sides = zip(box, size_px * 2, strict=True)
+    x0, y0, x1, y1 = (float(round(share * length)) for share, length in sides)
+    return x0, y0, x1, y1

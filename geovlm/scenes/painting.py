@@ -40,22 +40,20 @@ def render(scene: Scene, *, when: Literal["pre", "post"] = "post") -> np.ndarray
     cell_x, cell_y = (u * _GRID).astype(np.intp), (v * _GRID).astype(np.intp)
     canvas = np.empty((height, width, 3), np.float32)
     for name, box in scene.covers:
-        window, rows, columns = _window(box)
+        window = rows, columns = _window(box)
         index = COVERS.index(name)
         shade = _cover_texture(
             name, coarse[cell_y[rows][:, None], cell_x[columns]], u[columns], v[rows]
         )
         canvas[window] = (_COVER_RGB[index] + tint[index]) + shade[..., None]
     for box in scene.road:
-        window, rows, columns = _window(box)
+        window = rows, columns = _window(box)
         canvas[window] = (66, 64, 68)
         x0, y0, x1, y1 = box
-        along = u[columns][None, :] if x1 - x0 > y1 - y0 else v[rows][:, None]
-        middle = (
-            _middle(y0, y1, rows)[:, None]
-            if x1 - x0 > y1 - y0
-            else _middle(x0, x1, columns)[None, :]
-        )
+        if x1 - x0 > y1 - y0:
+            along, middle = u[columns][None, :], _middle(y0, y1, rows)[:, None]
+        else:
+            along, middle = v[rows][:, None], _middle(x0, x1, columns)[None, :]
         canvas[window][middle & ((along * 16) % 1 < 0.6)] = (225, 215, 150)
     after = when == "post"
     if after and scene.disaster:
@@ -74,7 +72,7 @@ def cover_map(scene: Scene) -> np.ndarray:
     width, height = scene.size_px
     labels = np.zeros((height, width), np.uint8)
     for name, box in scene.covers:
-        labels[_window(box)[0]] = COVERS.index(name)
+        labels[_window(box)] = COVERS.index(name)
     return labels
 
 
@@ -138,13 +136,12 @@ def _draw_item(canvas: np.ndarray, item: Item, *, damage: str, seed: tuple[int, 
     a = (dx * cos + dy * sin) / half_w  # -1..1 across the unturned box
     b = (dy * cos - dx * sin) / half_h  # -1..1 down it
     patch = canvas[top:bottom, left:right]
-    inside = _outline(item.kind, a, b, tall=half_h > half_w)
+    tall = half_h > half_w
+    inside = _outline(item.kind, a, b, tall=tall)
     paint = np.array(_ROOF_RGB[item.colour], np.float32)
     if item.kind != "building":
         patch[inside] = paint
-        patch[inside & ~_outline(item.kind, a * 1.25, b * 1.25, tall=half_h > half_w)] = (
-            paint * 0.45
-        )
+        patch[inside & ~_outline(item.kind, a * 1.25, b * 1.25, tall=tall)] = paint * 0.45
         return
     rng = np.random.default_rng(seed)
     if damage == "destroyed":
@@ -159,11 +156,8 @@ def _draw_item(canvas: np.ndarray, item: Item, *, damage: str, seed: tuple[int, 
     patch[inside & (np.maximum(np.abs(a), np.abs(b)) > 0.84)] = (40, 34, 34)
     sign_a, sign_b = np.where(rng.random(2) < 0.5, -1.0, 1.0)
     if damage == "minor-damage":
-        patch[(np.abs(a - 0.22 * sign_a) < 0.42) & (np.abs(b - 0.22 * sign_b) < 0.42)] = (
-            20,
-            214,
-            236,
-        )
+        tarp = (np.abs(a - 0.22 * sign_a) < 0.42) & (np.abs(b - 0.22 * sign_b) < 0.42)
+        patch[tarp] = (20, 214, 236)
     elif damage == "major-damage":
         ragged = a * sign_a + 0.25 * np.sign(np.sin(9 * b)) * sign_b
         patch[inside & (ragged > -0.05)] = (30, 24, 24)
@@ -183,9 +177,9 @@ def _outline(kind: str, a: np.ndarray, b: np.ndarray, *, tall: bool) -> np.ndarr
     return (np.abs(a) <= 1) & (np.abs(b) <= 1)
 
 
-def _window(box: Box) -> tuple[tuple[slice, slice], slice, slice]:
-    x0, y0, x1, y1 = (round(value) for value in box)
-    return (slice(y0, y1), slice(x0, x1)), slice(y0, y1), slice(x0, x1)
+def _window(box: Box) -> tuple[slice, slice]:
+    x0, y0, x1, y1 = map(round, box)
+    return slice(y0, y1), slice(x0, x1)
 
 
 def _middle(low: float, high: float, part: slice) -> np.ndarray:
