@@ -6,12 +6,8 @@ import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from geovlm.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from geovlm.predict.job import Stamp
 
 GEOJSON = (".geojson", ".json")
 PACKAGE, PICTURE = ".gpkg", ".png"
@@ -114,10 +110,8 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def stamps(paths: Sequence[Path]) -> tuple[Stamp, ...]:
+def stamps(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
     """Return the state of the images' files, so that a changed image is not resumed."""
-    from geovlm.predict.job import Stamp
-
     files: list[Path] = []
     for path in paths:
         if not path.exists():
@@ -125,4 +119,4 @@ def stamps(paths: Sequence[Path]) -> tuple[Stamp, ...]:
         files += sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else []
         files += [path] if path.is_file() else []
     found = [(file.absolute(), file.stat()) for file in files]
-    return tuple(Stamp(str(file), state.st_size, state.st_mtime_ns) for file, state in found)
+    return tuple((str(file), state.st_size, state.st_mtime_ns) for file, state in found)

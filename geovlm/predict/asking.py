@@ -22,11 +22,7 @@ def user_inputs(
 ) -> dict[str, Json]:
     """Return the inputs of a task's `blank`: a value for everything that the task asks.
 
-    Args:
-        task: The task.
-        question: Value of `--question`.
-        boxes: Values of `--box`, pixels of the scene.
-        values: Values of `--ask KEY=VALUE`.
+    `boxes` are in pixels of the scene; `values` are those of `--ask KEY=VALUE`.
 
     Raises:
         ConfigError: An input is missing, or the task does not ask for it, or it is not one of the
@@ -43,9 +39,9 @@ def user_inputs(
     known = {asked.name: asked for asked in task.asks}
     for name in given:
         if name not in known:
+            asked = ", ".join(map(_described, task.asks)) or "nothing but its images"
             raise ConfigError(
-                f"task {task.name!r} does not ask for {name!r}",
-                hint=f"it asks for {_listed(task.asks)}",
+                f"task {task.name!r} does not ask for {name!r}", hint=f"it asks for {asked}"
             )
     missing = [asked for asked in task.asks if asked.name not in given and asked.default is None]
     if missing:
@@ -92,10 +88,6 @@ def check_images(task: TaskSpec, number: int) -> None:
             f"task {task.name!r} takes {wanted}, {number} given",
             hint="the older one first" if needed == 2 else "call predict once per image",
         )
-
-
-def _listed(asks: Sequence[Asked]) -> str:
-    return ", ".join(map(_described, asks)) or "nothing but its images"
 
 
 def _described(asked: Asked) -> str:

@@ -25,10 +25,8 @@ def place(
 ) -> dict[str, Any]:
     """Convert a ring of pixels to a GeoJSON geometry; several polygons if 180 degrees cut it.
 
-    Args:
-        ring: Corners (x, y), pixels of the scene.
-        where: The scene's georeference; `None`: the coordinates stay pixels, y down.
-        crs: `wgs84` (longitude, latitude) or `source` (x, y of the scene's CRS).
+    `crs` is `wgs84` (longitude, latitude) or `source` (x, y of the scene's CRS); without a
+    georeference, coordinates stay pixels, y down.
 
     Raises:
         DataError: See `Georeference.lonlat`.

@@ -25,16 +25,11 @@ def reference(
     """Return the image at a path: the path itself for a picture, else a `Raster`.
 
     8-bit files of one to four bands are pictures; if the bands of a file with three or four have no
-    colours, the first three are shown. Other files show `bands`, or else their only band or their
-    three bands (those named red, green and blue as such, in any order). They are stretched from
-    `value_range`, or else from percentiles of the whole scene. A folder holds one file per band,
-    whose name ends with the band's (`…_B04.tif`, `…_B04_10m.jp2`).
-
-    Args:
-        path: A file or a folder.
-        bands: Names of three bands, or their numbers from 1, shown as red, green and blue; one
-            band is shown as grey.
-        value_range: Stored values shown as black and white.
+    colours, the first three are shown. Other files show `bands` (names, or numbers from 1: three as
+    red, green and blue, or one as grey), or else their only band or their three bands (those named
+    red, green and blue as such, in any order). They are stretched from `value_range`, the stored
+    values shown as black and white, or else from percentiles of the whole scene. A folder holds one
+    file per band, whose name ends with the band's (`…_B04.tif`, `…_B04_10m.jp2`).
 
     Raises:
         DataError: The file is missing, is not a raster, or has a palette but is not a picture; the
@@ -99,39 +94,24 @@ def first_file(image: Path | Raster) -> Path:
     return path
 
 
-def name(image: Path | Raster) -> str:
-    """Return the name of an image for messages."""
-    return str(first_file(image))
-
-
 def _three(bands: Sequence[str]) -> tuple[str, str, str]:
     given = [band.strip() for band in bands if band.strip()]
     if len(given) == 1:
         given *= 3
     if len(given) != 3:
-        raise ConfigError(
-            f"--bands names {len(given)} bands",
-            hint="give three, or one for grey",
-        )
+        raise ConfigError(f"--bands names {len(given)} bands", hint="give three, or one for grey")
     return given[0], given[1], given[2]
 
 
 def _scaled(made: Raster, *, value_range: tuple[float, float] | None, eight_bit: bool) -> Raster:
-    if value_range is not None:
-        low, high = value_range
+    low, high = value_range or ((0.0, 255.0) if eight_bit else PERCENTILES)
+    if value_range or eight_bit:
         return dataclasses.replace(made, low=low, high=high)
-    if eight_bit:
-        return dataclasses.replace(made, low=0.0, high=255.0)
-    low, high = PERCENTILES
     return dataclasses.replace(made, low=low, high=high, scaling="percentile")
 
 
 def _band_file(folder: Path, band: str) -> Path:
-    """Find the file of a band in a folder by the end of its name.
-
-    Raises:
-        DataError: There is none, or more than one.
-    """
+    """Find the one file of a band in a folder by the end of its name."""
     from geovlm.raster.files import unreadable
 
     ending = re.compile(rf"(?:^|[_.-]){re.escape(band)}(?:_\d+m)?$", re.IGNORECASE)

@@ -16,22 +16,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from geovlm.api import Json, ModelProfile, Size
 from geovlm.errors import ConfigError
 from geovlm.predict.windows import tiles
 from geovlm.predict.windows.tiles import Window
-
-
-class Stamp(NamedTuple):
-    """A file at the time of the request."""
-
-    file: str
-    length: int
-    """Bytes."""
-    time_ns: int
-    """Time of the last change."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +41,8 @@ class Request:
     """Overlap of windows, pixels; `None`: a quarter of the window for boxes, else 0."""
     config: Mapping[str, Any]
     """The `RunConfig` as JSON."""
-    stamps: tuple[Stamp, ...] = ()
-    """State of the images' files, so that a changed image is not resumed."""
+    stamps: tuple[tuple[str, int, int], ...] = ()
+    """(path, bytes, time of change in ns) of each file, so that a changed image is not resumed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +117,7 @@ class Job:
         fields = json.loads((self.path / "request.json").read_text(encoding="utf-8"))
         fields["images"] = tuple(fields["images"])
         fields["area"] = Window(*fields["area"])
-        fields["stamps"] = tuple(Stamp(*each) for each in fields["stamps"])
+        fields["stamps"] = tuple(map(tuple, fields["stamps"]))
         return Request(**fields)
 
     def write_plan(self, plan: Plan) -> None:

@@ -18,27 +18,15 @@ PANEL_PX = 1600
 _SMALLEST_PX = 640  # a small image is enlarged to this side, so that labels can be read
 _GAP_PX = 12
 _LETTERS = 40  # longest label
-_COLOURS = (
-    (255, 208, 0),
-    (0, 229, 255),
-    (255, 64, 129),
-    (118, 255, 3),
-    (255, 145, 0),
-    (213, 128, 255),
-)
+_COLOURS = ("#ffd000", "#00e5ff", "#ff4081", "#76ff03", "#ff9100", "#d580ff")
 
 
 def draw(
-    images: Sequence[Path | Raster],
-    area: Window,
-    shapes: Iterable[tuple[list[Point], str]],
+    images: Sequence[Path | Raster], area: Window, shapes: Iterable[tuple[list[Point], str]]
 ) -> Image.Image:
     """Draw the outlines and labels of features; one colour per label, in order of appearance.
 
-    Args:
-        images: Images on one grid, oldest first.
-        area: Part of the grid to draw, pixels.
-        shapes: (corners (x, y) in pixels of the grid, label).
+    Images are on one grid, oldest first; a shape is (corners in pixels of the grid, label).
 
     Raises:
         DataError: An image cannot be read; names the file.
@@ -53,7 +41,7 @@ def draw(
     panels = [open_window(image, area, out_size=size) for image in images]
     pen = ImageDraw.Draw(panels[-1])
     font = ImageFont.load_default(size=13)
-    colours: dict[str, tuple[int, int, int]] = {}
+    colours: dict[str, str] = {}
     for ring, label in shapes:
         colour = colours.setdefault(label, _COLOURS[len(colours) % len(_COLOURS)])
         outline = [((x - area.x) * scale, (y - area.y) * scale) for x, y in ring]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from geovlm import answers, boxes
-from geovlm.api import Json, ModelProfile, Size
-from geovlm.boxes import Box
+from geovlm.api import Json
+from geovlm.boxes import Box, HasSizes
 
 Kind: TypeAlias = Literal["boxes", "labels", "text"]
 
@@ -18,15 +18,6 @@ _NOTHING = frozenset({"none", "no", "nothing"})
 _FENCE = re.compile(r"```(?:\w+(?=[\s\[{]))?")
 """Begin or end of a code block in Markdown, with its language."""
 _GROUPS = re.compile(r"(\[[^\[\]]*\]|\{[^{}]*\}|\([^()]*\)\s*,?\s*\([^()]*\))")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sizes:
-    """Profile and sizes of a window, for `geovlm.boxes`."""
-
-    profile: ModelProfile
-    image_sizes: tuple[Size, ...]
-    input_sizes: tuple[Size, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +36,7 @@ class Reading:
 def kind(target: Mapping[str, Json], *, inputs: frozenset[str]) -> Kind:
     """Return the form of a task's answer: boxes, names from a vocabulary, or words.
 
-    Args:
-        target: A target without a correct answer, made by `TaskSpec.blank`.
-        inputs: Names of the user's inputs; boxes that the user marks are not an answer.
+    The target is made by `TaskSpec.blank`. Boxes among the user's inputs are not an answer.
     """
     if "boxes" in target and "boxes" not in inputs:
         return "boxes"
@@ -55,20 +44,13 @@ def kind(target: Mapping[str, Json], *, inputs: frozenset[str]) -> Kind:
 
 
 def read(
-    completion: str, *, how: Kind, target: Mapping[str, Json], default: str, sizes: Sizes
+    completion: str, *, how: Kind, target: Mapping[str, Json], default: str, sizes: HasSizes
 ) -> Reading:
     """Read one completion; never raises.
 
     An answer is not understood if it has no closed answer block, if the block is empty, if it holds
     no word of the vocabulary, or if boxes are expected and it holds neither a box nor `none` nor
-    `[]`.
-
-    Args:
-        completion: The raw text of the model.
-        how: Form of the answer, see `kind`.
-        target: A target without a correct answer; `label`, `vocabulary` and `text` are read.
-        default: Label of boxes that neither target nor answer names.
-        sizes: Sizes of the window.
+    `[]`. Boxes that neither target nor answer names have the label `default`.
     """
     text = answers.answer_text(completion)
     reasoning = answers.think_text(completion)
@@ -89,7 +71,7 @@ def read(
 
 
 def _boxes(
-    text: str, *, label: str, default: str, named: bool, sizes: Sizes
+    text: str, *, label: str, default: str, named: bool, sizes: HasSizes
 ) -> tuple[tuple[Box, str], ...]:
     """Return boxes with labels: the target's, or the phrase or JSON label next to each box."""
     if label or not (named or '"label"' in text):

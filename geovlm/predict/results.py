@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from geovlm import __version__
-from geovlm.api import Json, TaskSpec
+from geovlm.api import Json, PromptContext, TaskSpec
 from geovlm.boxes import Box, corners
 from geovlm.errors import DataError
 from geovlm.predict import asking, features, job, reading
@@ -84,9 +84,7 @@ class Results:
     def features(self, counts: Counts, *, crs: str = "wgs84") -> Iterator[Any]:
         """Yield GeoJSON features in order of the windows; those without coordinates are left out.
 
-        Args:
-            counts: Filled while features are made.
-            crs: `wgs84` or `source`; a scene without georeference has pixels in any case.
+        `counts` is filled meanwhile. `crs` is that of `features.place`.
         """
         for number, (ring, properties) in enumerate(self.shapes(counts)):
             try:
@@ -146,7 +144,7 @@ class Results:
             if one.text is None:
                 counts.empty += 1
                 continue
-            sizes = reading.Sizes(
+            sizes = PromptContext(
                 profile=self.plan.profile,
                 image_sizes=((window.width, window.height),) * images,
                 input_sizes=(job.input_size(window, self.plan),) * images,
@@ -186,11 +184,10 @@ class Results:
         views = self._views
         found: list[Detection] = []
         for tile, window, answered in self._read(counts):
-            for box, label in answered.boxes:
-                x0, y0, x1, y1, angle = box
-                moved = Box(x0 + window.x, y0 + window.y, x1 + window.x, y1 + window.y, angle)
-                cut = views.cuts(moved, tile)
-                found.append(Detection(box=moved, label=label, tile=tile, cut=cut))
+            for (x0, y0, x1, y1, angle), label in answered.boxes:
+                box = Box(x0 + window.x, y0 + window.y, x1 + window.x, y1 + window.y, angle)
+                cut = views.cuts(box, tile)
+                found.append(Detection(box=box, label=label, tile=tile, cut=cut))
         return found
 
     def _windows(self, counts: Counts) -> Iterator[Shape]:

@@ -6,16 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 from geovlm.errors import ConfigError, DataError
 from geovlm.predict import features
-
-if TYPE_CHECKING:
-    import numpy as np
-    import shapely
 
 Summary: TypeAlias = Callable[[], Mapping[str, Any]]
 LAYER = "predictions"
@@ -29,38 +26,30 @@ def replacing(path: Path) -> Iterator[Path]:
     scratch = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         yield scratch
+        with scratch.open("rb+") as file:
+            os.fsync(file.fileno())
         scratch.replace(path)
     finally:
-        with suppress(FileNotFoundError):
-            scratch.unlink()
+        scratch.unlink(missing_ok=True)
 
 
 def geojson(path: Path | None, found: Iterable[Any], *, summary: Summary) -> None:
-    """Write a FeatureCollection; to standard output if `path` is `None`.
+    """Write a FeatureCollection, feature by feature; to standard output if `path` is `None`.
 
-    Args:
-        path: The file.
-        found: Features; consumed one by one.
-        summary: Returns the foreign member `geovlm`; called after the last feature.
+    `summary` returns the foreign member `geovlm` and is called after the last feature.
     """
     if path is None:
         _collection(sys.stdout, found, summary=summary)
         return
-    with replacing(path) as scratch:
-        with scratch.open("w", encoding="utf-8") as file:
-            _collection(file, found, summary=summary)
-        _sync(scratch)
+    with replacing(path) as scratch, scratch.open("w", encoding="utf-8") as file:
+        _collection(file, found, summary=summary)
 
 
 def geopackage(path: Path, found: Iterable[Any], *, crs: str | None) -> None:
     """Write a GeoPackage with the layer `predictions`; lists become JSON text.
 
-    The layer holds multipolygons: at the antimeridian, features have two parts.
-
-    Args:
-        path: The file.
-        found: Features; consumed in batches.
-        crs: CRS of their coordinates; `None`: pixels.
+    The layer holds multipolygons: at the antimeridian, features have two parts. `crs` is that of
+    their coordinates; `None`: pixels.
 
     Raises:
         ConfigError: pyogrio is not installed.
@@ -69,17 +58,14 @@ def geopackage(path: Path, found: Iterable[Any], *, crs: str | None) -> None:
     require_geopackage()
     from pyogrio.errors import DataLayerError, DataSourceError
 
+    rest = iter(found)
     with replacing(path) as scratch:
         try:
-            written = False
-            for batch in _batches(found):
-                _write(scratch, batch, crs=crs, append=written)
-                written = True
-            if not written:
-                _write(scratch, [], crs=crs, append=False)
+            _write(scratch, list(islice(rest, _BATCH)), crs=crs, append=False)
+            while batch := list(islice(rest, _BATCH)):
+                _write(scratch, batch, crs=crs, append=True)
         except (DataSourceError, DataLayerError) as error:
             raise DataError(f"{path} cannot be written: {error}") from error
-        _sync(scratch)
 
 
 def require_geopackage() -> None:
@@ -110,27 +96,17 @@ def _collection(file: IO[str], found: Iterable[Any], *, summary: Summary) -> Non
     file.write(f'"geovlm": {json.dumps(dict(summary()), ensure_ascii=False)}}}\n')
 
 
-def _batches(found: Iterable[Any]) -> Iterator[list[Any]]:
-    batch: list[Any] = []
-    for each in found:
-        batch.append(each)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 def _write(path: Path, batch: list[Any], *, crs: str | None, append: bool) -> None:
     import numpy as np
     import shapely
     from pyogrio import raw
 
     shapes = shapely.from_geojson([json.dumps(each["geometry"]) for each in batch])
+    parts = [shapely.MultiPolygon(list(shapely.get_parts(shape))) for shape in shapes]
     columns = [np.array([_cell(each, name) for each in batch], dtype=object) for name in FIELDS]
     raw.write(
         path,
-        geometry=np.array(shapely.to_wkb(_as_multi(shapes)), dtype=object),
+        geometry=np.array(shapely.to_wkb(parts), dtype=object),
         field_data=columns,
         fields=np.array(FIELDS, dtype=object),
         geometry_type="MultiPolygon",
@@ -141,17 +117,6 @@ def _write(path: Path, batch: list[Any], *, crs: str | None, append: bool) -> No
     )
 
 
-def _as_multi(shapes: np.ndarray) -> list[shapely.MultiPolygon]:
-    import shapely
-
-    return [shapely.MultiPolygon(list(shapely.get_parts(shape))) for shape in shapes]
-
-
 def _cell(each: Any, name: str) -> str | None:
     value = each["properties"].get(name)
     return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

@@ -295,11 +295,11 @@ def test_a_full_disk_loses_no_answer(
     answered_by(oracle)
     out = tmp_path / "a.geojson"
 
-    def full(path: Path) -> None:
-        raise OSError(28, "No space left on device", str(path))
+    def full(*features: object, **options: object) -> None:
+        raise OSError(28, "No space left on device", str(out))
 
     with monkeypatch.context() as patched:
-        patched.setattr(writing, "_sync", full)
+        patched.setattr(writing, "_collection", full)
         assert status(*DETECT, *pair, "--out", out) != 0
     said = capsys.readouterr().err
     assert "cannot be written: No space left on device" in said

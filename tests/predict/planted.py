@@ -13,12 +13,11 @@ import shapely
 from rasterio.transform import Affine
 
 from geovlm import boxes
-from geovlm.api import ModelProfile
+from geovlm.api import ModelProfile, PromptContext
 from geovlm.boxes import Box, corners
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row
 from geovlm.plugins import profiles
-from geovlm.predict.reading import Sizes
 from geovlm.predict.windows.detections import around
 
 UTM = Affine(10.0, 0.0, 404400.0, 0.0, -10.0, 5342400.0)
@@ -43,7 +42,7 @@ class Oracle:
     def answer(self, row: Row) -> str:
         x, y, width, height = json.loads(row.images[-1])["window"]
         view = shapely.box(x, y, x + width, y + height)
-        sizes = Sizes(
+        sizes = PromptContext(
             profile=self.profile, image_sizes=row.image_sizes, input_sizes=row.input_sizes
         )
         seen = [_seen(box, view) for box in self.truth]

@@ -12,7 +12,7 @@ import rasterio
 import rasterio.shutil
 from PIL import Image
 
-from geovlm.api import Raster
+from geovlm.api import PromptContext, Raster
 from geovlm.boxes import Box
 from geovlm.errors import ConfigError, DataError
 from geovlm.plugins import profiles
@@ -72,7 +72,7 @@ def test_windows_are_as_large_as_the_model_sees_unshrunk() -> None:
 
 # -- reading --------------------------------------------------------------------------------------
 
-SIZES = reading.Sizes(profile=QWEN, image_sizes=((112, 112),), input_sizes=((112, 112),))
+SIZES = PromptContext(profile=QWEN, image_sizes=((112, 112),), input_sizes=((112, 112),))
 
 
 def read(answer: str, how: reading.Kind, target: dict) -> reading.Reading:

@@ -21,10 +21,7 @@ def follow(ring: Sequence[LonLat]) -> list[LonLat]:
     """Return a ring whose longitudes continue over 180 degrees instead of jumping to -180.
 
     A step of over 180 degrees counts as a jump. A ring around a pole is closed through the pole,
-    along the meridian of its first point.
-
-    Args:
-        ring: Corners; a long side needs points between its corners.
+    along the meridian of its first point. A long side needs points between its corners.
     """
     followed = [ring[0]]
     for lon, lat in [*ring[1:], ring[0]]:
@@ -39,13 +36,9 @@ def follow(ring: Sequence[LonLat]) -> list[LonLat]:
 
 
 def cut(ring: Sequence[LonLat]) -> list[list[LonLat]]:
-    """Cut a ring at the antimeridian; longitudes of the parts are in -180..180.
+    """Cut a ring of `follow` at the antimeridian: one ring or two, the western part first.
 
-    Args:
-        ring: Corners; longitudes continue over 180 degrees, as those of `follow`.
-
-    Returns:
-        One ring, or two: the part west of the antimeridian, then the part east of it.
+    Longitudes of the parts are in -180..180.
     """
     turns = (min(lon for lon, _ in ring) + 180 + _ROUNDING) // 360
     moved = [(lon - 360 * turns, lat) for lon, lat in ring]
@@ -67,11 +60,9 @@ def cut(ring: Sequence[LonLat]) -> list[list[LonLat]]:
 
 
 def union(box: Sequence[float], other: Sequence[float]) -> list[float]:
-    """Return the narrowest bounding box of two boxes that may cross the antimeridian.
+    """Return the narrowest bounding box of two boxes: west, south, east, north, degrees.
 
-    Args:
-        box: West, south, east, north, degrees; west is larger than east if it crosses.
-        other: Likewise.
+    West is larger than east in a box that crosses the antimeridian.
     """
     (w, s, e, n), (west, south, east, north) = box, other
     e, east = e + 360 * (e < w), east + 360 * (east < west)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from geovlm.errors import DataError
 from geovlm.predict.georeference import antimeridian
@@ -18,24 +17,14 @@ _STEPS = 8  # points per side of a ring with long sides
 _SAMPLES = 5  # points per axis of a scene that is checked
 
 
-class Affine(NamedTuple):
-    """Transform from pixels: x = a column + b row + c, y = d column + e row + f."""
-
-    a: float
-    b: float
-    c: float
-    d: float
-    e: float
-    f: float
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Georeference:
     """Place of a grid. Pixel coordinates are continuous: (0, 0) is the first pixel's corner."""
 
     crs: str
     """WKT or `EPSG:…`."""
-    transform: Affine
+    transform: tuple[float, ...]
+    """a, b, c, d, e, f of x = a column + b row + c, y = d column + e row + f."""
     file: Path
     """File that declares it, for messages."""
 

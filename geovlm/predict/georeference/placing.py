@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geovlm.api import Raster
-from geovlm.predict.georeference.georeference import Affine, Georeference
+from geovlm.predict.georeference.georeference import Georeference
 from geovlm.predict.images import first_file
 
 if TYPE_CHECKING:
@@ -44,7 +44,12 @@ def _read(source: DatasetReader, path: Path) -> tuple[Georeference | None, str]:
     if source.transform.is_identity:
         points, own = source.gcps
         if not points:
-            return None, _without(source, path)
+            if source.rpcs is None:
+                return None, f"{path} is not georeferenced"
+            return None, (
+                f"{path} has only a sensor's model (RPC), which needs heights, so it counts as "
+                "without georeference; rectify it with gdalwarp -rpc -to RPC_DEM=… first"
+            )
         fitted, note = _fitted(points, path)
         if fitted is None:
             return None, note
@@ -56,10 +61,12 @@ def _read(source: DatasetReader, path: Path) -> tuple[Georeference | None, str]:
         )
     if not (crs.is_geographic or crs.is_projected):
         return None, f"{path} has a local CRS, so it counts as without georeference"
-    return Georeference(crs=crs.to_wkt(), transform=Affine(*map(float, transform)), file=path), note
+    return Georeference(crs=crs.to_wkt(), transform=tuple(map(float, transform)), file=path), note
 
 
-def _fitted(points: Sequence[GroundControlPoint], path: Path) -> tuple[Affine | None, str]:
+def _fitted(
+    points: Sequence[GroundControlPoint], path: Path
+) -> tuple[tuple[float, ...] | None, str]:
     """Fit a grid to ground control points by least squares; return it and a note on its error."""
     import numpy as np
 
@@ -84,19 +91,8 @@ def _fitted(points: Sequence[GroundControlPoint], path: Path) -> tuple[Affine | 
             "any grid of equal pixels, so it counts as without georeference; rectify it with "
             "gdalwarp first"
         )
-    a, d = map(float, solved[0])
-    b, e = map(float, solved[1])
-    c, f = map(float, solved[2] + middle)
-    return Affine(a, b, c, d, e, f), (
+    (a, d), (b, e), (c, f) = solved[0], solved[1], solved[2] + middle
+    return (a, b, c, d, e, f), (
         f"{path} is placed by {len(points)} ground control points, with an error of up to "
         f"{furthest:.2f} px"
     )
-
-
-def _without(source: DatasetReader, path: Path) -> str:
-    if source.rpcs is not None:
-        return (
-            f"{path} has only a sensor's model (RPC), which needs heights, so it counts as without "
-            "georeference; rectify it with gdalwarp -rpc -to RPC_DEM=… first"
-        )
-    return f"{path} is not georeferenced"

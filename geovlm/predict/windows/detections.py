@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TypeAlias
 
 from geovlm.boxes import Box, corners, enclosing
 from geovlm.predict.windows.tiles import Window
+
+Sides: TypeAlias = tuple[float, float, float, float]
+"""Coordinates of the sides of a rectangle: left, top, right, bottom."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,24 +27,6 @@ class Detection:
     """True if its window cuts the object off; see `Views.cuts`."""
     parts: int = 1
     """Number of detections that are joined in this one."""
-
-
-class Sides(NamedTuple):
-    """Coordinates of the sides of a rectangle."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
-class Shown(NamedTuple):
-    """True for each side of a box, before rotation, of which a window shows a part."""
-
-    left: bool
-    top: bool
-    right: bool
-    bottom: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +45,7 @@ class Views:
         x, y, width, height = self.windows[tile]
         area, rim = self.area, self.tolerance
         right, bottom = x + width, y + height
-        return Sides(
+        return (
             x + rim if x > area.x else -math.inf,
             y + rim if y > area.y else -math.inf,
             right - rim if right < area.x + area.width else math.inf,
@@ -72,15 +57,15 @@ class Views:
         hull, (x0, y0, x1, y1) = enclosing(box), self.inner(tile)
         return hull.x0 <= x0 or hull.y0 <= y0 or hull.x1 >= x1 or hull.y1 >= y1
 
-    def shows(self, box: Box, tile: int) -> Shown:
-        """Return the sides of a box that a window shows in part.
+    def shows(self, box: Box, tile: int) -> tuple[bool, ...]:
+        """Return True for each side of a box, in order of `Sides`, that a window shows in part.
 
         The box around the visible part of an object that the window cuts has a side on the window's
         edge, which the window does not show.
         """
         ring, inner = corners(box), self.inner(tile)
         ends = ((0, 3), (0, 1), (1, 2), (3, 2))
-        return Shown(*(_passes(ring[i], ring[j], inner) for i, j in ends))
+        return tuple(_passes(ring[i], ring[j], inner) for i, j in ends)
 
 
 def around(points: Sequence[tuple[float, float]], *, angle_deg: float) -> Box:
@@ -106,7 +91,7 @@ def sides(box: Box, *, angle_deg: float) -> Sides:
     x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
     half_w, half_h = (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2
     along, across = x * cos + y * sin, y * cos - x * sin
-    return Sides(along - half_w, across - half_h, along + half_w, across + half_h)
+    return along - half_w, across - half_h, along + half_w, across + half_h
 
 
 def _passes(start: tuple[float, float], end: tuple[float, float], inner: Sides) -> bool:

@@ -29,13 +29,7 @@ MIN_IOU = 0.5
 def merge(
     detections: Sequence[Detection], views: Views, *, min_iou: float = MIN_IOU
 ) -> list[Detection]:
-    """Return the objects, each once, in order of their windows.
-
-    Args:
-        detections: Detections of all windows.
-        views: The windows.
-        min_iou: In (0, 1], see above.
-    """
+    """Return the objects, each once, in order of their windows; `min_iou` is in (0, 1]."""
     if not detections:
         return []
     same = _same(detections, views, min_iou=min_iou)

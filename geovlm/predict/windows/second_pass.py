@@ -20,29 +20,15 @@ def windows(objects: Iterable[Detection], views: Views, *, side: int) -> list[Wi
     An object that fits into a window gets one with the object in its middle. Each end of a longer
     object gets several (each corner, if it is too large both ways): the answers about them are
     rounded numbers and the windows cut at different places, so that their mean is more accurate
-    than one answer. At most as many windows as the first pass has, or 100 if that is more.
-
-    Args:
-        objects: Merged detections; whole ones are left out.
-        views: The windows of the first pass.
-        side: Side of the windows, pixels; 0: no second pass.
+    than one answer. At most as many windows as the first pass has, or 100 if that is more. `side`
+    is in pixels; 0: no second pass.
     """
-    if not side:
-        return []
-    most = max(_FEWEST, len(views.windows))
     cut = [one for one in objects if one.cut]
-    if not cut:
+    if not side or not cut:
         return []
-    seen = set(views.windows)
-    found: list[Window] = []
-    for one in cut:
-        for window in _about(one, views, side=side):
-            if len(found) == most:
-                return found
-            if window not in seen:
-                seen.add(window)
-                found.append(window)
-    return found
+    first = set(views.windows)
+    found = dict.fromkeys(window for one in cut for window in _about(one, views, side=side))
+    return [window for window in found if window not in first][: max(_FEWEST, len(views.windows))]
 
 
 def _about(one: Detection, views: Views, *, side: int) -> Iterator[Window]:

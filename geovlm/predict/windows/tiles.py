@@ -53,12 +53,7 @@ def grid(area: Window, *, side: int, overlap: int, more: Sequence[Window] = ()) 
 
     An area that is narrower or lower than `side` gets windows as narrow or low as itself. The last
     window of a row or column ends with the area and overlaps its neighbour by more than the others.
-
-    Args:
-        area: Part of the scene to cover.
-        side: Side of the windows, pixels; 0: one window for all.
-        overlap: Pixels that neighbours share at least, less than `side`.
-        more: Windows after those of the grid.
+    `side` and `overlap` are in pixels; side 0: one window for all. `more` follow the grid.
 
     Raises:
         ConfigError: The overlap is not smaller than the window, or one of them is negative.
@@ -68,8 +63,7 @@ def grid(area: Window, *, side: int, overlap: int, more: Sequence[Window] = ()) 
             f"windows of {side} px cannot overlap by {overlap} px",
             hint="--overlap must be smaller than --window, and neither may be negative",
         )
-    wide = min(side, area.width) if side else area.width
-    high = min(side, area.height) if side else area.height
+    wide, high = min(side or area.width, area.width), min(side or area.height, area.height)
     return Grid(
         columns=[area.x + at for at in _starts(area.width, side=wide, overlap=overlap)],
         rows=[area.y + at for at in _starts(area.height, side=high, overlap=overlap)],
@@ -81,12 +75,8 @@ def grid(area: Window, *, side: int, overlap: int, more: Sequence[Window] = ()) 
 def around(box: Sequence[float], area: Window, *, side: int) -> Window:
     """Return a window with a box in its middle, moved into the area.
 
-    Its side is `side`, or that of the box and a quarter of its longer side around it, if larger.
-
-    Args:
-        box: x0, y0, x1, y1, pixels of the grid.
-        area: Part of the scene in which windows may lie.
-        side: Side of the window, pixels; 0: the whole area.
+    Its side is `side`, or that of the box and a quarter of its longer side around it, if larger; 0:
+    the whole area. All are in pixels of the grid.
 
     Raises:
         ConfigError: The box has no area, or lies outside.
