@@ -51,11 +51,6 @@ def similarities(
 ) -> list[float]:
     """Return max(0, cosine) of each text and the nearest of its references; 0 for empty text.
 
-    Args:
-        texts: answers.
-        references: for each text, the texts that count as right.
-        name: encoder, as `find` takes it.
-
     Raises:
         GeoVLMError: there is no encoder, or it cannot be loaded.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from geovlm import answers, boxes
 from geovlm.api import RewardContext
@@ -22,35 +22,20 @@ def references(target: Mapping[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-class LabelSets(NamedTuple):
-    """Labels of one sample, normalised."""
-
-    true: set[str]
-    named: set[str]
-    """Those that the answer names."""
-
-
-class BoxLists(NamedTuple):
-    """Boxes of one sample, axis-aligned, in pixels of the stored image."""
-
-    true: list[boxes.Box]
-    predicted: list[boxes.Box]
-
-
-def label_sets(completion: str, ctx: RewardContext) -> LabelSets:
-    """Return the true and the named labels."""
+def label_sets(completion: str, ctx: RewardContext) -> tuple[set[str], set[str]]:
+    """Return the true labels and those that the answer names, normalised."""
     truth = {str(label) for label in ctx.target.get("labels") or ()}  # type: ignore[union-attr]
     vocabulary = [str(v) for v in ctx.target.get("vocabulary") or sorted(truth)]  # type: ignore[union-attr]
     named = answers.labels(answers.answer_text(completion), vocabulary)
-    return LabelSets(set(map(answers.normalise, truth)), set(map(answers.normalise, named)))
+    return set(map(answers.normalise, truth)), set(map(answers.normalise, named))
 
 
-def box_lists(completion: str, ctx: RewardContext) -> BoxLists:
-    """Return the true and the predicted boxes."""
+def box_lists(completion: str, ctx: RewardContext) -> tuple[list[boxes.Box], list[boxes.Box]]:
+    """Return the true and the predicted boxes, axis-aligned, in pixels of the stored image."""
     flat = boxes.drop_angle if ctx.options.get("hbb") == "drop" else boxes.enclosing
     truth = [flat(box) for box in boxes.target_boxes(ctx.target)]
     found = boxes.parse(answers.answer_text(completion), ctx, limit=MAX_BOXES)
-    return BoxLists(truth, [flat(box) for box in found])
+    return truth, [flat(box) for box in found]
 
 
 def explain(completion: str, ctx: RewardContext) -> dict[str, Any]:

@@ -74,26 +74,6 @@ def caption_f1(completion: str, ctx: RewardContext) -> float:
     0.25
     """
     text = boxes.strip(answers.answer_text(completion))
-    return _caption(text, ctx)
-
-
-def grounded_f1(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
-    """Geometric mean of `caption_f1` (text) and `matched_iou` (boxes); 0 if either is 0."""
-    return [
-        (caption_f1(completion, ctx) * paired) ** 0.5
-        for completion, ctx, paired in zip(
-            completions, contexts, matched_iou(completions, contexts), strict=True
-        )
-    ]
-
-
-def _as_number(text: str) -> float | None:
-    """Return the number if the text is one; `None` if it only contains one."""
-    stripped = answers.normalise(text).removesuffix("m2").strip()
-    return answers.number(stripped) if len(stripped.split()) == 1 else None
-
-
-def _caption(text: str, ctx: RewardContext) -> float:
     facts = ctx.target.get("facts")
     if isinstance(facts, Mapping) and facts:
         vocabularies: Any = ctx.target.get("fact_vocabularies") or {}
@@ -110,6 +90,22 @@ def _caption(text: str, ctx: RewardContext) -> float:
         if wanted and said:
             best = max(best, 2 * len(said & wanted) / (len(said) + len(wanted)))
     return best**2
+
+
+def grounded_f1(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
+    """Geometric mean of `caption_f1` (text) and `matched_iou` (boxes); 0 if either is 0."""
+    return [
+        (caption_f1(completion, ctx) * paired) ** 0.5
+        for completion, ctx, paired in zip(
+            completions, contexts, matched_iou(completions, contexts), strict=True
+        )
+    ]
+
+
+def _as_number(text: str) -> float | None:
+    """Return the number if the text is one; `None` if it only contains one."""
+    stripped = answers.normalise(text).removesuffix("m2").strip()
+    return answers.number(stripped) if len(stripped.split()) == 1 else None
 
 
 def _content(text: str) -> set[str]:

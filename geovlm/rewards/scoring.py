@@ -33,13 +33,9 @@ def score(
     *,
     began: Callable[[RewardContext], None] = lambda context: None,
 ) -> list[float | None]:
-    """Return the reward of each completion.
+    """Return the reward of each completion, a text of the model with its tags.
 
-    Args:
-        reward: the reward to call.
-        completions: texts of the model, tags included.
-        contexts: one per completion, in the same order.
-        began: called before each call of the reward, with its context; for a batch, the first one.
+    `began` is called before each call of the reward, with its context; for a batch, the first one.
 
     Raises:
         RewardError: the reward raised, or returned a value that is not finite or not in its range;

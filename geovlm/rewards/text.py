@@ -25,11 +25,12 @@ def overlap(text: str, reference: str) -> float:
 def lexical(text: str, ctx: RewardContext) -> float:
     """R_LM of a text and the nearest reference without its boxes, 0 to 1; no reference: 0."""
     kind = ctx.options.get("lexical", "levenshtein")
-    measure = {"levenshtein": ratio, "jaccard": overlap, "rougeL": _rouge_l}[str(kind)]
+    measure = {"levenshtein": ratio, "jaccard": overlap, "rougeL": rouge_l}[str(kind)]
     return max((measure(text, boxes.strip(r)) for r in references(ctx.target)), default=0.0)
 
 
-def _rouge_l(text: str, reference: str) -> float:
+def rouge_l(text: str, reference: str) -> float:
+    """Return rouge-score's F of the longest common subsequence of stemmed words."""
     from rouge_score.rouge_scorer import RougeScorer
 
     score = RougeScorer(["rougeL"], use_stemmer=True).score(reference, text)

@@ -17,18 +17,11 @@ _NUMBER = re.compile(r"[0-9][0-9,]*")
 def by_protocol(
     answers: Path, *, protocol: str, resamples: int, seed: int
 ) -> dict[str, Any] | None:
-    """Return the scores of a file of our answers, as a protocol publishes them.
+    """Return the scores of `eval/<stage>/<task>.jsonl`, as a protocol publishes them.
 
-    Args:
-        answers: `eval/<stage>/<task>.jsonl`.
-        protocol: its name, as `geovlm score` takes it; may be empty.
-        resamples: number of resamples of the intervals.
-        seed: seed of the intervals.
-
-    Returns:
-        `protocol`, `rule`, `n`, `metrics`, `counts` (samples behind each metric) and `ci95`; or
-        `protocol` and `unavailable`, the reason why it cannot score the file; `None` without a
-        protocol.
+    `protocol`, `rule`, `n`, `metrics`, `counts` (samples behind each metric) and `ci95`; or
+    `protocol` and `unavailable`, the reason why it cannot score the file; `None` if the protocol's
+    name is empty.
     """
     from geovlm.score.protocols import catalogue, records, scoring
 
@@ -61,13 +54,8 @@ def rows(
 
     Each has `task`, `table`, `benchmark`, `model`, `metric`, `published`, `ours` with `ci95` and
     `n` (`None` where the protocol gives our answers no such score), `differs` (sentences: data,
-    protocol, split, task), `truth` and `source`.
-
-    Args:
-        metrics: `metrics.json`.
-        score: (task, stage, protocol) -> result of `by_protocol` for our answers.
-        generated: True if the data were generated; then nothing can be compared.
-        find: task -> published rows.
+    protocol, split, task), `truth` and `source`. `score` takes task, stage and protocol and
+    returns the result of `by_protocol` for our answers; generated data cannot be compared.
     """
     found = []
     for task, scored in metrics["tasks"].items():

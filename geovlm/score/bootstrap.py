@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 Array: TypeAlias = NDArray[np.float64]
 
+_LEVEL = 0.95
+"""Share of the distribution between the bounds."""
 _CELLS = 4_000_000
 """Largest number of cells of a table of weights: 32 MB."""
 
@@ -64,10 +66,8 @@ def of_sums(
 ) -> Statistic:
     """Return a statistic that is a function of sums over the items: one matrix product.
 
-    Args:
-        counts: numbers that each item adds; a key that an item lacks adds 0.
-        finish: sums, arrays of one shape -> named numbers of that shape.
-        clusters: group of each item. Default: each item is a group.
+    A key that an item lacks adds 0; `finish` takes and gives arrays of one shape. Without clusters
+    each item is a group.
     """
     index = _group_index(len(counts), clusters)
     keys = list(dict.fromkeys(key for each in counts for key in each))
@@ -116,33 +116,8 @@ def together(statistics: Sequence[Statistic]) -> Statistic:
     return Statistic(groups=statistics[0].groups, at=at)
 
 
-def interval(
-    compute: Callable[[Sequence[T]], Mapping[str, float]],
-    items: Sequence[T],
-    *,
-    resamples: int = 200,
-    seed: int = 0,
-    clusters: Sequence[Hashable] | None = None,
-    level: float = 0.95,
-) -> dict[str, Interval]:
-    """Return intervals of everything that `compute` returns; see `intervals`.
-
-    Args:
-        compute: items -> named numbers.
-        items: resampled with replacement; not empty.
-        resamples: number of resamples.
-        seed: seed of the resampling.
-        clusters: group of each item, such as its scene; whole groups are resampled.
-        level: share of the distribution between the bounds.
-    """
-    statistic = of_items(compute, items, clusters=clusters)
-    return intervals(statistic, resamples=resamples, seed=seed, level=level)
-
-
-def intervals(
-    statistic: Statistic, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
-) -> dict[str, Interval]:
-    """Return the interval of each number; none if there is only one group.
+def intervals(statistic: Statistic, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
+    """Return the 95 % interval of each number; none if there is only one group.
 
     A resample in which a number is undefined is left out for that number.
     """
@@ -154,26 +129,20 @@ def intervals(
     found = {}
     for name in names:
         values = np.concatenate([part[name] for part in parts if name in part])
-        bounds = _bounds(values, groups=groups, level=level)
+        bounds = _bounds(values, groups=groups)
         if bounds is not None:
             found[name] = bounds
     return found
 
 
-def changes(
-    pair: Statistic, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
-) -> dict[str, Change]:
+def changes(pair: Statistic, *, resamples: int = 1000, seed: int = 0) -> dict[str, Change]:
     """Return how each number changes between two sets of answers to the same questions.
 
+    Groups 0..k-1 of the pair hold the answers before, k..2k-1 those after, in the same order.
     The interval is that of the difference under the same resampled groups. The p-value is of a
     permutation test that swaps both answers of whole groups at random, so it cannot fall below
-    2 / 2^k with k groups. It is not corrected for the number of comparisons.
-
-    Args:
-        pair: groups 0..k-1 hold the answers before, k..2k-1 those after, in the same order.
-        resamples: number of resamples of the bootstrap, and of permutations.
-        seed: seed of both.
-        level: share of the distribution between the bounds.
+    2 / 2^k with k groups. It is not corrected for the number of comparisons. There are as many
+    permutations as resamples.
     """
     groups = pair.groups // 2
     if groups < 2:
@@ -187,7 +156,7 @@ def changes(
     swapped = _differences(pair, coins, swap=True)
     found = {}
     for name, values in observed.items():
-        bounds = _bounds(drawn[name], groups=groups, level=level)
+        bounds = _bounds(drawn[name], groups=groups)
         if bounds is None or math.isnan(values[0]):
             continue
         difference = float(values[0])
@@ -215,14 +184,14 @@ def _differences(
     return {name: np.concatenate(many) for name, many in parts.items()}
 
 
-def _bounds(values: Array, *, groups: int, level: float) -> Interval | None:
+def _bounds(values: Array, *, groups: int) -> Interval | None:
     """Return the expanded percentiles; `None` where no value is defined."""
     from scipy.special import ndtr, stdtrit
 
     values = values[~np.isnan(values)]
     if not len(values):
         return None
-    quantile = stdtrit(groups - 1, (1 + level) / 2)
+    quantile = stdtrit(groups - 1, (1 + _LEVEL) / 2)
     tail = float(ndtr(-math.sqrt(groups / (groups - 1)) * quantile))
     low, high = np.quantile(values, [tail, 1 - tail])
     return Interval(float(low), float(high))

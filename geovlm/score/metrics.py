@@ -16,6 +16,7 @@ from geovlm.api import Prediction, RewardContext
 from geovlm.data.prompts import reward_context
 from geovlm.rewards import paper, robust
 from geovlm.rewards.reading import MAX_BOXES, references
+from geovlm.rewards.text import rouge_l
 
 Counts = dict[str, float]
 Sums = Mapping[str, Any]
@@ -45,11 +46,7 @@ def accuracies(sums: Sums) -> Sums:
     kinds = sorted(key.removeprefix("n:") for key in sums if key.startswith("n:"))
     right = sum(sums[f"right:{kind}"] for kind in kinds)
     result = {"accuracy": right / sum(sums[f"n:{kind}"] for kind in kinds)}
-    typed = {
-        kind: _ratio(sums[f"right:{kind}"], sums[f"n:{kind}"], empty=np.nan)
-        for kind in kinds
-        if kind
-    }
+    typed = {k: _ratio(sums[f"right:{k}"], sums[f"n:{k}"], empty=np.nan) for k in kinds if k}
     if typed:
         present = sum(sums[f"n:{kind}"] > 0 for kind in typed)
         total = sum(np.nan_to_num(value) for value in typed.values())
@@ -90,9 +87,7 @@ def box_scores(sums: Sums) -> Sums:
     """
     truth, predicted, hits = sums["truth"], sums["predicted"], sums["hits"]
     return {
-        "precision": _ratio(
-            hits, predicted, empty=truth == 0
-        ),  # precision of an answer without boxes
+        "precision": _ratio(hits, predicted, empty=truth == 0),  # without boxes: 1 if that is right
         "recall": _ratio(hits, truth),
         "f1": _ratio(2 * hits, predicted + truth),
         "f1_25": _ratio(2 * sums["hits25"], predicted + truth),
@@ -161,15 +156,9 @@ def caption_counts(prediction: Prediction) -> Counts:
     `rougeL` (best reference), `rougeL_mean` (mean over references), `levenshtein` (best reference),
     `caption_f1` (the reward of that name). ROUGE is rouge-score's, with stemming.
     """
-    from rouge_score.rouge_scorer import RougeScorer
-
     text = answers.answer_text(prediction.completion)
     context = _context(prediction)
-    scorer = RougeScorer(["rougeL"], use_stemmer=True)
-    rouge = [
-        float(scorer.score(reference, text)["rougeL"].fmeasure)
-        for reference in references(prediction.target)
-    ] or [0.0]
+    rouge = [rouge_l(text, reference) for reference in references(prediction.target)] or [0.0]
     return {
         "n": 1.0,
         "rougeL": max(rouge),

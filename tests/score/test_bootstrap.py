@@ -22,6 +22,11 @@ def mean_of_items(items) -> dict[str, float]:
     return {"mean": sum(items) / len(items)}
 
 
+def interval(items, *, clusters=None, **settings):
+    statistic = bootstrap.of_items(mean_of_items, items, clusters=clusters)
+    return bootstrap.intervals(statistic, **settings)
+
+
 def mean_of_sums(sums: Sums) -> Sums:
     return {"mean": sums["value"] / sums["n"]}
 
@@ -71,7 +76,7 @@ def test_intervals_that_ignore_the_clusters_hold_the_truth_too_seldom() -> None:
 
 def test_few_clusters_widen_the_interval_to_that_of_student() -> None:
     values = np.random.default_rng(5).normal(0, 1, 12)
-    low, high = bootstrap.interval(mean_of_items, list(values), resamples=20_000)["mean"]
+    low, high = interval(list(values), resamples=20_000)["mean"]
     wide = stats.t.ppf(0.975, 11) * values.std(ddof=1) / math.sqrt(12)
     # 3 %: noise of 20,000 resamples at a tail of 0.5 %, and skewness of twelve values
     assert (high - low) / 2 == pytest.approx(wide, rel=0.03)
@@ -84,9 +89,7 @@ def test_items_and_their_sums_give_the_same_interval() -> None:
         [{"n": 1, "value": item} for item in items], mean_of_sums, clusters=clusters
     )
     by_sums = bootstrap.intervals(sums, resamples=50, seed=4)["mean"]
-    by_items = bootstrap.interval(mean_of_items, items, resamples=50, seed=4, clusters=clusters)[
-        "mean"
-    ]
+    by_items = interval(items, resamples=50, seed=4, clusters=clusters)["mean"]
     assert by_sums == pytest.approx(by_items, abs=1e-12)
 
 
@@ -100,17 +103,15 @@ def test_resamples_in_parts_are_the_same_as_at_once(monkeypatch: pytest.MonkeyPa
 
 def test_the_seed_fixes_the_interval() -> None:
     items = [0.0, 1.0, 1.0, 0.0, 1.0]
-    assert bootstrap.interval(mean_of_items, items, seed=4) == bootstrap.interval(
-        mean_of_items, items, seed=4
-    )
+    assert interval(items, seed=4) == interval(items, seed=4)
 
 
 def test_constant_items_have_an_interval_without_width() -> None:
-    assert bootstrap.interval(mean_of_items, [0.5] * 10)["mean"] == (0.5, 0.5)
+    assert interval([0.5] * 10)["mean"] == (0.5, 0.5)
 
 
 def test_one_cluster_has_no_interval() -> None:
-    assert bootstrap.interval(mean_of_items, [0.0, 1.0], clusters=["a", "a"]) == {}
+    assert interval([0.0, 1.0], clusters=["a", "a"]) == {}
 
 
 def paired(before: list[float], after: list[float]) -> bootstrap.Statistic:

@@ -71,14 +71,17 @@ def test_metrics_of_gold_answers_are_perfect(prediction) -> None:
     assert measured("format", [caption])["format_rate"] == 1.0
 
 
+def mean(chosen):
+    return {"mean": sum(chosen) / len(chosen)}
+
+
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     rng = random.Random(7)
     covered = 0
     for trial in range(300):
         items = [float(rng.random() < 0.3) for _ in range(120)]
-        low, high = bootstrap.interval(
-            lambda chosen: {"mean": sum(chosen) / len(chosen)}, items, resamples=200, seed=trial
-        )["mean"]
+        statistic = bootstrap.of_items(mean, items)
+        low, high = bootstrap.intervals(statistic, resamples=200, seed=trial)["mean"]
         covered += low <= 0.3 <= high
     assert 0.91 <= covered / 300 <= 0.98  # 95 % within two standard errors of 300 trials
 
@@ -86,10 +89,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
 def test_clustered_data_give_wider_intervals() -> None:
     items = [float(i // 20 % 2) for i in range(200)]
     clusters = [i // 20 for i in range(200)]
-
-    def mean(chosen):
-        return {"mean": sum(chosen) / len(chosen)}
-
-    flat = bootstrap.interval(mean, items, seed=1)["mean"]
-    grouped = bootstrap.interval(mean, items, seed=1, clusters=clusters)["mean"]
+    flat = bootstrap.intervals(bootstrap.of_items(mean, items), seed=1)["mean"]
+    whole = bootstrap.of_items(mean, items, clusters=clusters)
+    grouped = bootstrap.intervals(whole, seed=1)["mean"]
     assert grouped[1] - grouped[0] > 2 * (flat[1] - flat[0])

@@ -81,17 +81,12 @@ def audit(
     task_options: Any = None,
     sets: Sequence[str] = (),
 ) -> Audit:
-    """Return the rewards of blind policies on a task's samples.
+    """Return the rewards of blind policies on a task's held-out samples.
 
-    Args:
-        task: the task.
-        registry: where reward names are looked up.
-        samples: the task's held-out samples.
-        train: the samples from which policies learn majority answers, typical captions and boxes.
-        profile: the model family; boxes in questions and answers are in its frame.
-        options: the run's `[reward_options]`.
-        task_options: an instance of the task's `options` class; its defaults if `None`.
-        sets: sets of rewards to audit; all of the task if empty.
+    The policies learn majority answers, typical captions and boxes from `train`. Boxes in questions
+    and answers are in the profile's frame; `options` are the run's `[reward_options]`,
+    `task_options` an instance of the task's `options` class (`None`: its defaults). Without `sets`
+    all sets of rewards are audited.
 
     Raises:
         DataError: `samples` or `train` is empty, or an image cannot be read.
@@ -137,12 +132,10 @@ def audit(
 
 
 def judge(means: Mapping[str, float], *, low: float, floor: float | None) -> RewardAudit:
-    """Return the verdict on a reward.
+    """Return the verdict on a reward whose smallest value is `low`.
 
-    Args:
-        means: mean rewards of `correct answer`, `correct answer, padded` and at least one policy.
-        low: smallest value of the reward.
-        floor: the rate of the most frequent answer, or `None` where answers are open.
+    The means are of `correct answer`, `correct answer, padded` and at least one policy; `floor` is
+    the rate of the most frequent answer, or `None` where answers are open.
     """
     earned = {name: value for name, value in means.items() if name not in (_GOLD, _PADDED)}
     gold, padding = means[_GOLD], means[_PADDED]

@@ -10,18 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from geovlm import answers
-from geovlm.score.protocols.contract import (
-    Counts,
-    Protocol,
-    Record,
-    Scores,
-    UnreadableError,
-    groups,
-    own_answer,
-    share,
-    target,
-    text,
-)
+from geovlm.score.protocols import contract
+from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, groups, share
 
 CLASSES = (
     "Urban fabric",
@@ -58,23 +48,22 @@ class Labelled(NamedTuple):
 
 def _read(record: Record) -> Labelled:
     """Labels as a list (`labels`) or as text (`annotation`); `vocabulary` if it is not the 19."""
-    gold = target(record) if record.own else record.fields
-    answer = own_answer(record) if record.own else text(record.fields, "answer")
+    gold, answer = record.target() if record.own else record.fields, record.answer()
     vocabulary = _strings(gold.get("vocabulary", list(CLASSES)), "vocabulary")
     if "labels" in gold:
         truth = frozenset(_strings(gold["labels"], "labels"))
         if not truth <= set(vocabulary):
-            raise UnreadableError("a true label is not in the vocabulary")
+            raise contract.UnreadableError("a true label is not in the vocabulary")
     else:
-        truth = frozenset(answers.labels(text(gold, "annotation"), vocabulary))
+        truth = frozenset(answers.labels(contract.text(gold, "annotation"), vocabulary))
         if not truth:
-            raise UnreadableError("field 'annotation' names no class of the vocabulary")
+            raise contract.UnreadableError("field 'annotation' names no class of the vocabulary")
     return Labelled(truth, frozenset(answers.labels(answer, vocabulary)), len(vocabulary))
 
 
 def _strings(value: Any, name: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise UnreadableError(f"field {name!r} is not a list of texts")
+        raise contract.UnreadableError(f"field {name!r} is not a list of texts")
     return value
 
 

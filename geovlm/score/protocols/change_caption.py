@@ -16,17 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm.errors import ConfigError
-from geovlm.score.protocols.contract import (
-    Counts,
-    Protocol,
-    Record,
-    Scores,
-    UnreadableError,
-    own_answer,
-    share,
-    target,
-    text,
-)
+from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, UnreadableError, share
 from geovlm.score.protocols.text import meteor
 from geovlm.score.protocols.text.cider import Cider
 
@@ -47,7 +37,6 @@ NO_CHANGE = frozenset(
 _WORD = re.compile(r"\w+(?:['-]\w+)*")
 _BETA = 1.2  # weight of recall in coco-caption's ROUGE-L
 _ORDERS = (1, 2, 3, 4)
-_REFERENCES = tuple(f"caption{i}" for i in range(5))
 _HALVES = {"change/": "change_accuracy", "no_change/": "no_change_accuracy"}
 """Prefix of the scores of a half, and the name of its accuracy."""
 
@@ -79,13 +68,12 @@ def rouge_l(answer: str, truths: Sequence[str]) -> float:
 
 def _read(record: Record) -> Changed:
     if record.own:
-        listed = target(record).get("captions")
+        listed = record.target().get("captions")
         truths = [str(each) for each in listed] if isinstance(listed, list) else []
-        answer = own_answer(record)
+        answer = record.answer()
     else:
-        answer = text(record.fields, "answer")
-        found = [text(record.fields, name) for name in _REFERENCES if name in record.fields]
-        truths = [each for each in found if each.strip()]
+        answer = record.answer()
+        truths = [each for each in record.captions() if each.strip()]
     references = tuple(map(plain, truths))
     if not references:
         raise UnreadableError("no reference caption")
@@ -98,7 +86,7 @@ def _tally(cases: Sequence[Changed]) -> Iterator[Counts]:
     cider = Cider([case.answer for case in cases], [case.truths for case in cases])
     overall = cider.scores(range(len(cases)))
     in_half: dict[int, float] = {}
-    for half in ("change/", "no_change/"):
+    for half in _HALVES:
         own = [i for i, case in enumerate(cases) if case.half == half]
         in_half.update(zip(own, cider.scores(own), strict=True))
     bleu = _bleu()
@@ -125,8 +113,7 @@ def _counts(case: Changed, bleu: BLEU) -> dict[str, float]:
         **meteor.counts(case.truths, case.answer),
     }
     for order, same, grams in zip(_ORDERS, scored.counts, scored.totals, strict=True):
-        counts[f"same{order}"] = same
-        counts[f"grams{order}"] = grams
+        counts |= {f"same{order}": same, f"grams{order}": grams}
     return counts
 
 
@@ -178,9 +165,8 @@ def _published(counts: Counts) -> Scores:
 def _strict(counts: Counts) -> Scores:
     halves = [half for half in _HALVES if counts[f"{half}n"]]
     rates = [share(counts[f"{half}right"], counts[f"{half}n"]) for half in halves]
-    changed = _captions(counts, "change/") if "change/" in halves else {}
     return {
-        **changed,
+        **(_captions(counts, "change/") if "change/" in halves else {}),
         "balanced_accuracy": share(sum(rates), len(rates)),
         "exact": share(counts["exact"], counts["n"]),
     }

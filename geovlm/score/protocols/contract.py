@@ -20,6 +20,8 @@ Counts: TypeAlias = Mapping[str, float]
 """Name -> number; an absent name counts 0."""
 Scores: TypeAlias = dict[str, float]
 
+_CAPTIONS = tuple(f"caption{i}" for i in range(5))
+
 
 class UnreadableError(ValueError):
     """A record that cannot be scored; the message is the reason under which it is counted."""
@@ -35,6 +37,25 @@ class Record:
     """True if GeoVLM's evaluation wrote it (it has `task`, `completion` and `target`)."""
     folder: Path = Path()
     """Folder of the file; paths in the record are relative to it."""
+
+    def text(self, *names: str) -> str:
+        """Return the first of these fields that the record has; raises if it is not text."""
+        return text(self.fields, *names)
+
+    def target(self) -> Mapping[str, Any]:
+        """Return the target of a record of GeoVLM; raises `UnreadableError` if it is no object."""
+        value = self.fields.get("target")
+        if not isinstance(value, dict):
+            raise UnreadableError("field 'target' is not an object")
+        return value
+
+    def answer(self) -> str:
+        """Return field `answer`; of a record of GeoVLM the answer block, empty if it has none."""
+        return answers.answer_text(self.text("completion")) if self.own else self.text("answer")
+
+    def captions(self) -> list[str]:
+        """Return the fields `caption0` to `caption4`, as far as the record has them."""
+        return [self.text(name) for name in _CAPTIONS if name in self.fields]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,11 +106,7 @@ class Score(NamedTuple):
 
 
 def text(fields: Mapping[str, Any], *names: str) -> str:
-    """Return the first of these fields that the record has; it must be text.
-
-    Raises:
-        UnreadableError: the record has none, or it is not text.
-    """
+    """Return the first of these fields that is there; raises if none is, or it is not text."""
     for name in names:
         if name in fields:
             value = fields[name]
@@ -99,35 +116,9 @@ def text(fields: Mapping[str, Any], *names: str) -> str:
     raise UnreadableError(f"no field {' or '.join(map(repr, names))}")
 
 
-def target(record: Record) -> Mapping[str, Any]:
-    """Return the target of a record of GeoVLM.
-
-    Raises:
-        UnreadableError: it is not an object.
-    """
-    value = record.fields.get("target")
-    if not isinstance(value, dict):
-        raise UnreadableError("field 'target' is not an object")
-    return value
-
-
-def own_answer(record: Record) -> str:
-    """Return the content of the answer block of a record of GeoVLM; empty if it has none."""
-    return answers.answer_text(text(record.fields, "completion"))
-
-
 def share(part: float, whole: float) -> float:
     """Return part / whole, 0 if whole is 0."""
     return part / whole if whole else 0.0
-
-
-def sums(counts: Iterable[Counts]) -> dict[str, float]:
-    """Add up counts by name."""
-    total: dict[str, float] = {}
-    for each in counts:
-        for name, value in each.items():
-            total[name] = total.get(name, 0.0) + value
-    return total
 
 
 def groups(counts: Counts, prefix: str) -> list[str]:

@@ -11,21 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from geovlm import answers
-from geovlm.score.protocols.contract import (
-    Counts,
-    Protocol,
-    Record,
-    Scores,
-    UnreadableError,
-    groups,
-    own_answer,
-    share,
-    target,
-    text,
-)
+from geovlm.score.protocols import contract
+from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, groups, share
 from geovlm.score.protocols.text import words
 
 Resolution = Literal["lr", "hr"]
@@ -69,12 +60,8 @@ def _exceeds(digits: str, limit: int) -> bool:
 
 
 def _read(record: Record, *, resolution: Resolution) -> Question:
-    if record.own:
-        kind = text(target(record), "type")
-        answer, truth = own_answer(record), text(record.fields, "answer")
-    else:
-        kind = text(record.fields, "vqa_type")
-        answer, truth = text(record.fields, "answer"), text(record.fields, "annotation")
+    kind = contract.text(record.target(), "type") if record.own else record.text("vqa_type")
+    answer, truth = record.answer(), record.text("answer" if record.own else "annotation")
     classed, unit = _CLASSED[resolution]
     if kind != classed:
         return Question(kind, answer, truth, answer, truth)
@@ -82,7 +69,7 @@ def _read(record: Record, *, resolution: Resolution) -> Question:
         kind, answer, truth, number_class(answer, unit=unit), number_class(truth, unit=unit)
     )
     if not any(digit.isdigit() for digit in question.truth):
-        raise UnreadableError(f"truth of a question of type {kind!r} is not a number")
+        raise contract.UnreadableError(f"truth of a question of type {kind!r} is not a number")
     return question
 
 
@@ -112,13 +99,10 @@ def _accuracies(counts: Counts, part: str) -> Scores:
 
 def _published(resolution: Resolution, counts: Counts) -> Scores:
     """Accuracies, and those of each class of numbers."""
-    named = [
-        name
+    by_class = {
+        name: share(counts[f"class_right:{name}"], counts[f"class:{name}"])
         for name in sorted(groups(counts, "class:"))
         if name.startswith(f"{_CLASSED[resolution][0]}/")
-    ]
-    by_class = {
-        name: share(counts[f"class_right:{name}"], counts[f"class:{name}"]) for name in named
     }
     return {**_accuracies(counts, "right"), **by_class}
 
@@ -129,18 +113,14 @@ def _counted(counts: Counts) -> dict[str, int]:
     return {**kinds, "OA": sum(kinds.values()), **classes}
 
 
-_STRICT_RULE = (
-    "the answer is the stored one except for case, blanks, outer punctuation; numbers as written"
-)
-_SOURCE = "syvlo/RSVQA, VQA_model/VocabEncoder.py and train.py; doi 10.1109/TGRS.2020.2988782"
-
 LOW = Protocol(
     name="rsvqa",
     summary="RSVQA low resolution: accuracy by type, AA, OA; counts in five classes.",
     published_rule="accuracy per type, AA: mean over types, OA: over questions; counts are right "
     "in the right class of five",
-    strict_rule=_STRICT_RULE,
-    source=_SOURCE,
+    strict_rule="the answer is the stored one except for case, blanks, outer punctuation; numbers "
+    "as written",
+    source="syvlo/RSVQA, VQA_model/VocabEncoder.py and train.py; doi 10.1109/TGRS.2020.2988782",
     needs=(("answer",), ("annotation",), ("vqa_type",)),
     needs_own=("type",),
     read=lambda record: _read(record, resolution="lr"),
@@ -150,18 +130,12 @@ LOW = Protocol(
     counted=_counted,
 )
 
-HIGH = Protocol(
+HIGH = replace(
+    LOW,
     name="rsvqa/hr",
     summary="RSVQA high resolution: accuracy by type, AA, OA; areas in five classes.",
     published_rule="accuracy per type, AA: mean over types, OA: over questions; areas are right in "
     "the right class of five, counts only exactly",
-    strict_rule=_STRICT_RULE,
-    source=_SOURCE,
-    needs=(("answer",), ("annotation",), ("vqa_type",)),
-    needs_own=("type",),
     read=lambda record: _read(record, resolution="hr"),
-    tally=_tally,
     published=lambda counts: _published("hr", counts),
-    strict=lambda counts: _accuracies(counts, "exact"),
-    counted=_counted,
 )

@@ -16,15 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from geovlm.score.protocols.contract import (
-    Counts,
-    Protocol,
-    Record,
-    Scores,
-    UnreadableError,
-    share,
-    text,
-)
+from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, UnreadableError, share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +93,7 @@ def _mask(record: Record, name: str) -> np.ndarray:
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
-    path = record.folder / text(record.fields, name)
+    path = record.folder / record.text(name)
     try:
         with Image.open(path) as image:
             mask = np.asarray(image)
@@ -117,13 +109,11 @@ def _f1(counts: Counts, *, before: str = "", level: int | str = "") -> float:
     return share(2 * tp, 2 * tp + fp + fn)
 
 
-def _harmonic(values: Sequence[float]) -> float:
-    return share(len(values), sum(1 / (value + _EPSILON) for value in values))
-
-
 def _scores(counts: Counts, levels: Sequence[int], *, before: str) -> Scores:
     by_level = {level: _f1(counts, before=before, level=level) for level in LEVELS}
-    localization, damage = _f1(counts), _harmonic([by_level[level] for level in levels])
+    localization = _f1(counts)
+    inverse = sum(1 / (by_level[level] + _EPSILON) for level in levels)
+    damage = share(len(levels), inverse)  # the harmonic mean
     return {
         "score": 0.3 * localization + 0.7 * damage,
         "localization_f1": localization,
@@ -135,10 +125,7 @@ def _scores(counts: Counts, levels: Sequence[int], *, before: str) -> Scores:
 def _strict(counts: Counts) -> Scores:
     present = [level for level in LEVELS if counts[f"tp{level}"] or counts[f"fn{level}"]]
     tp, fp, fn = (counts[part] for part in _PARTS)
-    return {
-        **_scores(counts, present, before="all_"),
-        "localization_iou": share(tp, tp + fp + fn),
-    }
+    return {**_scores(counts, present, before="all_"), "localization_iou": share(tp, tp + fp + fn)}
 
 
 def _counted(counts: Counts) -> dict[str, int]:
@@ -157,10 +144,7 @@ XVIEW2 = Protocol(
     strict_rule="damage on every pixel, false alarms outside buildings included; damage_f1 over "
     "the levels that occur",
     source="DIUx-xView/xView2_scoring, xview2_metrics.py, ea0793d",
-    needs=(
-        ("localization", "localization_prediction"),
-        ("damage", "damage_prediction"),
-    ),
+    needs=(("localization", "localization_prediction"), ("damage", "damage_prediction")),
     needs_own=None,
     read=_read,
     tally=lambda cases: cases,

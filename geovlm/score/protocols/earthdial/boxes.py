@@ -13,6 +13,7 @@ with signs and fractions, also those that the published reader cannot read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from geovlm.score.protocols.contract import Counts, Protocol, Scores, groups, share
@@ -28,7 +29,7 @@ from geovlm.score.protocols.earthdial.cases import (
 from geovlm.score.protocols.text import words
 
 _SOURCE = "hiyamdebary/EarthDial, src/earthdial/eval, 92c1260"
-_SIZES = ("small", "medium", "large")
+_ORDER = ("small", "medium", "large", "single", "multiple")
 _MOST_BOXES = 50
 """Grounded captions with this many true boxes or more are left out of the published scores."""
 
@@ -50,23 +51,22 @@ def _tally_refer(cases: Sequence[BoxCase]) -> Iterator[Counts]:
                 f"right:{group}": all_right,
             }
             if group != "all":
-                counts |= {
-                    f"{name}:{group}": counts[name]
-                    for name in ("truth", "predicted", "match50", "match25")
-                }
+                counts |= {f"{name}:{group}": value for name, value in each.strict_counts().items()}
         yield counts
 
 
-def _published_refer(counts: Counts) -> Scores:
-    return {
-        group: share(counts[f"hits:{group}"], counts[f"boxes:{group}"])
-        for group in _ordered(groups(counts, "queries:"))
-    }
+def _rates(counts: Counts, part: str, whole: str) -> Scores:
+    """Share of a count in another one, group by group."""
+    return {g: share(counts[f"{part}:{g}"], counts[f"{whole}:{g}"]) for g in _groups(counts)}
+
+
+def _totals(counts: Counts, name: str) -> dict[str, int]:
+    return {group: int(counts[f"{name}:{group}"]) for group in _groups(counts)}
 
 
 def _strict_refer(counts: Counts) -> Scores:
     """F1 of each group, then precision, recall and F1 over all of them."""
-    found = [group for group in _ordered(groups(counts, "queries:")) if group != "all"]
+    found = [group for group in _groups(counts) if group != "all"]
     by_group = {group: strict_scores(counts, f":{group}")["f1"] for group in found}
     predicted, truth = counts["boxes:all"], counts["digits_truth"]
     as_read = {
@@ -77,18 +77,10 @@ def _strict_refer(counts: Counts) -> Scores:
     return {**by_group, **strict_scores(counts), **as_read}
 
 
-def _ordered(found: Sequence[str]) -> list[str]:
+def _groups(counts: Counts) -> list[str]:
     """Return the groups of a file: sizes first, then single and multiple, then the rest."""
-    order = (*_SIZES, "single", "multiple")
-    rest = sorted(set(found) - set(order))
-    return [*(group for group in order if group in found), *rest]
-
-
-def _published_bench(counts: Counts) -> Scores:
-    return {
-        group: share(counts[f"right:{group}"], counts[f"queries:{group}"])
-        for group in _ordered(groups(counts, "queries:"))
-    }
+    found = groups(counts, "queries:")
+    return [*(group for group in _ORDER if group in found), *sorted(set(found) - set(_ORDER))]
 
 
 def _tally_xbd(cases: Sequence[BoxCase]) -> Iterator[Counts]:
@@ -146,9 +138,8 @@ def _strict_grounding(counts: Counts) -> Scores:
 
 
 def _counted_grounding(counts: Counts) -> dict[str, int]:
-    boxes, short = int(counts["boxes"]), int(counts["short"])
-    number = dict.fromkeys(("precision_50", "precision_25"), boxes)
-    return {**number, **dict.fromkeys(("rouge1_f", "rougeL_f"), short)}
+    number = dict.fromkeys(("precision_50", "precision_25"), int(counts["boxes"]))
+    return number | dict.fromkeys(("rouge1_f", "rougeL_f"), int(counts["short"]))
 
 
 def _looks_like_boxes(fields: Mapping[str, Any]) -> bool:
@@ -172,29 +163,21 @@ REFER = Protocol(
     needs_own=("boxes",),
     read=read_refer,
     tally=_tally_refer,
-    published=_published_refer,
+    published=lambda counts: _rates(counts, "hits", "boxes"),
     strict=_strict_refer,
-    counted=lambda counts: {
-        group: int(counts[f"boxes:{group}"]) for group in _ordered(groups(counts, "queries:"))
-    },
+    counted=lambda counts: _totals(counts, "boxes"),
 )
 
-BENCH = Protocol(
+BENCH = replace(
+    REFER,
     name="geochat/bench",
     summary="GeoChat-Bench's referring queries, right or wrong as a whole.",
     published_rule="acc@0.5: queries whose boxes are all found, one to one and nothing else; one "
     "of two public readings; no scorer was released",
     strict_rule=f"{_STRICT_RULE}; groups: F1",
     source="arXiv 2311.15826; mbzuai-oryx/GeoChat#32 on the missing scorer",
-    needs=(("answer",), ("gt_bbox",), ("size_group",)),
-    needs_own=("boxes",),
-    read=read_refer,
-    tally=_tally_refer,
-    published=_published_bench,
-    strict=_strict_refer,
-    counted=lambda counts: {
-        group: int(counts[f"queries:{group}"]) for group in _ordered(groups(counts, "queries:"))
-    },
+    published=lambda counts: _rates(counts, "right", "queries"),
+    counted=lambda counts: _totals(counts, "queries"),
 )
 
 XBD_DETECT = Protocol(

@@ -7,20 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from geovlm import boxes
-from geovlm.api import ModelProfile
+from geovlm.api import PromptContext
 from geovlm.boxes import Box
 from geovlm.plugins import profiles
 from geovlm.rewards.reading import references
-from geovlm.score.protocols.contract import (
-    Counts,
-    Record,
-    Scores,
-    UnreadableError,
-    own_answer,
-    share,
-    target,
-    text,
-)
+from geovlm.score.protocols.contract import Counts, Record, Scores, UnreadableError, share
 from geovlm.score.protocols.earthdial import overlaps
 
 _MARKS = re.compile(r"</?ref>")
@@ -66,39 +57,30 @@ class Compared(NamedTuple):
         }
 
 
-class _Sizes(NamedTuple):
-    """Sizes and model family of a record of GeoVLM, as `boxes.parse` takes them."""
-
-    profile: ModelProfile
-    image_sizes: tuple[tuple[int, int], ...]
-    input_sizes: tuple[tuple[int, int], ...]
-
-
 def _own(record: Record) -> BoxCase:
     """Boxes of a record of GeoVLM, in pixels of the stored image."""
-    gold = target(record)
+    gold = record.target()
     if not isinstance(gold.get("boxes"), list):
         raise UnreadableError("field 'target' has no boxes")
-    name = text(record.fields, "profile")
+    name = record.text("profile")
     profile = next((each for each in profiles.BUILTIN if each.name == name), None)
     if profile is None:
         raise UnreadableError(f"profile {name!r} is not built in")
     try:
-        sizes = _Sizes(
-            profile,
-            tuple((int(w), int(h)) for w, h in record.fields["image_sizes"]),
-            tuple((int(w), int(h)) for w, h in record.fields["input_sizes"]),
+        context = PromptContext(
+            profile=profile,
+            image_sizes=tuple((int(w), int(h)) for w, h in record.fields["image_sizes"]),
+            input_sizes=tuple((int(w), int(h)) for w, h in record.fields["input_sizes"]),
         )
         truth = boxes.target_boxes(gold)
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableError("image sizes or true boxes are not numbers") from error
-    predicted = boxes.parse(own_answer(record), sizes, limit=10**9)
+    predicted = boxes.parse(record.answer(), context, limit=10**9)
     return BoxCase(truth, predicted, truth, predicted)
 
 
 def _theirs(record: Record, *, truth: str) -> BoxCase:
-    gold = overlaps.read(text(record.fields, truth))
-    answer = overlaps.read(text(record.fields, "answer"))
+    gold, answer = overlaps.read(record.text(truth)), overlaps.read(record.answer())
     return BoxCase(gold.digits, answer.digits, gold.all, answer.all)
 
 
@@ -123,18 +105,18 @@ def read_grounding(record: Record) -> BoxCase:
     """A description and its boxes; the published scorer reads groups of five numbers only."""
     if record.own:
         found = _own(record)
-        truths = references(target(record))
+        truths = references(record.target())
         return found._replace(
-            answer_text=boxes.strip(own_answer(record)),
+            answer_text=boxes.strip(record.answer()),
             reference=boxes.strip(truths[0]) if truths else "",
             boxes_in_reference=len(found.truth),
         )
-    reference = text(record.fields, "groundtruth")
+    reference = record.text("groundtruth")
     found = _theirs(record, truth="obj_ids")
     return found._replace(
         published_truth=[box for box in found.published_truth if box],
         published=[box for box in found.published if box],
-        answer_text=_without_boxes(text(record.fields, "answer")),
+        answer_text=_without_boxes(record.answer()),
         reference=_without_boxes(reference),
         boxes_in_reference=sum(map(bool, overlaps.read_digits(reference))),
     )

@@ -81,11 +81,7 @@ def overlaps(
     """IoU of the true and predicted boxes of the same record that reach `LEAST_IOU`.
 
     A box without area matches nothing, like `None`. One whose x1 < x0 or y1 < y0 is the polygon of
-    its corners, as in the published scorers.
-
-    Args:
-        truths: record -> its true boxes.
-        predicted: record -> its predicted boxes; as many records.
+    its corners, as in the published scorers. Both sides have the boxes of every record.
     """
     import numpy as np
 

@@ -12,23 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from geovlm.rewards.reading import references
-from geovlm.score.protocols.contract import (
-    Counts,
-    Protocol,
-    Record,
-    Scores,
-    UnreadableError,
-    groups,
-    own_answer,
-    share,
-    target,
-    text,
-)
+from geovlm.score.protocols import contract
+from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, groups, share
 from geovlm.score.protocols.text import meteor, words
 
 _SOURCE = "hiyamdebary/EarthDial, src/earthdial/eval, 92c1260"
 _AVERAGED = ("comp", "presence", "rural_urban")
-_REFERENCES = tuple(f"caption{i}" for i in range(5))
+_OVER_REFS = {"rouge1_f_mean_over_refs": "rouge1", "rougeL_f_mean_over_refs": "rougeL"}
+_OF_BEST_REF = {"rouge1_f_best_ref": "rouge1_best", "rougeL_f_best_ref": "rougeL_best"}
+"""Score -> the count that is averaged."""
 
 
 class Answered(NamedTuple):
@@ -51,13 +43,12 @@ class Captioned(NamedTuple):
 
 def _read_answered(record: Record) -> Answered:
     if not record.own:
-        answer = text(record.fields, "answer")
-        return Answered(answer, text(record.fields, "annotation", "caption0"))
-    gold = target(record)
+        return Answered(record.answer(), record.text("annotation", "caption0"))
+    gold = record.target()
     labels = gold.get("labels")
     return Answered(
-        own_answer(record),
-        text(record.fields, "answer"),
+        record.answer(),
+        record.text("answer"),
         labels=None if labels is None else words.label_set(", ".join(labels), labels),
         vocabulary=tuple(map(str, gold.get("vocabulary") or ())),
     )
@@ -65,9 +56,9 @@ def _read_answered(record: Record) -> Answered:
 
 def _read_vqa(record: Record) -> Answered:
     read = _read_answered(record)
-    if record.own:
-        return read._replace(kind=str(target(record).get("type") or "all"))
-    return read._replace(kind=text(record.fields, "vqa_type"))
+    own = record.own
+    kind = str(record.target().get("type") or "all") if own else record.text("vqa_type")
+    return read._replace(kind=kind)
 
 
 def _tally_answered(cases: Sequence[Answered]) -> Iterator[Counts]:
@@ -118,11 +109,9 @@ def _counted_vqa(counts: Counts) -> dict[str, int]:
 
 def _read_region(record: Record) -> Captioned:
     if not record.own:
-        return Captioned(text(record.fields, "answer"), (text(record.fields, "annotation"),))
-    truths = references(target(record))
-    if not truths:
-        raise UnreadableError("field 'target' has no captions")
-    return Captioned(own_answer(record), truths[:1])
+        return Captioned(record.answer(), (record.text("annotation"),))
+    truths = _truths(record)
+    return Captioned(record.answer(), truths[:1])
 
 
 def _read_caption(record: Record) -> Captioned:
@@ -131,20 +120,19 @@ def _read_caption(record: Record) -> Captioned:
     A first reference that is itself a JSON list (SYSU) is read as its entries.
     """
     if record.own:
-        truths = references(target(record))
-        if not truths:
-            raise UnreadableError("field 'target' has no captions")
-        return Captioned(words.spread(own_answer(record)), tuple(map(words.spread, truths)))
-    first = text(record.fields, "caption0")
-    listed = _json_list(first)
-    if listed:
-        found = listed
-    elif record.fields.get("caption1"):
-        found = [text(record.fields, name) for name in _REFERENCES if name in record.fields]
+        found: Sequence[str] = _truths(record)
     else:
-        found = [first]
-    answer = text(record.fields, "answer")
-    return Captioned(words.spread(answer), tuple(map(words.spread, found)))
+        first = record.text("caption0")
+        listed = _json_list(first)
+        found = listed or (record.captions() if record.fields.get("caption1") else [first])
+    return Captioned(words.spread(record.answer()), tuple(map(words.spread, found)))
+
+
+def _truths(record: Record) -> tuple[str, ...]:
+    truths = references(record.target())
+    if not truths:
+        raise contract.UnreadableError("field 'target' has no captions")
+    return truths
 
 
 def _json_list(value: str) -> list[str]:
@@ -171,12 +159,10 @@ def _tally_captions(cases: Sequence[Captioned]) -> Iterator[Counts]:
         }
 
 
-def _means(counts: Counts, names: Mapping[str, str]) -> Scores:
-    return {name: share(counts[names[name]], counts["n"]) for name in _computed(names)}
-
-
 def _mean_scores(names: Mapping[str, str]) -> Callable[[Counts], Scores]:
-    return lambda counts: _means(counts, names)
+    return lambda counts: {
+        name: share(counts[names[name]], counts["n"]) for name in _computed(names)
+    }
 
 
 def _counted(*names: str) -> Callable[[Counts], dict[str, int]]:
@@ -260,23 +246,9 @@ CAPTION = Protocol(
     needs_own=(),
     read=_read_caption,
     tally=_tally_captions,
-    published=_mean_scores(
-        {
-            "rouge1_f_mean_over_refs": "rouge1",
-            "rougeL_f_mean_over_refs": "rougeL",
-            "meteor": "meteor",
-        }
-    ),
-    strict=_mean_scores(
-        {
-            "rouge1_f_best_ref": "rouge1_best",
-            "rougeL_f_best_ref": "rougeL_best",
-            "rouge1_f_mean_over_refs": "rouge1",
-            "rougeL_f_mean_over_refs": "rougeL",
-            "exact": "exact",
-        }
-    ),
-    counted=_counted("rouge1_f_mean_over_refs", "rougeL_f_mean_over_refs", "meteor"),
+    published=_mean_scores({**_OVER_REFS, "meteor": "meteor"}),
+    strict=_mean_scores({**_OF_BEST_REF, **_OVER_REFS, "exact": "exact"}),
+    counted=_counted(*_OVER_REFS, "meteor"),
     left_out=meteor.left_out,
     fits=_is_prose,
 )

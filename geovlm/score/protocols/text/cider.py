@@ -23,12 +23,7 @@ class Cider:
     """N-gram counts of answers and references, ready to be scored as a whole or in part."""
 
     def __init__(self, answers: Sequence[str], truths: Sequence[Sequence[str]]) -> None:
-        """Count the n-grams.
-
-        Args:
-            answers: one text per case, words separated by blanks.
-            truths: the references of each case, at least one each.
-        """
+        """Count the n-grams of a text and at least one reference per case, words between blanks."""
         import numpy as np
 
         self._owner = np.repeat(np.arange(len(truths)), [len(each) for each in truths])
@@ -69,8 +64,7 @@ class Cider:
         of_chosen = np.nonzero(chosen[self._owner])[0]
         ones = np.ones(len(of_chosen))
         group = csr_array(
-            (ones, (self._owner[of_chosen], of_chosen)),
-            shape=(len(chosen), len(self._owner)),
+            (ones, (self._owner[of_chosen], of_chosen)), shape=(len(chosen), len(self._owner))
         )
         documents = ((group @ (self._truths > 0).astype(float)) > 0).sum(axis=0)
         return np.log(chosen.sum()) - np.log(np.maximum(1.0, np.asarray(documents).ravel()))
