@@ -18,14 +18,7 @@ if TYPE_CHECKING:
     import typer
     from transformers import TrainerCallback
 
-    from geovlm.api import (
-        DatasetSpec,
-        MetricSpec,
-        ModelProfile,
-        RewardSpec,
-        StageInfo,
-        TaskSpec,
-    )
+    from geovlm.api import DatasetSpec, MetricSpec, ModelProfile, RewardSpec, StageInfo, TaskSpec
 
 hookspec = pluggy.HookspecMarker("geovlm")
 

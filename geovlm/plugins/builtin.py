@@ -120,43 +120,21 @@ REWARDS: tuple[RewardSpec, ...] = (
     ),
 )
 
-METRICS: tuple[MetricSpec, ...] = (
+METRICS: tuple[MetricSpec, ...] = tuple(
     MetricSpec(
-        name="accuracy",
-        summary="Exact answers, overall and by type.",
-        counts="geovlm.score.metrics:exact_counts",
-        finish="geovlm.score.metrics:accuracies",
-    ),
-    MetricSpec(
-        name="labels",
-        summary="Multi-label F1, recall, exact sets.",
-        counts="geovlm.score.metrics:label_counts",
-        finish="geovlm.score.metrics:label_scores",
-    ),
-    MetricSpec(
-        name="detection",
-        summary="One-to-one box F1 at IoU 0.5.",
-        counts="geovlm.score.metrics:box_counts",
-        finish="geovlm.score.metrics:box_scores",
-    ),
-    MetricSpec(
-        name="caption",
-        summary="ROUGE-L, Levenshtein, facts.",
-        counts="geovlm.score.metrics:caption_counts",
-        finish="geovlm.score.metrics:means",
-    ),
-    MetricSpec(
-        name="grounding",
-        summary="Text and boxes together.",
-        counts="geovlm.score.metrics:grounding_counts",
-        finish="geovlm.score.metrics:means",
-    ),
-    MetricSpec(
-        name="format",
-        summary="Share of well-formed completions.",
-        counts="geovlm.score.metrics:format_counts",
-        finish="geovlm.score.metrics:means",
-    ),
+        name=name,
+        summary=summary,
+        counts=f"geovlm.score.metrics:{counts}",
+        finish=f"geovlm.score.metrics:{finish}",
+    )
+    for name, summary, counts, finish in (
+        ("accuracy", "Exact answers, overall and by type.", "exact_counts", "accuracies"),
+        ("labels", "Multi-label F1, recall, exact sets.", "label_counts", "label_scores"),
+        ("detection", "One-to-one box F1 at IoU 0.5.", "box_counts", "box_scores"),
+        ("caption", "ROUGE-L, Levenshtein, facts.", "caption_counts", "means"),
+        ("grounding", "Text and boxes together.", "grounding_counts", "means"),
+        ("format", "Share of well-formed completions.", "format_counts", "means"),
+    )
 )
 
 

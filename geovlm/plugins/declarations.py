@@ -35,13 +35,9 @@ class DeclarationError(Exception):
 
 
 def read(results: Iterable[Any], *, hook: str, plugin: str, core: bool) -> list[Spec]:
-    """Return the specs in the results of one plugin's hook.
+    """Return the specs in what one plugin's implementations of a hook of `HOOKS` returned.
 
-    Args:
-        results: return values of the implementations of the hook.
-        hook: a key of `HOOKS`.
-        plugin: name of the plugin, with which all names must begin.
-        core: True if the plugin is the core itself, whose names need no prefix.
+    All names must begin with the plugin's, except those of the core.
 
     Raises:
         TypeError: not an iterable of the hook's type.
@@ -145,16 +141,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
-
-
-def _are_asked(value: Any) -> bool:
-    return isinstance(value, tuple) and all(isinstance(each, Asked) for each in value)
+def _are(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, tuple) and all(isinstance(v, kind) for v in value)
 
 
 def _is_reference(value: Any) -> bool:
@@ -172,12 +160,12 @@ def _are_weights(value: Any) -> bool:
 _RULES: dict[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str),
     "bool": lambda value: isinstance(value, bool),
-    "int": _is_whole,
+    "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "float": _is_number,
     "type": lambda value: isinstance(value, type),
-    "tuple": _are_texts,
-    "tuple[Asked, ...]": _are_asked,
-    "frozenset": lambda value: isinstance(value, frozenset) and _are_texts(tuple(value)),
+    "tuple": _are(str),
+    "tuple[Asked, ...]": _are(Asked),
+    "frozenset": lambda value: isinstance(value, frozenset) and _are(str)(tuple(value)),
     "Ref": _is_reference,
     "Mapping": _are_weights,
 }

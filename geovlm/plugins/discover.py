@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -68,16 +68,17 @@ class PluginRecord:
         return f"{self.title} is {self.status}{because}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class PluginSet:
-    """Everything that the installed plugins declare."""
+    """Everything that the active plugins declare."""
 
     manager: pluggy.PluginManager
-    records: tuple[PluginRecord, ...]
-    datasets: dict[str, DatasetSpec]
-    tasks: dict[str, TaskSpec]
-    rewards: dict[str, RewardSpec]
-    metrics: dict[str, MetricSpec]
+    plugins: tuple[PluginRecord, ...]
+    """The records of all plugins, whatever their status, the core's own first."""
+    datasets: Mapping[str, DatasetSpec]
+    tasks: Mapping[str, TaskSpec]
+    rewards: Mapping[str, RewardSpec]
+    metrics: Mapping[str, MetricSpec]
     warnings: tuple[str, ...]
     """One line per bad plugin or unreadable distribution, per plugin that printed or changed the
     process, and per disabled name that no plugin has."""
@@ -125,7 +126,15 @@ class _Loader:
 
     def load(self, plugin: Plugin, *, disabled: frozenset[str], taken: set[str]) -> PluginRecord:
         """Load one plugin; an error becomes its record."""
-        entry, record = plugin.entry, _record(plugin)
+        entry, metadata = plugin
+        record = PluginRecord(
+            name=entry.name,
+            distribution=metadata.distribution,
+            version=metadata.version,
+            status="active",
+            requires=metadata.requires,
+            module=entry.value,
+        )
         if entry.name in disabled or "*" in disabled:
             return replace(record, status="disabled", reason="switched off by the user")
         started = time.perf_counter()
@@ -177,11 +186,7 @@ class _Loader:
 
 
 def discover(*, disabled: Iterable[str] = ()) -> PluginSet:
-    """Load every installed plugin, isolating the bad ones.
-
-    Args:
-        disabled: names of plugins to skip; `*` for all.
-    """
+    """Load every installed plugin, isolating the bad ones; `*` disables all."""
     off = frozenset(disabled)
     manager = pluggy.PluginManager("geovlm")
     manager.add_hookspecs(hookspecs)
@@ -207,7 +212,7 @@ def discover(*, disabled: Iterable[str] = ()) -> PluginSet:
     found = loader.found
     return PluginSet(
         manager=manager,
-        records=tuple(records),
+        plugins=tuple(records),
         datasets=found["geovlm_datasets"],
         tasks=found["geovlm_tasks"],
         rewards=found["geovlm_rewards"],
@@ -236,14 +241,8 @@ def call(
 ) -> HookResult:
     """Call a hook of one active plugin, at any time after the plugins were loaded.
 
-    Its output goes to standard error. With `GEOVLM_DEBUG` its error is raised.
-
-    Args:
-        manager: the manager with which the plugins are registered.
-        name: the plugin.
-        hook: name of the hook; it yields objects, or only its first result counts.
-        wanted: the type of every result.
-        arguments: those of the hook.
+    The hook yields objects of type `wanted`, or only its first result counts. Its output goes to
+    standard error. With `GEOVLM_DEBUG` its error is raised.
     """
     try:
         with stdout_to_stderr():
@@ -266,18 +265,6 @@ def disabled_by_environment() -> frozenset[str]:
     """Return the names in `GEOVLM_DISABLE_PLUGINS`."""
     named = os.environ.get(DISABLE_VARIABLE, "").split(",")
     return frozenset(name.strip() for name in named if name.strip())
-
-
-def _record(plugin: Plugin) -> PluginRecord:
-    entry, metadata = plugin
-    return PluginRecord(
-        name=entry.name,
-        distribution=metadata.distribution,
-        version=metadata.version,
-        status="active",
-        requires=metadata.requires,
-        module=entry.value,
-    )
 
 
 def _is_optional(caller: pluggy.HookCaller, plugin: str) -> bool:

@@ -34,8 +34,7 @@ class Traces:
 def guarded() -> Iterator[Traces]:
     """Keep the standard streams, the environment and the working folder as they are.
 
-    Yields:
-        The traces, filled in when the block ends, by an exception too.
+    The traces are filled in when the block ends, by an exception too.
     """
     traces = Traces()
     text = io.StringIO()

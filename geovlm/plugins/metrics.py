@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from geovlm.api import MetricSpec, Prediction
 from geovlm.plugins.references import resolve
@@ -22,17 +21,15 @@ def function(spec: MetricSpec) -> Callable[[Sequence[Prediction]], Mapping[str, 
         return resolve(spec.compute)
     assert spec.counts is not None and spec.finish is not None  # checked when it was declared
     counts, finish = resolve(spec.counts), resolve(spec.finish)
-    return lambda predictions: _of_sums(map(counts, predictions), finish=finish)
 
+    def scores(predictions: Sequence[Prediction]) -> dict[str, float]:
+        import numpy as np
 
-def _of_sums(
-    counts: Any, *, finish: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-) -> dict[str, float]:
-    import numpy as np
+        sums: dict[str, float] = {}
+        for each in map(counts, predictions):
+            for key, value in each.items():
+                sums[key] = sums.get(key, 0.0) + value
+        found = finish({key: np.array([value]) for key, value in sums.items()})
+        return {name: float(value[0]) for name, value in found.items() if not np.isnan(value[0])}
 
-    sums: dict[str, float] = {}
-    for each in counts:
-        for key, value in each.items():
-            sums[key] = sums.get(key, 0.0) + value
-    found = finish({key: np.array([value]) for key, value in sums.items()})
-    return {name: float(values[0]) for name, values in found.items() if not np.isnan(values[0])}
+    return scores

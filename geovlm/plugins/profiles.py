@@ -7,6 +7,8 @@ of transformers.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from geovlm.api import ModelProfile
 
 # The linear layers of the text decoder: the vision tower stays as it was pre-trained.
@@ -24,27 +26,16 @@ QWEN2_5_VL = ModelProfile(
 )
 """Boxes in pixels of the image after the resize."""
 
-QWEN2_VL = ModelProfile(
-    name="qwen2-vl",
-    model_types=("qwen2_vl",),
-    box_frame="norm1000",
-    size_factor=28,
-    min_pixels=4 * 28 * 28,
-    max_pixels=16384 * 28 * 28,
-    lora_targets=_DECODER,
-    vision_module="model.visual",
-)
+QWEN2_VL = replace(QWEN2_5_VL, name="qwen2-vl", model_types=("qwen2_vl",), box_frame="norm1000")
 """Boxes in thousandths of width and height."""
 
-QWEN3_VL = ModelProfile(
+QWEN3_VL = replace(
+    QWEN2_VL,
     name="qwen3-vl",
     model_types=("qwen3_vl", "qwen3_vl_moe"),
-    box_frame="norm1000",
     size_factor=32,
     min_pixels=64 * 32 * 32,
     max_pixels=16384 * 32 * 32,
-    lora_targets=_DECODER,
-    vision_module="model.visual",
 )
 """Boxes in thousandths of width and height; patches of 16 px, merged 2 x 2."""
 
@@ -66,9 +57,5 @@ BUILTIN: tuple[ModelProfile, ...] = (QWEN2_5_VL, QWEN2_VL, QWEN3_VL, INTERNVL)
 
 
 def find(model_type: str) -> ModelProfile | None:
-    """Return the built-in profile of a family, or `None`.
-
-    Args:
-        model_type: `model_type` of the checkpoint's `config.json`, such as `qwen2_5_vl`.
-    """
+    """Return the built-in profile of a `model_type` of `config.json`, such as `qwen2_5_vl`."""
     return next((profile for profile in BUILTIN if model_type in profile.model_types), None)

@@ -11,14 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pluggy
 
-from geovlm.api import (
-    DatasetSpec,
-    MetricSpec,
-    ModelProfile,
-    RewardSpec,
-    StageInfo,
-    TaskSpec,
-)
+from geovlm.api import DatasetSpec, MetricSpec, ModelProfile, RewardSpec, StageInfo, TaskSpec
 from geovlm.errors import PluginUnavailableError, UnknownNameError
 from geovlm.plugins.discover import (
     CORE,
@@ -43,18 +36,11 @@ class Selected(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Registry:
-    """Everything that the active plugins declare."""
+class Registry(PluginSet):
+    """Everything that the active plugins declare, by name."""
 
-    datasets: Mapping[str, DatasetSpec]
-    tasks: Mapping[str, TaskSpec]
-    rewards: Mapping[str, RewardSpec]
-    metrics: Mapping[str, MetricSpec]
     unusable: Mapping[str, str]
     """Task -> reason why it cannot be used: a data set, reward or metric that nobody provides."""
-    plugins: tuple[PluginRecord, ...]
-    """The records of all plugins, whatever their status, the core's own first."""
-    manager: pluggy.PluginManager
 
     def plugin(self, name: str) -> PluginRecord:
         """Return the record of a plugin, whatever its status."""
@@ -168,9 +154,7 @@ class Registry:
 def load(*, disabled: Iterable[str] = ()) -> Registry:
     """Return the registry of this process; plugins are loaded once, warnings are printed once.
 
-    Args:
-        disabled: plugins to leave out, in addition to those of `GEOVLM_DISABLE_PLUGINS` (`a,b` or
-            `*`).
+    Disabled plugins are left out, in addition to those of `GEOVLM_DISABLE_PLUGINS` (`a,b` or `*`).
     """
     return _load(frozenset(disabled) | disabled_by_environment())
 
@@ -180,16 +164,9 @@ def _load(disabled: frozenset[str]) -> Registry:
     found = discover(disabled=disabled)
     for warning in found.warnings:
         _warn(warning)
-    unusable = {task.name: _missing(task, found) for task in found.tasks.values()}
-    return Registry(
-        datasets=found.datasets,
-        tasks=found.tasks,
-        rewards=found.rewards,
-        metrics=found.metrics,
-        unusable={name: reason for name, reason in unusable.items() if reason},
-        plugins=found.records,
-        manager=found.manager,
-    )
+    reasons = {task.name: _missing(task, found) for task in found.tasks.values()}
+    unusable = {name: reason for name, reason in reasons.items() if reason}
+    return Registry(**vars(found), unusable=unusable)
 
 
 def _warn(message: str) -> None:
@@ -224,7 +201,7 @@ def _missing(task: TaskSpec, found: PluginSet) -> str:
     ]
     for kind, name, table in wanted:
         if name not in table:
-            owner = _inactive(name, found.records)
+            owner = _inactive(name, found.plugins)
             return f"it needs {kind} {name!r}: {owner or 'no plugin provides it'}"
     return ""
 

@@ -23,9 +23,7 @@ class ScaffoldError(GeoVLMError):
 def check_name(name: str, *, taken: Mapping[str, str]) -> None:
     """Refuse a name that a plugin cannot have.
 
-    Args:
-        name: wanted name of the plugin.
-        taken: first segment of every name that exists -> kind of its owner, such as `plugin`.
+    `taken`: first segment of every name that exists -> kind of its owner, such as `plugin`.
 
     Raises:
         ScaffoldError: the name has characters that are not allowed, or is taken; the hint has
@@ -56,29 +54,24 @@ def compatible_range(version: str) -> str:
 
 
 def write(name: str, *, out: Path, version: str, template: Path = TEMPLATE) -> list[Path]:
-    """Write the package of a plugin `name` into `out`, whole or not at all.
+    """Write the package of a plugin for a version of GeoVLM into `out`, whole or not at all.
 
-    It is rendered into a temporary folder on the same file system, then renamed.
-
-    Args:
-        name: a name that `check_name` accepts.
-        out: folder to create; it may exist if it is empty.
-        version: version of GeoVLM for which the plugin is written.
-        template: a copier template.
-
-    Returns:
-        The written files, sorted, relative to `out`.
+    It is rendered into a temporary folder on the same file system, then renamed; `out` may exist if
+    it is empty. The written files are returned, sorted, relative to `out`.
 
     Raises:
         ScaffoldError: `out` is a file or a folder that is not empty, or cannot be written.
     """
     _check_free(out)
+    import copier  # half a second that only this needs
+
     target = out.absolute()
+    data = {"name": name, "geovlm_range": compatible_range(version), "geovlm_version": version}
     existing = next(folder for folder in target.parents if folder.is_dir())
     try:
         with tempfile.TemporaryDirectory(prefix=".geovlm-new-", dir=existing) as scratch:
             made = Path(scratch) / "package"
-            _render(name, into=made, version=version, template=template)
+            copier.run_copy(str(template), made, data=data, defaults=True, quiet=True)
             files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
             target.parent.mkdir(parents=True, exist_ok=True)
             made.rename(target)
@@ -88,22 +81,6 @@ def write(name: str, *, out: Path, version: str, template: Path = TEMPLATE) -> l
             f"{out} cannot be written: {error.strerror}", hint="choose another folder with --out"
         ) from error
     return files
-
-
-def _render(name: str, *, into: Path, version: str, template: Path) -> None:
-    import copier  # half a second that only this needs
-
-    copier.run_copy(
-        str(template),
-        into,
-        data={
-            "name": name,
-            "geovlm_range": compatible_range(version),
-            "geovlm_version": version,
-        },
-        defaults=True,
-        quiet=True,
-    )
 
 
 def _check_free(out: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from geovlm import boxes, raster
@@ -138,42 +138,28 @@ def images_open(subject: Subject) -> Iterator[Finding]:
 
 def boxes_inside(subject: Subject) -> Iterator[Finding]:
     """Every box has four or five numbers and an area, and lies in the last image."""
-    for spec in subject.datasets:
-        for record in _records(subject, spec):
-            for why in _odd_boxes(record):
-                yield fault(
-                    f"record {record.id!r} of {spec.name!r}: {why}",
-                    file=source(resolve(spec.load)),
-                )
-    for task in subject.tasks:
-        if task.samples is None:
-            continue
-        for sample in subject.chosen[task.name]:
-            for why in _odd_boxes(sample):
-                yield fault(
-                    f"sample {sample.id!r} of task {task.name!r}: {why}",
-                    file=source(resolve(task.samples)),
-                )
+    return _faults(subject, _odd_boxes)
 
 
 def targets_survive_json(subject: Subject) -> Iterator[Finding]:
     """Target and meta are the same after JSON: lists, not tuples or arrays; no NaN."""
+    return _faults(subject, _lost_in_json)
+
+
+def _faults(subject: Subject, find: Callable[[Sample], Iterator[str]]) -> Iterator[Finding]:
+    """Yield what is found in the records, and in the samples that tasks make of them."""
     for spec in subject.datasets:
+        file = source(resolve(spec.load))
         for record in _records(subject, spec):
-            for why in _lost_in_json(record):
-                yield fault(
-                    f"record {record.id!r} of {spec.name!r}: {why}",
-                    file=source(resolve(spec.load)),
-                )
+            for why in find(record):
+                yield fault(f"record {record.id!r} of {spec.name!r}: {why}", file=file)
     for task in subject.tasks:
         if task.samples is None:
             continue
+        file = source(resolve(task.samples))
         for sample in subject.chosen[task.name]:
-            for why in _lost_in_json(sample):
-                yield fault(
-                    f"sample {sample.id!r} of task {task.name!r}: {why}",
-                    file=source(resolve(task.samples)),
-                )
+            for why in find(sample):
+                yield fault(f"sample {sample.id!r} of task {task.name!r}: {why}", file=file)
 
 
 def _records(subject: Subject, spec: DatasetSpec) -> Iterator[Sample]:
@@ -190,8 +176,7 @@ def _outside_root(spec: DatasetSpec, records: list[Sample], *, root: Path) -> It
     """Name the first image that lies outside the folder of the data set."""
     for record in records:
         for image in record.images:
-            paths = image.files.values() if isinstance(image, Raster) else (image,)
-            for path in paths:
+            for path in image.files.values() if isinstance(image, Raster) else (image,):
                 if not Path(os.path.normpath(path)).is_relative_to(root):
                     yield fault(
                         f"record {record.id!r} of {spec.name!r} reads {path}, outside its folder",

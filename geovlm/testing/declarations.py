@@ -10,9 +10,9 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import distribution
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import typer
@@ -23,16 +23,7 @@ from geovlm.plugins.references import resolve
 from geovlm.testing.findings import Finding, fault, remark, source
 from geovlm.testing.subject import Subject
 
-HEAVY = (
-    "PIL",
-    "datasets",
-    "numpy",
-    "pydantic",
-    "rich",
-    "torch",
-    "transformers",
-    "trl",
-)
+HEAVY = ("PIL", "datasets", "numpy", "pydantic", "rich", "torch", "transformers", "trl")
 """Packages that a plugin must not import when it is loaded: `geovlm tasks list` would wait."""
 
 _LOAD_ALONE = """
@@ -41,7 +32,7 @@ from geovlm.plugins import discover
 before = set(sys.modules)
 name, others, heavy = json.loads(sys.argv[1])
 found = discover.discover(disabled=others)
-(record,) = [each for each in found.records if each.name == name]
+(record,) = [each for each in found.plugins if each.name == name]
 print(json.dumps([sorted((set(sys.modules) - before) & set(heavy)), record.seconds]))
 """
 
@@ -94,19 +85,15 @@ def complete_metadata(subject: Subject) -> Iterator[Finding]:
                 f"distribution {subject.record.distribution!r} states no {field}",
                 file=subject.pyproject,
             )
-    specs: list[tuple[str, Any, tuple[str, ...]]] = [
-        *(
-            ("data set", s, ("summary", "licence", "homepage", "citation"))
-            for s in subject.datasets
-        ),
-        *(("task", spec, ("summary",)) for spec in subject.tasks),
-        *(("reward", spec, ("summary", "formula")) for spec in subject.rewards),
-        *(("metric", spec, ("summary",)) for spec in subject.metrics),
+    specs: list[tuple[str, Sequence[Any], tuple[str, ...]]] = [
+        ("data set", subject.datasets, ("summary", "licence", "homepage", "citation")),
+        ("task", subject.tasks, ("summary",)),
+        ("reward", subject.rewards, ("summary", "formula")),
+        ("metric", subject.metrics, ("summary",)),
     ]
-    for kind, spec, fields in specs:
-        fields_of = dataclasses.asdict(spec)
-        for field in fields:
-            if not fields_of[field].strip():
+    for kind, declared, fields in specs:
+        for spec, field in product(declared, fields):
+            if not getattr(spec, field).strip():
                 yield fault(f"{kind} {spec.name!r} has no {field}", file=subject.declarations)
 
 

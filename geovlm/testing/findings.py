@@ -45,13 +45,9 @@ def remark(sentence: str) -> Finding:
 def attempt(function: Callable[..., Any], *arguments: Any, doing: str, blame: object = None) -> Any:
     """Call a function of the plugin and return its result; generators are read to their end.
 
-    The code is under test, so an exception is a finding and not a crash.
-
-    Args:
-        function: the function of the plugin.
-        arguments: its arguments.
-        doing: subject of the sentence, such as `prompt of task 'x'`.
-        blame: object of the plugin whose file has the fault; default: the function itself.
+    The code is under test, so an exception is a finding and not a crash. `doing` is the subject of
+    its sentence, such as `prompt of task 'x'`; `blame` is the object whose file has the fault, by
+    default the function.
 
     Raises:
         PluginFault: the function raised; names type and message of the error and the file.

@@ -56,16 +56,12 @@ def reasoning_present(subject: Subject) -> Iterator[Finding]:
 
 
 def _unclean(turn: Turn) -> Iterator[str]:
-    for part, text in (
-        ("question", turn.question),
-        ("answer", turn.answer),
-        ("reasoning", turn.reasoning),
-    ):
-        token = _TOKEN.search(text)
+    for part in ("question", "answer", "reasoning"):
+        token = _TOKEN.search(getattr(turn, part))
         if token:
             yield f"its {part} holds the token {token.group()!r}"
-    for part, text in (("question", turn.question), ("answer", turn.answer)):
-        if not text.strip():
+    for part in ("question", "answer"):
+        if not getattr(turn, part).strip():
             yield f"its {part} is empty"
             return
     try:

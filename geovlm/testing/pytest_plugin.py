@@ -41,19 +41,8 @@ def reward_ctx() -> Callable[..., RewardContext]:
         **fields: Any,
     ) -> RewardContext:
         from geovlm.api import RewardContext
-        from geovlm.plugins.profiles import QWEN2_5_VL
 
-        values: dict[str, Any] = {
-            "task": "test",
-            "sample_id": "sample",
-            "question": "",
-            "answer": "",
-            "target": target or {},
-            "image_sizes": image_sizes,
-            "input_sizes": image_sizes,
-            "profile": QWEN2_5_VL,
-        }
-        return RewardContext(**(values | fields))
+        return RewardContext(**(_asked(target, image_sizes) | fields))
 
     return build
 
@@ -64,14 +53,8 @@ def prompt_ctx() -> Callable[..., PromptContext]:
 
     def build(*, image_sizes: tuple[Size, ...] = ((280, 280),), **fields: Any) -> PromptContext:
         from geovlm.api import PromptContext
-        from geovlm.plugins.profiles import QWEN2_5_VL
 
-        values: dict[str, Any] = {
-            "profile": QWEN2_5_VL,
-            "image_sizes": image_sizes,
-            "input_sizes": image_sizes,
-        }
-        return PromptContext(**(values | fields))
+        return PromptContext(**(_seen(image_sizes) | fields))
 
     return build
 
@@ -88,19 +71,20 @@ def prediction() -> Callable[..., Prediction]:
         **fields: Any,
     ) -> Prediction:
         from geovlm.api import Prediction
-        from geovlm.plugins.profiles import QWEN2_5_VL
 
-        values: dict[str, Any] = {
-            "task": "test",
-            "sample_id": "sample",
-            "question": "",
-            "completion": completion,
-            "answer": "",
-            "target": target or {},
-            "image_sizes": image_sizes,
-            "input_sizes": image_sizes,
-            "profile": QWEN2_5_VL,
-        }
+        values = {**_asked(target, image_sizes), "completion": completion}
         return Prediction(**(values | fields))
 
     return build
+
+
+def _asked(target: Mapping[str, Any] | None, image_sizes: tuple[Size, ...]) -> dict[str, Any]:
+    texts = {"task": "test", "sample_id": "sample", "question": "", "answer": ""}
+    return {**texts, "target": target or {}, **_seen(image_sizes)}
+
+
+def _seen(image_sizes: tuple[Size, ...]) -> dict[str, Any]:
+    """Return images of Qwen2.5-VL that are seen at their stored size."""
+    from geovlm.plugins.profiles import QWEN2_5_VL
+
+    return {"profile": QWEN2_5_VL, "image_sizes": image_sizes, "input_sizes": image_sizes}

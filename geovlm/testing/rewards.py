@@ -61,11 +61,8 @@ def wrong_scores_less(subject: Subject) -> Iterator[Finding]:
     for task, reward in _pairs(subject):
         if not reward.gold_is_max or reward.name.startswith("format/"):
             continue
-        cases = [
-            each
-            for each in subject.cases[task.name]
-            if each.context.profile is subject.cases[task.name][0].context.profile
-        ]
+        every = subject.cases[task.name]
+        cases = [each for each in every if each.context.profile is every[0].context.profile]
         tried = [(each, text) for each in cases for text in _wrong(each, cases)]
         golds = score(reward, [each.gold for each in cases], cases)
         values = score(reward, [text for _, text in tried], [each for each, _ in tried])
@@ -171,10 +168,9 @@ def _wrong(case: Case, cases: list[Case]) -> list[str]:
     others = dict.fromkeys(
         each.turn.answer for each in cases if answers.normalise(each.turn.answer) != own
     )
-    wrong = [*WRONG, *list(others)[:_OTHERS]]
     return [
         answers.frame(Turn(question="", answer=answer, reasoning=case.turn.reasoning))
-        for answer in wrong
+        for answer in (*WRONG, *list(others)[:_OTHERS])
     ]
 
 

@@ -15,13 +15,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def record(found: PluginSet, name: str) -> PluginRecord:
-    (one,) = [each for each in found.records if each.name == name]
+    (one,) = [each for each in found.plugins if each.name == name]
     return one
 
 
 def test_core_is_the_first_plugin_and_declares_its_rewards() -> None:
     found = discover(disabled=["*"])
-    assert found.records[0].name == "builtin"
+    assert found.plugins[0].name == "builtin"
     assert {"recall", "format/think"} <= set(found.rewards)
 
 
@@ -36,7 +36,7 @@ def test_a_good_plugin_is_active_and_its_hooks_are_listed(folder: Path) -> None:
 def test_entry_points_are_loaded_in_the_order_of_their_names(folder: Path) -> None:
     install(folder, "zebra", REWARD.format(name="zebra"))
     install(folder, "aardvark", REWARD.format(name="aardvark"))
-    names = [each.name for each in discover().records if each.name in {"zebra", "aardvark"}]
+    names = [each.name for each in discover().plugins if each.name in {"zebra", "aardvark"}]
     assert names == ["aardvark", "zebra"]
 
 
@@ -131,7 +131,7 @@ def test_a_plugin_cannot_take_the_name_of_a_core_reward(folder: Path) -> None:
 def test_a_second_distribution_of_the_same_name_is_broken(folder: Path) -> None:
     install(folder, "same", REWARD.format(name="same"))
     install(folder, "same", REWARD.format(name="same"), distribution="geovlm-usurper")
-    statuses = [each.status for each in discover().records if each.name == "same"]
+    statuses = [each.status for each in discover().plugins if each.name == "same"]
     assert statuses == ["active", "broken"]
 
 
