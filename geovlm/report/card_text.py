@@ -70,12 +70,15 @@ class CardFacts:
 def sections(facts: CardFacts, *, base: str | None, licence: Mapping[str, str]) -> Iterator[str]:
     """Yield the sections in order, Markdown.
 
-    Args:
-        facts: what the card states.
-        base: hub name of the model that training started from, if it has one.
-        licence: `license`, `license_name` and `license_link` of the weights, as far as known.
+    `base` is the hub name of the model that training started from, if it has one; `licence` has
+    `license`, `license_name` and `license_link` of the weights, as far as known.
     """
-    origin = f"[{base}](https://huggingface.co/{base})" if base else _unpublished(facts.config)
+    if base:
+        origin = f"[{base}](https://huggingface.co/{base})"
+    elif facts.config.model == NANO:
+        origin = "GeoVLM's built-in model `nano`"
+    else:
+        origin = f"A local model, `{Path(facts.config.model).name}`"
     tasks = len(facts.task_names)
     yield f"# {facts.name}"
     yield (
@@ -87,25 +90,12 @@ def sections(facts: CardFacts, *, base: str | None, licence: Mapping[str, str]) 
             f"**Trained and scored on generated samples ({', '.join(facts.generated)}), not on "
             "real images.** It shows that the software works; it has no other use."
         )
-    yield "## Use"
-    yield _snippet(facts)
-    yield _answers(facts)
-    yield "## Tasks and data"
-    yield _tasks(facts)
-    yield "## Scores"
-    yield _scores(facts)
-    yield "## Training"
-    yield _training(facts)
-    yield "## Licences"
-    yield _licences(facts, licence)
-    yield "## Limits"
-    yield _limits(facts)
-
-
-def _unpublished(config: RunConfig) -> str:
-    if config.model == NANO:
-        return "GeoVLM's built-in model `nano`"
-    return f"A local model, `{Path(config.model).name}`"
+    yield from ("## Use", _snippet(facts), _answers(facts))
+    yield from ("## Tasks and data", _tasks(facts))
+    yield from ("## Scores", _scores(facts))
+    yield from ("## Training", _training(facts))
+    yield from ("## Licences", _licences(facts, licence))
+    yield from ("## Limits", _limits(facts))
 
 
 def _snippet(facts: CardFacts) -> str:
@@ -139,18 +129,12 @@ def _answers(facts: CardFacts) -> str:
         lines.append("`AutoProcessor` needs torchvision for this family.")
     if facts.model.profile is not None:
         lines.append(f"Boxes are `[x0, y0, x1, y1]` in {FRAMES[facts.model.profile.box_frame]}.")
-    raised = {}
-    for name in facts.task_names:
-        entry = facts.entry(name)
-        profile = facts.model.profile
-        if entry is not None and profile is not None:
-            low = entry.get("pixels", {}).get("min", 0)
-            if low > profile.min_pixels:
-                raised[name] = low
-    lines += [
-        f"Enlarge images of `{name}` to at least {low:,} pixels first, as in training."
-        for name, low in raised.items()
-    ]
+        for name in facts.task_names:
+            low = (facts.entry(name) or {}).get("pixels", {}).get("min", 0)
+            if low > facts.model.profile.min_pixels:
+                lines.append(
+                    f"Enlarge images of `{name}` to at least {low:,} pixels first, as in training."
+                )
     return " ".join(lines)
 
 
@@ -196,8 +180,7 @@ def _scores(facts: CardFacts) -> str:
 
 
 def _training(facts: CardFacts) -> str:
-    config = facts.config
-    lora = config.lora
+    config, lora = facts.config, facts.config.lora
     how = "full fine-tuning"
     if lora is not None:
         how = f"LoRA (r = {lora.r}, alpha = {lora.alpha:g}), merged into the weights"
@@ -225,8 +208,7 @@ def _licences(facts: CardFacts, own: Mapping[str, str]) -> str:
     named = own.get("license_name", own["license"])
     link = f" ({own['license_link']})" if "license_link" in own else ""
     lines = [f"- Weights: {named}{link}, the same as the base model."]
-    datasets = dict.fromkeys(facts.registry.task(name).dataset for name in facts.task_names)
-    for name in datasets:
+    for name in dict.fromkeys(facts.registry.task(name).dataset for name in facts.task_names):
         spec = facts.registry.dataset(name)
         unused = " (only generated samples were used)" * (name in facts.generated)
         lines.append(f"- Data, {name}: {spec.licence}{unused}")

@@ -47,10 +47,8 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], *, ylabel: str) 
 def picture(reference: Any, *, truth: Sequence[Box], predicted: Sequence[Box]) -> str:
     """Return an image with its boxes as a data URI; empty if the file does not exist.
 
-    Args:
-        reference: as `geovlm.raster.reference.encode` wrote it.
-        truth: true boxes in pixels of the stored image, drawn green.
-        predicted: predicted boxes in the same pixels, drawn red.
+    `reference` is as `geovlm.raster.reference.encode` wrote it; boxes in pixels of the stored image
+    are drawn green if true, red if predicted.
     """
     try:
         image = raster.open_image(decode(reference))

@@ -14,7 +14,7 @@ import jinja2
 from markupsafe import Markup
 
 from geovlm import answers, boxes
-from geovlm.api import Prediction
+from geovlm.api import PromptContext
 from geovlm.plugins import profiles
 from geovlm.report import figures, tables
 from geovlm.run import files
@@ -123,12 +123,9 @@ def _reward_series(
 
 
 def _probes(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = []
-    for index, stage in enumerate(resolved["config"]["stages"]):
-        path = directory.stage(index) / "probe.json"
-        if stage["kind"] == "probe" and path.is_file():
-            found.append(files.read_json(path))
-    return found
+    stages = enumerate(resolved["config"]["stages"])
+    probes = (directory.stage(index) / "probe.json" for index, s in stages if s["kind"] == "probe")
+    return [files.read_json(path) for path in probes if path.is_file()]
 
 
 def _health(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -175,9 +172,7 @@ def _card(
         "sample_id": record["sample_id"],
         "images": [
             figures.picture(
-                image,
-                truth=truth if i == last else (),
-                predicted=predicted if i == last else (),
+                image, truth=truth if i == last else (), predicted=predicted if i == last else ()
             )
             for i, image in enumerate(images)
         ],
@@ -201,13 +196,7 @@ def _predicted(record: Mapping[str, Any]) -> tuple[boxes.Box, ...]:
     if "boxes" not in record["target"] or "answer" in record["target"]:
         return ()
     profile = record.get("profile")
-    context = Prediction(
-        task=record["task"],
-        sample_id=record["sample_id"],
-        question=record["question"],
-        completion=record["completion"],
-        answer=record["answer"],
-        target=record["target"],
+    context = PromptContext(
         image_sizes=tuple((w, h) for w, h in record["image_sizes"]),
         input_sizes=tuple((w, h) for w, h in record["input_sizes"]),
         profile=next((p for p in profiles.BUILTIN if p.name == profile), profiles.QWEN2_5_VL),

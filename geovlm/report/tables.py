@@ -25,9 +25,8 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         cells = {}
         for stage, entry in task["stages"].items():
             low, high = entry["ci95"].get(task["primary"], (None, None))
-            value = entry["metrics"][task["primary"]]
             cells[stage] = {
-                "value": value,
+                "value": entry["metrics"][task["primary"]],
                 "low": low,
                 "high": high,
                 "reward": entry["sampled_reward"],
