@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,6 @@ def rows(
     score: Callable[[str, str, str], Mapping[str, Any] | None],
     *,
     generated: bool = False,
-    find: Callable[[str], Sequence[PublishedRow]] = published.rows,
 ) -> list[dict[str, Any]]:
     """Return every published score of the evaluated tasks, with ours of the last stage.
 
@@ -62,7 +61,7 @@ def rows(
         stage = next(reversed(scored["stages"]))
         entry = scored["stages"][stage]
         known: dict[str, Mapping[str, Any]] = {}
-        for row in find(task):
+        for row in published.rows(task):
             if row.protocol not in known:
                 known[row.protocol] = score(task, stage, row.protocol) or {}
             ours = _ours(known[row.protocol], row.metric)

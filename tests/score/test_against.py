@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from geovlm.score import against
+from geovlm.score import against, published
 from geovlm.score.published import PublishedRow
 
 
@@ -41,7 +42,8 @@ def rows(row: PublishedRow, *, scores: Any = SCORED, **options: Any) -> list[dic
         "grpo": {"n": 2000, "split": "test", "protocol": "earthdial/vqa"},
     }
     metrics = {"tasks": {"t/a": {"primary": "accuracy", "stages": stages}}}
-    return against.rows(metrics, lambda *asked: scores, find=lambda task: [row], **options)
+    with mock.patch.object(published, "rows", lambda task: [row]):
+        return against.rows(metrics, lambda *asked: scores, **options)
 
 
 def test_the_last_stage_stands_beside_the_published_row() -> None:
