@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from geovlm.api import ModelProfile, RewardContext, RewardSpec, TaskSpec
 from geovlm.config import health
@@ -57,16 +57,7 @@ def totals(
     parts: list[dict[str, float | None]] = [{} for _ in completions]
     sums = [0.0] * len(completions)
     for column in cols:
-        mine = [i for i, context in enumerate(contexts) if context.task == column.task]
-        if not mine:
-            continue
-        values = _score(
-            column.reward,
-            [completions[i] for i in mine],
-            [contexts[i] for i in mine],
-            watch=watch,
-        )
-        for i, value in zip(mine, values, strict=True):
+        for i, value in _values(column, completions, contexts, watch=watch).items():
             parts[i][column.reward.name] = value
             sums[i] += column.weight * (value or 0.0)
     return list(zip(sums, parts, strict=True))
@@ -115,54 +106,13 @@ class CompletionLog:
         self._write(records)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Batch:
+class _Batch(NamedTuple):
     """One generation batch, decoded."""
 
-    ids: Sequence[Sequence[int]]
+    ids: Sequence[Sequence[int]] | None
     texts: list[str]
     contexts: list[RewardContext]
     rows: list[Row]
-
-
-class _Reader:
-    """Decodes a generation batch once for all columns, to which TRL hands the same list in turn."""
-
-    def __init__(
-        self,
-        rows: Sequence[Row],
-        tokenizer: Any,
-        *,
-        profile: ModelProfile,
-        options: Mapping[str, Any],
-    ) -> None:
-        self._rows = rows
-        self._tokenizer = tokenizer
-        self._profile = profile
-        self._options = options
-        self._last: _Batch | None = None
-
-    def read(
-        self, ids: Sequence[Sequence[int]], numbers: Sequence[int], *, progress: float
-    ) -> _Batch:
-        """Return the batch.
-
-        Args:
-            ids: tokens of each completion.
-            numbers: the row of each completion.
-            progress: share of the training steps that are done, 0 to 1.
-        """
-        if self._last is None or self._last.ids is not ids:
-            rows = [self._rows[number] for number in numbers]
-            contexts = [
-                reward_context(
-                    each, profile=self._profile, options=self._options, progress=progress
-                )
-                for each in rows
-            ]
-            texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
-            self._last = _Batch(ids=ids, texts=texts, contexts=contexts, rows=rows)
-        return self._last
 
 
 def trl_functions(
@@ -181,7 +131,7 @@ def trl_functions(
     and take the reasoning out of the content. The first one also logs which share of completions
     repeats itself. The column `row` of the trainer's data set holds the numbers of `rows`.
     """
-    reader = _Reader(rows, tokenizer, profile=profile, options=options)
+    batch = _Batch(None, [], [], [])  # the last one: TRL hands all columns the same list in turn
 
     def make(column: Column) -> Callable[..., list[float | None]]:
         def function(
@@ -191,19 +141,23 @@ def trl_functions(
             log_metric: Callable[[str, float], None] = lambda name, value: None,
             **_: Any,
         ) -> list[float | None]:
-            progress = trainer_state.global_step / max(1, trainer_state.max_steps)
-            batch = reader.read(completion_ids, row, progress=progress)
-            texts = batch.texts
-            values: list[float | None] = [None] * len(texts)
-            mine = [i for i, each in enumerate(batch.rows) if each.task == column.task]
-            if mine:
-                contexts = [batch.contexts[i] for i in mine]
-                scored = _score(column.reward, [texts[i] for i in mine], contexts, watch=watch)
-                for i, value in zip(mine, scored, strict=True):
-                    values[i] = value
+            nonlocal batch
+            step = trainer_state.global_step
+            if batch.ids is not completion_ids:
+                own = [rows[number] for number in row]
+                done = step / max(1, trainer_state.max_steps)
+                contexts = [
+                    reward_context(each, profile=profile, options=options, progress=done)
+                    for each in own
+                ]
+                texts = tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
+                batch = _Batch(completion_ids, texts, contexts, own)
+            scored = _values(column, batch.texts, batch.contexts, watch=watch)
+            values = [scored.get(i) for i in range(len(batch.texts))]
             if column is cols[0]:
-                log_metric(health.REPETITION, sum(map(health.repeats, texts)) / len(texts))
-            log.add(column, values, rows=batch.rows, texts=texts, step=trainer_state.global_step)
+                repeating = sum(map(health.repeats, batch.texts))
+                log_metric(health.REPETITION, repeating / len(batch.texts))
+            log.add(column, values, rows=batch.rows, texts=batch.texts, step=step)
             return values
 
         function.__name__ = column.name
@@ -212,14 +166,19 @@ def trl_functions(
     return [make(column) for column in cols]
 
 
-def _score(
-    reward: RewardSpec,
+def _values(
+    column: Column,
     completions: Sequence[str],
     contexts: Sequence[RewardContext],
     *,
     watch: RewardWatch | None,
-) -> list[float | None]:
+) -> dict[int, float | None]:
+    """Return position -> value of the completions that belong to the column's task."""
+    mine = [i for i, context in enumerate(contexts) if context.task == column.task]
+    if not mine:
+        return {}
+    given = column.reward, [completions[i] for i in mine], [contexts[i] for i in mine]
     if watch is None:
-        return score(reward, completions, contexts)
-    with watch.watching(reward.name) as began:
-        return score(reward, completions, contexts, began=began)
+        return dict(zip(mine, score(*given), strict=True))
+    with watch.watching(column.reward.name) as began:
+        return dict(zip(mine, score(*given, began=began), strict=True))

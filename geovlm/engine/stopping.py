@@ -50,20 +50,20 @@ class Stop:
         return bool(reduce(flag, reduction="sum").item())  # type: ignore[union-attr]  # a tensor
 
 
+@dataclass(eq=False)
 class StopCallback(TrainerCallback):
     """Ends the training with a checkpoint after the step in which the request came."""
 
-    def __init__(self, stop: Stop, *, every: int = 1) -> None:
-        """Stop after multiples of `every` steps only, so that all completions are trained on."""
-        self._stop = stop
-        self._every = every
-        self.stopped = False
+    stop: Stop
+    every: int = 1
+    """Stops after multiples of so many steps only, so that all completions are trained on."""
+    stopped: bool = False
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Stop if any rank has a request."""
-        if state.global_step % self._every == 0 and self._stop.agreed():
+        if state.global_step % self.every == 0 and self.stop.agreed():
             control.should_save = True
             control.should_training_stop = True
             self.stopped = state.global_step < state.max_steps

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from geovlm.api import Json, ModelProfile, Prediction, RewardContext, TaskSpec
+from geovlm.api import Json, ModelProfile, Prediction, TaskSpec
 from geovlm.data.prompts import prediction, reward_context
 from geovlm.engine import rewards
 from geovlm.engine.rows.rows import Row
@@ -71,16 +71,13 @@ class Judge:
     watch: RewardWatch | None = None
     """Ends a reward that does not return; `None` waits for ever."""
 
-    def contexts(self, rows: Sequence[Row]) -> list[RewardContext]:
-        """Return the rows as rewards receive them."""
-        return [
+    def rewards(
+        self, rows: Sequence[Row], texts: Sequence[str]
+    ) -> list[tuple[float, dict[str, float | None]]]:
+        """Return the weighted total and every reward of each row's completion."""
+        contexts = [
             reward_context(row, profile=self.profile, options=self.reward_options) for row in rows
         ]
-
-    def rewards(
-        self, texts: Sequence[str], contexts: Sequence[RewardContext]
-    ) -> list[tuple[float, dict[str, float | None]]]:
-        """Return the weighted total and every reward of each completion."""
         return rewards.totals(self.columns, texts, contexts, watch=self.watch)
 
     def predictions(self, rows: Sequence[Row], texts: Sequence[str]) -> list[Prediction]:

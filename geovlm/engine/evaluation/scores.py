@@ -62,8 +62,7 @@ class Scored(NamedTuple):
 def score(answers: Answers, judge: Judge, *, name: str, last: bool) -> Scored:
     """Return the scores of one task; only the run's last evaluation has a gain over `majority`."""
     rows = answers.rows
-    contexts = judge.contexts(rows)
-    greedy, sampled = (judge.rewards(each, contexts) for each in (answers.greedy, answers.sampled))
+    greedy, sampled = (judge.rewards(rows, each) for each in (answers.greedy, answers.sampled))
     predictions = judge.predictions(rows, answers.greedy)
     entry: dict[str, Any] = {
         "metrics": judge.metrics(predictions),

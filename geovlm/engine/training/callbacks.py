@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,22 @@ from geovlm.errors import RunFailedError
 from geovlm.run.files import JsonLines, finite
 
 
+@dataclass(eq=False)
 class LogCallback(TrainerCallback):
     """Writes the trainer's logs to `log.jsonl`, one line per logging step."""
 
-    def __init__(self, lines: JsonLines, *, completions: JsonLines | None = None) -> None:
-        self._lines = lines
-        self._completions = completions
+    lines: JsonLines
+    completions: JsonLines | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Remove what a killed process logged after the checkpoint."""
         if state.is_world_process_zero:
-            self._lines.cut(after_step=state.global_step)
-            if self._completions is not None:
+            self.lines.cut(after_step=state.global_step)
+            if self.completions is not None:
                 # completions carry the step before the update
-                self._completions.cut(after_step=state.global_step - 1)
+                self.completions.cut(after_step=state.global_step - 1)
 
     def on_log(
         self,
@@ -43,42 +43,33 @@ class LogCallback(TrainerCallback):
     ) -> None:
         """Append what was logged."""
         if state.is_world_process_zero and logs:
-            self._lines.append([{"step": state.global_step, **logs}])
+            self.lines.append([{"step": state.global_step, **logs}])
 
 
+@dataclass(eq=False)
 class HealthCallback(TrainerCallback):
     """Applies the rules of `geovlm.config.health` to GRPO's log: each warns once, or ends the run.
 
     Comes after the `LogCallback` that writes `log`. Broken rules are written to `findings`.
     """
 
-    def __init__(
-        self,
-        settings: HealthConfig,
-        *,
-        rewards: health.RewardSets,
-        log: JsonLines,
-        findings: JsonLines,
-        checkpoints: Path,
-        start: str,
-    ) -> None:
-        self._settings = settings
-        self._rewards = rewards
-        self._log = log
-        self._findings = findings
-        self._checkpoints = checkpoints
-        self._start = start
-        self._records: list[dict[str, Any]] = []
-        self._reported: set[str] = set()
+    settings: HealthConfig
+    _: KW_ONLY
+    rewards: health.RewardSets
+    log: JsonLines
+    findings: JsonLines
+    checkpoints: Path
+    start: str
+    """The weights that the stage began with."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Go on from the records of the checkpoint."""
         if state.is_world_process_zero:
-            self._findings.cut(after_step=state.global_step)
-            self._reported = {finding["rule"] for finding in self._findings.read()}
-            self._records = [record for record in self._log.read() if "reward" in record]
+            self.findings.cut(after_step=state.global_step)
+            self._reported = {finding["rule"] for finding in self.findings.read()}
+            self._records = [record for record in self.log.read() if "reward" in record]
 
     def on_log(
         self,
@@ -96,21 +87,19 @@ class HealthCallback(TrainerCallback):
         if not state.is_world_process_zero or not logs or "reward" not in logs:
             return
         self._records.append(finite({"step": state.global_step, **logs}))
-        found = health.check(
-            self._records, rewards=self._rewards, limits=self._settings.thresholds()
-        )
-        for finding in found:
-            stops = self._settings.actions()[finding.rule] == "stop"
+        limits = self.settings.thresholds()
+        for finding in health.check(self._records, rewards=self.rewards, limits=limits):
+            stops = self.settings.actions()[finding.rule] == "stop"
             if finding.rule not in self._reported:
                 self._reported.add(finding.rule)
-                self._findings.append([dataclasses.asdict(finding)])
+                self.findings.append([asdict(finding)])
                 if not stops:
                     print(f"warning: health: {finding}", file=sys.stderr, flush=True)
             if stops:
-                good = checkpoints.find(self._checkpoints, before_step=finding.since).last
+                good = checkpoints.find(self.checkpoints, before_step=finding.since).last
                 kept = f"the last good checkpoint is {good}"
                 if good is None:
-                    kept = f"no checkpoint is older than that, the stage began with {self._start}"
+                    kept = f"no checkpoint is older than that, the stage began with {self.start}"
                 raise RunFailedError(
                     f"health: {finding.rule} at step {finding.step}: {finding.figures}; {kept}",
                     hint=f"{finding.advice}; health.{finding.rule}='warn' only warns",

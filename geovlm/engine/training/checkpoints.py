@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,21 +41,17 @@ class Found(NamedTuple):
     """Newer ones that are not, newest first."""
 
 
+@dataclass(eq=False, kw_only=True)
 class CheckpointCallback(TrainerCallback):
     """Writes the manifest after everything else, then deletes what is too old.
 
     The trainer itself must not delete: it does so before the new checkpoint is known to be whole.
     """
 
-    def __init__(self, *, keep: int | None, resumed: Path | None) -> None:
-        """Keep the newest `keep` checkpoints; all, if that is `None` or not positive.
-
-        Args:
-            keep: how many.
-            resumed: the checkpoint from which the training goes on.
-        """
-        self._keep = keep
-        self._resumed = resumed
+    keep: int | None
+    """Number of checkpoints that are kept; all, if that is `None` or not positive."""
+    resumed: Path | None
+    """The checkpoint from which the training goes on."""
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -63,12 +60,12 @@ class CheckpointCallback(TrainerCallback):
 
         The trainer names the states by rank, and that of a single process without.
         """
-        if self._resumed is None:
+        if self.resumed is None:
             return
         rank = f"_{args.process_index}" if args.world_size > 1 else ""
-        if not (self._resumed / f"rng_state{rank}.pth").is_file():
+        if not (self.resumed / f"rng_state{rank}.pth").is_file():
             set_seed(args.seed + state.global_step, device_specific=True)
-        self._resumed = None
+        self.resumed = None
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -85,8 +82,8 @@ class CheckpointCallback(TrainerCallback):
             rows=state.global_step * rows,
             processes=args.world_size,
         )
-        if self._keep is not None and self._keep > 0:
-            for old in _by_step(folder)[self._keep :]:
+        if self.keep is not None and self.keep > 0:
+            for old in _by_step(folder)[self.keep :]:
                 shutil.rmtree(old, ignore_errors=True)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accelerate.utils import gather_object
-from transformers import PrinterCallback
 from trl import GRPOConfig
 
 from geovlm.config import health
@@ -20,10 +19,9 @@ from geovlm.engine.rows.rows import Row, dataset
 from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import StopCallback
-from geovlm.engine.training import probe, sharded, vllm
+from geovlm.engine.training import fitting, probe, vllm
 from geovlm.engine.training.callbacks import HealthCallback, LogCallback
-from geovlm.engine.training.checkpoints import CheckpointCallback, to_resume
-from geovlm.errors import StoppedError
+from geovlm.engine.training.checkpoints import CheckpointCallback
 from geovlm.run.files import JsonLines
 
 _FREQUENT = 4
@@ -86,18 +84,10 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     Raises:
         StoppedError: the run is to stop, and a checkpoint is written.
     """
-    checkpoint = to_resume(stage.folder / "checkpoints") if resume else None
-    full = stage.config.lora is None
-    loaded = load.load(
-        str(checkpoint) if checkpoint is not None and full else start,
-        stage.config,
-        registry=stage.registry,
-        to_train=True,
-    )
-    if stage.settings.freeze_vision:
-        load.freeze_vision(loaded.model, loaded.profile)
+    begun = fitting.begin(stage, start=start, resume=resume)
+    loaded = begun.loaded
     on_cpu = load.device(stage.config) == "cpu"
-    rows = _curriculum(stage, profile=loaded.profile, on_cpu=on_cpu)
+    rows, n_steps = _curriculum(stage, profile=loaded.profile, on_cpu=on_cpu)
     base = vllm.pinned(start, stage.config)
     if stage.settings.generation == "vllm-colocate":
         base = vllm.served(
@@ -116,9 +106,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
 
     args = arguments(
         stage,
-        max_steps=stage.settings.n_steps(
-            rows=len(rows.kept), per_step=_prompts_per_step(stage, on_cpu=on_cpu)
-        ),
+        max_steps=n_steps,
         on_cpu=on_cpu,
         reward_weights=[column.weight for column in cols],
         suppress=image_tokens(loaded.model),
@@ -131,7 +119,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         model=loaded.model,
         reward_funcs=rewards.trl_functions(
             cols,
-            rows=rows.ordered,
+            rows=rows,
             tokenizer=loaded.processor.tokenizer,
             profile=loaded.profile,
             options=stage.config.reward_options,
@@ -139,14 +127,9 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             watch=stage.watch,
         ),
         args=args,
-        train_dataset=dataset(rows.ordered, cache=stage.cache, with_completion=False),
+        train_dataset=dataset(rows, cache=stage.cache, with_completion=False),
         processing_class=loaded.processor,
-        peft_config=load.lora(
-            stage.config,
-            loaded.profile,
-            model=loaded.model,
-            freeze_vision=stage.settings.freeze_vision,
-        ),
+        peft_config=begun.adapter,
         callbacks=[
             LogCallback(log, completions=completions),
             HealthCallback(
@@ -157,7 +140,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
                 checkpoints=stage.folder / "checkpoints",
                 start=start,
             ),
-            CheckpointCallback(keep=keep, resumed=checkpoint),
+            CheckpointCallback(keep=keep, resumed=begun.checkpoint),
             stop,
             ProgressCallback("grpo"),
             *stage.registry.callbacks(stage.info()),
@@ -169,25 +152,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             loaded.profile,
             share_images=stage.config.share_images,
         )
-    load.skip_frozen_vision(loaded.model, loaded.profile)
-    trainer.remove_callback(
-        PrinterCallback
-    )  # the log has a file of its own; results go to standard output
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-    if stop.stopped:
-        raise StoppedError(
-            f"saved at step {trainer.state.global_step} of {trainer.state.max_steps}"
-        )
-    if sharded.is_sharded(stage):
-        sharded.save(trainer, stage, start=start, processor=loaded.processor)
-    elif stage.is_main:
-        load.save(
-            trainer.accelerator.unwrap_model(trainer.model),
-            loaded.processor,
-            stage.folder / "model",
-        )
-    trainer.accelerator.wait_for_everyone()
-    return int(trainer.state.max_steps)
+    return fitting.finish(trainer, stage, begun, start=start, stop=stop)
 
 
 def generation_steps(args: GRPOConfig) -> int:
@@ -207,16 +172,11 @@ def _prompts_per_step(stage: Stage, *, on_cpu: bool) -> float:
     return per_generation * args.gradient_accumulation_steps / steps_per_generation
 
 
-class _Rows:
-    """The rows of the stage, and the order in which they are trained on."""
+def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> tuple[list[Row], int]:
+    """Return the rows of all steps and the number of steps.
 
-    def __init__(self, kept: list[Row], ordered: list[Row]) -> None:
-        self.kept = kept
-        self.ordered = ordered
-
-
-def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
-    """Return the rows that the probe kept, easy to hard in each pass; all rows without a probe."""
+    The rows are those that the probe kept, easy to hard in each pass; all rows without a probe.
+    """
     difficulty = probe.difficulty(stage)
     parts: dict[str, list[Row]] = {}
     for task in stage.tasks:
@@ -226,14 +186,15 @@ def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> _Rows:
             parts[task.name] = rows
     kept = [row for rows in parts.values() for row in rows]
     per_step = _prompts_per_step(stage, on_cpu=on_cpu)
-    wanted = math.ceil(stage.settings.n_steps(rows=len(kept), per_step=per_step) * per_step)
+    n_steps = stage.settings.n_steps(rows=len(kept), per_step=per_step)
     sizes = {name: len(rows) for name, rows in parts.items()}
-    ordered = [parts[name][i] for name, i in stage.plan(sizes, n=wanted)]
+    picks = stage.plan(sizes, n=math.ceil(n_steps * per_step))
+    ordered = [parts[name][i] for name, i in picks]
     if difficulty is not None:
         # whole passes stay whole
         passes = [ordered[i : i + len(kept)] for i in range(0, len(ordered), len(kept))]
         ordered = [row for one in passes for row in easy_to_hard(one, difficulty)]
-    return _Rows(kept, ordered)
+    return ordered, n_steps
 
 
 def easy_to_hard(rows: Sequence[Row], reward: Mapping[str, float]) -> list[Row]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from geovlm.engine.models import load
@@ -12,10 +11,9 @@ from geovlm.engine.progress import ProgressCallback
 from geovlm.engine.rows.rows import Picked, dataset
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import StopCallback
-from geovlm.engine.training import sharded
+from geovlm.engine.training import fitting
 from geovlm.engine.training.callbacks import LogCallback
-from geovlm.engine.training.checkpoints import CheckpointCallback, to_resume
-from geovlm.errors import StoppedError
+from geovlm.engine.training.checkpoints import CheckpointCallback
 from geovlm.run.files import JsonLines
 
 
@@ -37,23 +35,13 @@ def arguments(stage: Stage, *, max_steps: int, on_cpu: bool) -> SFTConfig:
 def train(stage: Stage, *, start: str, resume: bool) -> int:
     """Train from the weights at `start` and write `model/`; return the number of steps.
 
+    With `resume` it continues from the last whole checkpoint.
+
     Raises:
         StoppedError: the run is to stop, and a checkpoint is written.
-
-    With `resume` it continues from the last complete checkpoint. The model is then built from the
-    checkpoint's folder: the trainer's own loader does not match the saved names of Qwen2.5-VL and
-    would continue from the initial weights.
     """
-    checkpoint = to_resume(stage.folder / "checkpoints") if resume else None
-    full = stage.config.lora is None
-    loaded = load.load(
-        str(checkpoint) if checkpoint is not None and full else start,
-        stage.config,
-        registry=stage.registry,
-        to_train=True,
-    )
-    if stage.settings.freeze_vision:
-        load.freeze_vision(loaded.model, loaded.profile)
+    begun = fitting.begin(stage, start=start, resume=resume)
+    loaded = begun.loaded
     parts = {
         task.name: stage.rows(
             task, split="train", profile=loaded.profile, limit=stage.settings.limit
@@ -76,15 +64,10 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         args=args,
         train_dataset=dataset(Picked(parts, picks), cache=stage.cache, with_completion=True),
         processing_class=loaded.processor,
-        peft_config=load.lora(
-            stage.config,
-            loaded.profile,
-            model=loaded.model,
-            freeze_vision=stage.settings.freeze_vision,
-        ),
+        peft_config=begun.adapter,
         callbacks=[
             LogCallback(JsonLines(stage.folder / "log.jsonl")),
-            CheckpointCallback(keep=keep, resumed=checkpoint),
+            CheckpointCallback(keep=keep, resumed=begun.checkpoint),
             stop,
             ProgressCallback("sft"),
             *stage.registry.callbacks(stage.info()),
@@ -94,20 +77,4 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     # their number; models of images declare that theirs does not, and each batch would have the
     # same weight, however many tokens it has
     trainer.model_accepts_loss_kwargs = True
-    load.skip_frozen_vision(loaded.model, loaded.profile)
-    trainer.remove_callback(
-        PrinterCallback
-    )  # the log has a file of its own; results go to standard output
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-    if stop.stopped:
-        raise StoppedError(f"saved at step {trainer.state.global_step} of {n_steps}")
-    if sharded.is_sharded(stage):
-        sharded.save(trainer, stage, start=start, processor=loaded.processor)
-    elif stage.is_main:
-        load.save(
-            trainer.accelerator.unwrap_model(trainer.model),
-            loaded.processor,
-            stage.folder / "model",
-        )
-    trainer.accelerator.wait_for_everyone()
-    return n_steps
+    return fitting.finish(trainer, stage, begun, start=start, stop=stop)
