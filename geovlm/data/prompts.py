@@ -22,40 +22,25 @@ from geovlm.errors import DataError
 from geovlm.plugins.references import resolve
 
 
-class PromptLike(Protocol):
+class _PromptLike(Protocol):
     """Fields that rewards and metrics read of a `Prompt`, a row of the engine or a prediction."""
 
     @property
-    def task(self) -> str:
-        """Name of the task."""
-
+    def task(self) -> str: ...
     @property
-    def sample_id(self) -> str:
-        """Id of the sample within its data set."""
-
+    def sample_id(self) -> str: ...
     @property
-    def question(self) -> str:
-        """Text of the user's turn."""
-
+    def question(self) -> str: ...
     @property
-    def answer(self) -> str:
-        """Correct answer, as text."""
-
+    def answer(self) -> str: ...
     @property
-    def target(self) -> Mapping[str, Any]:
-        """Target of the sample."""
-
+    def target(self) -> Mapping[str, Any]: ...
     @property
-    def image_sizes(self) -> tuple[Size, ...]:
-        """Stored size of each image, pixels."""
-
+    def image_sizes(self) -> tuple[Size, ...]: ...
     @property
-    def input_sizes(self) -> tuple[Size, ...]:
-        """Size at which the model sees each image, pixels."""
-
+    def input_sizes(self) -> tuple[Size, ...]: ...
     @property
-    def meta(self) -> Mapping[str, Any]:
-        """Provenance of the sample; rewards never see it."""
+    def meta(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,7 +146,7 @@ def visual_tokens(input_sizes: Sequence[Size], *, profile: ModelProfile) -> int:
 
 
 def reward_context(
-    prompt: PromptLike,
+    prompt: _PromptLike,
     *,
     profile: ModelProfile,
     options: Mapping[str, Json] = {},
@@ -185,7 +170,7 @@ def reward_context(
     )
 
 
-def prediction(prompt: PromptLike, completion: str, *, profile: ModelProfile) -> Prediction:
+def prediction(prompt: _PromptLike, completion: str, *, profile: ModelProfile) -> Prediction:
     """Return a prompt with a model's completion, as metrics receive it."""
     return Prediction(
         task=prompt.task,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from geovlm.api import ModelProfile, Sample, Split, StageInfo, TaskSpec
 from geovlm.config.schema import RunConfig
@@ -24,6 +24,8 @@ from geovlm.errors import ConfigError, DataError
 from geovlm.plugins.registry import Registry
 from geovlm.run import resuming
 from geovlm.run.folder import RunDir
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,16 +117,13 @@ class Stage:
                 f"{self.data_roots[spec.name]}",
                 hint="choose another split with --set eval.split=…, or leave the task out",
             )
-        if limit is not None and limit < len(samples):
-            # drawn, not strided: VQA sets repeat their question types with a period
-            chosen = random.Random(self.config.seed).sample(range(len(samples)), limit)
-            samples = [samples[i] for i in sorted(chosen)]
         prompter = Prompter(
             configured(task, self.config, profile=profile),
             profile=profile,
             options=self.config.task_options(task),
         )
-        return Rows(samples=samples, prompter=prompter, instruction=self.config.instruction)
+        chosen = drawn(samples, limit, seed=self.config.seed)
+        return Rows(samples=chosen, prompter=prompter, instruction=self.config.instruction)
 
     def max_new_tokens(self, tasks: Sequence[TaskSpec]) -> int:
         """Return the longest completion that a batch of these tasks may have, tokens."""
@@ -167,6 +166,13 @@ class Stage:
     def bar(self, title: str, total: int) -> Bar | None:
         """Return a progress bar on the main process, `None` elsewhere."""
         return Bar(title, total=total) if self.is_main else None
+
+
+def drawn(items: Sequence[T], limit: int | None, *, seed: int) -> Sequence[T]:
+    """Return at most `limit` items in their order: drawn, as VQA sets repeat their types."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[i] for i in sorted(random.Random(seed).sample(range(len(items)), limit))]
 
 
 def spread(

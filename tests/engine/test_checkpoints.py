@@ -67,7 +67,7 @@ def test_the_newest_whole_checkpoint_counts(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-15" / "manifest.json").unlink()
     found = find(tmp_path)
     assert found.last == tmp_path / "checkpoint-10"
-    assert [each.path.name for each in found.damaged] == ["checkpoint-15"]
+    assert [path.name for path, _ in found.damaged] == ["checkpoint-15"]
     assert find(tmp_path, before_step=10) == (tmp_path / "checkpoint-5", [])
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Collection, Mapping, Sequence
 
 from geovlm.config.schema import EvalConfig
 from geovlm.engine.evaluation import blind, pairs
 from geovlm.engine.generation.answering import PromptSet
 from geovlm.engine.rows.rows import Row
+from geovlm.engine.stage import drawn
 
 
 def prompt_sets(
@@ -24,7 +24,7 @@ def prompt_sets(
     The two images of `bitemporal` tasks show one place before and after.
     """
     made = []
-    chosen = {task: subset(many, settings.control_limit, seed=seed) for task, many in rows.items()}
+    chosen = {task: drawn(many, settings.control_limit, seed=seed) for task, many in rows.items()}
     everything = [row for many in chosen.values() for row in many]
     if settings.blind == "all" or (settings.blind == "last" and last):
         mixed: list[Row] = []
@@ -41,11 +41,3 @@ def prompt_sets(
             for probe in pairs.PROBES
         ]
     return made
-
-
-def subset(rows: Sequence[Row], limit: int | None, *, seed: int) -> list[Row]:
-    """Return at most `limit` rows, drawn with the seed, in their order."""
-    if limit is None or limit >= len(rows):
-        return list(rows)
-    chosen = random.Random(seed).sample(range(len(rows)), limit)
-    return [rows[i] for i in sorted(chosen)]

@@ -16,12 +16,12 @@ from accelerate.utils import gather_object
 from geovlm.api import ModelProfile, TaskSpec
 from geovlm.engine import rewards
 from geovlm.engine.evaluation import blind, controls, scores
-from geovlm.engine.evaluation.judge import Judge, prompt_hash
+from geovlm.engine.evaluation.judge import Judge, clusters, prompt_hash
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.generation.answering import PromptSet
 from geovlm.engine.models.load import Loaded
 from geovlm.engine.rows.rows import Row
-from geovlm.engine.stage import Stage
+from geovlm.engine.stage import Stage, drawn
 from geovlm.errors import DataError, DatasetNotFoundError, StoppedError
 from geovlm.score import against
 
@@ -80,7 +80,16 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
     for task in missing:
         own = rows[task.name]
         answers = _answers(stage, task, own, texts, profile=loaded.profile)
-        judge = _judge(stage, task, profile=loaded.profile)
+        judge = Judge(
+            task=task,
+            profile=loaded.profile,
+            registry=stage.registry,
+            resamples=settings.resamples,
+            seed=stage.config.seed,
+            columns=rewards.columns([task], registry=stage.registry, active=stage.config.rewards),
+            reward_options=stage.config.reward_options,
+            watch=stage.watch,
+        )
         provenance = {
             "n": len(own),
             "split": stage.config.eval_split(task.name),
@@ -97,7 +106,12 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
                 "reward_temperature": settings.temperature,
                 "max_new_tokens": stage.max_new_tokens(tasks),
             },
-            "interval": scores.interval(own, resamples=settings.resamples),
+            "interval": {
+                "level": 0.95,
+                "method": "expanded percentile bootstrap of clusters",
+                "resamples": settings.resamples,
+                "clusters": clusters(own).described(),
+            },
         }
         scored = scores.score(answers, judge, name=name, last=last)
         _write(stage, task, answers, scored, provenance=provenance, name=name)
@@ -167,9 +181,7 @@ def _answers(
 ) -> scores.Answers:
     """Return all answers to a task, those of an earlier stage and of the majority included."""
     settings = stage.config.eval
-    majority = None
-    if settings.blind != "off":
-        majority = _majority(stage, task, rows, profile=profile)
+    majority = _majority(stage, task, rows, profile=profile) if settings.blind != "off" else None
     earlier = None
     before = stage.run.latest_stage(task.name)
     if before is not None:
@@ -180,7 +192,7 @@ def _answers(
         rows=rows,
         greedy=[texts[_MODEL][row.key][0] for row in rows],
         sampled=[texts[_MODEL][row.key][1] for row in rows],
-        control_rows=controls.subset(rows, settings.control_limit, seed=stage.config.seed),
+        control_rows=drawn(rows, settings.control_limit, seed=stage.config.seed),
         controls={
             name: {key: each[0] for key, each in many.items()}
             for name, many in texts.items()
@@ -205,20 +217,6 @@ def _majority(
             return scores.Majority(unavailable=str(error))
     return scores.Majority(
         answers=most_frequent, completions=blind.majority_texts(rows, most_frequent)
-    )
-
-
-def _judge(stage: Stage, task: TaskSpec, *, profile: ModelProfile) -> Judge:
-    config = stage.config
-    return Judge(
-        task=task,
-        profile=profile,
-        registry=stage.registry,
-        resamples=config.eval.resamples,
-        seed=config.seed,
-        columns=rewards.columns([task], registry=stage.registry, active=config.rewards),
-        reward_options=config.reward_options,
-        watch=stage.watch,
     )
 
 

@@ -29,8 +29,8 @@ def altered(rows: Sequence[Row], probe: str, *, seed: int) -> list[Row]:
     Each sample is shifted in its own direction and by its own length.
     """
     alter: Callable[[Row], Row] = {
-        "swapped": _swap,
-        "same": _repeat_older,
+        "swapped": lambda row: replace(row, images=row.images[::-1]),
+        "same": lambda row: replace(row, images=row.images[:1] * 2),
         "shifted": lambda row: _shift_newer(row, seed=seed),
     }[probe]
     return [alter(row) for row in rows]
@@ -80,15 +80,6 @@ def _differing(one: Sequence[Prediction], other: Sequence[Prediction]) -> float:
 
 def _answer(prediction: Prediction) -> str:
     return answers.normalise(answers.answer_text(prediction.completion))
-
-
-def _swap(row: Row) -> Row:
-    older, newer = row.images
-    return replace(row, images=(newer, older))
-
-
-def _repeat_older(row: Row) -> Row:
-    return replace(row, images=(row.images[0], row.images[0]))
 
 
 def _shift_newer(row: Row, *, seed: int) -> Row:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from geovlm.api import Prediction
 from geovlm.engine.evaluation import pairs
-from geovlm.engine.evaluation.judge import Judge, clusters
+from geovlm.engine.evaluation.judge import Judge
 from geovlm.engine.rows.rows import Row
 
 BASELINES = ("text_only", "shuffled")
@@ -78,7 +78,16 @@ def score(answers: Answers, judge: Judge, *, name: str, last: bool) -> Scored:
         entry["change"] = {"against": stage, "metrics": judge.changes(rows, before, predictions)}
     records = [
         {
-            **_described(row),
+            "task": row.task,
+            "sample_id": row.sample_id,
+            "images": [json.loads(reference) for reference in row.images],
+            "question": row.question,
+            "answer": row.answer,
+            "reasoning": row.reasoning,
+            "target": dict(row.target),
+            "image_sizes": row.image_sizes,
+            "input_sizes": row.input_sizes,
+            "meta": dict(row.meta),
             "completion": answers.greedy[i],
             "profile": judge.profile.name,
             "rewards": greedy[i][1],
@@ -87,16 +96,6 @@ def score(answers: Answers, judge: Judge, *, name: str, last: bool) -> Scored:
         for i, row in enumerate(rows)
     ]
     return Scored(records, entry, _controls(answers, judge, predictions, name=name, last=last))
-
-
-def interval(rows: Sequence[Row], *, resamples: int) -> dict[str, Any]:
-    """Return how the intervals of an entry are made."""
-    return {
-        "level": 0.95,
-        "method": "expanded percentile bootstrap of clusters",
-        "resamples": resamples,
-        "clusters": clusters(rows).described(),
-    }
 
 
 def _controls(
@@ -153,21 +152,6 @@ def _baseline(
         "metrics": judge.metrics(without),
         "model": judge.metrics(seeing),
         "gain": judge.changes(rows, without, seeing) if compare else {},
-    }
-
-
-def _described(row: Row) -> dict[str, Any]:
-    return {
-        "task": row.task,
-        "sample_id": row.sample_id,
-        "images": [json.loads(reference) for reference in row.images],
-        "question": row.question,
-        "answer": row.answer,
-        "reasoning": row.reasoning,
-        "target": dict(row.target),
-        "image_sizes": row.image_sizes,
-        "input_sizes": row.input_sizes,
-        "meta": dict(row.meta),
     }
 
 

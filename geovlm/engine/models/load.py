@@ -78,9 +78,10 @@ def load_reader(
         trust_remote_code=config.trust_remote_code,
         cache_patches=config.share_images,
     )
-    limits = pixel_limits(processor)
-    if limits is not None:
-        profile = dataclasses.replace(profile, min_pixels=limits[0], max_pixels=limits[1])
+    size = processor.image_processor.size  # type: ignore[attr-defined]  # a mixin's field
+    if "shortest_edge" in size and "longest_edge" in size:
+        low, high = int(size["shortest_edge"]), int(size["longest_edge"])
+        profile = dataclasses.replace(profile, min_pixels=low, max_pixels=high)
     return processor, profile
 
 
@@ -142,14 +143,6 @@ def device(config: RunConfig) -> str:
     return config.device
 
 
-def pixel_limits(processor: Any) -> tuple[int, int] | None:
-    """Return (fewest, most) pixels of the processor's resize; `None` if it has no such limits."""
-    size = processor.image_processor.size
-    if "shortest_edge" not in size or "longest_edge" not in size:
-        return None
-    return int(size["shortest_edge"]), int(size["longest_edge"])
-
-
 def max_positions(config: PretrainedConfig, tokenizer: Any) -> int:
     """Return the longest sequence that a model of this configuration and tokenizer take, tokens."""
     text = config.get_text_config()
@@ -182,19 +175,11 @@ def vision_linears(model: PreTrainedModel, profile: ModelProfile) -> list[str]:
 
 
 def lora(
-    config: RunConfig,
-    profile: ModelProfile,
-    *,
-    model: PreTrainedModel,
-    freeze_vision: bool = False,
+    config: RunConfig, profile: ModelProfile, *, model: PreTrainedModel, freeze_vision: bool = False
 ) -> LoraConfig | None:
     """Return the adapter of the run, or `None` for full fine-tuning.
 
-    Args:
-        config: the run.
-        profile: the model's, with the default targets.
-        model: the model, for the names of its vision tower's layers.
-        freeze_vision: leave out targets within the vision tower.
+    With `freeze_vision` it has no targets within the vision tower of the model.
     """
     if config.lora is None:
         return None

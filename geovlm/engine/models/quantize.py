@@ -7,6 +7,7 @@ bfloat16. The vision tower, the projector and the head stay as they are. Not tes
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,5 @@ def merged(model: PeftModel, *, scratch: Path) -> PreTrainedModel:
     model.save_pretrained(str(adapter))
     whole = model.unload().dequantize()
     result = PeftModel.from_pretrained(whole, str(adapter)).merge_and_unload()
-    for file in adapter.iterdir():
-        file.unlink()
-    adapter.rmdir()
+    shutil.rmtree(adapter)
     return result

@@ -62,8 +62,13 @@ def work(folder: Path, *, stage: str) -> None:
     settings = files.read_json(folder / "settings.json")
     on_cpu, deadline = settings["device"] == "cpu", settings["deadline_s"]
     rank = int(os.environ.get("RANK", "0"))
-    notes = Notes(folder, rank)
-    notes.add("devices", devices())
+    found: dict[str, Any] = {}
+
+    def reached(phase: str, results: dict[str, Any]) -> None:
+        found[phase] = results
+        files.write_json(folder / f"rank-{rank}.json", found)
+
+    reached("devices", devices())
     with limited("joining the other ranks", deadline, rank=rank):
         state = PartialState(cpu=on_cpu, timeout=timedelta(seconds=deadline + 60))
     if state.num_processes != settings["ranks"] and stage == "ranks":
@@ -73,30 +78,16 @@ def work(folder: Path, *, stage: str) -> None:
         )
     if on_cpu:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-    notes.add("joined", {"backend": dist.get_backend() if dist.is_initialized() else None})
+    reached("joined", {"backend": dist.get_backend() if dist.is_initialized() else None})
     if stage == "vllm":
         with limited("the weight sync with vLLM", 5 * deadline, rank=rank):
-            notes.add("synced", vllm_sync.check(folder)._asdict())
+            reached("synced", vllm_sync.check(folder)._asdict())
         return
     with limited("all-reduce", deadline, rank=rank):
-        notes.add("reduced", {"seconds": all_reduce(state), "bytes": REDUCED_BYTES})
+        reached("reduced", {"seconds": all_reduce(state), "bytes": REDUCED_BYTES})
     with limited("the training step", 5 * deadline, rank=rank):
-        notes.add("trained", train(folder, state, on_cpu=on_cpu))
+        reached("trained", train(folder, state, on_cpu=on_cpu))
         state.wait_for_everyone()
-
-
-class Notes:
-    """The phases that a rank has reached."""
-
-    def __init__(self, folder: Path, rank: int) -> None:
-        self._folder = folder
-        self._path = folder / f"rank-{rank}.json"
-        self._found: dict[str, Any] = {}
-
-    def add(self, phase: str, found: dict[str, Any]) -> None:
-        """Write that a phase was reached, and its results."""
-        self._found[phase] = found
-        files.write_json(self._path, self._found)
 
 
 @contextmanager

@@ -67,11 +67,7 @@ def work(job: Job) -> None:
 
     def respond(rows: Sequence[Row], cache: ImageCache) -> list[str]:
         return generate.complete(
-            loaded.model,
-            loaded.processor,
-            rows,
-            cache=cache,
-            max_new_tokens=longest,
+            loaded.model, loaded.processor, rows, cache=cache, max_new_tokens=longest
         )
 
     answer(job, plan, respond, registry=registry)
@@ -98,12 +94,7 @@ def make_plan(request: Request, task: TaskSpec, *, profile: ModelProfile) -> Pla
 
 
 def answer(
-    job: Job,
-    plan: Plan,
-    respond: Respond,
-    *,
-    registry: Registry,
-    batch_pixels: int = BATCH_PIXELS,
+    job: Job, plan: Plan, respond: Respond, *, registry: Registry, batch_pixels: int = BATCH_PIXELS
 ) -> None:
     """Answer the windows that are not answered yet, each batch on disk before the next begins.
 

@@ -33,11 +33,9 @@ def of_model(model: PreTrainedModel, profile: ModelProfile, *, targets: str | No
     """Return the shape of a model, which may be on the meta device, and is left as it was."""
     text = model.config.get_text_config()
     vision = model.get_submodule(profile.vision_module)
-    decoder = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList)]
-    layers = max(
-        (m for m in decoder if len(m) == text.num_hidden_layers and not _within(m, vision)),
-        key=_count,
-    )
+    lists = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList)]
+    decoders = set(lists).difference(vision.modules())
+    layers = max((m for m in decoders if len(m) == text.num_hidden_layers), key=_count)
     linears = [
         module
         for name, module in model.named_modules()
@@ -101,10 +99,6 @@ def _adapter_weights(model: PreTrainedModel, targets: str | list[str]) -> int:
 
 def _count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _within(module: torch.nn.Module, outer: torch.nn.Module) -> bool:
-    return any(module is each for each in outer.modules())
 
 
 def main() -> int:

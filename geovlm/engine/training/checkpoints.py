@@ -25,20 +25,13 @@ from geovlm.run.folder import CHECKPOINT_MANIFEST
 _BLOCK_BYTES = 16 * 1024 * 1024
 
 
-class Damaged(NamedTuple):
-    """A checkpoint that does not count."""
-
-    path: Path
-    why: str
-
-
 class Found(NamedTuple):
     """The checkpoints of a folder."""
 
     last: Path | None
     """The newest one that is whole."""
-    damaged: list[Damaged]
-    """Newer ones that are not, newest first."""
+    damaged: list[tuple[Path, str]]
+    """Newer ones that are not, newest first, and their damage."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -126,14 +119,14 @@ def damage(folder: Path) -> str | None:
 
 def find(folder: Path, *, before_step: int | None = None) -> Found:
     """Return the newest whole checkpoint (before a step), and the newer ones that are damaged."""
-    damaged: list[Damaged] = []
+    damaged: list[tuple[Path, str]] = []
     for path in _by_step(folder):
         if before_step is not None and _step(path) >= before_step:
             continue
         why = damage(path)
         if why is None:
             return Found(path, damaged)
-        damaged.append(Damaged(path, why))
+        damaged.append((path, why))
     return Found(None, damaged)
 
 
