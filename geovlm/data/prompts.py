@@ -106,7 +106,11 @@ class Prompter:
                 f"sample {sample.id!r} of task {self.task.name!r} has no image",
                 hint="leave it out when loading the data set, with LoadContext.skip",
             )
-        stored = stored_sizes(sample)
+        stored = sample.image_sizes
+        if not stored:  # the data set declares none: those of the headers
+            from geovlm import raster
+
+            stored = tuple(raster.image_size(image) for image in sample.images)
         context = self._contexts.get(stored)
         if context is None:
             seen = tuple(
@@ -123,19 +127,6 @@ class Prompter:
             image_sizes=stored,
             input_sizes=context.input_sizes,
         )
-
-
-def stored_sizes(sample: Sample) -> tuple[Size, ...]:
-    """Return the sizes of the sample's images: as its data set declares them, else by the headers.
-
-    Raises:
-        DataError: a header cannot be read; names the file.
-    """
-    if sample.image_sizes:
-        return sample.image_sizes
-    from geovlm import raster
-
-    return tuple(raster.image_size(image) for image in sample.images)
 
 
 def visual_tokens(input_sizes: Sequence[Size], *, profile: ModelProfile) -> int:

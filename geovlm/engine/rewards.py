@@ -7,7 +7,7 @@ belongs to one prompt, hence to one task.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from geovlm.api import ModelProfile, RewardContext, RewardSpec, TaskSpec
@@ -63,15 +63,13 @@ def totals(
     return list(zip(sums, parts, strict=True))
 
 
+@dataclass
 class CompletionLog:
     """Collects the values of all columns for a generation batch, then writes its records."""
 
-    def __init__(
-        self, cols: Sequence[Column], *, write: Callable[[list[dict[str, Any]]], None]
-    ) -> None:
-        self._columns = cols
-        self._write = write
-        self._by_column: dict[str, list[float | None]] = {}
+    cols: Sequence[Column]
+    write: Callable[[list[dict[str, Any]]], None]
+    by_column: dict[str, list[float | None]] = field(default_factory=dict)
 
     def add(
         self,
@@ -83,13 +81,13 @@ class CompletionLog:
         step: int,
     ) -> None:
         """Add the values of one column; the last column of the batch triggers the write."""
-        self._by_column[column.name] = values
-        if len(self._by_column) < len(self._columns):
+        self.by_column[column.name] = values
+        if len(self.by_column) < len(self.cols):
             return
         records = []
         for i, (row, text) in enumerate(zip(rows, texts, strict=True)):
-            own = [c for c in self._columns if c.task == row.task]
-            parts = {c.reward.name: self._by_column[c.name][i] for c in own}
+            own = [c for c in self.cols if c.task == row.task]
+            parts = {c.reward.name: self.by_column[c.name][i] for c in own}
             total = sum(c.weight * (parts[c.reward.name] or 0.0) for c in own)
             records.append(
                 {
@@ -102,8 +100,8 @@ class CompletionLog:
                     "reward": total,
                 }
             )
-        self._by_column = {}
-        self._write(records)
+        self.by_column = {}
+        self.write(records)
 
 
 class _Batch(NamedTuple):

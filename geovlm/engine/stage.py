@@ -18,7 +18,7 @@ from geovlm.data.leaks import LeftOut
 from geovlm.data.prompts import Prompter
 from geovlm.engine.progress import Bar
 from geovlm.engine.rows.images import ImageCache
-from geovlm.engine.rows.rows import Rows
+from geovlm.engine.rows.rows import Row, Rows
 from geovlm.engine.stopping import RewardWatch, Stop
 from geovlm.errors import ConfigError, DataError
 from geovlm.plugins.registry import Registry
@@ -130,8 +130,14 @@ class Stage:
         longest = max(task.max_answer_tokens for task in tasks)
         return min(longest, self.config.max_new_tokens or longest)
 
-    def plan(self, sizes: Mapping[str, int], *, n: int) -> list[tuple[str, int]]:
+    def train_rows(self, profile: ModelProfile) -> dict[str, Rows]:
+        """Return task -> the rows that this stage trains on, at most its `limit`."""
+        given: dict[str, Any] = {"profile": profile, "limit": self.settings.limit}
+        return {task.name: self.rows(task, split="train", **given) for task in self.tasks}
+
+    def plan(self, parts: Mapping[str, Sequence[Row]], *, n: int) -> list[tuple[str, int]]:
         """Return `n` (task, row number) pairs: the mixture of this stage."""
+        sizes = {name: len(rows) for name, rows in parts.items()}
         weights = weights_of(self.config, sizes)
         return mixture.plan(sizes, weights=weights, n=n, seed=self.config.seed + self.index)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from geovlm.engine.evaluation import blind, scores
+from geovlm.engine.evaluation import scores
 from geovlm.engine.rewards import columns
 from tests.engine.test_controls import FRAME, PAIRS, a_judge
 
@@ -40,9 +40,7 @@ def test_a_change_is_against_the_earlier_answers() -> None:
 def test_baselines_and_probes_are_scored_on_the_control_rows() -> None:
     controls = {name: keyed(NO) for name in ("text_only", "swapped", "same", "shifted")}
     given = answers(control_rows=PAIRS[:2], controls={**controls, "shuffled": {}})
-    majority = scores.Majority(
-        answers={"": "no"}, completions=blind.majority_texts(PAIRS, {"": "no"})
-    )
+    majority = scores.Majority(answers={"": "no"})
     found = scores.score(replace(given, majority=majority), a_judge(), name="sft", last=True)
     text_only = found.controls["blind"]["text_only"]
     assert (text_only["n"], text_only["metrics"]["accuracy"]) == (2, 0.5)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from geovlm import answers
@@ -30,13 +30,13 @@ def majority(train: Sequence[Row]) -> dict[str, str]:
     return {kind: counter.most_common(1)[0][0] for kind, counter in counts.items()}
 
 
-def majority_texts(rows: Sequence[Row], most_frequent: dict[str, str]) -> dict[str, str]:
-    """Return row key -> the completion that gives the most frequent answer of the row's type.
+def majority_texts(rows: Sequence[Row], most_frequent: Mapping[str, str]) -> list[str]:
+    """Return completions that give the most frequent answer of each row's type.
 
     A type that the training split lacks gets the answer that is most frequent over all.
     """
-    return {
-        row.key: answers.frame(
+    return [
+        answers.frame(
             Turn(
                 question=row.question,
                 answer=most_frequent.get(_type(row), most_frequent[""]),
@@ -44,7 +44,7 @@ def majority_texts(rows: Sequence[Row], most_frequent: dict[str, str]) -> dict[s
             )
         )
         for row in rows
-    }
+    ]
 
 
 def text_only(rows: Sequence[Row]) -> list[Row]:

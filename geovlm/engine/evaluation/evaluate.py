@@ -181,7 +181,7 @@ def _answers(
 ) -> scores.Answers:
     """Return all answers to a task, those of an earlier stage and of the majority included."""
     settings = stage.config.eval
-    majority = _majority(stage, task, rows, profile=profile) if settings.blind != "off" else None
+    majority = _majority(stage, task, profile=profile) if settings.blind != "off" else None
     earlier = None
     before = stage.run.latest_stage(task.name)
     if before is not None:
@@ -203,9 +203,7 @@ def _answers(
     )
 
 
-def _majority(
-    stage: Stage, task: TaskSpec, rows: Sequence[Row], *, profile: ModelProfile
-) -> scores.Majority:
+def _majority(stage: Stage, task: TaskSpec, *, profile: ModelProfile) -> scores.Majority:
     """Return the most frequent answers of the training split, counted once per run."""
     stored = stage.run.read_metrics()["tasks"].get(task.name, {}).get("blind", {})
     most_frequent = stored.get("majority", {}).get("answers")
@@ -215,9 +213,7 @@ def _majority(
             most_frequent = blind.majority(train)
         except (DataError, DatasetNotFoundError) as error:
             return scores.Majority(unavailable=str(error))
-    return scores.Majority(
-        answers=most_frequent, completions=blind.majority_texts(rows, most_frequent)
-    )
+    return scores.Majority(answers=most_frequent)
 
 
 def _write(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from geovlm.api import Prediction
-from geovlm.engine.evaluation import pairs
+from geovlm.engine.evaluation import blind, pairs
 from geovlm.engine.evaluation.judge import Judge
 from geovlm.engine.rows.rows import Row
 
@@ -23,8 +23,6 @@ class Majority:
 
     answers: Mapping[str, str] = field(default_factory=dict)
     """Question type -> most frequent answer; see `blind.majority`."""
-    completions: Mapping[str, str] = field(default_factory=dict)
-    """Row key -> completion that gives this answer."""
     unavailable: str = ""
     """The reason why there is no training split to count; empty if there is one."""
 
@@ -130,7 +128,7 @@ def _majority(
     assert majority is not None
     if majority.unavailable:
         return {"stage": name, "unavailable": majority.unavailable}
-    texts = [majority.completions[row.key] for row in answers.rows]
+    texts = blind.majority_texts(answers.rows, majority.answers)
     without = judge.predictions(answers.rows, texts)
     scored = _baseline(judge, answers.rows, without, seeing, name=name, compare=last)
     return {**scored, "answers": dict(majority.answers)}

@@ -44,16 +44,9 @@ def answer(
 ) -> dict[str, list[str]]:
     """Return this process's share of the answers, those of an earlier start included.
 
-    Args:
-        prompts: the rows and their temperatures.
-        respond: the model.
-        folder: keeps the answers, `<name>.<rank>.jsonl`; the files of all ranks are read.
-        batches: the rows of each call of `respond`; see `batched`.
-        seed: of the first batch; each further one adds 1.
-        rank: number of this process.
-        world_size: processes that share the batches.
-        advance: receives the number of texts that are done, after each batch.
-        stop: called before each batch; if it returns True, the rest is left out.
+    `folder` keeps them in `<name>.<rank>.jsonl`; the files of all ranks are read. The first batch
+    has the `seed`, each further one adds 1. `advance` receives the number of texts of each batch
+    that is done; where `stop` returns True before a batch, the rest is left out.
     """
     known: dict[str, list[str]] = {}
     for path in sorted(folder.glob(f"{prompts.name}.*.jsonl")):

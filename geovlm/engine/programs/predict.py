@@ -109,13 +109,13 @@ def answer(
     job.write_plan(plan)
     task = registry.task(request.task)
     done = job.drop_torn_end()
-    _answer(job, request, plan, respond, task=task, done=done, batch_pixels=batch_pixels)
+    _answer(job, plan, respond, task=task, done=done, batch_pixels=batch_pixels)
     grid = len(windows(request, plan))
     found = Results(job=job, task=task, request=request, plan=plan, where=None, model="")
     plan = dataclasses.replace(plan, second_pass=tuple(found.second_pass()))
     job.write_plan(plan)
     done = max(done, grid)
-    _answer(job, request, plan, respond, task=task, done=done, batch_pixels=batch_pixels)
+    _answer(job, plan, respond, task=task, done=done, batch_pixels=batch_pixels)
 
 
 def row(
@@ -164,16 +164,10 @@ def batches(rows: Iterator[Row], *, most: int, pixels: int = BATCH_PIXELS) -> It
 
 
 def _answer(
-    job: Job,
-    request: Request,
-    plan: Plan,
-    respond: Respond,
-    *,
-    task: TaskSpec,
-    done: int,
-    batch_pixels: int,
+    job: Job, plan: Plan, respond: Respond, *, task: TaskSpec, done: int, batch_pixels: int
 ) -> None:
     """Answer the windows from a number on."""
+    request = job.read_request()
     views = windows(request, plan)
     if done >= len(views):
         return

@@ -163,6 +163,7 @@ def dataset(rows: Sequence[Row], *, cache: ImageCache, with_completion: bool) ->
     return table.with_transform(_Columns(rows, cache=cache, with_completion=with_completion))
 
 
+@dataclass(frozen=True, eq=False)
 class _Columns:
     """Builds the columns of a batch of row numbers.
 
@@ -170,19 +171,18 @@ class _Columns:
     half a million rows and the decoded images are neither pickled nor copied.
     """
 
-    def __init__(self, rows: Sequence[Row], *, cache: ImageCache, with_completion: bool) -> None:
-        self._rows = rows
-        self._cache = cache
-        self._with_completion = with_completion
+    rows: Sequence[Row]
+    cache: ImageCache
+    with_completion: bool
 
     def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
-        rows = [self._rows[number] for number in batch["row"]]
+        rows = [self.rows[number] for number in batch["row"]]
         made: dict[str, list[Any]] = {
             "prompt": [messages(row) for row in rows],
-            "images": [pictures(row, cache=self._cache) for row in rows],
+            "images": [pictures(row, cache=self.cache) for row in rows],
             "row": list(batch["row"]),
         }
-        if self._with_completion:
+        if self.with_completion:
             made["completion"] = [[{"role": "assistant", "content": gold(row)}] for row in rows]
         return made
 

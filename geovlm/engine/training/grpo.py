@@ -179,16 +179,14 @@ def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> tuple[list[Row],
     """
     difficulty = probe.difficulty(stage)
     parts: dict[str, list[Row]] = {}
-    for task in stage.tasks:
-        found = stage.rows(task, split="train", profile=profile, limit=stage.settings.limit)
+    for task, found in stage.train_rows(profile).items():
         rows = [row for row in found if difficulty is None or row.key in difficulty]
         if rows:
-            parts[task.name] = rows
+            parts[task] = rows
     kept = [row for rows in parts.values() for row in rows]
     per_step = _prompts_per_step(stage, on_cpu=on_cpu)
     n_steps = stage.settings.n_steps(rows=len(kept), per_step=per_step)
-    sizes = {name: len(rows) for name, rows in parts.items()}
-    picks = stage.plan(sizes, n=math.ceil(n_steps * per_step))
+    picks = stage.plan(parts, n=math.ceil(n_steps * per_step))
     ordered = [parts[name][i] for name, i in picks]
     if difficulty is not None:
         # whole passes stay whole

@@ -33,10 +33,7 @@ def run(stage: Stage, *, start: str) -> int:
     """Roll out k completions per prompt, score them, and write `probe.json` and `kept.jsonl`.
 
     Each batch is on the disk before the next begins, and a resumed run keeps it. The completions do
-    not depend on the number of processes.
-
-    Returns:
-        The number of prompts kept.
+    not depend on the number of processes. Returns the number of prompts kept.
 
     Raises:
         RunFailedError: a task fails the gate, and the stage is configured to stop.
@@ -44,12 +41,9 @@ def run(stage: Stage, *, start: str) -> int:
     """
     settings = stage.settings
     loaded = load.load(start, stage.config, registry=stage.registry)
-    parts = {
-        task.name: stage.rows(task, split="train", profile=loaded.profile, limit=settings.limit)
-        for task in stage.tasks
-    }
-    sizes = {name: len(rows) for name, rows in parts.items()}
-    picks = sorted(set(stage.plan(sizes, n=min(settings.prompts, sum(sizes.values())))))
+    parts = stage.train_rows(loaded.profile)
+    most = min(settings.prompts, sum(map(len, parts.values())))
+    picks = sorted(set(stage.plan(parts, n=most)))
     rows = [parts[name][i] for name, i in picks]
     place = {row.key: number for number, row in enumerate(rows)}
     mine = [

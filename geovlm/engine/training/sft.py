@@ -42,20 +42,15 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     """
     begun = fitting.begin(stage, start=start, resume=resume)
     loaded = begun.loaded
-    parts = {
-        task.name: stage.rows(
-            task, split="train", profile=loaded.profile, limit=stage.settings.limit
-        )
-        for task in stage.tasks
-    }
+    parts = stage.train_rows(loaded.profile)
     on_cpu = load.device(stage.config) == "cpu"
     probe = arguments(stage, max_steps=1, on_cpu=on_cpu)
     per_step = (
         probe.per_device_train_batch_size * probe.gradient_accumulation_steps * stage.world_size
     )
-    total = sum(len(rows) for rows in parts.values())
+    total = sum(map(len, parts.values()))
     n_steps = stage.settings.n_steps(rows=total, per_step=per_step)
-    picks = stage.plan({name: len(rows) for name, rows in parts.items()}, n=n_steps * per_step)
+    picks = stage.plan(parts, n=n_steps * per_step)
     args = arguments(stage, max_steps=n_steps, on_cpu=on_cpu)
     keep, args.save_total_limit = args.save_total_limit, None  # `CheckpointCallback` deletes
     stop = StopCallback(stage.stop)

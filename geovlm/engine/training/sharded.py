@@ -32,12 +32,8 @@ def save(trainer: Any, stage: Stage, *, start: str, processor: Any) -> None:
     release()
     if stage.is_main:
         whole = load.load(start, stage.config, registry=stage.registry, place="cpu")
-        adapter = load.lora(
-            stage.config,
-            whole.profile,
-            model=whole.model,
-            freeze_vision=stage.settings.freeze_vision,
-        )
+        freeze = stage.settings.freeze_vision
+        adapter = load.lora(stage.config, whole.profile, model=whole.model, freeze_vision=freeze)
         target = whole.model if adapter is None else get_peft_model(whole.model, adapter)
         fill(target, state)
         load.save(target, processor, stage.folder / "model")
