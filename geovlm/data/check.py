@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from geovlm import boxes
 from geovlm.api import DatasetSpec, LoadContext, Raster, Sample, Split
@@ -32,7 +33,6 @@ def inspect(
     """Read every split, and every image once, several at a time.
 
     Results about files are kept in the cache, so an interrupted check continues where it stopped.
-
     With `decode` all pixels are decoded, otherwise only the headers are read.
 
     Raises:
@@ -42,7 +42,7 @@ def inspect(
     parts = _read(spec, report, root=root, options=options)
     seen: set[str] = set()
     images: dict[str, Path | Raster] = {}
-    named: dict[Split, list[Named]] = {split: [] for split in parts}
+    named: dict[Split, list[tuple[str, ...]]] = {split: [] for split in parts}
     for split, records in parts.items():
         for record in records:
             if record.id in seen:
@@ -50,20 +50,14 @@ def inspect(
             seen.add(record.id)
             names = tuple(map(name_of, record.images))  # once: names are long, and many
             images.update(zip(names, record.images, strict=True))
-            named[split].append(Named(record, names))
-    _count_labels((record for records in parts.values() for record in records), report)
+            named[split].append(names)
+    _count_labels(chain.from_iterable(parts.values()), report)
     found = _read_images(images, report, decode=decode, progress=progress)
-    for each in (each for many in named.values() for each in many):
-        _measure(each, found, report)
+    for split, records in parts.items():
+        for record, names in zip(records, named[split], strict=True):
+            _measure(record, names, found, report)
     _compare_splits(named, images, found, report)
     return report
-
-
-class Named(NamedTuple):
-    """A record and the names of its images."""
-
-    record: Sample
-    names: tuple[str, ...]
 
 
 def _read(
@@ -139,17 +133,18 @@ def _read_images(
     return found
 
 
-def _measure(named: Named, found: Mapping[str, Header], report: Report) -> None:
+def _measure(
+    record: Sample, names: Sequence[str], found: Mapping[str, Header], report: Report
+) -> None:
     """Count boxes without area or outside their image, and sizes that differ from the declared."""
-    record = named.record
-    for name, declared in zip(named.names, record.image_sizes, strict=False):
+    for name, declared in zip(names, record.image_sizes, strict=False):
         header = found.get(name)
         if header is not None and header.size != declared:
             report.resized.add(f"{record.id}: {list(header.size)}, declared {list(declared)}")
     listed = boxes.target_boxes(record.target)
     if not listed:
         return
-    newest = found.get(named.names[-1])
+    newest = found.get(names[-1])
     size = newest.size if newest is not None else None
     for box in listed:
         report.boxes += 1
@@ -165,7 +160,7 @@ def _measure(named: Named, found: Mapping[str, Header], report: Report) -> None:
 
 
 def _compare_splits(
-    named: Mapping[Split, list[Named]],
+    named: Mapping[Split, list[tuple[str, ...]]],
     images: Mapping[str, Path | Raster],
     found: Mapping[str, Header],
     report: Report,
@@ -173,7 +168,7 @@ def _compare_splits(
     """Find images that several splits hold, under one name or under several."""
     splits: dict[str, tuple[Split, ...]] = {}
     for split, many in named.items():
-        for name in (name for each in many for name in each.names):
+        for name in chain.from_iterable(many):
             before = splits.get(name, ())
             if split not in before:
                 splits[name] = (*before, split)

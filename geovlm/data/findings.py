@@ -28,8 +28,7 @@ class Finding:
             self.first.append(item)
 
     def __str__(self) -> str:
-        more = self.count - len(self.first)
-        return "\n".join([str(self.count), *self.first, *([f"and {more} more"] if more else [])])
+        return "\n".join([str(self.count), *shortened(self.first, self.count)])
 
 
 @dataclass(slots=True)
@@ -105,10 +104,12 @@ class Report:
         yield "boxes without area", self.degenerate
         yield "ids used twice", self.duplicates
         if self.labels:
-            listed = [f"{count} {label}" for label, count in self.labels.most_common()]
-            yield f"labels, {len(listed)}", _cut(listed)
+            listed = [f"{count} {label}" for label, count in self.labels.most_common(LABELS)]
+            n, unused = len(self.labels), len(self.unused)
+            yield f"labels, {n}", "\n".join(shortened(listed, n))
             yield "labels outside the vocabulary", self.unknown
-            yield f"labels without a record, {len(self.unused)}", _cut(self.unused)
+            more = shortened(self.unused[:LABELS], unused)
+            yield f"labels without a record, {unused}", "\n".join(more)
 
     def _counted(self, split: str, count: int) -> str:
         official = self.official.get(split)
@@ -117,7 +118,6 @@ class Report:
         return f"{count:,} of {official:,}" + (", a part" if count < official else "")
 
 
-def _cut(lines: list[str]) -> str:
-    """Return the first lines, and the number of the others."""
-    more = len(lines) - LABELS
-    return "\n".join([*lines[:LABELS], *([f"and {more} more"] if more > 0 else [])])
+def shortened(lines: list[str], total: int) -> list[str]:
+    """Return the first lines of a total, and the number of the others."""
+    return [*lines, f"and {total - len(lines)} more"] if total > len(lines) else lines

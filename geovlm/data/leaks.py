@@ -130,9 +130,8 @@ class LeftOut:
         )
 
     def _has(self, record: Sample) -> bool:
-        if self.images and any(name_of(image) in self.images for image in record.images):
-            return True
-        return bool(self.grounds) and not self.grounds.isdisjoint(_grounds(record))
+        images = self.images and any(name_of(image) in self.images for image in record.images)
+        return bool(images or (self.grounds and not self.grounds.isdisjoint(_grounds(record))))
 
 
 def find(train: Sequence[Part], held_out: Sequence[Part], *, progress: Progress) -> Leaks:
@@ -147,17 +146,17 @@ def find(train: Sequence[Part], held_out: Sequence[Part], *, progress: Progress)
     unreadable = Finding()
     known = _thumbnails(ours.images | theirs.images, unreadable, progress=progress)
     names = [[name for name in side.images if name in known] for side in (ours, theirs)]
-    alike: dict[str, list[str]] = defaultdict(list)
+    alike: dict[bytes, list[str]] = defaultdict(list)
     for name in names[1]:
-        alike[known[name].digest].append(name)
+        alike[known[name][:DIGEST]].append(name)
     copies = {
         (one, other)
         for one in names[0]
-        for other in alike.get(known[one].digest, ())
+        for other in alike.get(known[one][:DIGEST], ())
         if one == other or same_bytes(ours.images[one], theirs.images[other])
     }
     found = dict.fromkeys(sorted(copies), ("same file", 1.0))
-    stacks = [fingerprints.stack([known[name].thumbnail for name in side]) for side in names]
+    stacks = [fingerprints.stack([known[name][DIGEST:] for name in side]) for side in names]
     for pair in fingerprints.near(*stacks):
         one, other = names[0][pair.left], names[1][pair.right]
         found.setdefault((one, other), ("near duplicate", pair.correlation))
@@ -182,15 +181,8 @@ class _Side(NamedTuple):
 
     images: dict[str, Path | Raster]
     """Name -> image."""
-    owners: dict[str, list[str]]
+    owners: Mapping[str, Iterable[str]]
     """Name -> parts that hold the image."""
-
-
-class _Thumbnail(NamedTuple):
-    """Digest and thumbnail of an image, as the cache keeps them."""
-
-    digest: str
-    thumbnail: bytes
 
 
 def left_out(leaks: Leaks, *, events: bool) -> LeftOut:
@@ -204,21 +196,19 @@ def left_out(leaks: Leaks, *, events: bool) -> LeftOut:
 def _side(parts: Sequence[Part]) -> _Side:
     """Return the distinct images of some parts."""
     images: dict[str, Path | Raster] = {}
-    owners: dict[str, list[str]] = {}
+    owners: dict[str, dict[str, None]] = defaultdict(dict)
     for part in parts:
-        for record in part.records:
-            for image in record.images:
-                name = name_of(image)
-                images[name] = image
-                own = owners.setdefault(name, [])
-                if part.name not in own:
-                    own.append(part.name)
+        for image in (image for record in part.records for image in record.images):
+            name = name_of(image)
+            images[name] = image
+            owners[name][part.name] = None
     return _Side(images, owners)
 
 
 def _thumbnails(
     images: Mapping[str, Path | Raster], unreadable: Finding, *, progress: Progress
-) -> dict[str, _Thumbnail]:
+) -> dict[str, bytes]:
+    """Return the digest of each image that can be read, then its thumbnail."""
     from geovlm.raster import reference
 
     def kind(name: str) -> str:
@@ -230,12 +220,12 @@ def _thumbnails(
         return digest(paths).encode() + fingerprints.thumbnail(images[name])
 
     looked = cache.look(list(images), kind=kind, files=lambda name: files(images[name]), work=work)
-    known: dict[str, _Thumbnail] = {}
+    known: dict[str, bytes] = {}
     for name, result in progress(looked, label="images", total=len(images)):
         if isinstance(result, DataError):
             unreadable.add(f"{name}: {result.args[0]}")
         else:
-            known[name] = _Thumbnail(result[:DIGEST].decode(), result[DIGEST:])
+            known[name] = result
     return known
 
 

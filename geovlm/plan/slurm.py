@@ -109,11 +109,11 @@ def _stages(plan: Plan) -> list[str]:
     """Return the place of each stage, for readers of the script."""
     made = []
     for index, stage in enumerate(plan.stages):
+        line = f"{stage.folder}: {stage.processes} processes"
         placed = server.placement(plan.config, index)
-        serves = ""
         if placed is not None:
-            serves = f"; vLLM on machine {placed.machine}, GPUs {','.join(map(str, placed.gpus))}"
-        made.append(f"{stage.folder}: {stage.processes} processes{serves}")
+            line += f"; vLLM on machine {placed.machine}, GPUs {','.join(map(str, placed.gpus))}"
+        made.append(line)
     return made
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from geovlm import answers, boxes
 from geovlm.api import ModelProfile, Sample, Split, TaskSpec
 from geovlm.data import loading, mixture, prompts
+from geovlm.data.findings import shortened
 from geovlm.data.prompts import Prompt, Prompter
 from geovlm.errors import DataError, DatasetNotFoundError
 
@@ -202,5 +203,4 @@ def _words(spread: Spread) -> str:
 def _top(counted: Mapping[str, int]) -> str:
     total = sum(counted.values())
     lines = [f"{n:,} ({n / total:.1%}) {value}" for value, n in list(counted.items())[:LISTED]]
-    more = len(counted) - LISTED
-    return "\n".join([*lines, *([f"and {more} more"] if more > 0 else [])])
+    return "\n".join(shortened(lines, len(counted)))

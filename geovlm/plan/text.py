@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from geovlm.plan import commands
 
 if TYPE_CHECKING:
-    from geovlm.plan.build import Plan
+    from geovlm.plan.build import Plan, StagePlan
 
 
 def lines(plan: Plan) -> list[str]:
@@ -22,11 +21,7 @@ def lines(plan: Plan) -> list[str]:
         *(f"left out  {name}: {why}" for name, why in plan.left_out.items()),
         *(f"skipped   {line}" for line in _skipped(plan)),
         *(f"deduplicated  {line}" for line in _deduplicated(plan)),
-        *(
-            f"stage   {stage.folder}: {stage.length}, "
-            f"{_processes(stage.processes, plan.config.device)}{_subset(stage.tasks, plan)}"
-            for stage in plan.stages
-        ),
+        *(f"stage   {_stage(stage, plan)}" for stage in plan.stages),
         f"reward  the {plan.config.rewards} set {'trains' if plan.stages else 'counts'}, the other "
         "set is logged",
         *_warnings(plan),
@@ -120,13 +115,11 @@ def _deduplicated(plan: Plan) -> list[str]:
     ]
 
 
-def _processes(n: int, device: str) -> str:
-    kind, plural = ("GPU", "s") if device == "cuda" else ("CPU process", "es")
-    return f"{n} {kind}{plural if n > 1 else ''}"
-
-
-def _subset(tasks: Sequence[str], plan: Plan) -> str:
-    return "" if len(tasks) == len(plan.tasks) else f", on {', '.join(tasks)}"
+def _stage(stage: StagePlan, plan: Plan) -> str:
+    kind, plural = ("GPU", "s") if plan.config.device == "cuda" else ("CPU process", "es")
+    processes = f"{stage.processes} {kind}{plural if stage.processes > 1 else ''}"
+    subset = "" if len(stage.tasks) == len(plan.tasks) else f", on {', '.join(stage.tasks)}"
+    return f"{stage.folder}: {stage.length}, {processes}{subset}"
 
 
 def _warnings(plan: Plan) -> list[str]:
