@@ -76,11 +76,7 @@ def blank_target(task: TaskSpec, inputs: Mapping[str, Json]) -> dict[str, Any]:
 
 
 def check_images(task: TaskSpec, number: int) -> None:
-    """Check the number of images.
-
-    Raises:
-        ConfigError: The task takes another number.
-    """
+    """Raise `ConfigError` if the task takes another number of images."""
     needed = 2 if TWO_IMAGES in task.tags else 1
     if number != needed:
         wanted = "two images, before and after" if needed == 2 else "one image"

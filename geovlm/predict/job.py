@@ -187,11 +187,7 @@ def window_inputs(request: Request, index: int, window: Window) -> dict[str, Jso
 
 
 def input_size(window: Window, plan: Plan) -> Size:
-    """Return the size at which the model sees a window.
-
-    Raises:
-        DataError: The window cannot be shown; see `boxes.input_size`.
-    """
+    """Return the size at which the model sees a window; raises as `boxes.input_size` does."""
     from geovlm import boxes
 
     size = (window.width, window.height)

@@ -101,8 +101,6 @@ def _covered(
     other: Georeference, other_size: Size, *, grid: Georeference, size: Size
 ) -> Window | None:
     """Return the hull of the pixels that another image covers by half; `None` if there are none."""
-    from rasterio import Affine
-
     if _lies_in(grid, size, other, other_size):
         # the outline of a map of the world has no coordinates in most projections
         return Window(0, 0, *size)
@@ -113,28 +111,20 @@ def _covered(
     there = reprojected(other.source(outline), other.crs, grid.crs)
     if there is None:
         return None
-    back = ~Affine(*grid.transform)
-    points = [
-        (back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f) for x, y in there
-    ]
-    x0 = max(0, math.floor(min(x for x, _ in points) + 0.5))
-    y0 = max(0, math.floor(min(y for _, y in points) + 0.5))
-    x1 = min(size[0], math.ceil(max(x for x, _ in points) - 0.5))
-    y1 = min(size[1], math.ceil(max(y for _, y in points) - 0.5))
+    xs, ys = zip(*grid.pixels(there), strict=True)
+    x0, y0 = max(0, math.floor(min(xs) + 0.5)), max(0, math.floor(min(ys) + 0.5))
+    x1, y1 = min(size[0], math.ceil(max(xs) - 0.5)), min(size[1], math.ceil(max(ys) - 0.5))
     return Window(x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
 
 
 def _lies_in(grid: Georeference, size: Size, other: Georeference, other_size: Size) -> bool:
     """Return True if the corners and the middle of a grid lie in another image."""
-    from rasterio import Affine
-
     width, height = size
     points = [(0, 0), (width, 0), (width, height), (0, height), (width / 2, height / 2)]
     there = reprojected(grid.source(points), grid.crs, other.crs)
     if there is None:
         return False
-    a, b, c, d, e, f = tuple(~Affine(*other.transform))[:6]
-    seen = [(a * x + b * y + c, d * x + e * y + f) for x, y in there]
+    seen = other.pixels(there)
     return all(0 <= x <= other_size[0] and 0 <= y <= other_size[1] for x, y in seen)
 
 

@@ -69,11 +69,7 @@ def geopackage(path: Path, found: Iterable[Any], *, crs: str | None) -> None:
 
 
 def require_geopackage() -> None:
-    """Check that pyogrio is installed, before any work is done.
-
-    Raises:
-        ConfigError: It is not.
-    """
+    """Raise `ConfigError` if pyogrio is not installed, before any work is done."""
     from importlib.util import find_spec
 
     if find_spec("pyogrio") is None:

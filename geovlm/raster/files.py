@@ -123,11 +123,7 @@ def opened(path: Path) -> Iterator[DatasetReader]:
 
 @lru_cache(maxsize=65536)
 def cached_layout(file: State) -> Layout:
-    """Return the layout of a file, cached until the file changes.
-
-    Raises:
-        DataError: See `opened`.
-    """
+    """Return the layout of a file, cached until the file changes; raises as `opened` does."""
     size = single_band_size(file.path)
     if size is not None:
         return Layout(size, ("",))

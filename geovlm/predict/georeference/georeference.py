@@ -33,6 +33,13 @@ class Georeference:
         a, b, c, d, e, f = self.transform
         return [(a * x + b * y + c, d * x + e * y + f) for x, y in points]
 
+    def pixels(self, points: Sequence[Point]) -> list[Point]:
+        """Return points (x, y) of the grid's own CRS as (column, row); the inverse of `source`."""
+        from rasterio import Affine
+
+        a, b, c, d, e, f = tuple(~Affine(*self.transform))[:6]
+        return [(a * x + b * y + c, d * x + e * y + f) for x, y in points]
+
     def lonlat(self, ring: Sequence[Point]) -> list[LonLat]:
         """Return a ring of pixels (column, row) as longitude and latitude.
 
