@@ -221,6 +221,9 @@ def _inactive(name: str, records: Iterable[PluginRecord]) -> str:
 
 def _unknown(kind: str, name: str, known: Iterable[str], *, hidden: Iterable[str] = ()) -> str:
     available = sorted(known)
+    children = [each for each in available if each.startswith(f"{name}/")]
+    if children:
+        return f"{name!r} is a prefix of {kind}s; choose one of {', '.join(children)}."
     # `xbd` selects its children, but only where tasks are chosen
     prefixes = {each.partition("/")[0] for each in available} if kind == "task" else set()
     near = difflib.get_close_matches(name, [*prefixes, *available, *hidden], n=1, cutoff=0.5)

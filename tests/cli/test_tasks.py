@@ -101,6 +101,13 @@ def test_an_unknown_task_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_prefix_where_one_task_is_needed_lists_its_tasks(tmp_path: Path) -> None:
+    install(tmp_path, "toy", TOY)
+    done = geovlm("tasks", "show", "toy", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "error: 'toy' is a prefix of tasks; choose one of toy/find, toy/name.\n"
+
+
 def test_tasks_preview_draws_one_picture_per_sample(tmp_path: Path) -> None:
     install(tmp_path, "toy", TOY)
     out = tmp_path / "out"
