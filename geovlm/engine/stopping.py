@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -69,14 +69,14 @@ class StopCallback(TrainerCallback):
             self.stopped = state.global_step < state.max_steps
 
 
+@dataclass(eq=False, kw_only=True)
 class RewardWatch:
     """Ends the process when a reward takes longer than `limit_s`; names reward, task, sample."""
 
-    def __init__(self, *, limit_s: float, rank: str = "") -> None:
-        self._limit_s = limit_s
-        self._rank = rank
-        self._call: tuple[float, str, RewardContext] | None = None
-        self._thread: threading.Thread | None = None
+    limit_s: float
+    rank: str = ""
+    _call: tuple[float, str, RewardContext] | None = field(default=None, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
 
     @contextmanager
     def watching(self, reward: str) -> Iterator[Callable[[RewardContext], None]]:
@@ -97,10 +97,10 @@ class RewardWatch:
         while True:
             time.sleep(_POLL_S)
             call = self._call
-            if call is None or time.monotonic() - call[0] < self._limit_s:
+            if call is None or time.monotonic() - call[0] < self.limit_s:
                 continue
             print(
-                f"error: {self._rank}reward {call[1]!r} has not returned for {self._limit_s:.0f} s "
+                f"error: {self.rank}reward {call[1]!r} has not returned for {self.limit_s:.0f} s "
                 f"on task {call[2].task!r}, sample {call[2].sample_id!r} (timeout_s is the limit)",
                 file=sys.stderr,
                 flush=True,

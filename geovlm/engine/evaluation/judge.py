@@ -63,13 +63,9 @@ class Judge:
     resamples: int
     """Number of draws of the bootstrap and of the permutation test."""
     seed: int
-    """Seed of these draws."""
     columns: Sequence[rewards.Column] = ()
-    """Rewards of the task."""
     reward_options: Mapping[str, Json] = field(default_factory=dict)
-    """The run's `[reward_options]`."""
     watch: RewardWatch | None = None
-    """Ends a reward that does not return; `None` waits for ever."""
 
     def rewards(
         self, rows: Sequence[Row], texts: Sequence[str]

@@ -35,7 +35,6 @@ class GroupTrainer(GRPOTrainer):
         rows_per_generation: prompts that are generated at once, those of similar length
             together: a batch lasts until its longest completion ends. `None`: all of a step. vLLM
             and transformers' continuous batching schedule by themselves and ignore it.
-        **kwargs: those of `GRPOTrainer`.
     """
 
     def __init__(
