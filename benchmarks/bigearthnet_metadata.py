@@ -147,7 +147,7 @@ def stage(folder: Path) -> dict[str, tuple[float, float, float]]:
     }
     clock.note("rows of both tasks")
     total = sum(map(len, parts.values()))
-    picks = current.plan({name: len(rows) for name, rows in parts.items()}, n=total)
+    picks = current.plan(parts, n=total)
     clock.note(f"mixture of {total:,} rows")
     table = dataset(Picked(parts, picks), cache=current.cache, with_completion=True)
     clock.note("data set")

@@ -152,7 +152,7 @@ def examples(stage: Stage, *, n: int) -> datasets.Dataset:
         task.name: stage.rows(task, split="train", profile=QWEN2_5_VL, limit=stage.settings.limit)
         for task in stage.tasks
     }
-    picks = stage.plan({name: len(rows) for name, rows in parts.items()}, n=n)
+    picks = stage.plan(parts, n=n)
     rows = list(Picked(parts, picks))
     table = datasets.Dataset.from_dict(
         {
