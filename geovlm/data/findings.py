@@ -77,9 +77,9 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        first = {"dataset": self.dataset, "root": str(self.root), "fit": self.fit}
+        fields = asdict(replace(self, labels=Counter()))  # asdict cannot copy a filled Counter
         labels = dict(self.labels.most_common())
-        return first | asdict(replace(self, labels=Counter())) | first | {"labels": labels}
+        return {**fields, "root": str(self.root), "labels": labels, "fit": self.fit}
 
     def lines(self) -> Iterator[tuple[str, object]]:
         """Yield (name, text) for people."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -295,11 +297,11 @@ def test_a_full_disk_loses_no_answer(
     answered_by(oracle)
     out = tmp_path / "a.geojson"
 
-    def full(*features: object, **options: object) -> None:
+    def full(number: int) -> None:
         raise OSError(28, "No space left on device", str(out))
 
-    with monkeypatch.context() as patched:
-        patched.setattr(writing, "_collection", full)
+    with monkeypatch.context() as patched:  # the answers reach the disk, the result does not
+        patched.setattr(writing, "os", SimpleNamespace(fsync=full, getpid=os.getpid))
         assert status(*DETECT, *pair, "--out", out) != 0
     said = capsys.readouterr().err
     assert "cannot be written: No space left on device" in said
