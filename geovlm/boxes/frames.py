@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from geovlm.api import ModelProfile, Size
 from geovlm.boxes.rectangle import Box, enclosing, iou
@@ -214,19 +214,35 @@ def geochat_box(numbers: Sequence[float], *, image_size: Size, sense: Literal["c
     return Box(x0 * x, y0 * y, x1 * x, y1 * y, angle if sense == "cw" or not angle else -angle)
 
 
-def last_image(ctx: HasSizes) -> tuple[float, float, float, float]:
-    """Return width, height and `units_per_px` of the last image; all are 1 without an image."""
+class Scale(NamedTuple):
+    """Units of the model's frame per pixel of the stored image."""
+
+    x: float
+    y: float
+
+
+class LastImage(NamedTuple):
+    """Size of the stored last image in pixels, and its `Scale`."""
+
+    width: float
+    height: float
+    scale_x: float
+    scale_y: float
+
+
+def last_image(ctx: HasSizes) -> LastImage:
+    """Return size and scale of the last image; all are 1 without an image."""
     if not ctx.image_sizes:
-        return 1.0, 1.0, 1.0, 1.0
+        return LastImage(1.0, 1.0, 1.0, 1.0)
     size = ctx.image_sizes[-1]
-    return *size, *units_per_px(ctx.profile, size, ctx.input_sizes[-1])
+    return LastImage(*size, *units_per_px(ctx.profile, size, ctx.input_sizes[-1]))
 
 
-def units_per_px(profile: ModelProfile, image_size: Size, input_size: Size) -> tuple[float, float]:
-    """Return the units of the model's frame per pixel of the stored image, along x and y."""
+def units_per_px(profile: ModelProfile, image_size: Size, input_size: Size) -> Scale:
+    """Return the units of the model's frame per pixel of the stored image."""
     full = _FULL.get(profile.box_frame)
     width, height = input_size if full is None else (full, full)
-    return width / image_size[0], height / image_size[1]
+    return Scale(width / image_size[0], height / image_size[1])
 
 
 def clip(box: Box, size: Size) -> Box | None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geovlm import nano
 from geovlm.api import ModelProfile
@@ -74,7 +74,7 @@ def limited(
     profile: ModelProfile, config: RunConfig, *, folder: Path | None = None
 ) -> ModelProfile:
     """Return the profile with the run's pixel limits, else the checkpoint's, else its own."""
-    low, high = pixel_limits(folder) if folder is not None else (None, None)
+    low, high = pixel_limits(folder) if folder is not None else PixelLimits()
     return dataclasses.replace(
         profile,
         min_pixels=config.min_pixels or low or profile.min_pixels,
@@ -107,16 +107,23 @@ def with_pixels(profile: ModelProfile, pixels: str | None) -> ModelProfile:
     return dataclasses.replace(profile, min_pixels=lowest, max_pixels=highest)
 
 
-def pixel_limits(folder: Path) -> tuple[int | None, int | None]:
-    """Return smallest and largest area of an image as a checkpoint's processor makes it, pixels."""
+class PixelLimits(NamedTuple):
+    """Smallest and largest area of an image as a processor makes it, pixels."""
+
+    lowest: int | None = None
+    highest: int | None = None
+
+
+def pixel_limits(folder: Path) -> PixelLimits:
+    """Return the limits of a checkpoint's processor; `None` for those that it does not state."""
     file = folder / PROCESSOR
     if not file.is_file():
-        return None, None
+        return PixelLimits()
     settings = _read(file)
     size = settings.get("size") or {}
     # transformers prefers `min_pixels` and `max_pixels` where a file has both
     low = settings.get("min_pixels") or size.get("shortest_edge")
-    return low, settings.get("max_pixels") or size.get("longest_edge")
+    return PixelLimits(low, settings.get("max_pixels") or size.get("longest_edge"))
 
 
 def token_counter(facts: ModelFacts) -> Callable[[str], int] | None:

@@ -209,7 +209,14 @@ def require_finished(source: DatasetReader, index: int) -> None:
         )
 
 
-def decimated(width: int, height: int, *, longest: int) -> tuple[int, int]:
-    """Return the shape (H, W) of a window that is reduced to at most `longest` px per side."""
+class Shape(NamedTuple):
+    """Shape of an array of pixels, unlike a size in the order of numpy."""
+
+    height: int
+    width: int
+
+
+def decimated(width: int, height: int, *, longest: int) -> Shape:
+    """Return the shape of a window that is reduced to at most `longest` px per side."""
     factor = max(1.0, max(width, height) / longest)
-    return max(1, round(height / factor)), max(1, round(width / factor))
+    return Shape(max(1, round(height / factor)), max(1, round(width / factor)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,14 @@ def stretched(values: np.ndarray, *, low: float, high: float) -> np.ndarray:
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
-def shown_range(ref: Raster, name: str) -> tuple[float, float]:
+class Range(NamedTuple):
+    """Stored values that are shown as 0 and as 255."""
+
+    low: float
+    high: float
+
+
+def shown_range(ref: Raster, name: str) -> Range:
     """Return the values of a band or an index that are shown as 0 and 255.
 
     Raises:
@@ -42,7 +49,7 @@ def shown_range(ref: Raster, name: str) -> tuple[float, float]:
     """
     declared = ref.ranges.get(name)
     if declared is None and is_index(ref, name):
-        return -1.0, 1.0
+        return Range(-1.0, 1.0)
     low, high = declared or (ref.low, ref.high)
     if not high > low:
         raise DataError(
@@ -50,7 +57,7 @@ def shown_range(ref: Raster, name: str) -> tuple[float, float]:
             hint="low is the stored value to show as black, high the one to show as white",
         )
     if declared is not None or ref.scaling == "range":
-        return low, high
+        return Range(low, high)
     path, number, _ = locate(ref, name)
     if not (low >= 0 and high <= 100):
         raise DataError(
@@ -58,7 +65,7 @@ def shown_range(ref: Raster, name: str) -> tuple[float, float]:
             hint="percentiles lie in 0..100, such as low=2 and high=98",
         )
     nodata = None if ref.nodata is None else repr(ref.nodata)
-    return _percentiles(state(path), number, nodata, low, high)
+    return Range(*_percentiles(state(path), number, nodata, low, high))
 
 
 @lru_cache(maxsize=4096)

@@ -79,7 +79,7 @@ class Subject:
 
         Raises:
             UnknownNameError: there is no such plugin.
-            PluginUnavailableError: the module is no entry point of an installed distribution.
+            PluginUnavailableError: the module is not an entry point of an installed distribution.
         """
         found = load() if registry is None else registry
         if isinstance(plugin, str):

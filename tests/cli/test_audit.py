@@ -42,7 +42,8 @@ def test_a_gap_above_the_largest_allowed_ends_with_one(tmp_path: Path) -> None:
     done = geovlm("audit", "xbd/count", "--max-gap", "0.9", *FEW, folder=tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "above --max-gap 0.9: xbd/count paper/recall: prompt copy earns 1.000 of gold"
+        "above --max-gap 0.9: xbd/count paper/recall: prompt copy earns 1.000 of the correct "
+        "answer's reward"
     )
 
 

@@ -163,7 +163,7 @@ def _beyond(found: Audit, *, max_gap: float | None) -> list[str]:
     if max_gap is None:
         return []
     return [
-        f"{found.task} {name}: {result.best} earns {result.gap:.3f} of gold"
+        f"{found.task} {name}: {result.best} earns {result.gap:.3f} of the correct answer's reward"
         for name, result in _columns(found)
         if result.gap > max_gap + 1e-9
     ]

@@ -7,7 +7,7 @@ import shutil
 import statistics
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from accelerate.utils import gather_object
 
@@ -203,18 +203,26 @@ def choose(found: Sequence[dict[str, Any]], *, keep_flat: float) -> dict[str, fl
     return {key: mean[key] for key in chosen}
 
 
-def gate(report: dict[str, Any], *, min_format_rate: float) -> tuple[str, str] | None:
-    """Return the first task that cannot learn and the reason, or `None`."""
+class Complaint(NamedTuple):
+    """A task that cannot learn."""
+
+    task: str
+    reason: str
+
+
+def gate(report: dict[str, Any], *, min_format_rate: float) -> Complaint | None:
+    """Return the first task that cannot learn, or `None`."""
     for task, facts in report.items():
         if not facts["prompts"]:
             continue
         if facts["format_rate"] < min_format_rate:
-            return task, (
+            return Complaint(
+                task,
                 f"task {task!r} keeps the tags in {facts['format_rate']:.0%} of its answers, "
-                f"{min_format_rate:.0%} are needed"
+                f"{min_format_rate:.0%} are needed",
             )
         if facts["flat_share"] == 1.0 and facts["prompts"] >= 4:
-            return task, f"the reward of task {task!r} is constant on every prompt"
+            return Complaint(task, f"the reward of task {task!r} is constant on every prompt")
     return None
 
 

@@ -43,7 +43,7 @@ class Record:
         return text(self.fields, *names)
 
     def target(self) -> Mapping[str, Any]:
-        """Return the target of a record of GeoVLM; raises `UnreadableError` if it is no object."""
+        """Return the target of a record of GeoVLM; `UnreadableError` if it is not an object."""
         value = self.fields.get("target")
         if not isinstance(value, dict):
             raise UnreadableError("field 'target' is not an object")
