@@ -12,7 +12,6 @@ from geovlm import nano
 from geovlm.api import Sample, Turn
 from geovlm.config import load
 from geovlm.data.prompts import Prompt
-from geovlm.engine.models import load as model
 from geovlm.engine.models.processor import load_processor
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.stage import Stage
@@ -110,7 +109,7 @@ def test_vllm_loads_weights_with_the_pixel_limits_of_the_run(tmp_path):
     start = str(nano.path())
     processor = load_processor(start, max_pixels=50176)
     served = vllm.served(start, chosen, processor=processor, folder=tmp_path / "served")
-    assert model.pixel_limits(load_processor(served))[1] == 50176
+    assert load_processor(served).image_processor.size["longest_edge"] == 50176
     weights = Path(served) / "model.safetensors"
     assert weights.is_symlink()
     assert weights.resolve() == (nano.path() / "model.safetensors").resolve()
