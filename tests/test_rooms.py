@@ -43,7 +43,7 @@ INSIDE = {
     "config": "health options presets | stages | schema | load model | extras tasks",
     "data": "cache findings fingerprints mixture prompts | imagefiles loading"
     " | check leaks preview",
-    "run": "devices files machines stopping | folder parallel process"
+    "run": "devices files hidden machines stopping | folder parallel process"
     " | export heartbeat resuming | vllm | launch | doctor",
     "predict": "asking images reading windows | georeference job | features overlay scenes"
     " | results writing",

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geovlm.errors import ConfigError
+from geovlm.run.process import python
 from geovlm.run.vllm import server
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def script(plan: Plan, *, options: Sequence[str] = (), folder: Path | None = Non
     given = [f"--{_checked(option)}" for option in options]
     names = {option.partition("=")[0] for option in given}
     lines = [line for line in lines if line.partition("=")[0] not in names] + given
-    argv = [sys.executable, "-m", "geovlm.cli", "run", "--resume", "--output", str(plan.output)]
+    argv = python("-m", "geovlm.cli", "run", "--resume", "--output", str(plan.output))
     inner = f"exec {shlex.join(argv)} --machines {config.machines}"
     inner += ' --machine-rank "$SLURM_PROCID" --main-address "$1"'
     body = _BODY.format(

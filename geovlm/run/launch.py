@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
 from geovlm.run import devices, files, parallel
-from geovlm.run.machines import Machine, without_launcher
+from geovlm.run.hidden import hidden
+from geovlm.run.machines import Machine
 from geovlm.run.parallel import Layout
-from geovlm.run.process import LAUNCHER, Outcome, execute
+from geovlm.run.process import LAUNCHER, Outcome, execute, isolated, python
 from geovlm.run.stopping import StopRequest
 from geovlm.run.vllm import stage as vllm_stage
 
@@ -57,12 +58,7 @@ def command(
     if config_file is not None:
         start = ["-m", LAUNCHER, "--config_file", str(config_file)]
         start += ["--module", module]
-    return [
-        sys.executable,
-        *start,
-        *("--run", str(run), "--stage", stage),
-        *(["--resume"] if resume else []),
-    ]
+    return python(*start, "--run", str(run), "--stage", stage, *(["--resume"] if resume else []))
 
 
 def is_alone(ranks: Layout, *, scheme: str) -> bool:
@@ -82,7 +78,7 @@ def environment(local: int, *, on_cpu: bool) -> dict[str, str]:
     spinning threads on two busy cores, 2.1 s with sleeping ones.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    variables = without_launcher(os.environ) | {
+    variables = isolated() | {
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // local)),
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY") or "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
@@ -105,7 +101,7 @@ def start(program: str, *words: str, folder: Path, on_cpu: bool) -> None:
         RunFailedError: it failed.
     """
     log = folder / "stderr.txt"
-    argv = [sys.executable, "-m", f"geovlm.engine.programs.{program}", *words]
+    argv = python("-m", f"geovlm.engine.programs.{program}", *words)
     outcome = execute(argv, variables=environment(1, on_cpu=on_cpu), log=log)
     raise_for(outcome, name=program, log=log)
 
@@ -241,9 +237,10 @@ def raise_for(outcome: Outcome, *, name: str, log: Path, by: int | None = None) 
         why = f"was killed by {signal.Signals(number).name}"
         hint = _HINTS.get(number, "")
         raise RunFailedError(f"{who} {why}", hint=f"{hint}its output is in {log}")
+    causes = "".join(f"{each}: {each.fix}; " for each in hidden())
     raise RunFailedError(
         f"stage {name} failed with exit status {outcome.status}; its traceback is above",
-        hint=f"its output is in {log}",
+        hint=f"{causes}its output is in {log}",
     )
 
 

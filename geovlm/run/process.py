@@ -10,10 +10,11 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from geovlm.run.machines import without_launcher
 from geovlm.run.stopping import StopRequest
 
 LIFELINE_VARIABLE = "GEOVLM_LIFELINE"
@@ -23,6 +24,12 @@ LAUNCHER = "accelerate.commands.launch"
 _STATUS = re.compile(r"non-zero exit status (\d+)|exitcode\s*:\s*(-?\d+)")
 _SIGNAL = re.compile(r"died with <Signals\.\w+: (\d+)>")
 _RANK = re.compile(r"Root Cause .*?rank\s*: (\d+)", re.DOTALL)
+_ISOLATED = {
+    "PYTHONSAFEPATH": "1",
+    "PYTHONUTF8": "1",
+    "PYTHONIOENCODING": "utf-8:backslashreplace",
+}
+"""Variables of Python: import nothing from the working folder, read and write UTF-8."""
 _TORCHRUN_TAKES = "SIGINT,SIGHUP,SIGQUIT"
 """Signals that torchrun handles; not SIGTERM, after which it would kill workers within 30 s."""
 _PATIENCE_S = 20.0
@@ -40,6 +47,23 @@ class Outcome(NamedTuple):
     """Text after `stopped: ` on the worker's last line: it stopped on request and can resume."""
     rank: int | None = None
     """Rank that failed first, if there are several."""
+
+
+def python(*words: str) -> list[str]:
+    """Return the command line of a Python process that imports nothing from its working folder.
+
+    Many repositories have a package `datasets` or a file `random.py`, which would hide the
+    installed one. Folders that the user names in PYTHONPATH still count.
+    """
+    return [sys.executable, "-P", *words]
+
+
+def isolated(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment of a process of `python`, and of the processes that it starts.
+
+    Launchers start their ranks by command lines of their own, so `-P` alone does not reach those.
+    """
+    return without_launcher(variables) | _ISOLATED
 
 
 def execute(

@@ -20,6 +20,7 @@ import typer
 from geovlm.errors import PluginUnavailableError
 from geovlm.plugins.discover import SLOW_SECONDS
 from geovlm.plugins.references import resolve
+from geovlm.run.process import isolated, python
 from geovlm.testing.findings import Finding, fault, remark, source
 from geovlm.testing.subject import Subject
 
@@ -47,10 +48,10 @@ def light_import(subject: Subject) -> Iterator[Finding]:
     """Loading it imports none of torch, transformers, trl, datasets, numpy, PIL, pydantic, rich."""
     others = [r.name for r in subject.registry.plugins[1:] if r.name != subject.name]
     done = subprocess.run(
-        [sys.executable, "-c", _LOAD_ALONE, json.dumps([subject.name, others, HEAVY])],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        python("-c", _LOAD_ALONE, json.dumps([subject.name, others, HEAVY])),
+        env=isolated() | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if done.returncode != 0:

@@ -24,10 +24,13 @@ WHOLE = REDUCED | {"trained": {"loss": 2.5, "seconds": 1.0, "model": "nano"}}
 def worker(monkeypatch: pytest.MonkeyPatch):
     """Let the ranks leave these notes, and the worker end in this way."""
 
-    def use(*notes: dict, status: int = 0, error: str = "", late: bool = False) -> None:
+    def use(
+        *notes: dict, status: int = 0, error: str = "", late: bool = False, output: str = ""
+    ) -> None:
         def execute(argv, *, variables, log: Path, check) -> Outcome:
             for rank, each in enumerate(notes):
                 files.write_json(log.parent / f"rank-{rank}.json", each)
+            log.write_text(output)
             if late:
                 raise TimeoutError
             return Outcome(status, error)
@@ -64,6 +67,30 @@ def test_a_rank_that_never_joins_is_named_with_a_way_out(worker) -> None:
     assert "joining did not end within 5 s" in found.found
     assert "not joined: rank 0, 1" in found.found
     assert "GLOO_SOCKET_IFNAME" in found.fix
+
+
+def test_a_process_that_cannot_import_is_no_fault_of_the_network(worker) -> None:
+    output = (
+        "Traceback (most recent call last):\n"
+        "RuntimeError: Failed to import trl because of the following error:\n"
+        "cannot import name 'Dataset' from 'datasets'\n"
+        "subprocess.CalledProcessError: Command '['python']' returned non-zero exit status 1.\n"
+    )
+    worker({}, {}, status=1, output=output)
+    (found,) = smoke.ranks(CPU, deadline_s=5)
+    assert (found.check, found.state) == ("start of a stage", "FAIL")
+    assert found.found == (
+        "RuntimeError: Failed to import trl because of the following error: "
+        "cannot import name 'Dataset' from 'datasets'"
+    )
+    assert "the imports of a stage fail" in found.fix
+
+
+def test_one_rank_that_fails_is_no_fault_of_the_network(worker) -> None:
+    worker({"devices": NO_GPU}, status=1, error="no memory is left")
+    found = row(smoke.ranks(smoke.Ranks(1, "cpu"), deadline_s=5), "all-reduce")
+    assert found.state == "FAIL"
+    assert "GLOO" not in found.fix
 
 
 def test_an_all_reduce_that_hangs_is_one_line(worker) -> None:

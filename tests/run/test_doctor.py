@@ -55,6 +55,17 @@ def test_the_installed_versions_are_looked_up() -> None:
     assert "FAIL" not in states(machine.versions()).values()
 
 
+def test_a_hidden_package_is_a_warning_with_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (check,) = machine.imports()
+    assert (check.check, check.state) == ("import datasets", "warn")
+    assert check.found == f"{tmp_path}/datasets/__init__.py hides the module datasets"
+
+
 def test_plugins_that_do_not_work_are_named() -> None:
     records = [
         SimpleNamespace(name="xbd", status="active"),

@@ -166,13 +166,13 @@ def test_a_configuration_file_says_how_many_processes_and_where():
 
 def test_resume_is_passed_on():
     argv = launch.command(Path("a.yaml"), run=Path("r"), stage="0", resume=True)
-    assert argv[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
+    assert argv[:4] == [sys.executable, "-P", "-m", "accelerate.commands.launch"]
     assert argv[-5:] == ["--run", "r", "--stage", "0", "--resume"]
 
 
 def test_only_one_whole_process_needs_no_launcher():
     argv = launch.command(None, run=Path("r"), stage="eval")
-    assert argv == [sys.executable, "-m", launch.WORKER, "--run", "r", "--stage", "eval"]
+    assert argv == [sys.executable, "-P", "-m", launch.WORKER, "--run", "r", "--stage", "eval"]
     assert launch.is_alone(ranks(1), scheme="ddp")
     assert not launch.is_alone(ranks(2), scheme="ddp")
     assert not launch.is_alone(ranks(1), scheme="zero2")

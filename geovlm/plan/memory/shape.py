@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from geovlm.data import cache
 from geovlm.errors import ConfigError, DataError
 from geovlm.plan.memory.parts import ModelShape, Stack
+from geovlm.run.process import isolated, python
 
 if TYPE_CHECKING:
     from geovlm.config.model import ModelFacts
@@ -69,10 +69,11 @@ def _cached(request: dict[str, Any], file: Path) -> bytes:
 def _ask(request: dict[str, Any]) -> bytes:
     """Return the answer of the engine's process."""
     done = subprocess.run(
-        [sys.executable, "-m", MODULE],
+        python("-m", MODULE),
+        env=isolated(),
         input=json.dumps(request),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if done.returncode == 2:

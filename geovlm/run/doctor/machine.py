@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from geovlm.run.hidden import hidden
+
 if TYPE_CHECKING:
     from geovlm.plugins.registry import Registry
 
@@ -82,6 +84,11 @@ def versions(
             other.append(Check(package, "warn", f"{own}, tested with {version}", fix))
     found.append(Check("versions", "ok", f"{same} packages are as tested, {len(other)} are not"))
     return found + other
+
+
+def imports() -> list[Check]:
+    """Report each module of Python or of a package that a folder of PYTHONPATH hides."""
+    return [Check(f"import {each.module}", "warn", str(each), each.fix) for each in hidden()]
 
 
 def plugins(registry: Registry) -> list[Check]:

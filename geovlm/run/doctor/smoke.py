@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from importlib import metadata
@@ -25,6 +26,13 @@ _PARALLEL = {
     "a container needs --shm-size=8g",
     "gloo": "set GLOO_SOCKET_IFNAME to the interface that the host name resolves to, such as lo",
 }
+
+
+_ABOVE = "its output is above; 'geovlm run' would fail in the same way"
+_EXCEPTION = re.compile(
+    r"^(?:\[rank\d+\]: )?([A-Za-z_][\w.]*(?:Error|Exception)\b.*?(?::\n.+|$))", re.M
+)
+_OF_LAUNCHER = ("torch.distributed.elastic.", "subprocess.CalledProcessError")
 
 
 class Ranks(NamedTuple):
@@ -51,11 +59,15 @@ def ranks(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> list[Che
     ended = _run("ranks", wanted, deadline_s=deadline_s, module=module)
     first = ended.notes[0]
     checks = [_devices(first["devices"], wanted)] if "devices" in first else []
+    if ended.error and not any("devices" in each for each in ended.notes):
+        fix = f"the imports of a stage fail; {_ABOVE}"
+        return [Check("start of a stage", "FAIL", ended.error, fix)]
     title, where = "all-reduce", f"{wanted.number} ranks by {wanted.backend}"
     if not all("reduced" in each for each in ended.notes):
         lost = ", ".join(str(i) for i, each in enumerate(ended.notes) if "joined" not in each)
         found = f"{where}: {ended.error or 'no answer'}{lost and f'; not joined: rank {lost}'}"
-        return [*checks, Check(title, "FAIL", found, _PARALLEL[wanted.backend])]
+        fix = _PARALLEL[wanted.backend] if wanted.number > 1 else _ABOVE
+        return [*checks, Check(title, "FAIL", found, fix)]
     seconds = max(each["reduced"]["seconds"] or 0.0 for each in ended.notes)
     if wanted.number == 1:
         checks.append(Check(title, "ok", "one rank: not needed"))
@@ -64,8 +76,7 @@ def ranks(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> list[Che
         rate = f"{1000 * seconds:.1f} ms, {size / seconds / 1e9:.2f} GB/s"
         checks.append(Check(title, "ok", f"{where}: {size >> 20} MB in {rate}"))
     if ended.error or "trained" not in first:
-        fix = "its output is above; 'geovlm run' would fail in the same way"
-        return [*checks, Check("training step", "FAIL", ended.error or "no answer", fix)]
+        return [*checks, Check("training step", "FAIL", ended.error or "no answer", _ABOVE)]
     step = first["trained"]
     same = ", the same weights on all ranks" if wanted.number > 1 else ""
     found = f"SFT of {step['model']} on {wanted.device}: loss {step['loss']:.2f}{same}"
@@ -131,11 +142,20 @@ def _run(stage: str, wanted: Ranks, *, deadline_s: float, module: str) -> _Ended
         except TimeoutError:
             error = f"did not end within {limit_s:g} s"
         except RunFailedError as failed:
-            error = str(failed.args[0])
+            error = _exception(folder / "stderr.txt") or str(failed.args[0])
         except GeoVLMError as refused:
             error = str(refused)
         paths = [folder / f"rank-{i}.json" for i in range(wanted.number)]
         return _Ended(error, [files.read_json(path) if path.is_file() else {} for path in paths])
+
+
+def _exception(log: Path) -> str:
+    """Return the end of the last traceback of a rank in one line; empty if there is none."""
+    if not log.is_file():
+        return ""
+    found = _EXCEPTION.findall(log.read_text(encoding="utf-8", errors="replace"))
+    of_ranks = [each for each in found if not each.startswith(_OF_LAUNCHER)]
+    return " ".join(of_ranks[-1].split()) if of_ranks else ""
 
 
 def _devices(found: dict[str, Any], wanted: Ranks) -> Check:

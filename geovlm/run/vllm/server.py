@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import os
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm.errors import ConfigError, RunFailedError
-from geovlm.run.machines import Machine, without_launcher
+from geovlm.run.machines import Machine
 from geovlm.run.parallel import layout
-from geovlm.run.process import end_tree
+from geovlm.run.process import end_tree, isolated, python
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
@@ -120,7 +118,7 @@ def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -
     checkpoints of GeoVLM hold the limits in their files. The trainer replaces the weights of
     `model` before the first completion.
     """
-    argv = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model]
+    argv = python("-m", "vllm.entrypoints.cli.main", "serve", model)
     # anybody who reaches the server may replace the weights
     host = "127.0.0.1" if config.machines == 1 else "0.0.0.0"
     argv += ["--host", host, "--port", str(settings.port)]
@@ -147,7 +145,7 @@ def environment(visible: list[str], gpus: tuple[int, ...]) -> dict[str, str]:
 
     `gpus` are positions among the ids of the `visible` GPUs.
     """
-    return without_launcher(os.environ) | {
+    return isolated() | {
         "CUDA_VISIBLE_DEVICES": ",".join(visible[gpu] for gpu in gpus),
         "VLLM_SERVER_DEV_MODE": "1",
     }

@@ -1,0 +1,142 @@
+"""Our processes import nothing from the working folder, whatever lies there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geovlm.run import launch
+from geovlm.run.hidden import Hidden, hidden
+from geovlm.run.machines import Machine
+from geovlm.run.parallel import Layout
+from geovlm.run.process import execute, isolated, python
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("datasets", "torch", "json", "types", "random", "numpy", "logging", "geovlm", "models")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder whose packages and files have the names of modules, and cannot be imported.
+
+    Such names are those of many research repositories (meta-pytorch/data#751).
+    """
+    folder = tmp_path / "project"
+    for name in NAMES[:3]:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(f"raise OSError('{name} of the project')")
+    for name in NAMES[3:]:
+        (folder / f"{name}.py").write_text(f"raise OSError('{name} of the project')")
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    return folder
+
+
+def text(argv: list[str], **variables: str) -> str:
+    """Return standard output of a process that succeeds."""
+    environment = isolated() | variables
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_process_finds_the_installed_modules(project: Path) -> None:
+    code = (
+        "import geovlm, json, logging, random, types; from importlib.util import find_spec;"
+        "print(*(find_spec(name).origin for name in ('datasets', 'torch', 'numpy')))"
+    )
+    assert str(project) not in text(python("-c", code))
+
+
+def test_a_process_of_a_process_does_too(project: Path) -> None:
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-m', 'json.tool', '--help'])"
+    assert "python -m json.tool" in text(python("-c", code))
+
+
+def test_the_ranks_of_a_launcher_do_too(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "who.py").write_text("import json, os; open('rank-' + os.environ['RANK'], 'w')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    ranks = Layout(machine=Machine(), world_size=2, machines=1, local=2)
+    yaml = tmp_path / "accelerate.yaml"
+    yaml.write_text(launch.accelerate_config(ranks, on_cpu=True, port=launch.free_port()))
+    argv = launch.command(yaml, run=tmp_path, stage="0", module="who")
+    done = execute(argv, variables=launch.environment(2, on_cpu=True), log=tmp_path / "log")
+    assert (done.status, sorted(each.name for each in project.glob("rank-*"))) == (
+        0,
+        ["rank-0", "rank-1"],
+    )
+
+
+def test_a_module_on_pythonpath_counts_in_the_working_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_plugin.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert text(python("-c", "import my_plugin; print('found')"), PYTHONPATH=".") == "found"
+
+
+def test_python_m_runs_the_installed_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "packaging.py").write_text("raise OSError('packaging of the project')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    argv = [sys.executable, "-m", "geovlm.cli", "tasks", "list"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, "xbd/count" in done.stdout, done.stderr) == (0, True, "")
+
+
+def test_only_one_function_makes_command_lines_of_python() -> None:
+    uses = {
+        path.relative_to(ROOT / "geovlm").as_posix()
+        for path in (ROOT / "geovlm").rglob("*.py")
+        if "sys.executable" in path.read_text(encoding="utf-8")
+    }
+    assert uses == {
+        "run/process.py",  # python()
+        "run/doctor/machine.py",  # shown
+        "cli/__main__.py",  # starts itself again
+    }
+
+
+def test_what_a_folder_of_pythonpath_hides_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", ".")
+    found = {each.module: each for each in hidden()}
+    assert set(found) == {"datasets", "torch", "json", "types", "random", "numpy", "logging"}
+    assert str(found["datasets"]) == f"{project}/datasets/__init__.py hides the module datasets"
+    assert found["datasets"].fix.startswith(f"remove {project} from PYTHONPATH")
+    assert found["random"].fix.startswith(f"remove {project} from PYTHONPATH")
+
+
+def test_another_installation_on_pythonpath_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").touch()
+    (tmp_path / "numpy-2.0.0.dist-info").mkdir()
+    (tmp_path / "numpy-2.0.0.dist-info" / "METADATA").write_text("Name: numpy\nVersion: 2.0.0\n")
+    (tmp_path / "models").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert hidden() == []
+
+
+def test_nothing_is_hidden_here() -> None:
+    assert hidden() == []
+
+
+def test_a_failed_stage_names_what_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Hidden("datasets", Path("/project/datasets/__init__.py"))
+    monkeypatch.setattr(launch, "hidden", lambda: [found])
+    with pytest.raises(launch.RunFailedError) as caught:
+        launch.raise_for(launch.Outcome(1, ""), name="0-sft", log=Path("log"))
+    assert "/project/datasets/__init__.py hides the module datasets" in caught.value.hint
+    assert "remove /project from PYTHONPATH" in caught.value.hint
