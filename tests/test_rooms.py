@@ -36,7 +36,8 @@ ROOMS = """
 
 INSIDE = {
     "boxes": "rectangle | frames | reading | arrays",
-    "raster": "headers spectra | files | bands | pictures reference scaling | checks images",
+    "raster": "headers spectra | files | masks | bands | pictures reference scaling"
+    " | checks images",
     "scenes": "composing | painting",
     "plugins": "declarations guard installed profiles scaffold | builtin | discover | registry"
     " | references | metrics",

@@ -20,8 +20,8 @@ from geovlm.raster.files import (
     read,
     require_finished,
     state,
-    valid,
 )
+from geovlm.raster.masks import valid
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

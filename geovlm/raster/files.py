@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +27,8 @@ CACHE_BYTES = 64 << 20
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, ValueError)  # ValueError: a name with a zero byte
 _COLOURS = frozenset({"red", "green", "blue", "nir"})
+_SQUARE_PX = 64
+"""Side of a square that is read of a large scene."""
 
 
 class Layout(NamedTuple):
@@ -163,35 +164,6 @@ def read(
     return values
 
 
-def valid(
-    source: DatasetReader, index: int, *, values: np.ndarray, window: Window, nodata: float | None
-) -> np.ndarray:
-    """Return where `values`, read from `window`, are data: (H, W), bool.
-
-    No data are NaN, values equal to `nodata` (`None`: the one that the file declares), and pixels
-    at which the file's mask or alpha is 0.
-    """
-    from rasterio.enums import MaskFlags
-    from rasterio.windows import Window as Part
-
-    if nodata is None:
-        nodata = source.nodatavals[index - 1]
-    good = np.ones(values.shape, bool) if values.dtype.kind in "iu" else ~np.isnan(values)
-    if nodata is not None and not math.isnan(nodata):
-        good &= values != nodata
-    if MaskFlags.per_dataset in source.mask_flag_enums[index - 1]:
-        good &= source.read_masks(index, window=Part(*window), out_shape=values.shape) > 0
-    return good
-
-
-def declares_nodata(source: DatasetReader, index: int) -> bool:
-    """Return True if a file declares pixels without data by value, mask or alpha."""
-    from rasterio.enums import MaskFlags
-
-    masked = MaskFlags.per_dataset in source.mask_flag_enums[index - 1]
-    return masked or source.nodatavals[index - 1] is not None
-
-
 def require_finished(source: DatasetReader, index: int) -> None:
     """Raise `DataError` if the last block of a band was never written and nodata is not declared.
 
@@ -220,3 +192,22 @@ def decimated(width: int, height: int, *, longest: int) -> Shape:
     """Return the shape of a window that is reduced to at most `longest` px per side."""
     factor = max(1.0, max(width, height) / longest)
     return Shape(max(1, round(height / factor)), max(1, round(width / factor)))
+
+
+def spread(
+    source: DatasetReader, index: int, *, longest: int
+) -> Iterator[tuple[Window, tuple[int, int]]]:
+    """Yield windows that show what values a band holds, and the shape (H, W) to read of each.
+
+    This is the whole band, reduced to at most `longest` px per side by leaving pixels out. A large
+    scene without overviews, of which that would read every block, gives evenly spread squares
+    instead.
+    """
+    width, height = source.width, source.height
+    if max(width, height) <= 4 * longest or source.overviews(index):
+        yield (0, 0, width, height), decimated(width, height, longest=longest)
+        return
+    across, down = min(width, _SQUARE_PX), min(height, _SQUARE_PX)
+    for row in np.linspace(0, height - down, longest // _SQUARE_PX).round().astype(int):
+        for column in np.linspace(0, width - across, longest // _SQUARE_PX).round().astype(int):
+            yield (int(column), int(row), across, down), (down, across)

@@ -20,7 +20,8 @@ from PIL import Image
 from geovlm.api import Raster, Size
 from geovlm.errors import DataError
 from geovlm.raster.bands import bands_of, is_index, locate
-from geovlm.raster.files import Window, decimated, declares_nodata, opened, read, state, valid
+from geovlm.raster.files import Window, decimated, opened, read, state
+from geovlm.raster.masks import alpha_hides, declares_nodata, valid
 from geovlm.raster.pictures import open_part, open_picture, picture_layout, picture_size
 from geovlm.raster.scaling import SAMPLED_PX, shown_range, stretched
 
@@ -137,7 +138,7 @@ def scene_size(ref: Path | Raster) -> Size:
 def _picture_has_data(path: Path, window: Window, *, shape: tuple[int, int]) -> bool:
     with opened(path) as source:
         for index, colour in enumerate(source.colorinterp, start=1):
-            if colour.name == "alpha":
+            if colour.name == "alpha" and alpha_hides(source):
                 continue
             values = read(source, index, window=window, shape=shape)
             good = valid(source, index, values=values, window=window, nodata=None)

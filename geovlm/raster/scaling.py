@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from geovlm.api import Raster
 from geovlm.errors import DataError
 from geovlm.raster.bands import is_index, locate
-from geovlm.raster.files import State, Window, decimated, opened, read, state, valid
-
-if TYPE_CHECKING:
-    from rasterio.io import DatasetReader
+from geovlm.raster.files import State, opened, read, spread, state
+from geovlm.raster.masks import valid
 
 SAMPLED_PX = 1024
 """Most pixels along a side, evenly spread over the whole band, for percentiles."""
-_SQUARE_PX = 64
-"""Side of a square that is read of a large scene."""
 
 
 def stretched(values: np.ndarray, *, low: float, high: float) -> np.ndarray:
@@ -76,7 +71,7 @@ def _percentiles(
     declared = None if nodata is None else float(nodata)
     found = []
     with opened(file.path) as source:
-        for window, shape in _spread(source, index):
+        for window, shape in spread(source, index, longest=SAMPLED_PX):
             stored = read(source, index, window=window, shape=shape)
             good = valid(source, index, values=stored, window=window, nodata=declared)
             found.append(stored[good & np.isfinite(stored)].astype(np.float64))
@@ -85,19 +80,3 @@ def _percentiles(
         return 0.0, 0.0
     first, second = np.percentile(kept, (low, high))
     return float(first), float(second)
-
-
-def _spread(source: DatasetReader, index: int) -> Iterator[tuple[Window, tuple[int, int]]]:
-    """Yield windows that the pixels for percentiles come from, and the shape (H, W) to read.
-
-    This is the whole band, with pixels left out. A large scene without overviews, of which that
-    would read every block, gives 16 x 16 squares instead.
-    """
-    width, height = source.width, source.height
-    if max(width, height) <= 4 * SAMPLED_PX or source.overviews(index):
-        yield (0, 0, width, height), decimated(width, height, longest=SAMPLED_PX)
-        return
-    across, down = min(width, _SQUARE_PX), min(height, _SQUARE_PX)
-    for row in np.linspace(0, height - down, SAMPLED_PX // _SQUARE_PX).round().astype(int):
-        for column in np.linspace(0, width - across, SAMPLED_PX // _SQUARE_PX).round().astype(int):
-            yield (int(column), int(row), across, down), (down, across)

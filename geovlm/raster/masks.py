@@ -1,0 +1,103 @@
+"""Tells pixels with data from pixels without: nodata, masks, and alpha bands that are masks."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geovlm.raster.files import State, Window, opened, read, spread, state
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+_SAMPLED_PX = 512
+"""Most pixels along a side, evenly spread, from which an alpha band is judged."""
+_OPAQUE_SHARE = 0.9
+"""Least share of opaque pixels among those that a mask does not hide: it has few soft edges."""
+_LOSSY = 16
+"""Largest error of a mask's values 0 and 255 after a compression such as JPEG."""
+_LOSSLESS = frozenset({None, "NONE", "LZW", "DEFLATE", "PACKBITS", "ZSTD", "LZMA"})
+"""Compressions of a TIFF that keep all values."""
+_PICTURE_DRIVERS = frozenset({"PNG", "WEBP", "GIF", "BMP", "JPEG", "AVIF", "JPEGXL"})
+"""Formats whose fourth band is transparency by definition."""
+
+
+def valid(
+    source: DatasetReader, index: int, *, values: np.ndarray, window: Window, nodata: float | None
+) -> np.ndarray:
+    """Return where `values`, read from `window`, are data: (H, W), bool.
+
+    No data are NaN, values equal to `nodata` (`None`: the one that the file declares), and pixels
+    at which the file's mask is 0, or its alpha band if that is a mask (see `alpha_hides`).
+    """
+    from rasterio.windows import Window as Part
+
+    if nodata is None:
+        nodata = source.nodatavals[index - 1]
+    good = np.ones(values.shape, bool) if values.dtype.kind in "iu" else ~np.isnan(values)
+    if nodata is not None and not math.isnan(nodata):
+        good &= values != nodata
+    if _masked(source, index):
+        good &= source.read_masks(index, window=Part(*window), out_shape=values.shape) > 0
+    return good
+
+
+def declares_nodata(source: DatasetReader, index: int) -> bool:
+    """Return True if a file declares pixels without data by value, mask or alpha."""
+    return source.nodatavals[index - 1] is not None or _masked(source, index)
+
+
+def alpha_band(source: DatasetReader) -> int | None:
+    """Return the number of the band that a file calls alpha; `None` if there is none."""
+    names = [colour.name for colour in source.colorinterp]
+    return names.index("alpha") + 1 if "alpha" in names else None
+
+
+def alpha_hides(source: DatasetReader) -> bool:
+    """Return True if the band that a file calls alpha is a mask, by its values in the whole file.
+
+    GDAL calls the fourth band of a TIFF alpha unless it is told otherwise, so files of red, green,
+    blue and near infrared carry that name too. A band is a mask if nine in ten of its values other
+    than 0 are 255, give or take 16 after a compression with losses. A band of zeros is a mask
+    unless the others vary below it. In formats such as PNG alpha is transparency by definition.
+    """
+    number = alpha_band(source)
+    if number is None or source.driver in _PICTURE_DRIVERS:
+        return number is not None
+    return _is_mask(state(Path(source.name)), number)
+
+
+@lru_cache(maxsize=65536)
+def _is_mask(file: State, number: int) -> bool:
+    with opened(file.path) as source:
+        structure = source.tags(ns="IMAGE_STRUCTURE")
+        exact = source.driver == "GTiff" and structure.get("COMPRESSION") in _LOSSLESS
+        near = 0 if exact else _LOSSY
+        parts = list(spread(source, number, longest=_SAMPLED_PX))
+
+        def sampled(index: int) -> np.ndarray:
+            found = [read(source, index, window=window, shape=shape) for window, shape in parts]
+            return np.concatenate([each.ravel() for each in found])
+
+        alpha = sampled(number)
+        seen = alpha[alpha > near]
+        if seen.size:
+            top = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 255
+            opaque = (seen == 255) | (seen >= top - near)  # some writers put 255 in wide integers
+            return float(opaque.mean()) >= _OPAQUE_SHARE
+        others = [sampled(index) for index in source.indexes if index != number]
+        return all(np.ptp(each) <= near for each in others)
+
+
+def _masked(source: DatasetReader, index: int) -> bool:
+    """Return True if a band has a mask, or an alpha band that is one."""
+    from rasterio.enums import MaskFlags
+
+    flags = source.mask_flag_enums[index - 1]
+    if MaskFlags.per_dataset not in flags:
+        return False
+    return MaskFlags.alpha not in flags or alpha_hides(source)
