@@ -103,7 +103,7 @@ def test_the_script_starts_one_launcher_per_machine(tmp_path, capsys, slurm):
     start, said = slurm
     script = write(tmp_path, "--machines", "2", "--processes", "1", capsys=capsys)
     assert start(script).wait(timeout=60) == 0
-    run = f"-m geovlm.cli run --resume --output {tmp_path}/a run --machines 2 --machine-rank"
+    run = f"-P -m geovlm.cli run --resume --output {tmp_path}/a run --machines 2 --machine-rank"
     assert sorted(said.read_text().splitlines()) == [
         f"{run} {rank} --main-address node01:25678" for rank in (0, 1)
     ]
