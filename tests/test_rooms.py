@@ -36,7 +36,7 @@ ROOMS = """
 
 INSIDE = {
     "boxes": "rectangle | frames | reading | arrays",
-    "raster": "headers spectra | files | masks | bands | pictures reference scaling"
+    "raster": "faults headers spectra | files | masks | bands | pictures reference scaling"
     " | checks images",
     "scenes": "composing | painting",
     "plugins": "declarations guard installed profiles scaffold | builtin | discover | registry"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from geovlm.api import Raster, Size
 from geovlm.data import cache
 from geovlm.errors import DataError
-from geovlm.raster.files import unreadable
+from geovlm.raster.faults import unreadable
 
 Progress = Callable[..., Iterator[Any]]
 """`(items, *, label, total)` yields the items and shows the progress."""

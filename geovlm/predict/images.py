@@ -112,7 +112,7 @@ def _scaled(made: Raster, *, value_range: tuple[float, float] | None, eight_bit:
 
 def _band_file(folder: Path, band: str) -> Path:
     """Find the one file of a band in a folder by the end of its name."""
-    from geovlm.raster.files import unreadable
+    from geovlm.raster.faults import unreadable
 
     ending = re.compile(rf"(?:^|[_.-]){re.escape(band)}(?:_\d+m)?$", re.IGNORECASE)
     try:

@@ -14,6 +14,7 @@ import numpy as np
 
 from geovlm.api import Size
 from geovlm.errors import DataError
+from geovlm.raster.faults import reported, require_image, unreadable
 from geovlm.raster.headers import single_band_size
 
 if TYPE_CHECKING:
@@ -82,23 +83,6 @@ def is_absent(path: Path) -> bool:
     return False
 
 
-def require_readable(path: Path) -> None:
-    """Raise `DataError` if the file exists but cannot be read."""
-    try:
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise unreadable(path, error) from error
-
-
-def unreadable(path: Path, error: OSError) -> DataError:
-    """Return the error for a file that the system does not let us read."""
-    return DataError(
-        f"{path}: the image file cannot be read: {error.strerror or error}",
-        hint="check its permissions and those of its folders, and the disk",
-    )
-
-
 @contextmanager
 def opened(path: Path) -> Iterator[DatasetReader]:
     """Open a file; only its header is read.
@@ -109,16 +93,15 @@ def opened(path: Path) -> Iterator[DatasetReader]:
     import rasterio
 
     state(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            source = rasterio.open(path)
-    except rasterio.errors.RasterioError as error:
-        require_readable(path)
-        raise DataError(
-            f"{path}: not a readable raster: {error}", hint="copy the file again"
-        ) from error
-    with source, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+    with reported(path, doing="not a readable raster"):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                source = rasterio.open(path)
+        except rasterio.errors.RasterioError:
+            require_image(path)
+            raise
+    with reported(path), source, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         yield source
 
 
@@ -147,16 +130,10 @@ def read(
     Raises:
         DataError: The pixels are damaged, cut off or complex.
     """
-    import rasterio
     from rasterio.windows import Window as Part
 
-    try:
+    with reported(source.name, doing=f"band {index} cannot be read"):
         values: np.ndarray = source.read(index, window=Part(*window), out_shape=shape)
-    except rasterio.errors.RasterioError as error:
-        raise DataError(
-            f"{source.name}: band {index} is damaged or cut off: {error}",
-            hint="copy the file again",
-        ) from error
     if np.iscomplexobj(values):
         raise DataError(
             f"{source.name}: band {index} is complex", hint="store its magnitude or power"

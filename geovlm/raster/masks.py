@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geovlm.raster.faults import reported
 from geovlm.raster.files import State, Window, opened, read, spread, state
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def valid(
     if nodata is not None and not math.isnan(nodata):
         good &= values != nodata
     if _masked(source, index):
-        good &= source.read_masks(index, window=Part(*window), out_shape=values.shape) > 0
+        with reported(source.name, doing=f"the mask of band {index} cannot be read"):
+            mask = source.read_masks(index, window=Part(*window), out_shape=values.shape)
+        good &= mask > 0
     return good
 
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageFile
 from geovlm.api import Size
 from geovlm.errors import DataError
 from geovlm.raster.bands import role_of
+from geovlm.raster.faults import reported, require_image
 from geovlm.raster.files import (
     State,
     Window,
@@ -25,7 +26,6 @@ from geovlm.raster.files import (
     opened,
     read,
     require_finished,
-    require_readable,
     state,
 )
 
@@ -228,7 +228,8 @@ def _hidden(source: DatasetReader, colours: Sequence[np.ndarray], *, window: Win
         hidden = np.logical_and.reduce([values == nodata for values in colours])
     flags = source.mask_flag_enums[0]
     if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        hidden |= source.read_masks(1, window=Part(*window), out_shape=hidden.shape) == 0
+        with reported(source.name, doing="its mask cannot be read"):
+            hidden |= source.read_masks(1, window=Part(*window), out_shape=hidden.shape) == 0
     return hidden
 
 
@@ -253,7 +254,7 @@ def _picture(path: Path) -> Iterator[ImageFile.ImageFile]:
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: {error}", hint="cut the image into tiles") from error
     except _BROKEN as error:
-        require_readable(path)
+        require_image(path)
         raise _unreadable(path) from error
     with image:
         if image.mode in ("I", "F") or "16" in image.mode or "16" in _raw_mode(image):

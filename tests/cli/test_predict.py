@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -327,3 +329,20 @@ def test_a_bad_file_is_named(
     said = capsys.readouterr().err
     assert message in said
     assert "bad.tif" in said
+
+
+def test_the_proj_of_another_program_is_one_line_before_the_model_is_loaded(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", (64, 64))
+    words = ["predict", "--model", "nano", "--task", "bigearthnet", str(scene)]
+    code = f"from geovlm.cli import main; main({words!r})"
+    ended = subprocess.run(  # PROJ reads the variable once per process
+        [sys.executable, "-c", code],
+        env={**os.environ, "PROJ_LIB": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"error: PROJ_LIB={tmp_path} belongs to another installation of PROJ: ")
+    assert line.endswith("(unset PROJ_LIB)")

@@ -178,7 +178,7 @@ def test_a_file_without_permission_is_not_called_damaged(
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_text("<html>404</html>")
+    (tmp_path / "a.png").write_bytes(bytes(100))
     with pytest.raises(DataError, match=r"a\.png: not a readable image"):
         raster.open_image(tmp_path / "a.png")
 

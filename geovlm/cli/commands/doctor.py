@@ -32,7 +32,7 @@ def doctor(
     ] = 120.0,
     json: JsonOption = False,
 ) -> None:
-    """Check versions, plugins, disks, GPUs, communication between ranks, one training step, vLLM.
+    """Check versions, plugins, PROJ, disks, GPUs, communication of ranks, a training step, vLLM.
 
     Exit code 1 if a check fails.
     """
@@ -43,6 +43,7 @@ def doctor(
         raise ConfigError("--processes and --gpus are both given", hint="give one of them")
     checks = [*machine.versions(), *machine.imports()]
     checks += machine.plugins(registry.load())
+    checks += machine.geodata()
     checks += machine.disk(out)
     checks += machine.shared_memory(ranks=gpus or processes or 1)
     checks += _smoke_tests(checks, processes=processes, gpus=gpus, deadline=deadline)

@@ -27,11 +27,15 @@ def placed(image: Path | Raster) -> tuple[Georeference | None, str]:
 
     Raises:
         DataError: The file is not a raster; the whole scene lies where its CRS is not defined.
+        ConfigError: PROJ cannot use its database.
     """
+    from geovlm.raster.faults import require_proj
     from geovlm.raster.files import opened
 
     path = first_file(image)
     with opened(path) as source:
+        if source.gcps[0] or not source.transform.is_identity:
+            require_proj()
         found, note = _read(source, path)
         if found is not None:
             found.check(source.width, source.height)

@@ -1,4 +1,4 @@
-"""Checks of `geovlm doctor` without torch: versions, plugins, shared memory, disks."""
+"""Checks of `geovlm doctor` without torch: versions, plugins, PROJ, shared memory, disks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from geovlm.errors import ConfigError
 from geovlm.run.hidden import hidden
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ SHARED_MEMORY = 1 << 30
 _CHUNK = bytes(4 << 20)
 _WRITTEN = 256 << 20
 _SECONDS = 3.0
+_GDAL_FILE = "gdalvrt.xsd"  # in the data of every GDAL that reads VRT files
 
 
 class Check(NamedTuple):
@@ -101,6 +103,24 @@ def plugins(registry: Registry) -> list[Check]:
             fix = f"geovlm plugins doctor {record.name}"
             found.append(Check(f"plugin {record.name}", "warn", str(record.status), fix))
     return found
+
+
+def geodata() -> list[Check]:
+    """Check that GDAL and PROJ find their own data, which variables of other programs hide."""
+    import rasterio
+
+    from geovlm.raster import faults
+
+    found = f"GDAL {rasterio.__gdal_version__}, PROJ {rasterio.__proj_version__}"
+    try:
+        faults.require_proj()
+    except ConfigError as error:
+        return [Check("GDAL and PROJ", "FAIL", str(error.args[0]), error.hint)]
+    folder = os.environ.get("GDAL_DATA")
+    if folder is not None and not (Path(folder) / _GDAL_FILE).is_file():
+        found = f"{found}; GDAL_DATA={folder} holds no data of GDAL"
+        return [Check("GDAL and PROJ", "warn", found, "unset GDAL_DATA")]
+    return [Check("GDAL and PROJ", "ok", found)]
 
 
 def disk(folder: Path) -> list[Check]:
