@@ -24,7 +24,7 @@ from geovlm.api import ModelProfile
 from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
 from geovlm.engine.models import quantize
-from geovlm.engine.models.processor import load_processor, save_processor
+from geovlm.engine.models.processor import load_processor, save_processor, take_as_sized
 from geovlm.engine.speedups import distinct_images, vision_attention
 from geovlm.errors import ConfigError
 from geovlm.plugins.registry import Registry
@@ -63,7 +63,10 @@ def load_reader(
 ) -> tuple[ProcessorMixin, ModelProfile]:
     """Load the processor of a model and its family's profile with the processor's pixel limits.
 
-    `min_pixels` and `max_pixels` of the run override the checkpoint's own.
+    `min_pixels` and `max_pixels` of the run override the checkpoint's own. The processor leaves the
+    size of an image as it is where `boxes.input_size` gives the size of its resize: `ImageCache`
+    resizes to that. A second resize would change it again where the limits are close together, as
+    600 x 400 px becomes 532 x 364 and then 560 x 392 with both limits at 200,704.
 
     Raises:
         ConfigError: the run's model cannot be found.
@@ -78,6 +81,7 @@ def load_reader(
         trust_remote_code=config.trust_remote_code,
         cache_patches=config.share_images,
     )
+    take_as_sized(processor)
     size = processor.image_processor.size  # type: ignore[attr-defined]  # a mixin's field
     if "shortest_edge" in size and "longest_edge" in size:
         low, high = int(size["shortest_edge"]), int(size["longest_edge"])

@@ -92,6 +92,17 @@ def load_processor(
     return processor
 
 
+def take_as_sized(processor: ProcessorMixin) -> None:
+    """Let a processor of the Qwen-VL family take images at the size that they have.
+
+    Sides must be multiples of patch and merge size. Processors of other families stay as they are,
+    and so does what `save_processor` writes.
+    """
+    images = processor.image_processor  # type: ignore[attr-defined]  # a mixin's field
+    if isinstance(images, Qwen2VLImageProcessorPil):
+        images.do_resize = False
+
+
 def save_processor(processor: ProcessorMixin, folder: Path | str) -> None:
     """Write the files from which `load_processor`, `AutoProcessor` and vLLM load it again."""
     processor.save_pretrained(folder)

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from geovlm.engine.generation import generate
-from geovlm.engine.models.processor import load_processor, save_processor
+from geovlm.engine.models.processor import load_processor, save_processor, take_as_sized
 from geovlm.engine.programs.main import run
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row, pictures
@@ -36,8 +36,9 @@ def work(folder: Path) -> None:
     """
     job = Job.read(folder)
     cache = ImageCache()
-    write_asks(folder, job, cache=cache)
     processor = load_processor(str(job.model))
+    take_as_sized(processor)
+    write_asks(folder, job, cache=cache, sized=not processor.image_processor.do_resize)  # type: ignore[attr-defined]
     model = AutoModelForImageTextToText.from_pretrained(
         job.model, dtype=job.dtype or "auto", trust_remote_code=job.trust_remote_code
     )
@@ -95,8 +96,10 @@ def row(sample: Asked) -> Row:
     )
 
 
-def write_asks(folder: Path, job: Job, *, cache: ImageCache) -> None:
+def write_asks(folder: Path, job: Job, *, cache: ImageCache, sized: bool) -> None:
     """Write the samples as PNG files and `asks.json`, for programs without GeoVLM.
+
+    `sized` says that the model sees the pictures at the size of their files.
 
     Raises:
         DataError: a picture cannot be read.
@@ -108,7 +111,7 @@ def write_asks(folder: Path, job: Job, *, cache: ImageCache) -> None:
             paths.append(folder / f"{number}-{place}.png")
             picture.save(paths[-1])
         asks.append({"question": sample.question, "images": [str(path) for path in paths]})
-    files.write_json(folder / "asks.json", {"asks": asks})
+    files.write_json(folder / "asks.json", {"asks": asks, "sized": sized})
 
 
 if __name__ == "__main__":

@@ -31,11 +31,15 @@ Encode = Callable[[str, list[Image.Image]], Any]
 def main(folder: str, asks: Path, answers: Path) -> None:
     """Answer every question of `asks` and write answers, prompts and the names of the classes."""
     transformers.logging.disable_progress_bar()
-    encode, decode, classes = load_processor(folder)
+    asked = json.loads(asks.read_text(encoding="utf-8"))
+    # a processor would resize a picture that has its final size once more
+    encode, decode, classes = load_processor(
+        folder, **({"do_resize": False} if asked["sized"] else {})
+    )
     model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     completions, prompts = [], []
-    for ask in json.loads(asks.read_text(encoding="utf-8"))["asks"]:
+    for ask in asked["asks"]:
         images = [Image.open(path).convert("RGB") for path in ask["images"]]
         inputs = encode(ask["question"], images).to(model.device)
         length = inputs["input_ids"].shape[1]
@@ -50,25 +54,25 @@ def main(folder: str, asks: Path, answers: Path) -> None:
     answers.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
 
 
-def load_processor(folder: str) -> tuple[Encode, Callable[..., str], list[str]]:
+def load_processor(folder: str, **settings: Any) -> tuple[Encode, Callable[..., str], list[str]]:
     """Return the functions that encode and decode, and the names of their classes."""
     try:
         processor = AutoProcessor.from_pretrained(folder)
     except ImportError as error:
         if "torchvision" not in str(error).lower():
             raise
-        return _parts(folder)
+        return _parts(folder, **settings)
 
     def encode(question: str, images: list[Image.Image]) -> Any:
         prompt = processor.apply_chat_template(
             _messages(question, images), tokenize=False, add_generation_prompt=True
         )
-        return processor(text=[prompt], images=images or None, return_tensors="pt")
+        return processor(text=[prompt], images=images or None, return_tensors="pt", **settings)
 
     return encode, processor.decode, [f"AutoProcessor ({type(processor).__name__})"]
 
 
-def _parts(folder: str) -> tuple[Encode, Callable[..., str], list[str]]:
+def _parts(folder: str, **settings: Any) -> tuple[Encode, Callable[..., str], list[str]]:
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     pixels = AutoImageProcessor.from_pretrained(folder)
     token_id = transformers.AutoConfig.from_pretrained(folder).image_token_id
@@ -78,7 +82,7 @@ def _parts(folder: str) -> tuple[Encode, Callable[..., str], list[str]]:
         prompt = tokenizer.apply_chat_template(
             _messages(question, images), tokenize=False, add_generation_prompt=True
         )
-        seen = pixels(images=images, return_tensors="pt")
+        seen = pixels(images=images, return_tensors="pt", **settings)
         first, *others = prompt.split(token)
         counts = seen["image_grid_thw"].prod(-1) // pixels.merge_size**2
         text = first + "".join(
