@@ -14,10 +14,13 @@ from geovlm.data.imagefiles import Header, Progress, files, headers, name_of, sa
 from geovlm.data.loading import load_records
 from geovlm.errors import DataError, GeoVLMError
 from geovlm.plugins.references import resolve
+from geovlm.raster import checks
 from geovlm.raster.files import is_absent
 
 SHORT_PX = 28
 """Side of one visual token of Qwen2.5-VL; images with a shorter side are reported."""
+LOOKED_AT = 64
+"""Number of images, evenly spread, whose pixels are compared with what is declared."""
 LONG = 200
 """Largest ratio of the sides that the resize of the Qwen family accepts."""
 
@@ -53,6 +56,7 @@ def inspect(
             named[split].append(names)
     _count_labels(chain.from_iterable(parts.values()), report)
     found = _read_images(images, report, decode=decode, progress=progress)
+    _look_closer({name: images[name] for name in found}, report, decode=decode)
     for split, records in parts.items():
         for record, names in zip(records, named[split], strict=True):
             _measure(record, names, found, report)
@@ -131,6 +135,19 @@ def _read_images(
         elif min(width, height) < SHORT_PX:
             report.small.add(f"{name}: {width} x {height}")
     return found
+
+
+def _look_closer(images: Mapping[str, Path | Raster], report: Report, *, decode: bool) -> None:
+    """Compare the pixels of some images with what is declared; with `decode`, of all."""
+    found = []
+    for name in list(images)[:: 1 if decode else max(1, len(images) // LOOKED_AT)]:
+        try:
+            found.append(checks.suspicions(images[name]))
+        except DataError as error:
+            report.unreadable.add(f"{name}: {error.args[0]}")
+    verdict = checks.judge(found)
+    report.assumed = list(verdict.notes)
+    report.implausible = str(verdict.refusal or "")
 
 
 def _measure(

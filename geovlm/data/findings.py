@@ -63,6 +63,10 @@ class Report:
     outside: Finding = field(default_factory=Finding)
     degenerate: Finding = field(default_factory=Finding)
     duplicates: Finding = field(default_factory=Finding)
+    implausible: str = ""
+    """Why the pixels contradict what the data set declares; empty if they do not."""
+    assumed: list[str] = field(default_factory=list)
+    """What was assumed about images that can be read in more than one way, a line per kind."""
     shared: Finding = field(default_factory=Finding)
     """Images that several splits hold."""
     unknown: Finding = field(default_factory=Finding)
@@ -72,7 +76,8 @@ class Report:
     def fit(self) -> bool:
         """True if nothing was found that would stop or spoil a training run."""
         spoilt = (self.missing, self.unreadable, self.narrow, self.resized, self.duplicates)
-        whole = not any(finding.count for finding in spoilt) and not self.failed
+        whole = not any(finding.count for finding in spoilt)
+        whole = whole and not self.failed and not self.implausible
         return whole and sum(self.records.values()) > 0
 
     def as_json(self) -> dict[str, Any]:
@@ -98,6 +103,10 @@ class Report:
         yield "images with a side under 28 px", self.small
         yield "images over 200 times as long as wide, which models refuse", self.narrow
         yield "images that differ from the declared size", self.resized
+        if self.implausible:
+            yield "images that contradict their declaration", self.implausible
+        if self.assumed:
+            yield "assumed about images", "\n".join(self.assumed)
         yield "images in several splits", self.shared
         yield "boxes", self.boxes
         yield "boxes that leave the image", self.outside

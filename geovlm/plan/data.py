@@ -96,6 +96,7 @@ class Reader:
     checksums: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: LeftOut = field(default_factory=LeftOut)
     """Data that training leaves out, from `geovlm.plan.leaks`."""
+    _said: set[str] = field(default_factory=set)
     _loaded: dict[tuple[str, Split], loading.Loaded | DatasetNotFoundError] = field(
         default_factory=dict
     )
@@ -143,7 +144,7 @@ class Reader:
         checked = spread(first, IMAGES_CHECKED)
         for chosen in (checked, spread(samples[eval_split], IMAGES_CHECKED)):
             raster.open_image(chosen[0].images[0])
-            checks.require_plausible([each.images[0] for each in chosen[:BANDS_CHECKED]])
+            self._say(checks.require_plausible([s.images[0] for s in chosen[:BANDS_CHECKED]]))
             for sample in chosen:
                 _check_sizes(sample)
         tokens = self._read_by_model(task, checked, options=options)
@@ -166,6 +167,13 @@ class Reader:
             deduplicated=deduplicated,
             prompt_sha256=tokens.prompt_sha256,
         )
+
+    def _say(self, notes: Sequence[str]) -> None:
+        """Print notes about images on standard error, each once."""
+        for note in notes:
+            if note not in self._said:
+                print(f"note: {note}", file=sys.stderr, flush=True)
+                self._said.add(note)
 
     def root(self, spec: DatasetSpec) -> DataRoot:
         """Return the folder of a data set, which may be generated."""

@@ -61,6 +61,8 @@ class Results:
     """Georeference of the scene; `None`: coordinates are pixels."""
     model: str
     """Name of the model in the features."""
+    notes: tuple[str, ...] = ()
+    """`Scene.notes`: what was assumed about the images."""
     min_iou: float = merge.MIN_IOU
     """See `geovlm.predict.windows.merge`."""
 
@@ -114,6 +116,7 @@ class Results:
             "task_version": self.task.version,
             "model": self.model,
             "images": list(images),
+            "notes": list(self.notes),
             "coordinates": units[crs if self.where is not None else "pixels"],
             "question": self.plan.question,
             "window": self.plan.side,

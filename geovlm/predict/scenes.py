@@ -49,12 +49,14 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
     Raises:
         DataError: A file cannot be read; the images do not overlap; their sizes differ.
     """
+    from geovlm.raster.checks import require_plausible
     from geovlm.raster.images import scene_size
 
     sizes = [scene_size(image) for image in images]
     found = [placed(image) for image in images]
     area = Window(0, 0, *sizes[0])
-    notes = [note for _, note in found if note]
+    notes = [note for image in images for note in require_plausible([image])]
+    notes += [note for _, note in found if note]
     where = next((each for each, _ in found if each is not None), None)
     if len(images) == 1:
         return Scene(images=tuple(images), area=area, georeference=where, notes=tuple(notes))
@@ -71,7 +73,7 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
             notes.append("the georeference of one image is used for both")
         return Scene(images=tuple(images), area=area, georeference=where, notes=tuple(notes))
     if sizes[0] == sizes[1] and _same_grid(first, second):
-        return Scene(images=tuple(images), area=area, georeference=first)
+        return Scene(images=tuple(images), area=area, georeference=first, notes=tuple(notes))
     shared = _covered(second, sizes[1], grid=first, size=sizes[0])
     if shared is None:
         raise DataError(

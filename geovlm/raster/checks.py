@@ -20,7 +20,7 @@ import numpy as np
 from geovlm.api import Raster
 from geovlm.errors import DataError
 from geovlm.raster.bands import Bands, available, bands_of, is_index, locate, roles
-from geovlm.raster.files import decimated, opened
+from geovlm.raster.files import opened, spread
 from geovlm.raster.scaling import shown_range
 from geovlm.raster.spectra import implausible
 
@@ -61,24 +61,49 @@ def suspicions(ref: Path | Raster) -> tuple[Suspicion, ...]:
         return (*_reflectance(bands), *_nodata(bands), *_contrast(bands))
 
 
-def require_plausible(refs: Sequence[Path | Raster]) -> None:
-    """Raise unless most images agree with their declaration.
+class Verdict(NamedTuple):
+    """What the suspicions in several images of one data set come to."""
+
+    refusal: DataError | None
+    notes: tuple[str, ...]
+    """One line per kind that does not reject: the first image, the number of others, the hint."""
+
+
+def judge(found: Sequence[Sequence[Suspicion]]) -> Verdict:
+    """Return whether images are refused, from the suspicions in each, and the notes about them.
 
     A single image is rejected on its own evidence. Several images are rejected if at least two of
     them, and a quarter, are suspect: bands are exchanged in all images of a data set or in none,
     but a single scene may be unusual.
+    """
+
+    def told(many: Sequence[Suspicion]) -> str:
+        others = f" (as in {len(many) - 1} more of {len(found)} images)" if len(found) > 1 else ""
+        return f"{many[0].message}{others}"
+
+    rejecting = [
+        next(s for s in some if s.rejects) for some in found if any(s.rejects for s in some)
+    ]
+    refusal = None
+    if rejecting and len(rejecting) >= min(len(found), max(2, len(found) / 4)):
+        refusal = DataError(told(rejecting), hint=rejecting[0].hint)
+    alike: dict[str, list[Suspicion]] = {}
+    for some in found:
+        for kind, first in {s.kind: s for s in reversed(some) if not s.rejects}.items():
+            alike.setdefault(kind, []).append(first)
+    return Verdict(refusal, tuple(f"{told(many)} ({many[0].hint})" for many in alike.values()))
+
+
+def require_plausible(refs: Sequence[Path | Raster]) -> tuple[str, ...]:
+    """Raise if images do not agree with their declaration, see `judge`; return the notes.
 
     Raises:
         DataError: The first suspicion that rejects; or a file cannot be read.
     """
-    found = [
-        first
-        for ref in refs
-        if (first := next((each for each in suspicions(ref) if each.rejects), None)) is not None
-    ]
-    if found and len(found) >= min(len(refs), max(2, len(refs) / 4)):
-        others = f" (as in {len(found) - 1} more of {len(refs)} images)" if len(refs) > 1 else ""
-        raise DataError(f"{found[0].message}{others}", hint=found[0].hint)
+    verdict = judge([suspicions(ref) for ref in refs])
+    if verdict.refusal is not None:
+        raise verdict.refusal
+    return verdict.notes
 
 
 def _reflectance(bands: Bands) -> Iterator[Suspicion]:
@@ -190,10 +215,13 @@ def _contrast(bands: Bands) -> Iterator[Suspicion]:
 
 
 def _sampled(bands: Bands, name: str) -> np.ndarray:
-    """Return evenly spread values of a band; all bands are on one grid."""
-    grid = locate(bands.ref, bands.ref.bands[0]).size
-    shape = decimated(*grid, longest=SAMPLED_PX)
-    return bands.values(name, window=(0, 0, *grid), grid=grid, shape=shape)
+    """Return evenly spread values of a band, in one row; those of all bands are on one grid."""
+    first = locate(bands.ref, bands.ref.bands[0])
+    parts = spread(bands.source(first.path), first.number, longest=SAMPLED_PX)
+    found = [
+        bands.values(name, window=window, grid=first.size, shape=shape) for window, shape in parts
+    ]
+    return np.concatenate([values.ravel() for values in found])
 
 
 def _there(ref: Raster, name: str) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -162,6 +163,36 @@ def test_a_raster_is_looked_at_again_when_its_bands_change(tmp_path: Path) -> No
 
     assert looked(ref).unreadable.count == 0
     assert looked(replace(ref, band_index={"B04": 7})).unreadable.count == 1
+
+
+def half_zero(path: Path, low: int = 500) -> Raster:
+    values = np.zeros((40, 40), np.uint16)
+    values[20:] = np.arange(low, low + 800).reshape(20, 40)
+    Image.fromarray(values).save(path)
+    return Raster(file=path, bands=("1", "1", "1"), band_index={"1": 1}, high=4000)
+
+
+def test_what_is_assumed_about_images_is_told_once_with_their_number(tmp_path: Path) -> None:
+    refs = [half_zero(tmp_path / f"{number}.tif") for number in range(3)]
+    report = check(
+        tmp_path,
+        lambda ctx: [
+            Sample(id=f"{ctx.split}{i}", images=(ref,), target={}) for i, ref in enumerate(refs)
+        ],
+    )
+    (note,) = report.assumed
+    assert note.startswith(f"{tmp_path / '0.tif'}: 50% of the pixels are 0 in 1, and nodata is not")
+    assert "(as in 2 more of 3 images)" in note
+    assert dict(report.lines())["assumed about images"] == note
+    assert report.fit
+
+
+def test_images_that_contradict_their_declaration_are_unfit(tmp_path: Path) -> None:
+    ref = replace(half_zero(tmp_path / "a.tif"), bands=("B04",) * 3, band_index={"B04": 1})
+    dark = replace(ref, reflectance=1e9)
+    report = check(tmp_path, lambda ctx: [Sample(id=ctx.split, images=(dark,), target={})])
+    assert "far too dark for reflectance=1e+09" in report.implausible
+    assert not report.fit
 
 
 # -- the cache ------------------------------------------------------------------------------------

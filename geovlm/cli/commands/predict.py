@@ -150,6 +150,7 @@ def predict(
             request=folder.read_request(),
             plan=folder.read_plan(),
             where=scene.georeference,
+            notes=scene.notes,
             model=model,
             min_iou=min_iou,
         )

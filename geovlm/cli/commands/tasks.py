@@ -127,6 +127,7 @@ def preview(
     from geovlm.config.model import with_pixels
     from geovlm.data import preview as pictures
     from geovlm.data.prompts import Prompter
+    from geovlm.raster import checks
 
     loaded = registry.load()
     task = loaded.task(name)
@@ -138,6 +139,10 @@ def preview(
     out.mkdir(parents=True, exist_ok=True)
     prompter = Prompter(task, profile=family)
     rows: list[dict[str, Any]] = []
+    pictured = [image for sample in found for image in sample.images]
+    verdict = checks.judge([checks.suspicions(image) for image in pictured])
+    for note in (*verdict.notes, *([str(verdict.refusal)] if verdict.refusal else ())):
+        output.say(f"note: {note}")
     for number, sample in enumerate(output.progress(found, label="drawing", total=len(found))):
         shown = prompter.prompt(sample)
         path = out / f"{task.name.replace('/', '__')}-{number:03d}.png"
