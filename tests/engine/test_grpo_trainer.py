@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from datasets import Dataset
 from PIL import Image
 from trl import GRPOConfig, GRPOTrainer
@@ -263,3 +265,20 @@ def test_a_prompt_is_read_once_and_answered_as_by_trl(
     assert len({tuple(ids) for ids in plain}) > 4  # they are sampled
     assert read == ([3, 8] if size is None else [2, 2, 4, 4])
     assert logps is None
+
+
+@pytest.mark.parametrize(
+    ("config", "packs"),
+    [
+        (transformers.Qwen2_5_VLConfig(), True),
+        (transformers.Qwen3VLConfig(), True),
+        (transformers.Qwen3_5Config(), False),  # three of four layers are recurrent
+        (transformers.Gemma3Config(), False),  # five of six layers see a window
+    ],
+)
+def test_prompts_are_shared_where_every_layer_attends_to_all_tokens(
+    config: Any, packs: bool
+) -> None:
+    config.get_text_config()._attn_implementation = "sdpa"
+    model = SimpleNamespace(config=config)
+    assert grpo_trainer._can_pack(model, {"mm_token_type_ids": torch.zeros(1)}) is packs

@@ -20,6 +20,8 @@ from geovlm.errors import ConfigError
 
 _MASKED = ("sdpa", "eager")
 """Attention that takes a mask per pair of tokens; others take one per row."""
+_FULL = "full_attention"
+"""transformers' name of a layer that attends to all tokens before."""
 _IMAGE_FIELDS = {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids"}
 """Fields that TRL passes for images of families with `image_grid_thw`."""
 
@@ -30,8 +32,9 @@ class GroupTrainer(GRPOTrainer):
     Args:
         share_prompt: compute a prompt once for all its completions in a batch, when they are
             written and when they are scored. Batches that cannot be packed (attention without
-            masks, families without `image_grid_thw`, the auxiliary loss of mixtures of experts)
-            and batches without repeated prompts take the ordinary way.
+            masks, layers that do not attend to all tokens, families without `image_grid_thw`, the
+            auxiliary loss of mixtures of experts) and batches without repeated prompts take the
+            ordinary way.
         rows_per_generation: prompts that are generated at once, those of similar length
             together: a batch lasts until its longest completion ends. `None`: all of a step. vLLM
             and transformers' continuous batching schedule by themselves and ignore it.
@@ -171,10 +174,17 @@ def _alike(
 
 
 def _can_pack(model: Any, images: Mapping[str, Any]) -> bool:
+    """Return True if a mask keeps the completions of a packed row apart.
+
+    A recurrent layer, as in Qwen3.5, carries the state of one completion into the next.
+    """
     given = {name for name, value in images.items() if value is not None}
+    decoder = model.config.get_text_config()
+    layers = getattr(decoder, "layer_types", None) or [_FULL]
     return (
         given in (set(), {"mm_token_type_ids"}, _IMAGE_FIELDS)
-        and model.config.get_text_config()._attn_implementation in _MASKED
+        and decoder._attn_implementation in _MASKED
+        and set(layers) == {_FULL}
     )
 
 
