@@ -13,12 +13,16 @@ MAX_BOXES = 256
 
 
 def references(target: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the texts that count as right: `captions`, else `text`, else `answer`."""
-    if target.get("captions"):
-        return tuple(str(caption) for caption in target["captions"])
-    for name in ("text", "answer"):
-        if target.get(name) is not None:
-            return (str(target[name]),)
+    """Return the texts that count as right: `captions`, else `text`, else `answer`.
+
+    A single caption may stand without a list. Null and blank texts are left out.
+    """
+    for name in ("captions", "text", "answer"):
+        value = target.get(name)
+        many = value if isinstance(value, list | tuple) and name == "captions" else (value,)
+        found = tuple(str(each) for each in many if each is not None and str(each).strip())
+        if found:
+            return found
     return ()
 
 

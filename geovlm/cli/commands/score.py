@@ -69,26 +69,30 @@ def _of_task(read: PredictionFile) -> Protocol:
 
 
 def _print(made: Score) -> None:
-    names = dict.fromkeys((*made.published, *made.strict))
-    output.table(
-        ("score", "published", "95 %", "strict", "95 %", "of"),
+    if made.headline():
+        output.say(f"{made.protocol.name}: {made.headline()}")
+    share = _number(made.skipped_share)
+    rows: list[tuple[object, ...]] = [
         (
-            (
-                name,
-                _number(made.published.get(name)),
-                _bounds(made.ci95["published"].get(name)),
-                _number(made.strict.get(name)),
-                _bounds(made.ci95["strict"].get(name)),
-                made.counts.get(name, ""),
-            )
-            for name in names
-        ),
-    )
+            name,
+            _number(made.published.get(name)),
+            _bounds(made.ci95["published"].get(name)),
+            _number(made.strict.get(name)),
+            _bounds(made.ci95["strict"].get(name)),
+            made.counts.get(name, ""),
+        )
+        for name in dict.fromkeys((*made.published, *made.strict))
+    ]
+    if made.skipped:
+        rows.insert(0, ("(lines skipped)", share, "", share, "", made.lines))
+    output.table(("score", "published", "95 %", "strict", "95 %", "of"), rows)
     output.say(f"{made.protocol.name}: {made.n} records, intervals resample each {made.resampled}.")
     output.say(f"published: {made.protocol.published_rule} ({made.protocol.source}).")
     output.say(f"strict: {made.protocol.strict_rule}.")
     for reason, number in made.skipped.items():
         output.say(f"skipped {number}: {reason}")
+    for reason, number in made.unreadable.items():
+        output.say(f"counted as wrong {number}: {reason}")
     for name, reason in made.protocol.left_out().items():
         output.say(f"{name} is omitted: it {reason}")
 

@@ -7,11 +7,20 @@ class names contain commas, so text is read against the vocabulary, never split.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from geovlm import answers
-from geovlm.score.protocols import contract
-from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, groups, share
+from geovlm.score.protocols import values
+from geovlm.score.protocols.contract import (
+    Counts,
+    Protocol,
+    Record,
+    Scores,
+    answer_list,
+    groups,
+    share,
+)
+from geovlm.score.protocols.values import UnreadableError
 
 CLASSES = (
     "Urban fabric",
@@ -46,25 +55,19 @@ class Labelled(NamedTuple):
     """Size of the vocabulary."""
 
 
-def _read(record: Record) -> Labelled:
+def _read(record: Record, answer: str) -> Labelled:
     """Labels as a list (`labels`) or as text (`annotation`); `vocabulary` if it is not the 19."""
-    gold, answer = record.target() if record.own else record.fields, record.answer()
-    vocabulary = _strings(gold.get("vocabulary", list(CLASSES)), "vocabulary")
-    if "labels" in gold:
-        truth = frozenset(_strings(gold["labels"], "labels"))
+    gold = record.target() if record.own else record.fields
+    vocabulary = values.texts(gold, "vocabulary") or list(CLASSES)
+    if gold.get("labels") is not None:
+        truth = frozenset(values.texts(gold, "labels"))
         if not truth <= set(vocabulary):
-            raise contract.UnreadableError("a true label is not in the vocabulary")
+            raise UnreadableError("a true label is not in the vocabulary")
     else:
-        truth = frozenset(answers.labels(contract.text(gold, "annotation"), vocabulary))
+        truth = frozenset(answers.labels(values.text(gold, "annotation"), vocabulary))
         if not truth:
-            raise contract.UnreadableError("field 'annotation' names no class of the vocabulary")
+            raise UnreadableError("field 'annotation' names no class of the vocabulary")
     return Labelled(truth, frozenset(answers.labels(answer, vocabulary)), len(vocabulary))
-
-
-def _strings(value: Any, name: str) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise contract.UnreadableError(f"field {name!r} is not a list of texts")
-    return value
 
 
 def _tally(cases: Sequence[Labelled]) -> Iterator[Counts]:
@@ -143,6 +146,8 @@ BIGEARTHNET = Protocol(
     needs_own=("labels", "vocabulary"),
     read=_read,
     tally=_tally,
+    credit=frozenset({"f1", "recall", "precision", "exact", "tp"}),
+    answer=answer_list,
     published=_published,
     strict=_strict,
     counted=_counted,

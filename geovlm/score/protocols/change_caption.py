@@ -16,9 +16,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm.errors import ConfigError
-from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, UnreadableError, share
+from geovlm.rewards.reading import references
+from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, share
 from geovlm.score.protocols.text import meteor
 from geovlm.score.protocols.text.cider import Cider
+from geovlm.score.protocols.values import UnreadableError
 
 if TYPE_CHECKING:
     from sacrebleu.metrics import BLEU
@@ -66,20 +68,14 @@ def rouge_l(answer: str, truths: Sequence[str]) -> float:
     return share((1 + _BETA**2) * precision * recall, recall + _BETA**2 * precision)
 
 
-def _read(record: Record) -> Changed:
-    if record.own:
-        listed = record.target().get("captions")
-        truths = [str(each) for each in listed] if isinstance(listed, list) else []
-        answer = record.answer()
-    else:
-        answer = record.answer()
-        truths = [each for each in record.captions() if each.strip()]
-    references = tuple(map(plain, truths))
-    if not references:
+def _read(record: Record, answer: str) -> Changed:
+    found = references(record.target()) if record.own else record.captions()
+    truths = tuple(plain(each) for each in found if each.strip())
+    if not truths:
         raise UnreadableError("no reference caption")
-    judged = references[1] if len(references) > 1 else references[0]
+    judged = truths[1] if len(truths) > 1 else truths[0]
     half = "no_change/" if judged in NO_CHANGE else "change/"
-    return Changed(plain(answer), references, half)
+    return Changed(plain(answer), truths, half)
 
 
 def _tally(cases: Sequence[Changed]) -> Iterator[Counts]:
@@ -196,6 +192,9 @@ CHANGE_CAPTION = Protocol(
     needs_own=("captions",),
     read=_read,
     tally=_tally,
+    credit=frozenset(
+        {"rougeL", "right", "exact", "cider", "meteor", *(f"same{order}" for order in _ORDERS)}
+    ),
     published=_published,
     strict=_strict,
     counted=_counted,

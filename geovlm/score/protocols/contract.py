@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from geovlm import answers
+from geovlm.score.protocols import values
+from geovlm.score.protocols.values import UnreadableError
 
 if TYPE_CHECKING:
     from geovlm.score.bootstrap import Interval
@@ -21,10 +23,6 @@ Counts: TypeAlias = Mapping[str, float]
 Scores: TypeAlias = dict[str, float]
 
 _CAPTIONS = tuple(f"caption{i}" for i in range(5))
-
-
-class UnreadableError(ValueError):
-    """A record that cannot be scored; the message is the reason under which it is counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,9 +36,9 @@ class Record:
     folder: Path = Path()
     """Folder of the file; paths in the record are relative to it."""
 
-    def text(self, *names: str) -> str:
-        """Return the first of these fields that the record has; raises if it is not text."""
-        return text(self.fields, *names)
+    def text(self, *names: str, listed: bool = False) -> str:
+        """Return the first of these fields that the record has; see `values.text`."""
+        return values.text(self.fields, *names, listed=listed)
 
     def target(self) -> Mapping[str, Any]:
         """Return the target of a record of GeoVLM; `UnreadableError` if it is not an object."""
@@ -49,13 +47,35 @@ class Record:
             raise UnreadableError("field 'target' is not an object")
         return value
 
-    def answer(self) -> str:
-        """Return field `answer`; of a record of GeoVLM the answer block, empty if it has none."""
-        return answers.answer_text(self.text("completion")) if self.own else self.text("answer")
-
     def captions(self) -> list[str]:
-        """Return the fields `caption0` to `caption4`, as far as the record has them."""
-        return [self.text(name) for name in _CAPTIONS if name in self.fields]
+        """Return `caption0` to `caption4`, as far as the record has them; null is blank.
+
+        Some may be blank, as in published files; `UnreadableError` if all are.
+        """
+        known = {n: self.fields[n] for n in _CAPTIONS if n in self.fields}
+        found = ["" if value is None else values.plain(value, n) for n, value in known.items()]
+        if _CAPTIONS[0] not in known or not any(map(str.strip, found)):
+            raise UnreadableError("no reference caption")
+        return found
+
+
+def answer(record: Record, *, listed: bool = False) -> str:
+    """Return field `answer` as `values.text` reads it; of a record of GeoVLM the answer block.
+
+    Raises:
+        UnreadableError: there is no answer, or none that can be read.
+    """
+    if record.own:
+        said = answers.answer_text(record.text("completion"))
+        if not said:
+            raise UnreadableError("field 'completion' has no answer block")
+        return said
+    return record.text("answer", listed=listed)
+
+
+def answer_list(record: Record) -> str:
+    """Return the answer as `answer` does; a list of labels or boxes is read too."""
+    return answer(record, listed=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,8 +93,12 @@ class Protocol:
     """Fields that a record must have; of each tuple, one is enough."""
     needs_own: tuple[str, ...] | None
     """Keys that `target` must have in files of GeoVLM; `None`: such files cannot be scored."""
-    read: Callable[[Record], Any]
-    """Record -> a case for `tally`. Raises `UnreadableError`."""
+    read: Callable[[Record, Any], Any]
+    """Record and its answer -> a case for `tally`. It reads the truth, and raises `UnreadableError`
+    if it cannot."""
+    credit: frozenset[str]
+    """Names of all counts that can raise a score, without `<group>/` before and `:<name>` after
+    them. They are 0 for an answer that cannot be read."""
     tally: Callable[[Sequence[Any]], Iterable[Counts]]
     """All cases -> the counts of each, in the same order."""
     published: Callable[[Counts], Scores]
@@ -82,6 +106,10 @@ class Protocol:
     strict: Callable[[Counts], Scores]
     counted: Callable[[Counts], dict[str, int]]
     """Summed counts -> number of items behind each published score, under the same names."""
+    answer: Callable[[Record], Any] = answer
+    """Record -> its answer; no look at the truth. Raises `UnreadableError` if it cannot be read."""
+    nothing: Any = ""
+    """Stands for an answer that cannot be read."""
     left_out: Callable[[], dict[str, str]] = dict
     """Scores of this protocol that cannot be computed on this machine -> what each needs."""
     fits: Callable[[Mapping[str, Any]], bool] = lambda fields: True
@@ -102,18 +130,30 @@ class Score(NamedTuple):
     resampled: str
     """Unit that the interval resamples: `image` or `row`."""
     skipped: dict[str, int]
-    """Reason -> lines left out."""
+    """Reason -> lines left out: no JSON object, or a truth that cannot be read."""
+    unreadable: dict[str, int]
+    """Reason -> answers that cannot be read; they count as wrong."""
 
+    @property
+    def lines(self) -> int:
+        """Number of lines of the file that are not blank; each is scored or skipped."""
+        return self.n + sum(self.skipped.values())
 
-def text(fields: Mapping[str, Any], *names: str) -> str:
-    """Return the first of these fields that is there; raises if none is, or it is not text."""
-    for name in names:
-        if name in fields:
-            value = fields[name]
-            if not isinstance(value, str):
-                raise UnreadableError(f"field {name!r} is not text")
-            return value
-    raise UnreadableError(f"no field {' or '.join(map(repr, names))}")
+    @property
+    def skipped_share(self) -> float:
+        """Share of the lines that is skipped, 0 to 1."""
+        return sum(self.skipped.values()) / self.lines
+
+    def headline(self) -> str:
+        """Return a sentence about skipped lines and unreadable answers; empty without any."""
+        skipped, unreadable = sum(self.skipped.values()), sum(self.unreadable.values())
+        parts = []
+        if skipped:
+            parts.append(f"{skipped} of {self.lines} lines skipped ({self.skipped_share:.2%})")
+        if unreadable:
+            part = f"{unreadable} of {self.n} answers unreadable, counted as wrong"
+            parts.append(f"{part} ({unreadable / self.n:.2%})")
+        return "; ".join(parts)
 
 
 def share(part: float, whole: float) -> float:

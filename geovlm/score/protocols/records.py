@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from geovlm.errors import DataError
+from geovlm.score.protocols import values
 from geovlm.score.protocols.contract import Record
 
 _OWN = ("task", "completion", "target")
@@ -33,26 +34,37 @@ def read(path: Path) -> PredictionFile:
         raise DataError(
             f"no prediction file {str(path)!r}", hint="name a file with one JSON object per line"
         )
-    records: list[Record] = []
+    objects: list[dict[str, Any]] = []
     skipped: Counter[str] = Counter()
     with path.open("rb") as lines:
         for line in lines:
             if not line.strip():
                 continue
             try:
-                fields = json.loads(line)
+                fields = json.loads(line, parse_int=values.integer)
             except (ValueError, RecursionError):  # bad UTF-8 is a ValueError too
                 skipped["line is not JSON"] += 1
                 continue
             if not isinstance(fields, dict):
                 skipped["line is not a JSON object"] += 1
                 continue
-            own = all(name in fields for name in _OWN)
-            records.append(Record(fields=fields, own=own, folder=path.parent))
-    if not records:
+            objects.append(fields)
+    if not objects:
         raise DataError(
             f"{str(path)!r} holds no JSON object", hint="write one prediction per line as JSON"
         )
+    own = any(_fields_of_ours(fields) == len(_OWN) for fields in objects)
+    records: list[Record] = []
+    known: set[tuple[str, str]] = set()
+    for fields in objects:
+        # in a file of ours, a record that lacks one of our fields is damaged, not someone else's
+        ours = own and _fields_of_ours(fields) >= len(_OWN) - 1
+        key = (str(fields.get("task")), str(fields.get("sample_id")))
+        if ours and "sample_id" in fields and key in known:
+            skipped["sample_id repeats that of an earlier line"] += 1
+            continue
+        known.add(key)
+        records.append(Record(fields=fields, own=ours, folder=path.parent))
     return PredictionFile(path, records, skipped)
 
 
@@ -60,6 +72,10 @@ def task(file: PredictionFile) -> str | None:
     """Return the task that the file's first record names; `None` if the file is not GeoVLM's."""
     first = file.records[0]
     return str(first.fields["task"]) if first.own else None
+
+
+def _fields_of_ours(fields: Mapping[str, Any]) -> int:
+    return sum(name in fields for name in _OWN)
 
 
 def image(fields: Mapping[str, Any]) -> Hashable | None:

@@ -15,14 +15,14 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from geovlm import answers
-from geovlm.score.protocols import contract
+from geovlm.score.protocols import values
 from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, groups, share
 from geovlm.score.protocols.text import words
 
 Resolution = Literal["lr", "hr"]
 
 _LIMITS = (0, 10, 100, 1000)
-_AMOUNT = re.compile(r"([0-9]+)\s*(m2|m²)?")
+_AMOUNT = re.compile(r"([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)\s*(m2|m²)?")
 _CLASSED: dict[Resolution, tuple[str, str]] = {"lr": ("count", ""), "hr": ("area", "m2")}
 """The type whose answers become classes, and its unit."""
 
@@ -40,13 +40,13 @@ class Question(NamedTuple):
 def number_class(amount: str, *, unit: str = "") -> str:
     """Return the official class of a number such as `47` or `9658m2`; other text is normalised.
 
-    Thousands separators are read; a class is its own class.
+    Commas between groups of three digits are read; a class is its own class.
     """
     plain = answers.normalise(amount)
-    found = _AMOUNT.fullmatch(plain.replace(",", ""))
+    found = _AMOUNT.fullmatch(plain)
     if found is None:
         return plain
-    above = sum(_exceeds(found[1], limit) for limit in _LIMITS)
+    above = sum(_exceeds(found[1].replace(",", ""), limit) for limit in _LIMITS)
     if above == 0:
         return f"0{unit}"
     if above == len(_LIMITS):
@@ -59,9 +59,9 @@ def _exceeds(digits: str, limit: int) -> bool:
     return len(bare) > 4 or int(bare) > limit
 
 
-def _read(record: Record, *, resolution: Resolution) -> Question:
-    kind = contract.text(record.target(), "type") if record.own else record.text("vqa_type")
-    answer, truth = record.answer(), record.text("answer" if record.own else "annotation")
+def _read(record: Record, answer: str, *, resolution: Resolution) -> Question:
+    kind = values.text(record.target(), "type") if record.own else record.text("vqa_type")
+    truth = record.text("answer" if record.own else "annotation")
     classed, unit = _CLASSED[resolution]
     if kind != classed:
         return Question(kind, answer, truth, answer, truth)
@@ -69,7 +69,7 @@ def _read(record: Record, *, resolution: Resolution) -> Question:
         kind, answer, truth, number_class(answer, unit=unit), number_class(truth, unit=unit)
     )
     if not any(digit.isdigit() for digit in question.truth):
-        raise contract.UnreadableError(f"truth of a question of type {kind!r} is not a number")
+        raise values.UnreadableError(f"truth of a question of type {kind!r} is not a number")
     return question
 
 
@@ -123,8 +123,9 @@ LOW = Protocol(
     source="syvlo/RSVQA, VQA_model/VocabEncoder.py and train.py; doi 10.1109/TGRS.2020.2988782",
     needs=(("answer",), ("annotation",), ("vqa_type",)),
     needs_own=("type",),
-    read=lambda record: _read(record, resolution="lr"),
+    read=lambda record, answer: _read(record, answer, resolution="lr"),
     tally=_tally,
+    credit=frozenset({"right", "exact", "class_right"}),
     published=lambda counts: _published("lr", counts),
     strict=lambda counts: _accuracies(counts, "exact"),
     counted=_counted,
@@ -136,6 +137,6 @@ HIGH = replace(
     summary="RSVQA high resolution: accuracy by type, AA, OA; areas in five classes.",
     published_rule="accuracy per type, AA: mean over types, OA: over questions; areas are right in "
     "the right class of five, counts only exactly",
-    read=lambda record: _read(record, resolution="hr"),
+    read=lambda record, answer: _read(record, answer, resolution="hr"),
     published=lambda counts: _published("hr", counts),
 )

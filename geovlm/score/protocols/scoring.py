@@ -10,8 +10,9 @@ from typing import Any
 from geovlm.errors import DataError
 from geovlm.score import bootstrap
 from geovlm.score.protocols import catalogue, records
-from geovlm.score.protocols.contract import Counts, Protocol, Record, Score, Scores, UnreadableError
+from geovlm.score.protocols.contract import Counts, Protocol, Record, Score, Scores
 from geovlm.score.protocols.records import PredictionFile
+from geovlm.score.protocols.values import UnreadableError
 
 RESAMPLES = 1000
 
@@ -19,10 +20,11 @@ RESAMPLES = 1000
 def score(
     file: PredictionFile, protocol: Protocol, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Score:
-    """Return the scores of a file.
+    """Return the scores of a file; every line of it is scored or skipped.
 
-    Intervals are those of `score.bootstrap`; they resample images where every record names its
-    image, else rows.
+    An answer that cannot be read is scored as a wrong one; a record whose truth cannot be read is
+    skipped. Both are counted by reason. Intervals are those of `score.bootstrap`; they resample
+    images where every record names its image, else rows.
 
     Raises:
         DataError: the records lack fields that the protocol needs; names them and a protocol that
@@ -32,19 +34,28 @@ def score(
     skipped = Counter(file.skipped)
     used: list[Record] = []
     cases: list[Any] = []
+    faults: list[str] = []
     for record in file.records:
         try:
-            cases.append(protocol.read(record))
+            answer, fault = protocol.answer(record), ""
+        except UnreadableError as error:
+            answer, fault = protocol.nothing, str(error)
+        try:
+            cases.append(protocol.read(record, answer))
         except UnreadableError as error:
             skipped[str(error)] += 1
         else:
             used.append(record)
+            faults.append(fault)
     if not cases:
         reasons = "; ".join(f"{reason} ({n})" for reason, n in skipped.most_common(3))
         raise DataError(
             f"no line of {str(file.path)!r} can be scored by {protocol.name!r}", hint=reasons
         )
-    counts = list(protocol.tally(cases))
+    counts = [
+        _without_credit(each, protocol) if fault else each
+        for each, fault in zip(protocol.tally(cases), faults, strict=True)
+    ]
     images = [records.image(record.fields) for record in used]
     by_image = None not in images
     total = _total(counts)
@@ -59,6 +70,7 @@ def score(
         ),
         resampled="image" if by_image else "row",
         skipped=dict(skipped.most_common()),
+        unreadable=dict(Counter(filter(None, faults)).most_common()),
     )
 
 
@@ -67,6 +79,9 @@ def as_json(score: Score) -> dict[str, Any]:
     return {
         "protocol": score.protocol.name,
         "n": score.n,
+        "lines": score.lines,
+        "skipped_share": score.skipped_share,
+        "unreadable_share": sum(score.unreadable.values()) / score.n,
         "published": score.published,
         "strict": score.strict,
         "ci95": {
@@ -74,6 +89,7 @@ def as_json(score: Score) -> dict[str, Any]:
             for side, found in score.ci95.items()
         },
         "skipped": score.skipped,
+        "unreadable": score.unreadable,
         "left_out": score.protocol.left_out(),
         "counts": score.counts,
         "resampled": score.resampled,
@@ -106,6 +122,14 @@ def _suggestion(record: Record) -> str:
     if fitting:
         return f"--protocol {fitting[0]} fits these fields"
     return "no protocol fits these fields; 'geovlm score --protocols' lists what each needs"
+
+
+def _without_credit(counts: Counts, protocol: Protocol) -> Counts:
+    """Return the counts of an answer that cannot be read: whatever it might earn is 0."""
+    return {
+        name: 0.0 if name.partition(":")[0].rpartition("/")[2] in protocol.credit else value
+        for name, value in counts.items()
+    }
 
 
 def _total(counts: Sequence[Counts]) -> Counts:

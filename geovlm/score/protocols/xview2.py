@@ -13,19 +13,25 @@ far longer than everything else here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, UnreadableError, share
+from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, share
+from geovlm.score.protocols.values import UnreadableError
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL.Image import Image
+
+T = TypeVar("T")
 
 LEVELS = {1: "no_damage", 2: "minor_damage", 3: "major_damage", 4: "destroyed"}
 
 _EPSILON = 1e-6
+_MOST_PIXELS = 2**53  # sums of larger counts would not be exact
 _PARTS = ("tp", "fp", "fn")
-_MASKS = ("localization_prediction", "damage_prediction", "localization_target", "damage_target")
+_PREDICTED = ("localization_prediction", "damage_prediction")
+_TRUE = ("localization_target", "damage_target")
 
 
 def pixel_counts(
@@ -62,13 +68,27 @@ def pixel_counts(
     return counts
 
 
-def _read(record: Record) -> Counts:
+def _answer(record: Record) -> Sequence[np.ndarray] | None:
+    """Predicted masks of the size of the true ones; `None` where the record has counts."""
+    if "localization" in record.fields:
+        return None
+    masks = [_mask(record, name) for name in _PREDICTED]
+    shape = _shape(record, _TRUE[0])
+    if shape is not None and any(mask.shape != shape for mask in masks):
+        raise UnreadableError("a predicted mask has not the size of the true one")
+    return masks
+
+
+def _read(record: Record, predicted: Sequence[np.ndarray] | None) -> Counts:
+    """Counts of a record; an image without a readable prediction is one without buildings."""
+    import numpy as np
+
     if "localization" in record.fields:
         return _given(record.fields)
-    masks = [_mask(record, name) for name in _MASKS]
-    if len({mask.shape for mask in masks}) > 1:
-        raise UnreadableError("masks differ in size")
-    found, damage, true_found, true_damage = masks
+    true_found, true_damage = (_mask(record, name) for name in _TRUE)
+    if true_found.shape != true_damage.shape:
+        raise UnreadableError("the true masks differ in size")
+    found, damage = predicted or [np.zeros_like(true_found)] * 2
     return pixel_counts(found=found, damage=damage, true_found=true_found, true_damage=true_damage)
 
 
@@ -84,24 +104,39 @@ def _given(fields: Mapping[str, Any]) -> Counts:
 
 def _count(fields: Any, part: str) -> int:
     value = fields.get(part) if isinstance(fields, dict) else None
-    if not isinstance(value, int) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MOST_PIXELS:
         raise UnreadableError("pixel counts are not tp, fp, fn of localization and damage 1 to 4")
     return value
 
 
 def _mask(record: Record, name: str) -> np.ndarray:
     import numpy as np
-    from PIL import Image, UnidentifiedImageError
 
-    path = record.folder / record.text(name)
-    try:
-        with Image.open(path) as image:
-            mask = np.asarray(image)
-    except (OSError, UnidentifiedImageError) as error:
-        raise UnreadableError(f"{name} is not a readable image") from error
+    mask = _opened(record, name, np.asarray)
     if mask.ndim != 2 or mask.dtype != np.uint8 or mask.max(initial=0) > max(LEVELS):
         raise UnreadableError(f"{name} is not one band of 0..4")
     return mask
+
+
+def _shape(record: Record, name: str) -> tuple[int, int] | None:
+    """Return height and width of a mask; `None` if it cannot be read."""
+    try:
+        return _opened(record, name, lambda image: (image.height, image.width))
+    except UnreadableError:
+        return None
+
+
+def _opened(record: Record, name: str, use: Callable[[Image], T]) -> T:
+    """Return what `use` makes of the image that a field names."""
+    import PIL.Image
+
+    path = record.folder / record.text(name)
+    try:
+        with PIL.Image.open(path) as image:
+            return use(image)
+    # Pillow has no error of its own for some kinds of damage
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise UnreadableError(f"{name} is not a readable image") from error
 
 
 def _f1(counts: Counts, *, before: str = "", level: int | str = "") -> float:
@@ -148,6 +183,9 @@ XVIEW2 = Protocol(
     needs_own=None,
     read=_read,
     tally=lambda cases: cases,
+    credit=frozenset(),  # masks without buildings earn nothing
+    answer=_answer,
+    nothing=None,
     published=lambda counts: _scores(counts, list(LEVELS), before=""),
     strict=_strict,
     counted=_counted,

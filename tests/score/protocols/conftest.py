@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -40,11 +41,12 @@ def score(write: Callable[..., Path]) -> Callable[..., Score]:
 @pytest.fixture
 def own() -> Callable[..., dict[str, Any]]:
     """Build a line of GeoVLM's own evaluation; images of 100 x 100 px seen as they are."""
+    numbers = itertools.count()
 
     def make(task: str, said: str, *, answer: str = "", **target: Any) -> dict[str, Any]:
         return {
             "task": task,
-            "sample_id": "s",
+            "sample_id": f"s{next(numbers)}",
             "images": [{"path": "a.png"}],
             "question": "",
             "completion": f"<think> because </think><answer> {said} </answer>",

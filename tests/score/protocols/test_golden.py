@@ -114,7 +114,9 @@ def test_strict_referred_detection_reads_negative_numbers_too(results: Path) -> 
     # 10,571 true boxes, of which the published reader sees 10,024
     file = records.read(results / "rs_detection" / "GeoChat.jsonl")
     protocol = catalogue.find("earthdial/refer")
-    counts = list(protocol.tally([protocol.read(record) for record in file.records]))
+    counts = list(
+        protocol.tally([protocol.read(record, protocol.answer(record)) for record in file.records])
+    )
     assert sum(each["truth"] for each in counts) == 10_571
     assert sum(each["digits_truth"] for each in counts) == 10_024
 

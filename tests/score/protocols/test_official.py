@@ -192,7 +192,7 @@ def test_a_missing_mask_is_counted(score, tmp_path: Path) -> None:
     }
     masks = dict.fromkeys(MASKS, "absent.png")
     assert score("xview2", good, masks).skipped == {
-        "localization_prediction is not a readable image": 1
+        "localization_target is not a readable image": 1
     }
 
 

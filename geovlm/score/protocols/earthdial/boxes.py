@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from geovlm.score.protocols.contract import Counts, Protocol, Scores, groups, share
+from geovlm.score.protocols.contract import Counts, Protocol, Scores, answer_list, groups, share
 from geovlm.score.protocols.earthdial import overlaps
 from geovlm.score.protocols.earthdial.cases import (
     BoxCase,
@@ -30,6 +30,21 @@ from geovlm.score.protocols.text import words
 
 _SOURCE = "hiyamdebary/EarthDial, src/earthdial/eval, 92c1260"
 _ORDER = ("small", "medium", "large", "single", "multiple")
+_CREDIT = frozenset(
+    {
+        "hits",
+        "hits25",
+        "hits50",
+        "right",
+        "digits_match",
+        "match25",
+        "match50",
+        "rouge1",
+        "rougeL",
+        "rouge1_short",
+        "rougeL_short",
+    }
+)
 _MOST_BOXES = 50
 """Grounded captions with this many true boxes or more are left out of the published scores."""
 
@@ -162,6 +177,8 @@ REFER = Protocol(
     needs=(("answer",), ("gt_bbox",), ("size_group",)),
     needs_own=("boxes",),
     read=read_refer,
+    credit=_CREDIT,
+    answer=answer_list,
     tally=_tally_refer,
     published=lambda counts: _rates(counts, "hits", "boxes"),
     strict=_strict_refer,
@@ -190,6 +207,8 @@ XBD_DETECT = Protocol(
     needs=(("answer",), ("caption0",)),
     needs_own=("boxes",),
     read=read_xbd,
+    credit=_CREDIT,
+    answer=answer_list,
     tally=_tally_xbd,
     published=_published_xbd,
     strict=strict_scores,
@@ -207,6 +226,8 @@ GROUNDING = Protocol(
     needs=(("answer",), ("groundtruth",), ("obj_ids",)),
     needs_own=("boxes",),
     read=read_grounding,
+    credit=_CREDIT,
+    answer=answer_list,
     tally=_tally_grounding,
     published=_published_grounding,
     strict=_strict_grounding,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,8 +12,9 @@ from geovlm.api import PromptContext
 from geovlm.boxes import Box
 from geovlm.plugins import profiles
 from geovlm.rewards.reading import references
-from geovlm.score.protocols.contract import Counts, Record, Scores, UnreadableError, share
+from geovlm.score.protocols.contract import Counts, Record, Scores, share
 from geovlm.score.protocols.earthdial import overlaps
+from geovlm.score.protocols.values import UnreadableError
 
 _MARKS = re.compile(r"</?ref>")
 _BOX_TEXT = re.compile(r"<box>\[\[.*?\]\]</box>|\[\[.*?\]\]")
@@ -57,7 +59,7 @@ class Compared(NamedTuple):
         }
 
 
-def _own(record: Record) -> BoxCase:
+def _own(record: Record, answer: str) -> BoxCase:
     """Boxes of a record of GeoVLM, in pixels of the stored image."""
     gold = record.target()
     if not isinstance(gold.get("boxes"), list):
@@ -73,20 +75,28 @@ def _own(record: Record) -> BoxCase:
             input_sizes=tuple((int(w), int(h)) for w, h in record.fields["input_sizes"]),
         )
         truth = boxes.target_boxes(gold)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise UnreadableError("image sizes or true boxes are not numbers") from error
-    predicted = boxes.parse(record.answer(), context, limit=10**9)
+    sizes = (*context.image_sizes, *context.input_sizes)
+    if not len(context.image_sizes) == len(context.input_sizes) > 0 or min(map(min, sizes)) < 1:
+        raise UnreadableError("image sizes are not those of images")
+    if not all(math.isfinite(number) for box in truth for number in box):
+        raise UnreadableError("a true box has a number that is not finite")
+    predicted = boxes.parse(answer, context, limit=10**9)
     return BoxCase(truth, predicted, truth, predicted)
 
 
-def _theirs(record: Record, *, truth: str) -> BoxCase:
-    gold, answer = overlaps.read(record.text(truth)), overlaps.read(record.answer())
-    return BoxCase(gold.digits, answer.digits, gold.all, answer.all)
+def _theirs(record: Record, answer: str, *, truth: str) -> BoxCase:
+    written = record.text(truth, listed=True)
+    gold, said = overlaps.read(written), overlaps.read(answer)
+    if not gold.digits and not gold.all and written.strip(" []"):
+        raise UnreadableError(f"field {truth!r} holds no box")
+    return BoxCase(gold.digits, said.digits, gold.all, said.all)
 
 
-def read_refer(record: Record) -> BoxCase:
+def read_refer(record: Record, answer: str) -> BoxCase:
     """Boxes and groups: size of the objects, single or multiple, type of the query."""
-    found = _own(record) if record.own else _theirs(record, truth="gt_bbox")
+    found = _own(record, answer) if record.own else _theirs(record, answer, truth="gt_bbox")
     meta = record.fields.get("meta") if record.own else record.fields
     fields = meta if isinstance(meta, dict) else {}
     number = "single" if len(found.published_truth) == 1 else "multiple"
@@ -94,36 +104,40 @@ def read_refer(record: Record) -> BoxCase:
     return found._replace(groups=tuple(str(kind) for kind in kinds if kind))
 
 
-def read_xbd(record: Record) -> BoxCase:
+def read_xbd(record: Record, answer: str) -> BoxCase:
     """Boxes; the published scorer drops the angle of predictions, not of truths."""
-    found = _own(record) if record.own else _theirs(record, truth="caption0")
+    found = _own(record, answer) if record.own else _theirs(record, answer, truth="caption0")
     flat = [box and boxes.drop_angle(box) for box in found.published]
     return found._replace(published=flat)
 
 
-def read_grounding(record: Record) -> BoxCase:
+def read_grounding(record: Record, answer: str) -> BoxCase:
     """A description and its boxes; the published scorer reads groups of five numbers only."""
     if record.own:
-        found = _own(record)
+        found = _own(record, answer)
         truths = references(record.target())
         return found._replace(
-            answer_text=boxes.strip(record.answer()),
+            answer_text=boxes.strip(answer),
             reference=boxes.strip(truths[0]) if truths else "",
             boxes_in_reference=len(found.truth),
         )
     reference = record.text("groundtruth")
-    found = _theirs(record, truth="obj_ids")
+    found = _theirs(record, answer, truth="obj_ids")
     return found._replace(
         published_truth=[box for box in found.published_truth if box],
         published=[box for box in found.published if box],
-        answer_text=_without_boxes(record.answer()),
+        answer_text=_without_boxes(answer),
         reference=_without_boxes(reference),
         boxes_in_reference=sum(map(bool, overlaps.read_digits(reference))),
     )
 
 
 def _without_boxes(description: str) -> str:
-    return _BOX_TEXT.sub("", _MARKS.sub("", description))
+    plain = _MARKS.sub("", description)
+    # beyond the last end of a group the pattern would look for one from every bracket
+    last = plain.rfind("]]") + len("]]")
+    last += len("</box>") * plain.startswith("</box>", last)
+    return _BOX_TEXT.sub("", plain[:last]) + plain[last:]
 
 
 def compare(cases: Sequence[BoxCase]) -> list[Compared]:

@@ -12,15 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from geovlm.rewards.reading import references
-from geovlm.score.protocols import contract
+from geovlm.score.protocols import values
 from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, groups, share
 from geovlm.score.protocols.text import meteor, words
+from geovlm.score.protocols.values import UnreadableError
 
 _SOURCE = "hiyamdebary/EarthDial, src/earthdial/eval, 92c1260"
 _AVERAGED = ("comp", "presence", "rural_urban")
 _OVER_REFS = {"rouge1_f_mean_over_refs": "rouge1", "rougeL_f_mean_over_refs": "rougeL"}
 _OF_BEST_REF = {"rouge1_f_best_ref": "rouge1_best", "rougeL_f_best_ref": "rougeL_best"}
 """Score -> the count that is averaged."""
+_CREDIT = frozenset(
+    {"recall", "exact", "f1", "rouge1", "rougeL", "rouge1_best", "rougeL_best", "meteor"}
+)
 
 
 class Answered(NamedTuple):
@@ -41,24 +45,26 @@ class Captioned(NamedTuple):
     truths: tuple[str, ...]
 
 
-def _read_answered(record: Record) -> Answered:
+def _read_answered(record: Record, answer: str) -> Answered:
     if not record.own:
-        return Answered(record.answer(), record.text("annotation", "caption0"))
+        return Answered(answer, record.text("annotation", "caption0"))
     gold = record.target()
-    labels = gold.get("labels")
+    labels = values.texts(gold, "labels")
+    listed = gold.get("labels") is not None
     return Answered(
-        record.answer(),
+        answer,
         record.text("answer"),
-        labels=None if labels is None else words.label_set(", ".join(labels), labels),
-        vocabulary=tuple(map(str, gold.get("vocabulary") or ())),
+        labels=words.label_set(", ".join(labels), labels) if listed else None,
+        vocabulary=tuple(values.texts(gold, "vocabulary")),
     )
 
 
-def _read_vqa(record: Record) -> Answered:
-    read = _read_answered(record)
-    own = record.own
-    kind = str(record.target().get("type") or "all") if own else record.text("vqa_type")
-    return read._replace(kind=kind)
+def _read_vqa(record: Record, answer: str) -> Answered:
+    read = _read_answered(record, answer)
+    if not record.own:
+        return read._replace(kind=record.text("vqa_type"))
+    gold = record.target()
+    return read._replace(kind=values.text(gold, "type") if gold.get("type") else "all")
 
 
 def _tally_answered(cases: Sequence[Answered]) -> Iterator[Counts]:
@@ -107,14 +113,13 @@ def _counted_vqa(counts: Counts) -> dict[str, int]:
     return {**number, **total}
 
 
-def _read_region(record: Record) -> Captioned:
+def _read_region(record: Record, answer: str) -> Captioned:
     if not record.own:
-        return Captioned(record.answer(), (record.text("annotation"),))
-    truths = _truths(record)
-    return Captioned(record.answer(), truths[:1])
+        return Captioned(answer, (record.text("annotation"),))
+    return Captioned(answer, _truths(record)[:1])
 
 
-def _read_caption(record: Record) -> Captioned:
+def _read_caption(record: Record, answer: str) -> Captioned:
     """All five references, empty ones too, or the first alone where the second is empty.
 
     A first reference that is itself a JSON list (SYSU) is read as its entries.
@@ -122,27 +127,31 @@ def _read_caption(record: Record) -> Captioned:
     if record.own:
         found: Sequence[str] = _truths(record)
     else:
-        first = record.text("caption0")
-        listed = _json_list(first)
-        found = listed or (record.captions() if record.fields.get("caption1") else [first])
-    return Captioned(words.spread(record.answer()), tuple(map(words.spread, found)))
+        every = record.captions()
+        listed = _json_list(every[0])
+        several = listed is None and record.fields.get("caption1")
+        found = every if several else [every[0]] if listed is None else listed
+        if not any(map(str.strip, found)):
+            raise UnreadableError("no reference caption")
+    return Captioned(words.spread(answer), tuple(map(words.spread, found)))
 
 
 def _truths(record: Record) -> tuple[str, ...]:
     truths = references(record.target())
     if not truths:
-        raise contract.UnreadableError("field 'target' has no captions")
+        raise UnreadableError("field 'target' has no captions")
     return truths
 
 
-def _json_list(value: str) -> list[str]:
+def _json_list(value: str) -> list[str] | None:
+    """Return the members of a JSON list of texts; `None` if the value is no such list."""
     if not value.lstrip().startswith("["):
-        return []
+        return None
     try:
         listed = json.loads(value)
-    except ValueError:
-        return []
-    return listed if all(isinstance(each, str) for each in listed) else []
+    except (ValueError, RecursionError):
+        return None
+    return listed if all(isinstance(each, str) for each in listed) else None
 
 
 def _tally_captions(cases: Sequence[Captioned]) -> Iterator[Counts]:
@@ -193,6 +202,7 @@ CLASSIFY = Protocol(
     needs_own=(),
     read=_read_answered,
     tally=_tally_answered,
+    credit=_CREDIT,
     published=_mean_scores({"accuracy": "recall"}),
     strict=_mean_scores({"accuracy": "exact", "sample_f1": "f1"}),
     counted=_counted("accuracy"),
@@ -211,6 +221,7 @@ VQA = Protocol(
     needs_own=(),
     read=_read_vqa,
     tally=_tally_vqa,
+    credit=_CREDIT,
     published=lambda counts: _by_type(counts, "recall"),
     strict=_strict_vqa,
     counted=_counted_vqa,
@@ -228,6 +239,7 @@ REGION_CAPTION = Protocol(
     needs_own=(),
     read=_read_region,
     tally=_tally_captions,
+    credit=_CREDIT,
     published=_mean_scores({"rouge1_f": "rouge1", "rougeL_f": "rougeL", "meteor": "meteor"}),
     strict=_mean_scores({"exact": "exact", "rouge1_f": "rouge1", "rougeL_f": "rougeL"}),
     counted=_counted("rouge1_f", "rougeL_f", "meteor"),
@@ -246,6 +258,7 @@ CAPTION = Protocol(
     needs_own=(),
     read=_read_caption,
     tally=_tally_captions,
+    credit=_CREDIT,
     published=_mean_scores({**_OVER_REFS, "meteor": "meteor"}),
     strict=_mean_scores({**_OF_BEST_REF, **_OVER_REFS, "exact": "exact"}),
     counted=_counted(*_OVER_REFS, "meteor"),
