@@ -45,11 +45,12 @@ INSIDE = {
     "data": "cache findings fingerprints mixture prompts | imagefiles loading"
     " | check leaks preview",
     "run": "devices files hidden machines stopping | folder parallel process"
-    " | export heartbeat resuming | vllm | launch | doctor",
+    " | changes export heartbeat | resuming | vllm | launch | doctor",
     "predict": "asking images reading windows | georeference job | features overlay scenes"
     " | results writing",
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",
-    "plan": "data | leaks statistics | checks | build | commands environment memory slurm | text",
+    "plan": "checksums | data | leaks statistics | checks | build | commands environment memory"
+    " slurm | text",
     "score": "bootstrap metrics published | protocols | against",
     "report": "figures tables | card_text page | card",
     "testing": "findings hostile | subject | data declarations prompts rewards | scores | kit"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geovlm.cli import output
-from geovlm.errors import ConfigError, RunFailedError, StoppedError
+from geovlm.errors import ConfigError, DatasetNotFoundError, RunFailedError, StoppedError
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
@@ -37,9 +37,13 @@ def configure(
     from geovlm.run import folder as folders
     from geovlm.run import resuming
 
-    changed = {name for name, value in given.items() if value is not None} - resuming.MAY_CHANGE
-    if resume and file is None and not overrides and not changed and given["output"] is not None:
-        return _stored(folders.RunDir(given["output"].absolute()), given)
+    if resume and file is None and preset is None:
+        directory = folders.RunDir(_to_resume(given["output"], given["tasks"] or []))
+        resuming.refuse_absent(directory)
+        stored = directory.read_resolved()["config"]
+        loaded = load.load(None, stored=stored, overrides=overrides, **_moved(given, stored))
+        resuming.refuse_another(directory, loaded.model_dump(mode="json"))
+        return loaded, directory.path
     loaded = load.load(file, preset=preset, overrides=overrides, **given)
     if not leads and loaded.output is not None:
         return loaded, loaded.output
@@ -47,24 +51,30 @@ def configure(
         if loaded.output is not None:
             resuming.refuse_taken(loaded.output)
         return loaded, loaded.output or folders.default_output(list(loaded.tasks)).absolute()
-    folder = loaded.output or folders.latest_output(list(loaded.tasks))
-    directory = folders.RunDir((folder or Path("runs") / "_".join(loaded.tasks)).absolute())
+    directory = folders.RunDir(_to_resume(loaded.output, list(loaded.tasks)))
     resuming.refuse_another(directory, loaded.model_dump(mode="json"))
     return loaded, directory.path
 
 
-def _stored(directory: RunDir, given: Mapping[str, Any]) -> tuple[RunConfig, Path]:
-    """Return the stored configuration of a run, with the processes of the options."""
-    from geovlm.config.schema import RunConfig
-    from geovlm.run import resuming
+def _to_resume(output: Path | None, tasks: Sequence[str]) -> Path:
+    """Return the folder of a run to resume: the given one, or the newest of these tasks."""
+    from geovlm.run import folder as folders
 
-    resuming.refuse_absent(directory)
-    stored = directory.read_resolved()["config"]
-    keys = ("processes", "gpus", "machines", "parallel")
-    changed = {key: given[key] for key in keys if given[key] is not None}
-    if "processes" in changed or "gpus" in changed:
-        changed["device"] = "auto" if "gpus" in changed else stored["device"]
-    return RunConfig.model_validate(stored | changed), directory.path
+    return (output or folders.latest_output(tasks) or folders.first_output(tasks)).absolute()
+
+
+def _moved(given: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a resumed run that override its stored configuration.
+
+    A common folder of data replaces the folders of single data sets, which would hide it.
+    """
+    changed = dict(given)
+    if given["gpus"] is not None:
+        changed["device"] = "auto"
+    if given["data_root"] is not None:
+        gone = {name: {"root": None} for name in stored["data"]}
+        changed["data"] = gone | (given["data"] or {})
+    return changed
 
 
 def on_machine(config: RunConfig, machine: Machine) -> RunConfig:
@@ -95,15 +105,61 @@ def on_machine(config: RunConfig, machine: Machine) -> RunConfig:
     return type(config).model_validate(config.model_dump() | changed)
 
 
-def prepare(config: RunConfig, *, folder: Path, elsewhere: bool = False) -> Plan:
-    """Resolve the device; return the plan of a run, `elsewhere` on a machine that has its GPUs."""
+def prepare(
+    config: RunConfig, *, folder: Path, elsewhere: bool = False, resume: bool = False
+) -> Plan:
+    """Resolve the device; return the plan of a run, `elsewhere` on a machine that has its GPUs.
+
+    Raises:
+        GeoVLMError: the run cannot work; or, with `resume`, its tasks, data or model are others.
+    """
     from geovlm.plan import build
     from geovlm.plugins import registry
-    from geovlm.run import devices
+    from geovlm.run import devices, resuming
 
     device = devices.device(config, gpus=config.gpus or 0 if elsewhere else None)
     resolved = config.model_copy(update={"device": device, "output": folder})
-    return build.make(resolved, registry=registry.load(), output=folder, elsewhere=elsewhere)
+    if resume and Path(config.model).is_absolute() and not Path(config.model).is_dir():
+        again = resuming.line(folder, "--model", "DIR")
+        raise ConfigError(
+            f"model {config.model!r} does not exist", hint=f"it may lie elsewhere: {again}"
+        )
+    try:
+        plan = build.make(resolved, registry=registry.load(), output=folder, elsewhere=elsewhere)
+    except DatasetNotFoundError as error:
+        if not resume:
+            raise
+        again = resuming.line(folder, "--data", f"{error.dataset}=DIR")
+        raise DatasetNotFoundError(
+            error.dataset, error.path, hint=f"the data may lie elsewhere: {again}"
+        ) from error
+    if resume:
+        _compare(plan, folder)
+    return plan
+
+
+def _compare(plan: Plan, folder: Path) -> None:
+    """Compare a plan with the start of the run that it resumes, and print other versions."""
+    from geovlm.run import resuming
+    from geovlm.run.folder import RunDir
+
+    described = _described(plan)
+    resuming.refuse_other_contents(RunDir(folder), described)
+    for each in resuming.other_versions(RunDir(folder), described):
+        what = "plugin" if each.key[0] == "plugins" else "package"
+        output.say(
+            f"warning: {what} {each.key[1]} had version {each.before or 'none'} when the run was "
+            f"started, it has {each.after or 'none'}"
+        )
+
+
+def _described(plan: Plan) -> dict[str, Any]:
+    from geovlm.plan import environment
+    from geovlm.plugins import registry
+    from geovlm.run import devices
+
+    gpus = len(devices.visible_gpus())
+    return environment.describe(plan, registry=registry.load(), gpus=gpus)
 
 
 def memory_lines(plan: Plan) -> list[str]:
@@ -150,13 +206,11 @@ def write(directory: RunDir, plan: Plan) -> None:
     Raises:
         DataError: a resumed run's data have changed.
     """
-    from geovlm.plan import environment
-    from geovlm.plugins import registry
-    from geovlm.run import devices, files, resuming
+    from geovlm.run import files, resuming
 
-    resolved = resuming.take_over(directory, plan.resolved())
-    gpus = len(devices.visible_gpus())
-    described = environment.describe(plan, registry=registry.load(), gpus=gpus)
+    described = _described(plan)
+    versions = resuming.other_versions(directory, described)
+    resolved = resuming.take_over(directory, plan.resolved(), versions=versions)
     files.write_json(directory.environment, described)
     if plan.config.deduplicate != "off":
         files.write_text(directory.deduplicated, plan.deduplicated.as_json())

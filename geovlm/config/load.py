@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geovlm import nano
 from geovlm.config.options import lookup, near
 from geovlm.errors import ConfigError
 
@@ -30,6 +31,7 @@ def load(
     path: Path | None,
     *,
     preset: str | None = None,
+    stored: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     **values: Any,
 ) -> RunConfig:
@@ -38,6 +40,7 @@ def load(
     Args:
         path: a TOML file, or `None`.
         preset: a preset's name; default: the file's `preset`, else `nano`.
+        stored: the configuration of a resumed run, in place of preset and file.
         overrides: `KEY=VALUE` each; the value is TOML, or else a string.
         values: fields of `RunConfig` from options; `None` for an option that is not given.
 
@@ -45,8 +48,11 @@ def load(
         ConfigError: all problems, each with the path of its key.
     """
     own = read_toml(path) if path is not None else {}
-    name = preset or own.get("preset") or DEFAULT_PRESET
-    table = merge(tomllib.loads(preset_text(name)), own)
+    if stored is not None:
+        name, table = stored["preset"], dict(stored)
+    else:
+        name = preset or own.get("preset") or DEFAULT_PRESET
+        table = merge(tomllib.loads(preset_text(name)), own)
     given = {key: value for key, value in values.items() if value is not None}
     tasks = given.pop("tasks", None)
     if tasks is not None:
@@ -61,7 +67,28 @@ def load(
     if config is None or problems:
         where = f"{path}: " if path is not None else ""
         raise ConfigError(where + "; ".join(problems))
-    return config
+    return _absolute(config)
+
+
+def _absolute(config: RunConfig) -> RunConfig:
+    """Return the configuration with absolute paths where a text names a file or folder.
+
+    A run may be resumed from another working folder.
+    """
+    options = dict(config.reward_options)
+    if isinstance(options.get("encoder"), str):
+        options["encoder"] = _located(str(options["encoder"]))
+    changed = {
+        "model": _located(config.model) if config.model != nano.NAME else nano.NAME,
+        "parallel": _located(config.parallel),
+        "reward_options": options,
+    }
+    return config.model_copy(update=changed)
+
+
+def _located(name: str) -> str:
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name
 
 
 def validate(table: Mapping[str, Any]) -> tuple[RunConfig | None, list[str]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
     from geovlm.plugins.registry import Registry
 
-NANO = "nano"
+NANO = nano.NAME
 PROCESSOR = "preprocessor_config.json"
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 

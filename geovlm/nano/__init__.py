@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+NAME = "nano"
+"""Name of the model in a configuration, whatever a folder is called."""
+
 
 def path() -> Path:
     """Return the folder of weights, tokenizer and processor, in Hugging Face layout."""

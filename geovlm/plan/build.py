@@ -42,7 +42,7 @@ class Plan:
     stages: tuple[StagePlan, ...]
     output: Path
     checksums: Mapping[str, Mapping[str, Any]]
-    """Data set -> split -> records and SHA-256, see `geovlm.plan.data.checksum`."""
+    """Data set -> split -> checksums, see `geovlm.plan.checksums.of_split`."""
     deduplicated: LeftOut
     """Images and events that training leaves out because the evaluation has them too."""
 

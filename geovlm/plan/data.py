@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import statistics
 import sys
 from collections import Counter
@@ -14,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geovlm import answers, raster
-from geovlm.api import DatasetSpec, Raster, Sample, Split, TaskSpec
+from geovlm.api import DatasetSpec, Sample, Split, TaskSpec
 from geovlm.config.model import ModelFacts
 from geovlm.config.options import lookup
 from geovlm.config.tasks import configured
 from geovlm.data import loading, prompts
 from geovlm.data.leaks import LeftOut
 from geovlm.errors import DataError, DatasetNotFoundError
+from geovlm.plan import checksums
 from geovlm.plugins.registry import Registry
 from geovlm.raster import checks
 
@@ -31,7 +31,6 @@ IMAGES_CHECKED = 32
 """Number of images per task and split whose headers are read; the first is decoded."""
 BANDS_CHECKED = 8
 """Number of these images whose pixels are read to check the names of their bands."""
-_LINES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,8 +140,8 @@ class Reader:
                     else f"see 'geovlm data check {spec.name} --data {root}'",
                 )
         first = samples[splits[0]]
-        checked = spread(first, IMAGES_CHECKED)
-        for chosen in (checked, spread(samples[eval_split], IMAGES_CHECKED)):
+        checked = checksums.spread(first, IMAGES_CHECKED)
+        for chosen in (checked, checksums.spread(samples[eval_split], IMAGES_CHECKED)):
             raster.open_image(chosen[0].images[0])
             self._say(checks.require_plausible([s.images[0] for s in chosen[:BANDS_CHECKED]]))
             for sample in chosen:
@@ -208,7 +207,7 @@ class Reader:
                 self._loaded[key] = error
             else:
                 self._loaded[key] = loaded
-                made = checksum(loaded.records, root=root)
+                made = checksums.of_split(loaded.records, root=root)
                 self.checksums.setdefault(spec.name, {})[split] = made
         found = self._loaded[key]
         if isinstance(found, DatasetNotFoundError):
@@ -235,36 +234,6 @@ class Reader:
         return _Tokens(visual, text, most, digest)
 
 
-def checksum(records: Sequence[Sample], *, root: Path) -> dict[str, Any]:
-    """Return the number of records and a hash of their ids, questions, targets and image names.
-
-    A raster counts by its bands, not by its paths: building the paths of half a million patches
-    would take longer than all the rest.
-    """
-    digest = hashlib.sha256()
-    targets: dict[int, str] = {}  # by identity: data sets share the targets of equal labels
-    prefix = f"{root}{os.sep}"
-    lines: list[str] = []
-    for record in records:
-        target = targets.get(id(record.target))
-        if target is None:
-            made = json.dumps(dict(record.target), sort_keys=True, default=list)
-            target = hashlib.sha256(made.encode(errors="surrogatepass")).hexdigest()
-            targets[id(record.target)] = target
-        parts = [record.id, record.question, target]
-        for image in record.images:
-            if isinstance(image, Raster):
-                parts += image.bands
-            else:
-                parts.append(str(image).removeprefix(prefix))
-        lines.append("\x1f".join(parts))
-        if len(lines) == _LINES_AT_ONCE:
-            digest.update("\x1e".join([*lines, ""]).encode(errors="surrogatepass"))
-            lines.clear()
-    digest.update("\x1e".join([*lines, ""]).encode(errors="surrogatepass"))
-    return {"records": len(records), "sha256": digest.hexdigest()}
-
-
 def _check_sizes(sample: Sample) -> None:
     """Read the headers of the sample's images.
 
@@ -278,9 +247,3 @@ def _check_sizes(sample: Sample) -> None:
             f"{list(sample.image_sizes)}",
             hint="see 'geovlm data check'; was the copy converted?",
         )
-
-
-def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
-    """Return at most n samples, spread evenly over the list, beginning with the first."""
-    step = max(1, len(samples) // n)
-    return list(samples[::step][:n])

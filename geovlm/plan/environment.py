@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from geovlm import __version__
+from geovlm.plan import checksums
 
 if TYPE_CHECKING:
     from geovlm.plan.build import Plan
@@ -42,6 +43,7 @@ def describe(plan: Plan, *, registry: Registry, gpus: int) -> dict[str, Any]:
             "model_type": plan.model.model_type,
             "parameters": plan.model.parameters,
             "profile": plan.model.profile.name if plan.model.profile is not None else None,
+            "files": checksums.of_model(plan.model.folder) if plan.model.folder is not None else {},
         },
         "data": {
             task.dataset: {

@@ -185,6 +185,11 @@ def default_output(task_names: Sequence[str], *, parent: Path = Path("runs")) ->
     return _series(task_names, parent=parent)[-1]
 
 
+def first_output(task_names: Sequence[str], *, parent: Path = Path("runs")) -> Path:
+    """Return `runs/<tasks joined by _>`, which may exist."""
+    return _series(task_names, parent=parent)[0]
+
+
 def latest_output(task_names: Sequence[str], *, parent: Path = Path("runs")) -> Path | None:
     """Return the newest existing folder of the names of `default_output`, or `None`."""
     taken = _series(task_names, parent=parent)[:-1]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from geovlm.errors import ConfigError, DataError
+from geovlm.run import changes
+from geovlm.run.changes import Change
+from geovlm.run.files import read_json
 from geovlm.run.folder import LOCK, MACHINES, RunDir
 
-MAY_CHANGE = frozenset(
-    {"processes", "gpus", "machines", "machine_timeout_s", "parallel", "device"}
-    | {"output", "preset", "health", "timeout_s"}
-)
-"""Fields of the configuration whose values a resumed run may change."""
+_NAMED = 5
+"""Largest number of differing files that an error names."""
+_OTHERWISE = "or start another run with --output"
+
+
+def line(folder: Path, *more: str) -> str:
+    """Return the command line that resumes a run, quoted for a shell."""
+    return shlex.join(["geovlm", "run", "--resume", "--output", str(folder), *more])
 
 
 def refuse_taken(folder: Path) -> None:
@@ -47,47 +55,187 @@ def refuse_absent(directory: RunDir) -> None:
 
 
 def refuse_another(directory: RunDir, config: Mapping[str, Any]) -> None:
-    """Refuse to resume a run with other settings.
+    """Refuse settings that contradict what the run has done; `geovlm.run.changes` has the rule.
 
     Raises:
-        ConfigError: the folder holds no run, or one that was started with other settings.
+        ConfigError: the folder holds no run, or a changed setting has been used; names the keys,
+            both values, and the work that used them.
     """
     refuse_absent(directory)
-    differing = differences(directory.read_resolved()["config"], config)
-    if differing:
+    before = directory.read_resolved()["config"]
+    work = changes.begun(directory, before)
+    complete = all(map(directory.is_done, range(len(before["stages"])) or [-1]))
+    problems = []
+    for change in changes.differences(before, config):
+        used = changes.obstacle(change, work, complete=complete)
+        if used is not None:
+            where = "which is done" if used.done else "which has begun"
+            problems.append(
+                f"{change.path} is {_short(change.before)} and cannot become "
+                f"{_short(change.after)}: {used.name}, {where}, used it"
+            )
+    if problems:
         raise ConfigError(
-            f"{directory.path} was started with other values of {', '.join(differing)}",
-            hint="resume with the same values, or start another run with --output",
+            f"{directory.path}: {'; '.join(problems)}", hint=f"leave it as it was, {_OTHERWISE}"
         )
 
 
-def differences(before: Any, after: Any, *, path: str = "") -> list[str]:
-    """Return the paths of all keys whose values differ, except those of `MAY_CHANGE`."""
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        keys = [key for key in {**before, **after} if path or key not in MAY_CHANGE]
-        pairs = {key: (before.get(key), after.get(key)) for key in keys}
-    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        pairs = dict(enumerate(zip(before, after, strict=True)))
-    else:
-        return [] if before == after else [path.lstrip(".")]
-    return [
-        found for key, (a, b) in pairs.items() for found in differences(a, b, path=f"{path}.{key}")
-    ]
+def refuse_other_contents(directory: RunDir, now: Mapping[str, Any]) -> None:
+    """Refuse tasks, data or a model whose contents differ from those of the run's start.
+
+    `now` is what `environment.json` would hold. Where the files lie makes no difference.
+
+    Raises:
+        ConfigError: tasks or the model differ.
+        DataError: data differ; names some of the files and records.
+    """
+    if not (directory.has_progress and directory.environment.is_file()):
+        return
+    before = read_json(directory.environment)
+    _refuse_other_tasks(before["tasks"], now["tasks"], left_out=now["left_out"])
+    _refuse_another_of_tasks("version", before["tasks"], now["tasks"])
+    for name, old in before["data"].items():
+        new = now["data"][name]
+        found = list(_other_data(old, new))
+        if found:
+            there = "" if old["root"] == new["root"] else f" of {old['root']}"
+            raise DataError(
+                f"data set {name!r} in {new['root']} does not hold the data{there} that the run "
+                f"was started with: {'; '.join(found)}",
+                hint=f"restore them, give their folder with --data {name}=DIR, {_OTHERWISE}",
+            )
+    _refuse_another_of_tasks("prompt", before["tasks"], now["tasks"], key="prompt_sha256")
+    old, new = before["model"], now["model"]
+    files = old.get("files") or {}
+    differ = _differing(files, new["files"]) if files and new["files"] else []
+    if differ or (old["name"] != new["name"] and not (files and new["files"])):
+        why = f": {_some(differ)} differ" if differ else ", and its files were not on this machine"
+        raise ConfigError(
+            f"model {new['name']!r} is not {old['name']!r}, with which the run was started{why}",
+            hint=f"give the folder of that model with --model, {_OTHERWISE}",
+        )
 
 
-def take_over(directory: RunDir, resolved: Mapping[str, Any]) -> dict[str, Any]:
+def _refuse_other_tasks(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, left_out: Mapping[str, str]
+) -> None:
+    for name in before:
+        if name not in now:
+            why = left_out.get(name, "it is not among the tasks of today's plugins")
+            raise ConfigError(
+                f"the run was started with task {name!r}, which is missing: {why}",
+                hint=f"restore its data or its plugin, {_OTHERWISE}",
+            )
+    added = sorted(now.keys() - before.keys())
+    if added:
+        raise ConfigError(
+            f"the run was started without task {added[0]!r}",
+            hint=f"name the tasks with --tasks {','.join(before)}, {_OTHERWISE}",
+        )
+
+
+def _refuse_another_of_tasks(
+    what: str, before: Mapping[str, Any], now: Mapping[str, Any], *, key: str = "version"
+) -> None:
+    for name, task in before.items():
+        old, new = task[key], now[name][key]
+        if old and new and old != new:
+            raise ConfigError(
+                f"task {name!r} has another {what} than at the run's start: {str(old)[:12]}, then "
+                f"{str(new)[:12]}",
+                hint=f"install the plugin that the run was started with, {_OTHERWISE}",
+            )
+
+
+def _other_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the differences between a data set and itself at the start, split by split."""
+    if old["version"] != new["version"]:
+        yield f"its loader has version {new['version']}, not {old['version']}"
+    for split, before in old["splits"].items():
+        now = new["splits"].get(split)
+        if now is None:
+            continue  # it is not evaluated any more
+        if now["records"] != before["records"]:
+            yield f"split {split!r} has {now['records']} records, not {before['records']}"
+            continue
+        checked, others = before.get("checked", {}), now["checked"]
+        names = [
+            file
+            for key, each in checked.items()
+            if key in others
+            for file in _differing(each["images"], others[key]["images"])
+        ]
+        names += [
+            f"record {key!r}"
+            for key, each in checked.items()
+            if key not in others or each["record"] != others[key]["record"]
+        ]
+        if names:
+            yield f"split {split!r} differs in {_some(list(dict.fromkeys(names)))}"
+        elif now["sha256"] != before["sha256"]:
+            yield f"split {split!r} differs in a question, a target or the name of an image"
+
+
+def _differing(before: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:
+    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def other_versions(directory: RunDir, now: Mapping[str, Any]) -> list[Change]:
+    """Return the packages and plugins whose version is not that of the run's latest start."""
+    if not (directory.has_progress and directory.environment.is_file()):
+        return []
+    before = read_json(directory.environment)
+
+    def versions(described: Mapping[str, Any]) -> dict[str, Any]:
+        plugins = {each["name"]: each["version"] for each in described["plugins"]}
+        own = {"geovlm": described["geovlm"], "python": described["python"]}
+        return {"packages": {**own, **described["packages"]}, "plugins": plugins}
+
+    return list(changes.differences(versions(before), versions(now)))
+
+
+def take_over(
+    directory: RunDir, resolved: Mapping[str, Any], *, versions: list[Change] | None = None
+) -> dict[str, Any]:
     """Return the new content of `resolved.json`: this plan, with the ranks of the run's start.
+
+    `changes` in it lists every setting and version that differs from before, with the time and the
+    stage at which the run resumes.
 
     Raises:
         DataError: the number of samples of a task has changed since the start.
     """
     if not (directory.is_run and directory.has_progress):
-        return {**resolved, "started_with": resolved["world_sizes"]}
+        return {**resolved, "started_with": resolved["world_sizes"], "changes": []}
     before = directory.read_resolved()
     for task, splits in resolved["samples"].items():
         for split, n in splits.items():
             check_samples(task, split, n, before=before)
-    return {**resolved, "started_with": before["started_with"]}
+    found = [*changes.differences(before["config"], resolved["config"]), *(versions or [])]
+    at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    stages = range(len(before["config"]["stages"])) or [-1]
+    stage = next((directory.stage(i).name for i in stages if not directory.is_done(i)), None)
+    history = [
+        {"at": at, "stage": stage, "key": each.path, "from": each.before, "to": each.after}
+        for each in found
+    ]
+    return {
+        **resolved,
+        # the data are the same, wherever they lie
+        "generated": before.get("generated", resolved.get("generated")),
+        "started_with": {**resolved["world_sizes"], **before["started_with"]},
+        "changes": [*before.get("changes", []), *history],
+    }
 
 
 def check_samples(task: str, split: str, n: int, *, before: Mapping[str, Any]) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from geovlm import cli
+from geovlm import cli, nano
 from geovlm.cli.arguments import data_folders
 from geovlm.cli.results import print_results
 from geovlm.errors import ConfigError
@@ -171,7 +173,75 @@ def test_resume_with_other_values_names_the_keys(call, tmp_path, stages):
         "run", "--tasks", "xbd/count", "--resume", *FAST, "--seed", "4", "--set", "stages.0.steps=9"
     )
     assert status == 2
-    assert "was started with other values of seed, stages.0.steps" in err
+    assert "seed is 0 and cannot become 4: stage 0-sft, which is done, used it" in err
+    assert "stages.0.steps is 150 and cannot become 9: stage 0-sft, which is done" in err
+
+
+def in_grpo(call, folder, *options):
+    """Leave a run as it is when GRPO has not saved anything."""
+    assert call("run", "--tasks", "xbd/count", "--output", "r", *options, *FAST)[0] == 0
+    (folder / "r" / "stages" / "2-grpo" / "done.json").unlink()
+
+
+def test_what_a_later_stage_alone_reads_may_change_and_is_recorded(call, tmp_path, stages):
+    in_grpo(call, tmp_path, "--seed", "3")
+    stages.clear()
+    status, _, _ = call("run", "--resume", "--output", "r", "--set", "stages.2.steps=3")
+    resolved = RunDir(tmp_path / "r").read_resolved()
+    assert (status, stages) == (0, [(2, True, 1)])
+    assert (resolved["config"]["stages"][2]["steps"], resolved["config"]["seed"]) == (3, 3)
+    (change,) = resolved["changes"]
+    assert (change["stage"], change["key"], change["from"], change["to"]) == (
+        *("2-grpo", "stages.2.steps"),
+        *(8, 3),
+    )
+
+
+def test_data_may_lie_elsewhere_when_a_run_is_resumed(call, tmp_path, stages):
+    call("data", "sample", "xbd", "--out", "job1/my xbd", "-n", "8")
+    in_grpo(call, tmp_path, "--data", "xbd=job1/my xbd")
+    (tmp_path / "job1").rename(tmp_path / "job2")
+    status, _, err = call("run", "--resume", "--output", "r")
+    line = shlex.split(err.partition("may lie elsewhere: ")[2].rstrip(")\n"))
+    assert (status, line[-2:]) == (2, ["--data", "xbd=DIR"])
+    stages.clear()
+    line[-1] = "xbd=job2/my xbd"
+    status, _, err = call(*line[1:])
+    assert (status, stages) == (0, [(2, True, 1)]), err
+
+
+def test_other_data_are_refused_when_a_run_is_resumed(call, tmp_path, stages):
+    call("data", "sample", "xbd", "--out", "job1", "-n", "8")
+    in_grpo(call, tmp_path, "--data", "xbd=job1")
+    image = min((tmp_path / "job1" / "train" / "images").iterdir())
+    image.write_bytes(max((tmp_path / "job1" / "test" / "images").iterdir()).read_bytes())
+    status, _, err = call("run", "--resume", "--output", "r", "--dry-run")
+    assert status == 2
+    assert f"split 'train' differs in train/images/{image.name}" in err
+
+
+def test_a_run_resumes_from_another_folder_and_under_another_name(
+    call, tmp_path, stages, monkeypatch
+):
+    shutil.copytree(nano.path(), tmp_path / "m")
+    call("data", "sample", "xbd", "--out", "job1", "-n", "8")
+    in_grpo(call, tmp_path, "--data", "xbd=job1", "--model", "m")
+    (tmp_path / "r").rename(tmp_path / "moved")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    stages.clear()
+    status, _, err = call("run", "--resume", "--output", "../moved")
+    assert (status, stages) == (0, [(2, True, 1)]), err
+
+
+def test_a_moved_model_is_given_by_its_new_folder(call, tmp_path, stages):
+    shutil.copytree(nano.path(), tmp_path / "m")
+    in_grpo(call, tmp_path, "--model", "m")
+    (tmp_path / "m").rename(tmp_path / "m2")
+    status, _, err = call("run", "--resume", "--output", "r")
+    assert status == 2
+    assert "it may lie elsewhere: geovlm run --resume --output" in err
+    assert call("run", "--resume", "--output", "r", "--model", "m2")[0] == 0
 
 
 def test_an_evaluation_is_a_run_without_stages(call, tmp_path, stages):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -104,6 +105,31 @@ def test_sigterm_saves_and_the_run_goes_on_where_it_was(
     assert len(list(output.glob("stages/0-sft/checkpoints/checkpoint-*/manifest.json"))) == 1
 
     status, said = faulty.go_on(output, until="1")
+    assert status == 0, said
+    assert losses(output) == losses(undisturbed)
+    assert sft_scores(output) == sft_scores(undisturbed)
+
+
+def test_a_stopped_run_goes_on_with_its_data_elsewhere_as_if_undisturbed(
+    faulty: Faulty, undisturbed: Path, tmp_path: Path
+) -> None:
+    """As on clusters whose jobs copy the data to a disk of the node, each time elsewhere."""
+    generated = next(faulty.cache.rglob("train00.png")).parents[1]
+    shutil.copytree(generated, tmp_path / "job 1")
+    output = tmp_path / "stopped"
+    process = faulty.begin(output, "--data", f"faulty={tmp_path / 'job 1'}")
+    wait_until(lambda: newer(output, PHASES["sft"], than=0), process)
+    process.send_signal(signal.SIGTERM)
+    status, said = finish(process, output)
+    assert status == 0, said
+
+    # copied again: other times of the files, and the old folder is gone
+    shutil.copytree(generated, tmp_path / "job 2", copy_function=shutil.copyfile)
+    shutil.rmtree(tmp_path / "job 1")
+    status, said = faulty.go_on(output, until="1")
+    assert status == 2
+    assert f"--resume --output {output} --data faulty=DIR" in said
+    status, said = faulty.go_on(output, "--data", f"faulty={tmp_path / 'job 2'}", until="1")
     assert status == 0, said
     assert losses(output) == losses(undisturbed)
     assert sft_scores(output) == sft_scores(undisturbed)

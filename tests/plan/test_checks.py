@@ -93,9 +93,10 @@ def test_every_command_that_plans_goes_through_the_list(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checks, "CHECKS", (Check("all", refuse, "All runs."),))
-    config = load.load(None, tasks=["rsvqa/lr"]).model_dump(mode="json")
+    config = load.load(None, tasks=["rsvqa/lr"])
+    old = {"config": config.model_dump(mode="json"), "stage_folders": config.stage_folders()}
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "resolved.json").write_text(json.dumps({"config": config}))
+    (tmp_path / "old" / "resolved.json").write_text(json.dumps(old))
     assert "the list was reached" in failure([*command, "--tasks", "rsvqa/lr"], capsys)
 
 

@@ -112,7 +112,7 @@ def _split(option: str, name: str) -> Split:
 
 def _samples(task: TaskSpec, reader: Reader, *, split: Split, limit: int) -> Sequence[Any]:
     from geovlm.data.loading import task_samples
-    from geovlm.plan.data import spread
+    from geovlm.plan.checksums import spread
 
     spec = reader.registry.dataset(task.dataset)
     root, _ = reader.root(spec)

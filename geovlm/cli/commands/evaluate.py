@@ -90,7 +90,7 @@ def evaluate(
         running.follow(config, folder, machine, resume=resume)
         return
     with running.heartbeat(config, folder, machine, alone=dry_run) as others:
-        plan = running.prepare(config, folder=folder)
+        plan = running.prepare(config, folder=folder, resume=resume)
         if dry_run:
             running.print_dry_run(plan, json=json, machine=machine)
             return

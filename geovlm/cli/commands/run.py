@@ -48,7 +48,7 @@ def run(
     then works on a laptop without a network.
     """
     from geovlm.plan import slurm, text
-    from geovlm.run import files
+    from geovlm.run import files, resuming
     from geovlm.run import machines as known_machines
     from geovlm.run.folder import RunDir
 
@@ -92,7 +92,7 @@ def run(
         running.follow(loaded, folder, machine, resume=resume)
         return
     with running.heartbeat(loaded, folder, machine, alone=dry_run or by_slurm) as others:
-        plan = running.prepare(loaded, folder=folder, elsewhere=by_slurm)
+        plan = running.prepare(loaded, folder=folder, elsewhere=by_slurm, resume=resume)
         if not plan.stages:
             raise ConfigError(
                 "the configuration has no stages", hint="use 'geovlm eval' to score only"
@@ -114,7 +114,7 @@ def run(
             print(path)
             return
         with directory.locked():
-            again = f"geovlm run --resume --output {folder}"
+            again = resuming.line(folder)
             running.run_stages(plan, directory, resume=resume, others=others, again=again)
             running.finish(directory, json=json)
 

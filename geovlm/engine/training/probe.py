@@ -90,7 +90,6 @@ def run(stage: Stage, *, start: str) -> int:
     )
     lines = "".join(json.dumps({"key": k, "reward": v}) + "\n" for k, v in kept.items())
     files.write_text(stage.folder / "kept.jsonl", lines)
-    shutil.rmtree(stage.folder / ANSWERS, ignore_errors=True)
     complaint = gate(report, min_format_rate=settings.min_format_rate)
     if complaint:
         example = next((r["completion"] for r in found if r["task"] == complaint[0]), "")
@@ -100,6 +99,8 @@ def run(stage: Stage, *, start: str) -> int:
                 message, hint="train SFT longer, or set stages.N.on_fail='warn' for this stage"
             )
         print(f"warning: {message}", file=sys.stderr, flush=True)
+    # a probe that stops the run keeps them: resumed with on_fail='warn' it need not answer again
+    shutil.rmtree(stage.folder / ANSWERS, ignore_errors=True)
     return len(kept)
 
 
