@@ -57,6 +57,17 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "RunFailedError",
         "UnknownNameError",
     ),
+    "geovlm.files": (
+        "Images",
+        "csv_rows",
+        "find",
+        "json_array",
+        "json_lines",
+        "listed",
+        "read_json",
+        "read_text",
+        "table_batches",
+    ),
     "geovlm.raster": ("image_size", "open_image", "open_window"),
     "geovlm.scenes": (
         "COVERS",

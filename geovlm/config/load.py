@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from geovlm import nano
 from geovlm.config.options import lookup, near
-from geovlm.errors import ConfigError
+from geovlm.errors import ConfigError, DataError
+from geovlm.files import records
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -130,13 +131,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: the file does not exist or is not TOML; names file and line.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}", hint="give the path of a TOML file"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}", hint="see https://toml.io") from error
+        return records.read_toml(path)
+    except DataError as error:
+        raise ConfigError(str(error.args[0]), hint=error.hint) from error
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,13 +24,14 @@ def show(
 ) -> None:
     """Check and print a preset or a file."""
     from geovlm.config import load
+    from geovlm.files.text import read_text
 
     is_file = name.endswith(".toml") or "/" in name
     config = load.load(Path(name)) if is_file else load.load(None, preset=name)
     if json:
         output.print_json(config.model_dump(mode="json"))
         return
-    text = Path(name).read_text(encoding="utf-8") if is_file else load.preset_text(name)
+    text = read_text(Path(name)) if is_file else load.preset_text(name)
     print(text, end="")
 
 

@@ -1,0 +1,18 @@
+"""From a user's files to text, records, tables and image paths."""
+
+from geovlm.files.images import Images, find, listed
+from geovlm.files.records import csv_rows, json_array, json_lines, read_json
+from geovlm.files.tables import table_batches
+from geovlm.files.text import read_text
+
+__all__ = [
+    "Images",
+    "csv_rows",
+    "find",
+    "json_array",
+    "json_lines",
+    "listed",
+    "read_json",
+    "read_text",
+    "table_batches",
+]

@@ -1,0 +1,190 @@
+"""Reads JSON, JSON lines, CSV and TOML; each fault names file, line, column and reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from geovlm.errors import DataError
+from geovlm.files import text
+
+_CHUNK = 1 << 22
+_LONGEST_RECORD = 1 << 24
+_SEPARATORS = ",;\t"
+_CUT = "the file seems to be cut off: copy, unpack or download it again"
+_CORRECT = "correct it there"
+_NESTED = "lists or objects are nested too deeply"
+
+
+def read_json(path: Path) -> Any:
+    """Return the value in a JSON file.
+
+    Raises:
+        DataError: the file cannot be read or is not JSON; names file, line, column and reason.
+    """
+    return parse_json(text.decode(text.read_bytes(path), path), path)
+
+
+def parse_json(source: str, path: Path, *, line: int = 1) -> Any:
+    """Return the value of a JSON text that begins in a line of a file; errors as `read_json`."""
+    try:
+        return json.loads(source)
+    except json.JSONDecodeError as error:
+        raise _not_json(error, path, line=line) from error
+    except RecursionError as error:
+        raise DataError(f"{path}: {_NESTED}", hint=_CORRECT) from error
+    except ValueError as error:  # a number of more than 4,300 digits
+        raise DataError(f"{path}, line {line}: {error}", hint=_CORRECT) from error
+
+
+def json_lines(
+    path: Path, *, skip: Callable[[str, str], None] | None = None
+) -> Iterator[tuple[int, Any]]:
+    """Yield (number of the line, from 1; value) for each line of a JSON-lines file but blank ones.
+
+    Args:
+        path: the file; only one line of it is held in memory, unless it is UTF-16.
+        skip: called as `skip(reason, item)` for a line that is not JSON, which is then left out;
+            `LoadContext.skip` is such a function. `None`: the line raises.
+
+    Raises:
+        DataError: the file cannot be opened or holds no text, or, without `skip`, a line of it is
+            not JSON.
+    """
+    for number, line, form in _lines(path):
+        try:
+            source = text.decode(line, path, line=number, form=form).rstrip()
+            if not source:
+                continue
+            value = parse_json(source, path, line=number)
+        except DataError as error:
+            if skip is None:
+                raise
+            skip("line is not JSON", str(error.args[0]))
+            continue
+        yield number, value
+
+
+def json_array(path: Path) -> Iterator[Any]:
+    """Yield the elements of a JSON array one after another, holding only a few MB of the file.
+
+    Raises:
+        DataError: the file is not a JSON array; names file, line and reason.
+    """
+    try:
+        with path.open("rb") as raw:
+            head = raw.read(max(4, text.LONGEST_BEGINNING))
+    except OSError as error:
+        raise text.unopened(path, error) from error
+    fault = text.nature(head)
+    if fault is not None:
+        raise DataError(f"{path} {fault.problem}", hint=fault.remedy)
+    form = text.encoding(head)
+    with path.open(encoding=form) as file:
+        try:
+            yield from _elements(file.read, path)
+        except UnicodeDecodeError as error:
+            name = form.removesuffix("-sig").upper()
+            raise DataError(
+                f"{path}: byte 0x{error.object[error.start]:02x} is not {name}",
+                hint="save the file as UTF-8",
+            ) from error
+
+
+def csv_rows(path: Path) -> Iterator[list[str]]:
+    """Yield the fields of each line that is not blank, without spaces around them.
+
+    Fields are separated by the one of `,`, `;` and tab that the first line has most of, and may be
+    in double quotes.
+
+    Raises:
+        DataError: the file cannot be read; names the place.
+    """
+    import csv
+
+    lines = text.read_text(path).split("\n")
+    first = next((line for line in lines if line.strip()), "")
+    separator = max(_SEPARATORS, key=first.count)
+    try:
+        for row in csv.reader(lines, delimiter=separator):
+            fields = [field.strip() for field in row]
+            if any(fields):
+                yield fields
+    except csv.Error as error:
+        raise DataError(f"{path} is not CSV: {error}", hint=_CORRECT) from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the table in a TOML file.
+
+    Raises:
+        DataError: the file cannot be read or is not TOML; names file, line and column.
+    """
+    import tomllib
+
+    try:
+        return tomllib.loads(text.read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{path} is not TOML: {error}", hint="see https://toml.io") from error
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes, str]]:
+    """Yield number, bytes and encoding of each line."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(text.LONGEST_BEGINNING)
+            fault = text.nature(head) if head else None
+            if fault is not None:
+                raise DataError(f"{path} {fault.problem}", hint=fault.remedy)
+            form = text.encoding(head)
+            file.seek(0)
+            if form not in ("utf-8", "utf-8-sig"):
+                whole = text.decode(file.read(), path).split("\n")
+                yield from ((n, line.encode(), "utf-8") for n, line in enumerate(whole, 1))
+                return
+            for number, line in enumerate(file, 1):
+                yield number, line, form if number == 1 else "utf-8"
+    except OSError as error:
+        raise text.unopened(path, error) from error
+
+
+def _elements(read: Callable[[int], str], path: Path) -> Iterator[Any]:
+    """Yield the elements of the array that `read` returns part by part."""
+    decoder = json.JSONDecoder()
+    buffer = read(_CHUNK)
+    start = len(buffer) - len(buffer.lstrip())
+    line = 1
+    if buffer[start : start + 1] != "[":
+        raise DataError(
+            f"{path} is not a JSON array, it begins with {buffer[start : start + 20]!r}",
+            hint="it must hold one list of records: [{…}, {…}]",
+        )
+    at, ended = start + 1, False
+    while True:
+        while at < len(buffer) and buffer[at] in " \t\r\n,":
+            at += 1
+        if at < len(buffer) and buffer[at] == "]":
+            return
+        try:
+            value, at = decoder.raw_decode(buffer, at)
+        except RecursionError as error:
+            raise DataError(f"{path}: {_NESTED}", hint=_CORRECT) from error
+        except json.JSONDecodeError as error:
+            if ended or len(buffer) - at > _LONGEST_RECORD:
+                raise _not_json(error, path, line=line) from error
+            more = read(_CHUNK)
+            ended = not more
+            line += buffer.count("\n", 0, at)
+            buffer, at = buffer[at:] + more, 0
+            continue
+        yield value
+
+
+def _not_json(error: json.JSONDecodeError, path: Path, *, line: int) -> DataError:
+    """Return the error for a text that begins in a line of a file."""
+    cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string")
+    place = f"line {line + error.lineno - 1}, column {error.colno}"
+    reason = f"{error.msg[:1].lower()}{error.msg[1:]}"
+    return DataError(f"{path}, {place}: not JSON: {reason}", hint=_CUT if cut else _CORRECT)
