@@ -82,7 +82,8 @@ def _read(
         parts[split] = loaded.records
         report.records[split] = len(loaded.records)
         if spec.official is not None:
-            official = resolve(spec.official)(LoadContext(root=root, split=split, options=options))
+            context = LoadContext(root=loaded.root, split=split, options=options)
+            official = resolve(spec.official)(context)
             if official is not None:
                 report.official[split] = official
         report.skipped[split] = loaded.skipped

@@ -15,6 +15,7 @@ from geovlm.api import DatasetSpec, LoadContext, Sample, Split, TaskSpec
 from geovlm.data.cache import cache_dir
 from geovlm.data.findings import Finding
 from geovlm.errors import DataError, DatasetNotFoundError
+from geovlm.files.images import only_folder
 from geovlm.plugins.references import resolve
 
 
@@ -23,6 +24,8 @@ class Loaded:
     """Records of one split, and the number of items that were left out of it."""
 
     records: list[Sample]
+    root: Path
+    """Folder that holds the data set: the given one, or the only folder in it."""
     skipped: dict[str, Finding]
     """Reason -> records left out."""
 
@@ -87,6 +90,9 @@ def load_records(
 ) -> Loaded:
     """Read one split, with the default options if `None`; count the items that are left out.
 
+    If `root` does not hold the data set and has exactly one folder in it, that one is read: an
+    archive was unpacked into a folder of its own name.
+
     Raises:
         DataError: the spec has no such split.
         DatasetNotFoundError: `root` does not hold the data set.
@@ -96,23 +102,36 @@ def load_records(
             f"data set {spec.name!r} has no split {split!r}",
             hint=f"one of {', '.join(spec.splits)}",
         )
-    skipped: dict[str, Finding] = defaultdict(Finding)
-
-    def skip(reason: str, item: str) -> None:
-        skipped[reason].add(item)
-
     if options is None and spec.options is not None:
         options = spec.options()
-    context = LoadContext(root=root, split=split, limit=limit, options=options, skip=skip)
     load = resolve(spec.load)
+
+    def read(folder: Path) -> Loaded:
+        skipped: dict[str, Finding] = defaultdict(Finding)
+        context = LoadContext(
+            root=folder,
+            split=split,
+            limit=limit,
+            options=options,
+            skip=lambda reason, item: skipped[reason].add(item),
+        )
+        return Loaded(records=list(load(context)), root=folder, skipped=dict(skipped))
+
     collecting = gc.isenabled()
     gc.disable()  # it would walk the growing list of records again and again, and find nothing
     try:
-        records = list(load(context))
+        return read(root)
+    except DatasetNotFoundError as error:
+        inner = only_folder(root)
+        if inner is None:
+            raise
+        try:
+            return read(inner)
+        except DatasetNotFoundError:
+            raise error from None
     finally:
         if collecting:
             gc.enable()
-    return Loaded(records=records, skipped=dict(skipped))
 
 
 def task_samples(task: TaskSpec, records: Iterable[Sample]) -> list[Sample]:

@@ -207,7 +207,7 @@ class Reader:
                 self._loaded[key] = error
             else:
                 self._loaded[key] = loaded
-                made = checksums.of_split(loaded.records, root=root)
+                made = checksums.of_split(loaded.records, root=loaded.root)
                 self.checksums.setdefault(spec.name, {})[split] = made
         found = self._loaded[key]
         if isinstance(found, DatasetNotFoundError):

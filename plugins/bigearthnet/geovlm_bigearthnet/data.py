@@ -12,7 +12,6 @@ opened while reading. Sentinel-1 is not read.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,9 +23,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pyarrow import ArrowException
 
+from geovlm import files
 from geovlm.api import Json, LoadContext, Raster, Sample, Split
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm_bigearthnet import BigEarthNetOptions
@@ -37,10 +35,13 @@ _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _VOCABULARIES = {19: list(CLASSES_19), 43: list(CLASSES_43)}
 _META: dict[str, Json] = {"sensor": "Sentinel-2", "gsd_m": 10, "licence": "CDLA-Permissive-1.0"}
 _JOIN = "|"  # in no name of a class
-_ROWS_AT_ONCE = 16_384
+_NULL = "null"  # not the name of a class either
+_WORDS = {"train": ["train"], "val": ["validation", "val"], "test": ["test"]}
 _SHARES = (0.70, 0.15, 0.15)
 _PATCH = re.compile(r"S2[A-C]_MSIL2A_\w+")
-_USE_HASH = "--set data.bigearthnet.options.split_by=hash (data check: --option split_by=hash)"
+_USE_HASH = "--set data.bigearthnet.options.split_by=hash"
+_METADATA = "metadata.parquet"
+_PATCHES_TRIED = 16
 _BANDS = tuple(sorted(SIDES_PX))
 _NO_NUMBERS: Mapping[str, int] = {}  # one for all samples
 _FLAGS = ("contains_seasonal_snow", "contains_cloud_or_shadow")
@@ -58,6 +59,7 @@ class BandFiles(Mapping[str, Path]):
     patch: str
     in_tile: bool
     """True if the patch lies in the folder of its tile, as in v2."""
+    ending: str = ".tif"
 
     @property
     def stem(self) -> str:
@@ -68,7 +70,7 @@ class BandFiles(Mapping[str, Path]):
     def __getitem__(self, band: str) -> Path:
         if band not in SIDES_PX:
             raise KeyError(band)
-        return Path(f"{self.stem}_{band}.tif")
+        return Path(f"{self.stem}_{band}{self.ending}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(_BANDS)
@@ -87,15 +89,16 @@ def load(ctx: LoadContext) -> Iterator[Sample]:
         DataError: a file does not have the form of BigEarthNet; names the file.
     """
     own: BigEarthNetOptions = ctx.options or BigEarthNetOptions()
-    if (ctx.root / "metadata.parquet").is_file():
+    if files.find(ctx.root, _METADATA).exists():
         return islice(_load_v2(ctx, own), ctx.limit)
-    for folder in (ctx.root / "BigEarthNet-v1.0", ctx.root):
+    inner = ctx.root / "BigEarthNet-v1.0"
+    for folder in (inner, inner / inner.name, ctx.root):
         names = _patches(folder)
         if names:
             return islice(_load_v1(ctx, own, folder, names), ctx.limit)
     raise DatasetNotFoundError(
         "bigearthnet",
-        ctx.root / "metadata.parquet",
+        ctx.root / _METADATA,
         hint="v2 has it next to BigEarthNet-S2/, v1 has BigEarthNet-v1.0/<patch>/ instead",
     )
 
@@ -106,7 +109,7 @@ def official(ctx: LoadContext) -> int | None:
     Source: for v2 `metadata.parquet` (md5 55687065e77b6d0b0f1ff604a6e7b49c), for v1 the lists of
     kai-tub/bigearthnet_common.
     """
-    if (ctx.root / "metadata.parquet").is_file():
+    if files.find(ctx.root, _METADATA).exists():
         return {"train": 237_871, "val": 122_342, "test": 119_825}[ctx.split]
     if ctx.options.split_by == "hash":
         return None
@@ -122,17 +125,19 @@ def _load_v2(ctx: LoadContext, own: BigEarthNetOptions) -> Iterator[Sample]:
             f"{ctx.root} is BigEarthNet v2, which has 19 classes only",
             hint="--set data.bigearthnet.options.classes=19",
         )
-    path = ctx.root / "metadata.parquet"
-    names, labels_of = _metadata(ctx, own, path)
+    names, labels_of = _metadata(ctx, own, files.find(ctx.root, _METADATA))
     folder = ctx.root / "BigEarthNet-S2"
     if names and not folder.is_dir():
         raise DatasetNotFoundError("bigearthnet", folder, hint="unpack BigEarthNet-S2 next to it")
+    if (folder / folder.name).is_dir():
+        folder = folder / folder.name
     where, make = str(folder), _maker(ctx, own)
+    ending = _ending(BandFiles(where, name, True) for name in names)
     for name, joined in zip(names, labels_of, strict=True):
         if not _PATCH.fullmatch(name):
             ctx.skip("not a name of a patch", name)
             continue
-        sample = make(BandFiles(where, name, True), joined)
+        sample = make(BandFiles(where, name, True, ending), joined)
         if sample is not None:
             yield sample
 
@@ -141,27 +146,30 @@ def _metadata(ctx: LoadContext, own: BigEarthNetOptions, path: Path) -> tuple[li
     """Return names and joined labels of a split; only columns needed are decoded, and few rows at
     once. Equal labels are one string.
     """
-    word = "validation" if ctx.split == "val" else ctx.split
+    words = pa.array(_WORDS[ctx.split])
     names: list[str] = []
     labels: list[str] = []
     known: dict[str, str] = {}
-    try:
-        with pq.ParquetFile(path) as file:
-            there = set(file.schema_arrow.names)
-            flags = [flag for flag in _FLAGS if flag in there and own.drop_snow_cloud]
-            columns = ["patch_id", "labels", "split", *flags]
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
-                part = batch.filter(pc.equal(batch["split"], word))
-                for flag in flags:
-                    marked = pc.fill_null(part[flag], False)
-                    for name in part.filter(marked)["patch_id"].to_pylist():
-                        ctx.skip(flag.replace("_", " "), name)
-                    part = part.filter(pc.invert(marked))
-                joined = pc.fill_null(pc.binary_join(part["labels"], _JOIN), "").to_pylist()
-                names += part["patch_id"].to_pylist()
-                labels += [known.setdefault(each, each) for each in joined]
-    except (ArrowException, OSError, KeyError) as error:
-        raise DataError(f"{path} is not the metadata of BigEarthNet v2: {error}") from error
+    flags = _FLAGS if own.drop_snow_cloud else ()
+    for batch in files.table_batches(
+        path,
+        columns={"patch_id": "text", "labels": "texts", "split": "text"},
+        optional=dict.fromkeys(flags, "flag"),
+    ):
+        if ctx.split == "train":  # a row without a split is counted once
+            for name in batch.filter(batch["split"].is_null())["patch_id"].to_pylist():
+                ctx.skip("row without a split", str(name))
+        part = batch.filter(pc.is_in(batch["split"], words))
+        for flag in (each for each in flags if each in batch.schema.names):
+            marked = pc.fill_null(part[flag], False)
+            for name in part.filter(marked)["patch_id"].to_pylist():
+                ctx.skip(flag.replace("_", " "), str(name))
+            part = part.filter(pc.invert(marked))
+        # the join of a list with a null in it is null, like that of no list
+        absent = pc.if_else(part["labels"].is_valid(), _NULL, "")
+        joined = pc.coalesce(pc.binary_join(part["labels"], _JOIN), absent).to_pylist()
+        names += pc.fill_null(part["patch_id"], "").to_pylist()
+        labels += [known.setdefault(each, each) for each in joined]
     pa.default_memory_pool().release_unused()
     return names, labels
 
@@ -176,42 +184,67 @@ def _load_v1(
     if own.split_by == "hash":
         listed = _by_hash(names)[ctx.split]
     else:
-        listed = _by_csv(beside / f"{ctx.split}.csv", names)
+        listed = _by_csv(ctx, files.find(beside, f"{ctx.split}.csv"), names)
     flagged = {
         name: path.stem.replace("_", " ")
-        for path in (beside / file for file in _FLAG_FILES)
+        for path in (files.find(beside, file) for file in _FLAG_FILES)
         if own.drop_snow_cloud and path.is_file()
-        for name in _first_column(path)
+        for name in _names(path)
     }
     make = _maker(ctx, own)
+    ending = _ending(BandFiles(str(folder), name, False) for name in listed if name in names)
+    unreadable: list[DataError] = []
     for name in listed:
         if name in flagged:
             ctx.skip(flagged[name], name)
-        elif name not in names:
+            continue
+        if name not in names:
             ctx.skip("patch missing", name)
-        else:
-            files = BandFiles(str(folder), name, False)
-            labels = _labels_v1(Path(f"{files.stem}_labels_metadata.json"), ctx=ctx, own=own)
-            if labels is None:
-                continue
-            sample = make(files, _JOIN.join(labels))
-            if sample is not None:
-                yield sample
+            continue
+        found = BandFiles(str(folder), name, False, ending)
+        try:
+            labels = _labels_v1(Path(f"{found.stem}_labels_metadata.json"), own=own)
+        except DatasetNotFoundError as error:
+            ctx.skip("label file missing", error.path.name)
+            continue
+        except DataError as error:
+            ctx.skip("label file unreadable", str(error.args[0]))
+            unreadable.append(error)
+            continue
+        sample = make(found, _JOIN.join(labels))
+        if sample is not None:
+            yield sample
+    if unreadable and len(unreadable) == len(listed):
+        raise DataError(
+            f"none of the {len(listed)} label files can be read; the first: "
+            f"{unreadable[0].args[0]}",
+            hint=unreadable[0].hint,
+        )
 
 
-def _labels_v1(path: Path, *, ctx: LoadContext, own: BigEarthNetOptions) -> list[str] | None:
-    try:
-        labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
-    except FileNotFoundError:
-        ctx.skip("label file missing", path.name)
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is not a label file of BigEarthNet: {error!r}") from error
-    if own.classes == 43:
-        return list(labels)
+def _labels_v1(path: Path, *, own: BigEarthNetOptions) -> list[str]:
+    """Return the labels in a label file, of 19 or 43 classes.
+
+    Raises:
+        DatasetNotFoundError: there is no such file.
+        DataError: it cannot be read, or names another class; names file and reason.
+    """
+    if not path.is_file():
+        path = files.find(path.parent, path.name)
+    if not path.is_file():
+        raise DatasetNotFoundError("bigearthnet", path)
+    record = files.read_json(path)
+    labels = record.get("labels") if isinstance(record, dict) else None
+    if not isinstance(labels, list):
+        raise DataError(f"{path} has no list 'labels'", hint="unpack the patch again")
     unknown = [label for label in labels if label not in TO_19]
     if unknown:
-        raise DataError(f"{path} names {unknown[0]!r}, which is not one of the 43 classes")
+        raise DataError(
+            f"{path} names {unknown[0]!r}, which is not one of the 43 classes",
+            hint="labels of version 1 are names of CORINE, level 3",
+        )
+    if own.classes == 43:
+        return list(labels)
     return [new for label in labels if (new := TO_19[label]) is not None]
 
 
@@ -227,25 +260,41 @@ def _lists_folder(ctx: LoadContext, own: BigEarthNetOptions, folder: Path) -> Pa
     """Return the folders in which split files are searched."""
     if own.splits:
         return folder.parent / own.splits
-    return ctx.root if (ctx.root / f"{ctx.split}.csv").is_file() else folder.parent
+    here = files.find(ctx.root, f"{ctx.split}.csv").is_file()
+    return ctx.root if here else folder.parent
 
 
-def _by_csv(path: Path, names: frozenset[str]) -> list[str]:
+def _by_csv(ctx: LoadContext, path: Path, names: frozenset[str]) -> list[str]:
     if not path.is_file():
         raise DatasetNotFoundError(
             "bigearthnet", path, hint=f"put the official split files there, or use {_USE_HASH}"
         )
-    listed = _first_column(path)
-    if listed and names.isdisjoint(listed):
+    listed = list(_names(path, skip=ctx.skip))
+    if names.isdisjoint(listed):
         raise DataError(
             f"{path} names none of the {len(names)} patches on disk", hint=f"use {_USE_HASH}"
         )
     return listed
 
 
-def _first_column(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [name for line in lines if (name := line.split(",", 1)[0].strip())]
+def _names(path: Path, *, skip: Callable[[str, str], None] | None = None) -> Iterator[str]:
+    """Yield the Sentinel-2 patch that each line names first; the first line may be a header."""
+    for number, row in enumerate(files.csv_rows(path)):
+        patches = (field.strip("/\\") for field in row)
+        name = next((each for each in patches if _PATCH.fullmatch(each)), None)
+        if name is not None:
+            yield name
+        elif number and skip is not None:
+            skip("line without a name of a patch", f"{path.name}: {row[0]}")
+
+
+def _ending(patches: Iterable[BandFiles]) -> str:
+    """Return the ending of the files of bands, in the capitals of the first patch on disk."""
+    for patch in islice(patches, _PATCHES_TRIED):
+        names = files.listed(Path(patch.stem).parent, ending=f"{patch.patch}_B02.tif")
+        if names:
+            return Path(names[0]).suffix
+    return ".tif"
 
 
 def _by_hash(names: Iterable[str]) -> dict[Split, list[str]]:
@@ -279,24 +328,22 @@ def _maker(ctx: LoadContext, own: BigEarthNetOptions) -> Callable[[BandFiles, st
     low, high = own.low, own.high
     looks = [(each.bands, each.ranges) for each in shown]
 
-    def make(files: BandFiles, joined: str) -> Sample | None:
-        name = files.patch
+    def make(patch: BandFiles, joined: str) -> Sample | None:
+        name = patch.patch
         if not joined:
             ctx.skip(f"none of the {own.classes} classes", name)
             return None
         try:
             target = _target(joined, own.classes)
         except KeyError as error:
-            raise DataError(
-                f"patch {name} in {ctx.root} has label {error}, not one of the {own.classes} "
-                "classes"
-            ) from error
-        if own.check_files and not all(files[band].is_file() for band in needed):
+            ctx.skip(f"label that is not one of the {own.classes} classes", f"{name}: {error}")
+            return None
+        if own.check_files and not all(patch[band].is_file() for band in needed):
             ctx.skip("band file missing", name)
             return None
         images = [
             Raster(
-                files=files,
+                files=patch,
                 bands=bands,
                 low=low,
                 high=high,

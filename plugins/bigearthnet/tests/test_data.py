@@ -4,6 +4,8 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 from geovlm_bigearthnet import data
@@ -188,3 +190,90 @@ def test_real_patches_are_read(realdata, read):
         "Arable land",
         "Land principally occupied by agriculture, with significant areas of natural vegetation",
     ]
+
+
+def rewritten(root, **columns):
+    path = root / "metadata.parquet"
+    table = pq.read_table(path)
+    for name, column in columns.items():
+        table = table.set_column(table.schema.get_field_index(name), name, column(table[name]))
+    pq.write_table(table, path)
+
+
+def test_metadata_of_polars_read_like_the_official_ones(second, read):
+    expected = [read(second, split) for split in ("train", "val", "test")]
+    words = pa.dictionary(pa.uint32(), pa.large_string())
+    rewritten(
+        second,
+        patch_id=lambda column: column.cast(pa.large_string()),
+        labels=lambda column: column.cast(pa.large_list(pa.large_string())),
+        split=lambda column: pa.array(column.to_pylist(), words),
+    )
+    found = [read(second, split) for split in ("train", "val", "test")]
+    assert [[each.target for each in samples] for samples, _ in found] == [
+        [each.target for each in samples] for samples, _ in expected
+    ]
+    assert [skipped for _, skipped in found] == [skipped for _, skipped in expected]
+
+
+@pytest.mark.parametrize("marks", [[0, 0, 0, 1, 0], [0.0, 0.0, 0.0, 1.0, 0.0], list("FFFTF")])
+def test_snow_may_be_marked_by_numbers(second, read, marks):
+    if isinstance(marks[0], str):
+        marks = [{"F": "False", "T": "True"}[mark] for mark in marks]
+    rewritten(second, contains_seasonal_snow=lambda _: pa.array(marks))
+    assert read(second)[1]["contains seasonal snow"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("patch_id", None, "not a name of a patch"),
+        ("labels", None, "none of the 19 classes"),
+        ("labels", ["Pastures", None], "label that is not one of the 19 classes"),
+        ("labels", ["Moon"], "label that is not one of the 19 classes"),
+        ("split", None, "row without a split"),
+    ],
+)
+def test_a_faulty_row_costs_one_patch(second, read, name, value, reason):
+    before = read(second)[1][reason]
+    rewritten(second, **{name: lambda column: pa.array([value, *column.to_pylist()[1:]])})
+    samples, skipped = read(second)
+    assert (samples, skipped[reason]) == ([], before + 1)
+
+
+def test_val_may_be_called_val(second, read):
+    words = ["train", "val", "test", "train", "train"]
+    rewritten(second, split=lambda _: pa.array(words))
+    assert len(read(second, "val")[0]) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "S2_name,S1_name\n{0},S1A\n{1},S1B\n",
+        '"{0}";"x"\r\n"{1}";"x"\r\n',
+        ",patch\n0,{0}\n1,{1}/\n",
+    ],
+)
+def test_split_files_are_read_as_tables_are_written(miniature, read, tmp_path, text):
+    (tmp_path / "BigEarthNet-v1.0").symlink_to(miniature / "BigEarthNet-v1.0")
+    names = (miniature / "train.csv").read_text().split()
+    (tmp_path / "train.csv").write_text(text.format(*names))
+    assert [sample.id for sample in read(tmp_path)[0]] == names[:2]
+
+
+def test_a_line_without_a_patch_is_counted(miniature, read, tmp_path):
+    (tmp_path / "BigEarthNet-v1.0").symlink_to(miniature / "BigEarthNet-v1.0")
+    name = (miniature / "train.csv").read_text().split()[0]
+    (tmp_path / "train.csv").write_text(f"{name}\nS1A_other\n")
+    assert read(tmp_path)[1] == {"line without a name of a patch": 1}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"labels": null}', '{"labels": ["Moon"]}'])
+def test_an_unreadable_label_file_costs_one_patch(miniature, read, tmp_path, text):
+    shutil.copytree(miniature, tmp_path / "copy")
+    name = (miniature / "train.csv").read_text().split()[0]
+    path = tmp_path / "copy" / "BigEarthNet-v1.0" / name / f"{name}_labels_metadata.json"
+    path.write_text(text)
+    samples, skipped = read(tmp_path / "copy")
+    assert (len(samples), skipped) == (3, {"label file unreadable": 1})

@@ -6,14 +6,13 @@ and `imgs/` or `images/`. Only the JSON file is opened while reading.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from geovlm import answers
+from geovlm import answers, files
 from geovlm.api import LoadContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm_captions import CaptionOptions
@@ -64,45 +63,54 @@ def official_ucm(ctx: LoadContext) -> int | None:
 
 def _load(ctx: LoadContext, *, name: str, file: str, folders: tuple[str, ...]) -> Iterator[Sample]:
     own: CaptionOptions = ctx.options or CaptionOptions()
-    path = ctx.root / (own.file or file)
+    path = files.find(ctx.root, own.file or file)
     if not path.is_file():
-        use = f"--set data.{name}.options.file=NAME (data check: --option file=NAME)"
+        use = f"--set data.{name}.options.file=NAME"
         hint = f"put {file} there, or name another file with {use}"
         raise DatasetNotFoundError(name, path, hint=hint)
     images = next((ctx.root / each for each in folders if (ctx.root / each).is_dir()), None)
     if images is None:
         hint = f"unpack the images into {' or '.join(f'{each}/' for each in folders)}"
         raise DatasetNotFoundError(name, ctx.root / folders[0], hint=hint)
-    return islice(_samples(ctx, path, images), ctx.limit)
+    return islice(_samples(ctx, path, files.Images([images])), ctx.limit)
 
 
-def _samples(ctx: LoadContext, path: Path, images: Path) -> Iterator[Sample]:
-    present = frozenset(entry.name for entry in images.iterdir())
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))["images"]
-        rows = [
-            (str(record["filename"]), [str(said["raw"]) for said in record["sentences"]])
-            for record in records
-            if record["split"] == ctx.split
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is not a captioning set: {error!r}") from error
-    for filename, sentences in rows:
-        captions = _good(ctx, filename, sentences)
-        if filename not in present:
+def _samples(ctx: LoadContext, path: Path, images: files.Images) -> Iterator[Sample]:
+    whole = files.read_json(path)
+    records = whole.get("images") if isinstance(whole, dict) else None
+    if not isinstance(records, list):
+        raise DataError(
+            f"{path} is not a captioning set: it has no list 'images'",
+            hint="expected Karpathy's form: {'images': [{'filename', 'split', 'sentences'}]}",
+        )
+    for number, record in enumerate(records):
+        filename = record.get("filename") if isinstance(record, dict) else None
+        if not isinstance(filename, str) or not isinstance(record.get("split"), str):
+            # it belongs to no split: it is counted once, not in each of them
+            if ctx.split == "train":
+                ctx.skip("image without a name or a split", f"image {number} of {path.name}")
+            continue
+        if record["split"] != ctx.split:
+            continue
+        captions = _good(ctx, filename, record.get("sentences"))
+        image = images.find(filename)
+        if image is None:
             ctx.skip("image missing", filename)
         elif not captions:
             ctx.skip("no usable caption", filename)
         else:
             target: dict[str, Any] = {"captions": captions}
-            yield Sample(id=filename, images=(images / filename,), target=target)
+            yield Sample(id=filename, images=(image,), target=target)
 
 
-def _good(ctx: LoadContext, filename: str, sentences: list[str]) -> list[str]:
+def _good(ctx: LoadContext, filename: str, sentences: Any) -> list[str]:
     """Return the sentences with enough words, without superfluous spaces."""
     kept = []
-    for sentence in sentences:
-        if len(answers.words(sentence)) < MIN_WORDS:
+    for said in sentences if isinstance(sentences, list) else ():
+        sentence = said.get("raw") if isinstance(said, dict) else None
+        if not isinstance(sentence, str):
+            ctx.skip("caption without a text", filename)
+        elif len(answers.words(sentence)) < MIN_WORDS:
             ctx.skip(f"caption of fewer than {MIN_WORDS} words", f"{filename}: {sentence!r}")
         else:
             kept.append(_BEFORE_MARK.sub(r"\1", " ".join(sentence.split())))

@@ -133,3 +133,40 @@ def test_the_declared_rewards_and_metrics_exist():
     for spec in geovlm_captions.geovlm_tasks():
         assert {name for group in spec.rewards.values() for name in group} <= known
         assert set(spec.metrics) <= measured
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (None, "image without a name or a split"),
+        ({"filename": None, "split": "train", "sentences": []}, "image without a name or a split"),
+        ({"filename": "1.tif", "sentences": []}, "image without a name or a split"),
+        ({"filename": "1.tif", "split": "train", "sentences": None}, "no usable caption"),
+    ],
+)
+def test_a_faulty_image_costs_one_image(tmp_path, row, reason):
+    write(tmp_path, [])
+    good = {"filename": "1.tif", "split": "train", "sentences": [{"raw": "a green field"}]}
+    (tmp_path / "dataset.json").write_text(json.dumps({"images": [row, good]}))
+    samples, skipped = read("ucm", tmp_path)
+    assert [each.target["captions"] for each in samples] == [["a green field"]]
+    assert skipped == {reason: 1}
+
+
+@pytest.mark.parametrize("said", [None, {"raw": None}, {"tokens": ["a"]}, "a green field"])
+def test_a_faulty_caption_costs_one_caption(tmp_path, said):
+    write(tmp_path, [])
+    row = {"filename": "1.tif", "split": "train", "sentences": [said, {"raw": "a green field"}]}
+    (tmp_path / "dataset.json").write_text(json.dumps({"images": [row]}))
+    samples, skipped = read("ucm", tmp_path)
+    assert [each.target["captions"] for each in samples] == [["a green field"]]
+    assert skipped == {"caption without a text": 1}
+
+
+@pytest.mark.parametrize("name", ["images/1.tif", "images\\1.tif", "1.png"])
+def test_a_name_may_hold_the_folder_or_another_suffix(tmp_path, name):
+    write(tmp_path, [])
+    row = {"filename": name, "split": "train", "sentences": [{"raw": "a green field"}]}
+    (tmp_path / "dataset.json").write_text(json.dumps({"images": [row]}))
+    (found,), _ = read("ucm", tmp_path)
+    assert found.images == (tmp_path / "images" / "1.tif",)

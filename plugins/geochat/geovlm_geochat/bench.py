@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from geovlm import files
 from geovlm.boxes import Box
-from geovlm_geochat import files, grammar, turns
+from geovlm_geochat import grammar, turns
 from geovlm_geochat.turns import ParsedTurn, RefusedTurn
 
 FOLDER = "GeoChat-Bench"
@@ -42,7 +43,7 @@ class Row:
 
 def present(root: Path) -> list[str]:
     """The files that exist."""
-    return [name for name in FILES if (root / FOLDER / f"{name}.jsonl").is_file()]
+    return [name for name in FILES if _file(root, name).is_file()]
 
 
 def stems(root: Path) -> frozenset[str]:
@@ -51,7 +52,7 @@ def stems(root: Path) -> frozenset[str]:
         PurePosixPath(str(row["image_id"])).stem
         for name in present(root)
         if name in _BY_IMAGE_ID
-        for _, row in files.lines(root / FOLDER / f"{name}.jsonl")
+        for _, row in files.json_lines(_file(root, name), skip=_elsewhere)
         if isinstance(row, dict) and row.get("image_id")
     )
 
@@ -59,12 +60,20 @@ def stems(root: Path) -> frozenset[str]:
 def rows(root: Path, *, skip: Callable[[str, str], None]) -> Iterator[Row]:
     """Yield the usable rows in the order of `FILES`, reporting the others to `skip`."""
     for name in present(root):
-        for number, row in files.lines(root / FOLDER / f"{name}.jsonl"):
-            key = f"bench/{name}/{number:06d}"
+        for number, row in files.json_lines(_file(root, name), skip=skip):
+            key = f"bench/{name}/{number - 1:06d}"
             try:
                 yield _row(name, key, row)
             except RefusedTurn as refused:
                 skip(str(refused), key)
+
+
+def _file(root: Path, name: str) -> Path:
+    return files.find(root / FOLDER, f"{name}.jsonl")
+
+
+def _elsewhere(reason: str, item: str) -> None:
+    """Pass over a line: `rows` reports it."""
 
 
 def _row(name: str, key: str, row: Any) -> Row:

@@ -19,14 +19,16 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from geovlm import raster
+from geovlm import files, raster
 from geovlm.api import Json, LoadContext, Sample, Size, Split
 from geovlm.boxes import Box
 from geovlm.errors import DataError, DatasetNotFoundError
-from geovlm_geochat import GeoChatOptions, bench, files, grammar, turns
+from geovlm_geochat import GeoChatOptions, bench, grammar, turns
 from geovlm_geochat.turns import KINDS, Kind, ParsedTurn, RefusedTurn
 
 INSTRUCT = "GeoChat_Instruct.json"
+OFFICIAL_IMAGES = "share/softwares/kartik/GeoChat_finetuning/final_images_llava"
+"""Folder to which images.zip unpacks."""
 _WORKERS = 8  # threads that read image headers; they wait for the disk or the network
 _BATCH = 4096
 
@@ -55,11 +57,11 @@ def load(ctx: LoadContext) -> Iterable[Sample]:
 
     Raises:
         DatasetNotFoundError: the Instruct file and, for `test`, all Bench files are missing.
-        DataError: a file is not JSON.
+        DataError: a file cannot be read, or is not JSON as a whole.
     """
     options = ctx.options or GeoChatOptions()
     held_out = bench.present(ctx.root) if options.held_out != "hash" else []
-    instruct = ctx.root / INSTRUCT
+    instruct = files.find(ctx.root, INSTRUCT)
     if options.held_out == "bench" and not held_out:
         raise DatasetNotFoundError(
             "geochat",
@@ -70,7 +72,7 @@ def load(ctx: LoadContext) -> Iterable[Sample]:
         raise DatasetNotFoundError(
             "geochat", instruct, hint="download it from the hub: MBZUAI/GeoChat_Instruct"
         )
-    images = files.Images(files.image_roots(ctx.root, images=options.images))
+    images = files.Images(image_roots(ctx.root, images=options.images))
     found: Iterator[_Found] = iter(())
     kinds: set[Kind] = set(KINDS)
     if held_out and ctx.split == "test":
@@ -85,12 +87,34 @@ def load(ctx: LoadContext) -> Iterable[Sample]:
     return _samples(found, ctx=ctx, options=options)
 
 
+def image_roots(root: Path, *, images: str) -> list[Path]:
+    """Return the folders in which images are searched, best first.
+
+    Args:
+        root: folder of the data set.
+        images: the option, relative to `root` or absolute. "": the folders of the release.
+
+    Raises:
+        DatasetNotFoundError: the option does not name a folder.
+    """
+    if images:
+        named = root / images
+        if not named.is_dir():
+            raise DatasetNotFoundError(
+                "geochat", named, hint="option `images` must name the folder of the images"
+            )
+        return [named]
+    return [root / OFFICIAL_IMAGES, root / "final_images_llava", root / "images", root]
+
+
 def split_of(image: str) -> Split:
     """Return the part of Instruct that an image belongs to: 96 % train, 2 % val, 2 % test.
 
-    A hash of its name without the suffix decides, so all records of an image stay together.
+    A hash of its name without the suffix decides, so all records of an image stay together; a name
+    counts from the folder of images on.
     """
-    name = str(PurePosixPath(image.replace("\\", "/")).with_suffix(""))
+    inside = image.replace("\\", "/").rpartition("final_images_llava/")[2]
+    name = str(PurePosixPath(inside).with_suffix(""))
     share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 100
     return "val" if share < 2 else "test" if share < 4 else "train"
 
@@ -98,9 +122,11 @@ def split_of(image: str) -> Split:
 def _instruct(
     ctx: LoadContext, *, images: files.Images, kinds: set[Kind], taken: frozenset[str]
 ) -> Iterator[_Found]:
-    for number, record in enumerate(files.stream(ctx.root / INSTRUCT)):
+    for number, record in enumerate(files.json_array(files.find(ctx.root, INSTRUCT))):
         key = f"instruct/{number:06d}"
         image = record.get("image") if isinstance(record, dict) else None
+        if isinstance(image, list) and len(image) == 1:
+            (image,) = image  # as in LLaVA's form for several images
         if not isinstance(image, str) or not PurePosixPath(image).name:
             if ctx.split == "train":
                 ctx.skip("record without an image", key)
@@ -139,7 +165,7 @@ def _instruct(
 
 def _bench(ctx: LoadContext, options: GeoChatOptions) -> Iterator[_Found]:
     folder = ctx.root / bench.FOLDER
-    roots = [folder / "images", folder, *files.image_roots(ctx.root, images=options.images)]
+    roots = [folder / "images", folder, *image_roots(ctx.root, images=options.images)]
     images = files.Images(roots)
     for row in bench.rows(ctx.root, skip=ctx.skip):
         path = images.find(row.image)

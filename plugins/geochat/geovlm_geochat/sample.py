@@ -16,8 +16,7 @@ from geovlm import boxes, scenes
 from geovlm.api import Split
 from geovlm.boxes import Box
 from geovlm.scenes import Item, Scene
-from geovlm_geochat.data import INSTRUCT, split_of
-from geovlm_geochat.files import OFFICIAL_IMAGES
+from geovlm_geochat.data import INSTRUCT, OFFICIAL_IMAGES, split_of
 from geovlm_geochat.turns import Kind
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")

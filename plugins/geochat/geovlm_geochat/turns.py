@@ -51,7 +51,7 @@ def pairs(conversations: Any) -> Iterator[Texts]:
     for message in conversations if isinstance(conversations, list) else ():
         if not isinstance(message, dict) or not isinstance(message.get("value"), str):
             continue
-        if message.get("from") == "human":
+        if message.get("from") in ("human", "user"):
             question = message["value"]
         elif question is not None:
             yield Texts(question, message["value"])

@@ -5,11 +5,12 @@ import shutil
 from collections import Counter
 
 import pytest
-from geovlm_geochat import data, files
+from geovlm_geochat import data
 from geovlm_geochat.sample import make_sample
 from geovlm_geochat.turns import KINDS
 from PIL import Image
 
+from geovlm import files
 from geovlm.boxes import Box
 from geovlm.errors import DataError, DatasetNotFoundError
 
@@ -18,7 +19,7 @@ SHORT = "\nAnswer the question using a single word or phrase."
 
 def _write(root, records, *, images=()):
     """An Instruct file and blank images of 200 x 100 px in the place of the release."""
-    folder = root / files.OFFICIAL_IMAGES
+    folder = root / data.OFFICIAL_IMAGES
     for name in images:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +132,7 @@ def test_dirty_records_are_counted_by_reason(tmp_path, read):
         "noise",
     ]
     _write(tmp_path, records, images=[good, outside])
-    (tmp_path / files.OFFICIAL_IMAGES / broken).write_bytes(b"no image")
+    (tmp_path / data.OFFICIAL_IMAGES / broken).write_bytes(b"no image")
     samples, skipped = read(tmp_path)
     assert [sample.id for sample in samples] == ["instruct/000000/0"]
     assert skipped["image that cannot be read"] == 1
@@ -160,7 +161,7 @@ def test_images_may_lie_elsewhere(tmp_path, read, place):
     name = _names("train", 1)[0]
     _write(tmp_path, [_record(name, ("<image>\nHow many?" + SHORT, "2"))], images=[name])
     (tmp_path / place).mkdir(exist_ok=True)
-    shutil.move(tmp_path / files.OFFICIAL_IMAGES / name, tmp_path / place / name)
+    shutil.move(tmp_path / data.OFFICIAL_IMAGES / name, tmp_path / place / name)
     assert read(tmp_path)[0][0].images == (tmp_path / place / name,)
 
 
@@ -180,14 +181,6 @@ def test_a_broken_file_is_named(tmp_path, read, text):
     (tmp_path / data.INSTRUCT).write_text(text)
     with pytest.raises(DataError, match=r"GeoChat_Instruct\.json"):
         read(tmp_path)
-
-
-def test_a_record_may_cross_the_chunks_of_the_stream(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_CHUNK", 7)
-    values = [{"a": "x" * 30}, {"b": [1, 2, {"c": "]"}]}, {}]
-    path = tmp_path / "array.json"
-    path.write_text(json.dumps(values, indent=1))
-    assert list(files.stream(path)) == values
 
 
 def _bench(root, name, rows):
@@ -251,3 +244,32 @@ def test_region_captions_of_bench_carry_their_box(tmp_path, read):
     sample = read(tmp_path, "test")[0][0]
     assert sample.target["captions"] == ["1 ship at the left"]
     assert Box(*sample.target["boxes"][0]) == pytest.approx(Box(20, 20, 60, 60))
+
+
+@pytest.mark.parametrize("turn", [None, "noise", {"from": "gpt"}, {"from": "human", "value": None}])
+def test_an_odd_turn_does_not_cost_the_conversation(tmp_path, read, turn):
+    name = _names("train", 1)[0]
+    record = _record(name, ("<image>\nHow many?" + SHORT, "2"))
+    record["conversations"].insert(0, turn)
+    _write(tmp_path, [record], images=[name])
+    assert [sample.target["answer"] for sample in read(tmp_path)[0]] == ["2"]
+
+
+def test_names_with_backslashes_a_list_or_the_folder_find_the_image(tmp_path, read):
+    names = [f"sub/{name}" for name in _names("train", 200)]
+    name = next(each for each in names if data.split_of(each) == "train")
+    spellings = [name.replace("/", "\\"), [name], f"/data/final_images_llava/{name}"]
+    records = [_record(each, ("<image>\nHow many?" + SHORT, "2")) for each in spellings]
+    _write(tmp_path, records, images=[name])
+    found, skipped = read(tmp_path)
+    assert [sample.images[0] for sample in found] == [tmp_path / data.OFFICIAL_IMAGES / name] * 3
+    assert skipped == {}
+
+
+def test_a_line_of_bench_that_is_not_json_costs_one_line(tmp_path, read):
+    _bench(tmp_path, "aid", [{"question_id": "Beach/1.png", "image": "1.png", "text": "?"}])
+    path = tmp_path / "GeoChat-Bench" / "aid.jsonl"
+    path.write_text('{"question_id"\n' + path.read_text())
+    samples, skipped = read(tmp_path, "test")
+    assert (samples, skipped["line is not JSON"]) == ([], 1)
+    assert sum(skipped.values()) == 2

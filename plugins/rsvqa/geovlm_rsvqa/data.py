@@ -11,7 +11,6 @@ never used.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,17 +18,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from geovlm import files
 from geovlm.api import Json, LoadContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm_rsvqa import HighResOptions, LowResOptions, tasks
 
-_EXTENSIONS = (".tif", ".png")
-_LISTS = {
-    "images": ("id",),
-    "questions": ("id", "img_id", "type", "question"),
-    "answers": ("question_id", "answer"),
+_LISTS: dict[str, dict[str, type]] = {
+    "images": {"id": int},
+    "questions": {"id": int, "img_id": int, "type": str, "question": str},
+    "answers": {"question_id": int, "answer": str},
 }
-"""List -> keys that its active rows must have."""
+"""List -> keys that its active rows must have, and the types of their values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,23 +95,23 @@ def _samples(ctx: LoadContext, collection: _Collection, own: Any) -> Iterator[Sa
             hint=f"expected {collection.images[0]}/<id>.tif next to {collection.prefix}_*.json",
         )
     tables = {
-        kind: _active(ctx.root / f"{collection.prefix}_{kind}.json", kind, name=collection.name)
+        kind: _active(ctx, f"{collection.prefix}_{kind}.json", kind, name=collection.name)
         for kind in _LISTS
     }
-    answer_of = {row["question_id"]: str(row["answer"]) for row in tables["answers"]}
+    answer_of = {row["question_id"]: row["answer"] for row in tables["answers"]}
     by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in tables["questions"]:
         by_image[row["img_id"]].append(row)
-    present = {path.name for path in folder.iterdir()}
+    images = files.Images([folder])
     for image in tables["images"]:
         image_id = image["id"]
         rows = by_image.pop(image_id, [])
-        files = [f"{image_id}{end}" for end in _EXTENSIONS if f"{image_id}{end}" in present]
-        if not files:
+        path = images.find(f"{image_id}.tif")
+        if path is None:
             for row in rows:
-                ctx.skip("image missing", f"question {row['id']}: {image_id}{_EXTENSIONS[0]}")
+                ctx.skip("image missing", f"question {row['id']}: {image_id}.tif")
             continue
-        yield from _of_image(ctx, collection, own, rows, answer_of, folder / files[0], image)
+        yield from _of_image(ctx, collection, own, rows, answer_of, path, image)
     for rows in by_image.values():
         for row in rows:
             ctx.skip("question about an image outside the split", str(row["id"]))
@@ -142,7 +141,7 @@ def _of_image(
     if own.per_image is not None and own.per_image < len(chosen):
         chosen = [chosen[i * len(chosen) // own.per_image] for i in range(own.per_image)]
     for row in chosen:
-        raw, kind = answer_of[row["id"]], str(row["type"])
+        raw, kind = answer_of[row["id"]], row["type"]
         target: dict[str, Json] = {"answer": raw, "raw": raw, "type": kind, "counts": counts}
         classes = collection.classes.get(kind) if own.answers == "classes" else None
         if classes is not None:
@@ -157,20 +156,60 @@ def _of_image(
         yield Sample(
             id=str(row["id"]),
             images=(path,),
-            question=" ".join(str(row["question"]).split()),
+            question=" ".join(row["question"].split()),
             target=target,
             meta={"image": path.name, "sensor": image.get("sensor"), "licence": "CC-BY-4.0"},
         )
 
 
-def _active(path: Path, kind: str, *, name: str) -> list[dict[str, Any]]:
-    """Return the active rows of a list."""
+def _active(ctx: LoadContext, file: str, kind: str, *, name: str) -> list[dict[str, Any]]:
+    """Return the active rows of a list that have all their values; reports the others."""
+    path = files.find(ctx.root, file)
     if not path.is_file():
         raise DatasetNotFoundError(name, path, hint="unpack the official JSON files there")
-    try:
-        rows = [row for row in json.loads(path.read_text(encoding="utf-8"))[kind] if row["active"]]
-        for key in _LISTS[kind]:
-            _ = [row[key] for row in rows]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is not an RSVQA list of {kind}: {error!r}") from error
-    return rows
+    whole = files.read_json(path)
+    rows = whole.get(kind) if isinstance(whole, dict) else None
+    if not isinstance(rows, list):
+        raise DataError(
+            f"{path} is not an RSVQA list of {kind}: it has no list {kind!r}",
+            hint="unpack the official JSON files there",
+        )
+    keys = " or ".join(_LISTS[kind])
+    kept, faulty = [], 0
+    for number, row in enumerate(rows):
+        if isinstance(row, dict) and not row.get("active", True):
+            continue
+        read = _typed(row, _LISTS[kind]) if isinstance(row, dict) else None
+        if read is None:
+            ctx.skip(f"row of the {kind} without {keys}", f"{file} {number}")
+            faulty += 1
+        else:
+            kept.append(read)
+    if faulty and not kept:
+        raise DataError(
+            f"{path}: all {faulty} active {kind} lack {keys}",
+            hint="unpack the official JSON files there",
+        )
+    return kept
+
+
+def _typed(row: dict[str, Any], fields: dict[str, type]) -> dict[str, Any] | None:
+    """Return the row with its values in these types: ids may be texts, answers numbers.
+
+    `None`: a value is absent, or cannot have its type.
+    """
+    if all(type(row.get(key)) is wanted and row[key] != "" for key, wanted in fields.items()):
+        return row
+    made: dict[str, Any] = {}
+    for key, wanted in fields.items():
+        value = row.get(key)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        is_read = type(value) in (int, str) or (wanted is str and type(value) is float)
+        if not is_read or value == "":
+            return None
+        try:
+            made[key] = wanted(value)
+        except ValueError:
+            return None
+    return {**row, **made}

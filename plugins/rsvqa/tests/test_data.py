@@ -153,3 +153,51 @@ def test_the_real_subset_is_read_whole(realdata, read):
     assert [len(samples) for samples, _ in found] == [300, 500, 400]
     assert [len({s.images for s in samples}) for samples, _ in found] == [3, 5, 4]
     assert not any(skipped for _, skipped in found)
+
+
+def change(root, kind, function):
+    path = root / f"LR_split_train_{kind}.json"
+    whole = json.loads(path.read_text())
+    function(whole[kind])
+    path.write_text(json.dumps(whole))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"question": None}, {"question": ""}, {"img_id": None}, {"img_id": [52]}, {"id": "first"}],
+)
+def test_a_faulty_question_costs_one_question(tiny, read, fault):
+    change(tiny, "questions", lambda rows: rows[1].update(fault))
+    samples, skipped = read(tiny)
+    assert [sample.id for sample in samples] == ["300"]
+    assert skipped["row of the questions without id or img_id or type or question"] == 1
+
+
+@pytest.mark.parametrize("row", [None, "noise", {"question_id": 900, "answer": None}])
+def test_a_faulty_answer_is_never_the_correct_one(tiny, read, row):
+    change(tiny, "answers", lambda rows: rows.__setitem__(1, row))
+    samples, skipped = read(tiny)
+    assert [sample.id for sample in samples] == ["300"]
+    assert skipped["row of the answers without question_id or answer"] == 1
+
+
+@pytest.mark.parametrize("number", [str, float])
+def test_ids_may_be_texts_or_floats(tiny, read, number):
+    def spell(rows):
+        for row in rows:
+            row.update({key: number(row[key]) for key in ("img_id", "question_id") if key in row})
+
+    for kind in ("questions", "answers"):
+        change(tiny, kind, spell)
+    assert [sample.id for sample in read(tiny)[0]] == ["900", "300"]
+
+
+def test_an_answer_may_be_a_number(tiny, read):
+    change(tiny, "answers", lambda rows: rows[1].update(answer=47))
+    assert read(tiny)[0][0].target["raw"] == "47"
+
+
+def test_rows_without_active_are_active(tiny, read):
+    for kind in ("images", "questions", "answers"):
+        change(tiny, kind, lambda rows: [row.pop("active") for row in rows if row["active"]])
+    assert [sample.id for sample in read(tiny)[0]] == ["900", "300"]

@@ -1,26 +1,29 @@
 """Reads xBD as it is unpacked.
 
 Layout: `<root>/{train,test,hold,tier3}/{images,labels}/<disaster>_<8 digits>_{pre,post}_disaster`
-with `.png` and `.json`; splits train, val and test are the folders train, hold and test. Only label
-files are read here, no pixels.
+with `.png` and `.json`; splits train, val and test are the folders train, hold and test. The other
+release, "with GEOTIFF metadata", is read too: `<root>/{tier1,test,hold,tier3}` or
+`<root>/geotiffs/…` with `.tif`; its tier1 is train. Only label files are read here, no pixels.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import shapely
 
+from geovlm import files
 from geovlm.api import Json, LoadContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm_xbd import DAMAGES, DISASTERS, XbdOptions
 
-FOLDERS = {"train": "train", "val": "hold", "test": "test"}
-"""Split -> its folder."""
+FOLDERS = {"train": ("train", "tier1"), "val": ("hold",), "test": ("test",)}
+"""Split -> the names of its folder, in the release with PNG images and in that with GeoTIFFs."""
+_POST = "_post_disaster"
 
 
 def load(ctx: LoadContext) -> Iterator[Sample]:
@@ -37,8 +40,8 @@ def load(ctx: LoadContext) -> Iterator[Sample]:
     own = ctx.options or XbdOptions()
     parts = [FOLDERS[ctx.split]]
     if own.tier3 and ctx.split == "train":
-        parts.append("tier3")
-    return islice((s for part in parts for s in _pairs(ctx, part=part, own=own)), ctx.limit)
+        parts.append(("tier3",))
+    return islice((s for part in parts for s in _pairs(ctx, names=part, own=own)), ctx.limit)
 
 
 def official(ctx: LoadContext) -> int:
@@ -50,45 +53,50 @@ def official(ctx: LoadContext) -> int:
     return pairs + (6_369 if ctx.options.tier3 and ctx.split == "train" else 0)
 
 
-def _pairs(ctx: LoadContext, *, part: str, own: XbdOptions) -> Iterator[Sample]:
-    labels = ctx.root / part / own.labels
-    if not labels.is_dir():
-        raise DatasetNotFoundError(
-            "xbd",
-            labels,
-            hint=f"expected {part}/images and {part}/{own.labels}; --set "
-            "data.xbd.options.labels=NAME reads another label folder",
-        )
-    images = ctx.root / part / "images"
-    present = {path.name for path in images.iterdir()} if images.is_dir() else set()
-    files = sorted(labels.glob("*_post_disaster.json"))
-    labelled = {path.with_suffix(".png").name for path in files}
-    for image in sorted(present - labelled):
-        if image.endswith("_post_disaster.png"):
+def _folder(ctx: LoadContext, names: tuple[str, ...], *, labels: str) -> Path:
+    """Return the folder of a part of the data set, in either release."""
+    for root in (ctx.root, ctx.root / "geotiffs"):
+        for name in names:
+            if (root / name / labels).is_dir():
+                return root / name
+    part = names[0]
+    raise DatasetNotFoundError(
+        "xbd",
+        ctx.root / part / labels,
+        hint=f"expected {part}/images and {part}/{labels}; --set "
+        "data.xbd.options.labels=NAME reads another label folder",
+    )
+
+
+def _pairs(ctx: LoadContext, *, names: tuple[str, ...], own: XbdOptions) -> Iterator[Sample]:
+    folder = _folder(ctx, names, labels=own.labels)
+    labels = folder / own.labels
+    images = files.Images([folder / "images"])
+    found = {_scene(each): each for each in files.listed(labels, ending=f"{_POST}.json")}
+    for image in images.names():
+        if _scene(image) not in found and Path(image).stem.endswith(_POST):
             ctx.skip("label missing", image)
-    unreadable = 0
-    for path in files:
-        name = path.name.removesuffix("_post_disaster.json")
+    unreadable: list[DataError] = []
+    for name, file in found.items():
         pair = [f"{name}_{when}_disaster.png" for when in ("pre", "post")]
-        missing = [image for image in pair if image not in present]
+        paths = [images.find(image) for image in pair]
+        missing = [image for image, path in zip(pair, paths, strict=True) if path is None]
         if missing:
             ctx.skip("image missing", missing[0])
             continue
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            meta, polygons = dict(record["metadata"]), [dict(f) for f in record["features"]["xy"]]
-            size = (float(meta.get("width", 1024)), float(meta.get("height", 1024)))
-        except (ValueError, KeyError, TypeError) as error:
-            ctx.skip("label file unreadable", f"{path.name}: {error!r}")
-            unreadable += 1
+            meta, polygons = _record(labels / file)
+        except DataError as error:
+            ctx.skip("label file unreadable", str(error.args[0]))
+            unreadable.append(error)
             continue
         kind = str(meta.get("disaster_type", "")).replace("flooding", "flood")
         if kind not in DISASTERS:
-            ctx.skip("no disaster type (pair kept without it)", f"{path.name}: {kind!r}")
-        boxes, damage, left_out = _buildings(polygons, size, name=path.name, ctx=ctx, own=own)
+            ctx.skip("no disaster type (pair kept without it)", f"{file}: {kind!r}")
+        boxes, damage, left_out = _buildings(polygons, _size(meta), name=file, ctx=ctx, own=own)
         yield Sample(
-            id=name if part != "tier3" else f"tier3/{name}",
-            images=(images / pair[0], images / pair[1]),
+            id=name if names != ("tier3",) else f"tier3/{name}",
+            images=tuple(path for path in paths if path is not None),
             target={
                 "boxes": boxes,
                 "damage": damage,
@@ -97,22 +105,60 @@ def _pairs(ctx: LoadContext, *, part: str, own: XbdOptions) -> Iterator[Sample]:
                 "disaster_type": kind if kind in DISASTERS else None,
             },
             meta={
-                "event": meta.get("disaster"),
-                "gsd_m": meta.get("gsd"),
-                "sensor": meta.get("sensor"),
-                "captured": meta.get("capture_date"),
+                "event": _plain(meta.get("disaster")),
+                "gsd_m": _plain(meta.get("gsd")),
+                "sensor": _plain(meta.get("sensor")),
+                "captured": _plain(meta.get("capture_date")),
                 "licence": "CC-BY-NC-SA-4.0",
             },
         )
-    if files and unreadable == len(files):
+    if unreadable and len(unreadable) == len(found):
         raise DataError(
-            f"none of the {unreadable} label files in {labels} can be read",
-            hint="unpack the archive again",
+            f"none of the {len(found)} label files in {labels} can be read; the first: "
+            f"{unreadable[0].args[0]}",
+            hint=unreadable[0].hint,
         )
 
 
+def _scene(file: str) -> str:
+    """Return the name of the scene of a file of the image after the disaster."""
+    return file.rpartition(".")[0].removesuffix(_POST)
+
+
+def _record(path: Path) -> tuple[dict[str, Any], list[Any]]:
+    """Return metadata and buildings of a label file.
+
+    Raises:
+        DataError: it cannot be read or does not have the form of xBD; names file and reason.
+    """
+    record = files.read_json(path)
+    features = record.get("features") if isinstance(record, dict) else None
+    polygons = features.get("xy") if isinstance(features, dict) else None
+    if not isinstance(polygons, list):
+        raise DataError(f"{path} has no list features.xy", hint="is it a label file of xBD?")
+    meta = record.get("metadata")
+    return meta if isinstance(meta, dict) else {}, polygons
+
+
+def _size(meta: dict[str, Any]) -> tuple[float, float]:
+    """Return width and height in the metadata, pixels; 1024 where they state none."""
+    sides = (_plain(meta.get(side)) for side in ("width", "height"))
+    width, height = (
+        float(side) if isinstance(side, int | float) and side > 0 else 1024.0 for side in sides
+    )
+    return width, height
+
+
+def _plain(value: Any) -> Json:
+    """Return a text or a finite number as it is, `None` for everything else."""
+    if isinstance(value, str):
+        return value
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return value if is_number else None
+
+
 def _buildings(
-    polygons: list[dict[str, Any]],
+    polygons: list[Any],
     size: tuple[float, float],
     *,
     name: str,
@@ -130,16 +176,20 @@ def _buildings(
         left_out.append(level)
 
     for number, feature in enumerate(polygons):
+        if not isinstance(feature, dict):
+            skip("building that is not a JSON object", number, None)
+            continue
         properties = feature.get("properties")
         level = properties.get("subtype") if isinstance(properties, dict) else None
         if level == "un-classified" and own.unclassified == "no-damage":
             level = "no-damage"
         if level not in DAMAGES:
-            skip(f"building {level or 'without damage level'}", number, level)
+            known = isinstance(level, str) and level
+            skip(f"building {level}" if known else "building without damage level", number, level)
             continue
         try:
             x0, y0, x1, y1 = shapely.from_wkt(feature["wkt"]).bounds
-        except (shapely.errors.GEOSException, KeyError, TypeError, ValueError):
+        except (shapely.errors.GEOSException, KeyError, TypeError, ValueError, AttributeError):
             skip("polygon unreadable", number, level)
             continue
         if not all(math.isfinite(side) for side in (x0, y0, x1, y1)):

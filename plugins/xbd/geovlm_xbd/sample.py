@@ -30,7 +30,7 @@ def make_sample(root: Path, n: int, seed: int) -> None:
 
     About a tenth of the pairs have no building, and about a quarter no damage.
     """
-    for number, folder in enumerate(FOLDERS.values()):
+    for number, (folder, *_) in enumerate(FOLDERS.values()):
         (root / folder / "images").mkdir(parents=True, exist_ok=True)
         (root / folder / "labels").mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng((seed, number))

@@ -98,7 +98,7 @@ def test_a_missing_image_or_label_is_counted(tmp_path):
     assert read(tmp_path) == ([], {"image missing": 1, "label missing": 1})
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"metadata": 1, "features": {"xy": [3]}}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"metadata": {}, "features": {"xy": 3}}'])
 def test_a_set_without_a_readable_label_is_refused(tmp_path, text):
     write(tmp_path, []).write_text(text)
     with pytest.raises(DataError, match="none of the 1 label files"):
@@ -230,3 +230,66 @@ def test_a_pair_with_buildings_nobody_could_judge_is_not_called_empty(tmp_path):
     ctx: Any = PromptContext(profile=QWEN2_5_VL, image_sizes=((100, 100),) * 2, input_sizes=())
     said = tasks.disaster_prompt(derived, ctx).reasoning
     assert said == "No building is clear enough to be judged."
+
+
+@pytest.mark.parametrize(
+    ("feature", "reason"),
+    [
+        (None, "building that is not a JSON object"),
+        ({"properties": None, "wkt": SQUARE}, "building without damage level"),
+        (
+            {"properties": {"subtype": ["destroyed"]}, "wkt": SQUARE},
+            "building without damage level",
+        ),
+        ({"properties": {"subtype": "destroyed"}, "wkt": None}, "polygon unreadable"),
+        ({"properties": {"subtype": "destroyed"}, "wkt": "POLYGON ((0 0, "}, "polygon unreadable"),
+        ({"properties": {"subtype": "destroyed"}}, "polygon unreadable"),
+    ],
+)
+def test_a_faulty_building_costs_one_building(tmp_path, feature, reason):
+    write(tmp_path, [feature, building(SQUARE)])
+    (pair,), skipped = read(tmp_path)
+    assert pair.target["boxes"] == [[10.0, 20.0, 30.0, 50.0]]
+    assert (pair.target["left_out"], skipped) == (1, {reason: 1})
+
+
+@pytest.mark.parametrize("metadata", [None, {"width": None}, {"gsd": float("nan"), "width": 0}])
+def test_faulty_metadata_do_not_cost_the_pair(tmp_path, metadata):
+    path = write(tmp_path, [])
+    path.write_text(json.dumps({"features": {"xy": [building(SQUARE)]}, "metadata": metadata}))
+    (pair,), skipped = read(tmp_path)
+    assert pair.target["boxes"] == [[10.0, 20.0, 30.0, 50.0]]
+    assert (pair.meta["gsd_m"], skipped) == (None, {"no disaster type (pair kept without it)": 1})
+
+
+@pytest.mark.parametrize("where", ["tier1", "geotiffs/tier1", "geotiffs/train"])
+def test_the_release_with_geotiffs_is_read(tmp_path, where):
+    path = write(tmp_path, [building(SQUARE)])
+    for image in (tmp_path / "train" / "images").iterdir():
+        image.rename(image.with_suffix(".tif"))
+    (tmp_path / where).parent.mkdir(exist_ok=True)
+    (tmp_path / "train").rename(tmp_path / where)
+    ((pair,), skipped), folder = read(tmp_path), tmp_path / where / "images"
+    stem = path.stem.removesuffix("_post_disaster")
+    assert pair.images == tuple(folder / f"{stem}_{when}_disaster.tif" for when in ("pre", "post"))
+    assert skipped == {}
+
+
+def test_tier3_of_the_release_with_geotiffs_is_added(tmp_path):
+    write(tmp_path, [building(SQUARE)])
+    (tmp_path / "train").rename(tmp_path / "tier1")
+    shutil.copytree(tmp_path / "tier1", tmp_path / "tier3")
+    found, _ = read(tmp_path, tier3=True)
+    assert [each.id.partition("/")[0] for each in found] == ["midwest-flooding_00000001", "tier3"]
+
+
+def test_an_unreadable_label_file_is_counted_with_its_reason(tmp_path):
+    path = write(tmp_path, [])
+    for name in ("pre", "post"):
+        old = tmp_path / "train/images" / f"midwest-flooding_00000001_{name}_disaster.png"
+        shutil.copy(old, old.with_name(old.name.replace("1_", "2_")))
+    path.with_name(path.name.replace("1_", "2_")).write_text('{"features": \n}')
+    items: list[str] = []
+    ctx = LoadContext(root=tmp_path, split="train", skip=lambda reason, item: items.append(item))
+    assert len(list(data.load(ctx))) == 1
+    assert "midwest-flooding_00000002_post_disaster.json, line 2, column 1: not JSON" in items[0]
