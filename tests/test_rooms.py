@@ -36,7 +36,7 @@ ROOMS = """
 
 INSIDE = {
     "boxes": "rectangle | frames | reading | arrays",
-    "raster": "faults headers spectra | files | masks | bands | pictures reference scaling"
+    "raster": "faults headers spectra | files | masks | fills | bands | pictures reference scaling"
     " | checks images",
     "scenes": "composing | painting",
     "files": "text images | records tables",

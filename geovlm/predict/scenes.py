@@ -132,17 +132,25 @@ def _lies_in(grid: Georeference, size: Size, other: Georeference, other_size: Si
 
 def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Path) -> Raster:
     """Return the image on another grid, as a reference to VRT files that resample it."""
+    from geovlm.raster.bands import nodata_in
     from geovlm.raster.pictures import colour_bands
 
     if isinstance(image, Raster):
         paths = [*image.files.values(), *([image.file] if image.file is not None else [])]
         new = {
-            path: _write_warp(path, grid=grid, size=size, to=folder / f"warped-{number}.vrt")
+            path: _write_warp(
+                path,
+                grid=grid,
+                size=size,
+                to=folder / f"warped-{number}.vrt",
+                nodata=nodata_in(image, path),
+            )
             for number, path in enumerate(dict.fromkeys(paths))
         }
         files = {band: new[path] for band, path in image.files.items()}
         file = new[image.file] if image.file is not None else None
-        return dataclasses.replace(image, files=files, file=file, ranges=_own_ranges(image))
+        own = _own_ranges(image)
+        return dataclasses.replace(image, files=files, file=file, ranges=own, scaling="range")
     numbers = colour_bands(image)
     path = _write_warp(image, grid=grid, size=size, to=folder / "warped-0.vrt")
     first, second, third = map(str, numbers * 3 if len(numbers) == 1 else numbers)
@@ -163,7 +171,9 @@ def _own_ranges(image: Raster) -> Mapping[str, tuple[float, float]]:
     return {name: (low, max(high, least[name])) for name, (low, high) in found.items()}
 
 
-def _write_warp(path: Path, *, grid: Georeference, size: Size, to: Path) -> Path:
+def _write_warp(
+    path: Path, *, grid: Georeference, size: Size, to: Path, nodata: float | None = None
+) -> Path:
     import rasterio.shutil
     from rasterio import Affine
     from rasterio.enums import Resampling
@@ -183,7 +193,9 @@ def _write_warp(path: Path, *, grid: Georeference, size: Size, to: Path) -> Path
         raise DataError(note, hint="all bands of a pair need a georeference")
     arguments |= {"src_crs": own.crs, "src_transform": Affine(*own.transform)}
     with opened(path.absolute()) as source:
-        if source.nodata is None and source.dtypes[0].startswith("float"):
+        if nodata is not None:
+            arguments |= {"src_nodata": nodata, "nodata": nodata}
+        elif source.nodata is None and source.dtypes[0].startswith("float"):
             arguments["nodata"] = math.nan  # 0 would be bright where values are decibels
         with WarpedVRT(source, **arguments) as warped:
             rasterio.shutil.copy(warped, to, driver="VRT")

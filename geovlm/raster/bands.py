@@ -21,6 +21,7 @@ from geovlm.raster.files import (
     require_finished,
     state,
 )
+from geovlm.raster.fills import declared_nodata, fills, without_fills
 from geovlm.raster.masks import valid
 
 if TYPE_CHECKING:
@@ -130,7 +131,11 @@ class Bands:
     ) -> np.ndarray:
         stored = read(source, index, window=window, shape=shape)
         good = valid(source, index, values=stored, window=window, nodata=self.ref.nodata)
-        values = stored.astype(np.float32)
+        if self.ref.scaling == "percentile":
+            file = state(Path(source.name))
+            good &= without_fills(stored, fills(file, index, declared_nodata(self.ref)))
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite
+            values = stored.astype(np.float32)
         values[~good] = np.nan
         return values
 
@@ -179,6 +184,19 @@ def needed(ref: Raster) -> tuple[str, ...]:
     for name in ref.bands:
         taken += [found.get(r, "") for r in INDICES[name]] if is_index(ref, name) else [name]
     return tuple(name for name in dict.fromkeys(taken) if name in ref.files)
+
+
+def nodata_in(ref: Raster, path: Path) -> float | None:
+    """Return the stored value without data in a file of a raster, which resampling must not mix in.
+
+    `None`: the one that the file declares, if any. An undeclared fill counts where percentiles
+    leave it out.
+    """
+    if ref.nodata is not None or ref.scaling != "percentile":
+        return ref.nodata
+    shown = [locate(ref, name) for name in ref.bands if not is_index(ref, name)]
+    found = (fills(state(path), band.number, None) for band in shown if band.path == path)
+    return next((fill.value for some in found for fill in some if fill.left_out), None)
 
 
 def is_index(ref: Raster, name: str) -> bool:

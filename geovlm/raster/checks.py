@@ -20,7 +20,9 @@ import numpy as np
 from geovlm.api import Raster
 from geovlm.errors import DataError
 from geovlm.raster.bands import Bands, available, bands_of, is_index, locate, roles
-from geovlm.raster.files import opened, spread
+from geovlm.raster.files import opened, spread, state
+from geovlm.raster.fills import Fill, declared_nodata, fills
+from geovlm.raster.masks import can_hold
 from geovlm.raster.scaling import shown_range
 from geovlm.raster.spectra import implausible
 
@@ -37,7 +39,7 @@ _TOO_BRIGHT = 2.0
 class Suspicion(NamedTuple):
     """A value that does not agree with the declaration."""
 
-    kind: Literal["bands", "scale", "nodata", "contrast"]
+    kind: Literal["bands", "scale", "nodata", "fill", "zeros", "contrast"]
     message: str
     """One line: the file, the bands, the reason."""
     hint: str
@@ -58,7 +60,7 @@ def suspicions(ref: Path | Raster) -> tuple[Suspicion, ...]:
     if not isinstance(ref, Raster):
         return ()
     with bands_of(ref) as bands:
-        return (*_reflectance(bands), *_nodata(bands), *_contrast(bands))
+        return (*_reflectance(bands), *_nodata(bands), *_zeros(bands), *_contrast(bands))
 
 
 class Verdict(NamedTuple):
@@ -175,20 +177,57 @@ def _is_byte(kept: dict[str, np.ndarray], ref: Raster) -> bool:
 
 
 def _nodata(bands: Bands) -> Iterator[Suspicion]:
+    """Report undeclared fill values, and declared ones that the type of a band cannot hold."""
+    ref = bands.ref
+    by_percentile = ref.scaling == "percentile"
+    filled: dict[float, tuple[list[str], Path, Fill]] = {}
+    for name in dict.fromkeys(ref.bands):
+        if is_index(ref, name):
+            continue
+        path, number, _ = locate(ref, name)
+        for fill in fills(state(path), number, declared_nodata(ref)):
+            filled.setdefault(fill.value, ([], path, fill))[0].append(name)
+        source = bands.source(path)
+        nodata = source.nodatavals[number - 1] if ref.nodata is None else ref.nodata
+        if nodata is not None and not can_hold(source.dtypes[number - 1], nodata):
+            yield Suspicion(
+                "nodata",
+                f"{path}: the nodata value {nodata:g} cannot occur in {source.dtypes[number - 1]}, "
+                f"so all pixels of {name} count as data",
+                hint="declare the value that the pixels without data have",
+                rejects=False,
+            )
+    for value, (names, path, fill) in filled.items():
+        yield Suspicion(
+            "fill",
+            f"{path}: {fill.share:.1%} of the pixels are {value:.9g} in {', '.join(names)}, far "
+            f"from all others ({fill.low:.5g} to {fill.high:.5g}), and are not declared as nodata"
+            + ("; percentiles leave them out" if fill.left_out and by_percentile else ""),
+            hint=f"declare it: gdal_edit.py -a_nodata {value:.9g} {path}, or Raster(nodata=…)",
+            rejects=False,
+        )
+
+
+def _zeros(bands: Bands) -> Iterator[Suspicion]:
     """Report zeros in all shown bands that are not declared as nodata."""
     ref = bands.ref
     shown = [name for name in dict.fromkeys(ref.bands) if not is_index(ref, name)]
     if ref.nodata is not None or not shown:
         return
     zero = np.logical_and.reduce([_sampled(bands, name) == 0 for name in shown])
-    if zero.mean() > 0.01:
+    if zero.mean() > 0.01 and not any(_is_fill(ref, name, 0.0) for name in shown):
         yield Suspicion(
-            "nodata",
+            "zeros",
             f"{locate(ref, shown[0]).path}: {zero.mean():.0%} of the pixels are 0 in "
             f"{', '.join(shown)}, and nodata is not declared",
             hint="declare nodata=0 if these pixels have no data: zeros enter percentiles",
             rejects=False,
         )
+
+
+def _is_fill(ref: Raster, name: str, value: float) -> bool:
+    path, number, _ = locate(ref, name)
+    return any(fill.value == value for fill in fills(state(path), number, declared_nodata(ref)))
 
 
 def _contrast(bands: Bands) -> Iterator[Suspicion]:

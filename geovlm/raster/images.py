@@ -21,9 +21,10 @@ from geovlm.api import Raster, Size
 from geovlm.errors import DataError
 from geovlm.raster.bands import bands_of, is_index, locate
 from geovlm.raster.files import Window, decimated, opened, read, state
+from geovlm.raster.fills import SAMPLED_PX
 from geovlm.raster.masks import alpha_hides, declares_nodata, valid
 from geovlm.raster.pictures import open_part, open_picture, picture_layout, picture_size
-from geovlm.raster.scaling import SAMPLED_PX, shown_range, stretched
+from geovlm.raster.scaling import shown_range, stretched
 
 _FINER = 2
 """Pixels read per pixel of a reduced window along each side; the others are skipped."""

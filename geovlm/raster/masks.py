@@ -15,6 +15,10 @@ from geovlm.raster.files import State, Window, opened, read, spread, state
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
+HUGE = 1e20
+"""No measurement in use is as large; fills of netCDF and CMIP and the limits of floats are."""
+_ROUGH = 1e-3
+_STEPS = 2  # of the type, to either side
 _SAMPLED_PX = 512
 """Most pixels along a side, evenly spread, from which an alpha band is judged."""
 _OPAQUE_SHARE = 0.9
@@ -41,7 +45,7 @@ def valid(
         nodata = source.nodatavals[index - 1]
     good = np.ones(values.shape, bool) if values.dtype.kind in "iu" else ~np.isnan(values)
     if nodata is not None and not math.isnan(nodata):
-        good &= values != nodata
+        good &= ~_equal(values, nodata)
     if _masked(source, index):
         with reported(source.name, doing=f"the mask of band {index} cannot be read"):
             mask = source.read_masks(index, window=Part(*window), out_shape=values.shape)
@@ -50,8 +54,48 @@ def valid(
 
 
 def declares_nodata(source: DatasetReader, index: int) -> bool:
-    """Return True if a file declares pixels without data by value, mask or alpha."""
-    return source.nodatavals[index - 1] is not None or _masked(source, index)
+    """Return True if a file declares pixels without data by value, mask or alpha.
+
+    A value that the band's type cannot hold does not count.
+    """
+    nodata = source.nodatavals[index - 1]
+    usable = nodata is not None and can_hold(source.dtypes[index - 1], nodata)
+    return usable or _masked(source, index)
+
+
+def can_hold(dtype: str, nodata: float) -> bool:
+    """Return False if no pixel of a type can have a value, such as -9999 in uint8."""
+    kind = np.dtype(dtype)
+    if kind.kind not in "iu":
+        return True
+    limits = np.iinfo(kind)
+    return float(nodata).is_integer() and limits.min <= nodata <= limits.max
+
+
+def _equal(values: np.ndarray, nodata: float) -> np.ndarray:
+    """Return where pixels are equal to a declared value, as numbers of the band's type.
+
+    The text of a file and other types round: two steps of the type count as equal, as they do for
+    GDAL (`ARE_REAL_EQUAL`), and a thousandth of a value beyond 1e20, which no measurement has: the
+    lowest float is often declared as -3.4e38. Integers are compared exactly.
+    """
+    if values.dtype.kind in "iu":
+        if not can_hold(str(values.dtype), nodata):
+            return np.zeros(values.shape, bool)
+        return np.asarray(values == int(nodata))
+    limits = np.finfo(values.dtype)
+    most = float(limits.max)
+    near = min(max(nodata, -most), most) if math.isfinite(nodata) else nodata
+    stored = values.dtype.type(near)
+    low, high = stored, stored
+    if abs(near) >= HUGE and math.isfinite(near):
+        margin = abs(near) * _ROUGH
+        low, high = max(near - margin, -most), min(near + margin, most)
+    elif math.isfinite(near):
+        for _ in range(_STEPS):
+            low, high = np.nextafter(low, -limits.max), np.nextafter(high, limits.max)
+    kind = values.dtype.type
+    return np.asarray((values >= kind(low)) & (values <= kind(high)))
 
 
 def alpha_band(source: DatasetReader) -> int | None:

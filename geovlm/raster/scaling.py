@@ -10,11 +10,8 @@ import numpy as np
 from geovlm.api import Raster
 from geovlm.errors import DataError
 from geovlm.raster.bands import is_index, locate
-from geovlm.raster.files import State, opened, read, spread, state
-from geovlm.raster.masks import valid
-
-SAMPLED_PX = 1024
-"""Most pixels along a side, evenly spread over the whole band, for percentiles."""
+from geovlm.raster.files import State, state
+from geovlm.raster.fills import declared_nodata, fills, sampled, without_fills
 
 
 def stretched(values: np.ndarray, *, low: float, high: float) -> np.ndarray:
@@ -59,23 +56,20 @@ def shown_range(ref: Raster, name: str) -> Range:
             f"{path}: low={low} and high={high} are not percentiles",
             hint="percentiles lie in 0..100, such as low=2 and high=98",
         )
-    nodata = None if ref.nodata is None else repr(ref.nodata)
-    return Range(*_percentiles(state(path), number, nodata, low, high))
+    return Range(*_percentiles(state(path), number, declared_nodata(ref), low, high))
 
 
 @lru_cache(maxsize=4096)
 def _percentiles(
     file: State, index: int, nodata: str | None, low: float, high: float
 ) -> tuple[float, float]:
-    """Return two percentiles of a band's valid pixels; both are 0 if it has none."""
-    declared = None if nodata is None else float(nodata)
-    found = []
-    with opened(file.path) as source:
-        for window, shape in spread(source, index, longest=SAMPLED_PX):
-            stored = read(source, index, window=window, shape=shape)
-            good = valid(source, index, values=stored, window=window, nodata=declared)
-            found.append(stored[good & np.isfinite(stored)].astype(np.float64))
-    kept = np.concatenate(found)
+    """Return two percentiles of a band's valid pixels; both are 0 if it has none.
+
+    Undeclared fill values do not count as valid.
+    """
+    kept = sampled(file, index, nodata)
+    found = fills(file, index, nodata)
+    kept = kept[without_fills(kept, found)] if found else kept
     if not kept.size:
         return 0.0, 0.0
     first, second = np.percentile(kept, (low, high))

@@ -181,7 +181,7 @@ def test_zeros_without_declared_nodata_are_mentioned_not_rejected(tmp_path: Path
     values = scene("forest", "grass")
     values[:, :15] = 0
     (found,) = suspicions(declared(tmp_path / "a.tif", values))
-    assert (found.kind, found.rejects) == ("nodata", False)
+    assert (found.kind, found.rejects) == ("zeros", False)
     assert "25% of the pixels are 0 in B04, B03, B02, and nodata is not declared" in found.message
     assert suspicions(declared(tmp_path / "b.tif", values, nodata=0)) == ()
 
