@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import io
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -145,6 +146,7 @@ def global_options(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code; the entry point of the script `geovlm`."""
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    _set_up_streams()
     try:
         with _few_collections():
             code = typer.main.get_group(app).main(
@@ -167,11 +169,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OSError as error:
         from geovlm.run import files  # only here: it imports json
 
+        if isinstance(error, FileNotFoundError) and not _working_folder_exists():
+            _fail("the working folder was deleted (cd to a folder that exists)", code=2)
         refused = files.refusal(error)
         if refused is None:
             raise
         _fail(f"cannot write: {refused} (nothing that was saved before is lost)", code=1)
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _set_up_streams() -> None:
+    """Let output be UTF-8 in files and pipes whatever the locale, and no character an error.
+
+    JSON and GeoJSON have to be UTF-8 (RFC 8259, RFC 7946). A terminal keeps its encoding. What an
+    encoding lacks is escaped, as are the bytes of a file name that is not UTF-8. A stream that is
+    closed becomes one that drops what is written.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
+    if isinstance(sys.stdin, io.TextIOWrapper) and not sys.stdin.isatty():
+        sys.stdin.reconfigure(encoding="utf-8-sig")
 
 
 @contextlib.contextmanager
@@ -188,6 +210,14 @@ def _few_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def _working_folder_exists() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109  # pathlib would be an import
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _fail(message: str, *, code: int) -> None:

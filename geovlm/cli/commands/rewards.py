@@ -82,7 +82,7 @@ def try_reward(
     gold = _object(target)
     stored = _size(image_size)
     seen = boxes.input_size(stored, profile=family)
-    text = sys.stdin.read() if completion is None else completion
+    text = _from_stdin() if completion is None else completion
     prompt = Prompt(
         task="rewards-try",
         sample=Sample(id="rewards-try", images=(), target=gold),
@@ -119,6 +119,20 @@ def _profile(name: str, *, loaded: Registry) -> ModelProfile:
         raise UnknownNameError(
             f"unknown profile {name!r}",
             hint=f"known: {names}; or the model type of a family that a plugin knows",
+        ) from error
+
+
+def _from_stdin() -> str:
+    try:
+        return sys.stdin.read()
+    except AttributeError:  # Python has no such stream if the descriptor is closed
+        raise ConfigError(
+            "the completion is missing: standard input is closed", hint="give --completion"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"standard input is not UTF-8: {error.reason} at byte {error.start}",
+            hint="iconv -f latin1 -t utf-8 converts it",
         ) from error
 
 

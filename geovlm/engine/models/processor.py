@@ -137,7 +137,8 @@ def _write_stock_files(folder: Path, processor: ImageProcessorAndTokenizer) -> N
     _write(folder / "preprocessor_config.json", still)
     _write(folder / "video_preprocessor_config.json", settings | {"video_processor_type": video})
     tokenizer_config = folder / "tokenizer_config.json"
-    _write(tokenizer_config, json.loads(tokenizer_config.read_text()) | {"processor_class": stock})
+    known = json.loads(tokenizer_config.read_text(encoding="utf-8"))
+    _write(tokenizer_config, known | {"processor_class": stock})
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

@@ -232,6 +232,6 @@ def difficulty(stage: Stage) -> dict[str, float] | None:
     for index in range(stage.index - 1, -1, -1):
         if stage.config.stages[index].kind == "probe":
             path = stage.run.stage(index) / "kept.jsonl"
-            records = [json.loads(line) for line in path.read_text().splitlines()]
+            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             return {record["key"]: record["reward"] for record in records}
     return None

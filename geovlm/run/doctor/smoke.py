@@ -122,7 +122,9 @@ def _run(stage: str, wanted: Ranks, *, deadline_s: float, module: str) -> _Ended
         if not launch.is_alone(ranks, scheme="ddp"):
             yaml = folder / "accelerate.yaml"
             port = launch.free_port()
-            yaml.write_text(launch.accelerate_config(ranks, on_cpu=on_cpu, port=port))
+            yaml.write_text(
+                launch.accelerate_config(ranks, on_cpu=on_cpu, port=port), encoding="utf-8"
+            )
         error = ""
         limit_s = _START_S + 8 * deadline_s
         ends = time.monotonic() + limit_s
