@@ -36,7 +36,8 @@ ROOMS = """
 
 INSIDE = {
     "boxes": "rectangle | frames | reading | arrays",
-    "raster": "faults headers spectra | files | masks | fills | bands | pictures reference scaling"
+    "raster": "faults headers spectra | files | masks | fills | bands | appearance reference"
+    " scaling | decoding | pictures"
     " | checks images",
     "scenes": "composing | painting",
     "files": "text images | records tables",

@@ -16,6 +16,7 @@ from geovlm.errors import DataError, GeoVLMError
 from geovlm.plugins.references import resolve
 from geovlm.raster import checks
 from geovlm.raster.files import is_absent
+from geovlm.raster.images import is_turned
 
 SHORT_PX = 28
 """Side of one visual token of Qwen2.5-VL; images with a shorter side are reported."""
@@ -155,10 +156,13 @@ def _measure(
     record: Sample, names: Sequence[str], found: Mapping[str, Header], report: Report
 ) -> None:
     """Count boxes without area or outside their image, and sizes that differ from the declared."""
-    for name, declared in zip(names, record.image_sizes, strict=False):
+    for name, image, declared in zip(names, record.images, record.image_sizes, strict=False):
         header = found.get(name)
         if header is not None and header.size != declared:
-            report.resized.add(f"{record.id}: {list(header.size)}, declared {list(declared)}")
+            turned = ", turned upright by its orientation" if is_turned(image) else ""
+            report.resized.add(
+                f"{record.id}: {list(header.size)}{turned}, declared {list(declared)}"
+            )
     listed = boxes.target_boxes(record.target)
     if not listed:
         return

@@ -44,7 +44,7 @@ def headers(
     def kind(name: str) -> str:
         image = images[name]
         bands = f" {json.dumps(reference.encode(image))}" if isinstance(image, Raster) else ""
-        return f"header-1-{decode}{bands}"
+        return f"header-2-{decode}{bands}"
 
     def work(name: str, paths: Sequence[Path]) -> bytes:
         image = images[name]

@@ -214,7 +214,7 @@ def _thumbnails(
     def kind(name: str) -> str:
         image = images[name]
         bands = json.dumps(reference.encode(image)) if isinstance(image, Raster) else ""
-        return f"thumbnail-2 {bands}"
+        return f"thumbnail-3 {bands}"
 
     def work(name: str, paths: Sequence[Path]) -> bytes:
         return digest(paths).encode() + fingerprints.thumbnail(images[name])

@@ -22,7 +22,7 @@ from geovlm.data.leaks import LeftOut
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plan import checksums
 from geovlm.plugins.registry import Registry
-from geovlm.raster import checks
+from geovlm.raster import checks, images
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
@@ -242,8 +242,11 @@ def _check_sizes(sample: Sample) -> None:
     """
     sizes = tuple(raster.image_size(image) for image in sample.images)
     if sample.image_sizes and sizes != sample.image_sizes:
+        hint = "see 'geovlm data check'; was the copy converted?"
+        if any(map(images.is_turned, sample.images)):
+            hint = "it is turned upright, see docs/images.md: its boxes and size must be so too"
         raise DataError(
             f"the images of sample {sample.id!r} measure {list(sizes)} px, its data set declares "
             f"{list(sample.image_sizes)}",
-            hint="see 'geovlm data check'; was the copy converted?",
+            hint=hint,
         )

@@ -24,21 +24,21 @@ def reference(
 ) -> Path | Raster:
     """Return the image at a path: the path itself for a picture, else a `Raster`.
 
-    8-bit files of one to four bands are pictures; if the bands of a file with three or four have no
-    colours, the first three are shown. Other files show `bands` (names, or numbers from 1: three as
-    red, green and blue, or one as grey), or else their only band or their three bands (those named
-    red, green and blue as such, in any order). They are stretched from `value_range`, the stored
-    values shown as black and white, or else from percentiles of the whole scene. A folder holds one
-    file per band, whose name ends with the band's (`…_B04.tif`, `…_B04_10m.jp2`).
+    A file is a picture if `open_image` shows it without a choice, see
+    `geovlm.raster.appearance.appearance`. Other files show `bands` (names, or numbers from 1: three
+    as red, green and blue, or one as grey), or else their only band or their three bands (those
+    named red, green and blue as such, in any order). They are stretched from `value_range`, the
+    stored values shown as black and white, or else from percentiles of the whole scene; 8-bit
+    values are not stretched. A folder holds one file per band, whose name ends with the band's
+    (`…_B04.tif`, `…_B04_10m.jp2`).
 
     Raises:
-        DataError: The file is missing, is not a raster, or has a palette but is not a picture; the
-            folder lacks a band.
+        DataError: The file is missing or not a raster; the folder lacks a band.
         ConfigError: A choice of bands is needed, or `bands` has neither three nor one.
     """
     from geovlm.raster.bands import role_of
     from geovlm.raster.files import layout, opened
-    from geovlm.raster.pictures import shows_all
+    from geovlm.raster.pictures import is_picture
 
     chosen = _three(bands) if bands is not None else None
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where one may not look
@@ -49,21 +49,12 @@ def reference(
             )
         files = {name: _band_file(path, name) for name in dict.fromkeys(chosen)}
         return _scaled(Raster(files=files, bands=chosen), value_range=value_range, eight_bit=False)
+    if chosen is None and value_range is None and is_picture(path):
+        return path
     with opened(path) as source:
         count, kinds, names = source.count, set(source.dtypes), layout(source).names
-        colours = [colour.name for colour in source.colorinterp]
     eight_bit = kinds == {"uint8"}
-    as_it_is = chosen is None and eight_bit and count <= 4 and value_range is None
-    if as_it_is and shows_all(path, bands=count):
-        return path
-    if as_it_is and colours == ["palette"]:
-        raise DataError(
-            f"{path} has a palette and is not a TIFF or PNG",
-            hint="convert it with gdal_translate -expand rgb",
-        )
-    if as_it_is and colours == ["gray", "alpha"]:
-        count = 1
-    if chosen is None and count not in (1, 3) and not (as_it_is and count == 4):
+    if chosen is None and count not in (1, 3):
         listed = ", ".join(f"{i} {name}".strip() for i, name in enumerate(names, start=1))
         raise ConfigError(
             f"{path} has {count} bands: choose those to show as red, green and blue",

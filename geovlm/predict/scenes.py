@@ -132,31 +132,25 @@ def _lies_in(grid: Georeference, size: Size, other: Georeference, other_size: Si
 
 def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Path) -> Raster:
     """Return the image on another grid, as a reference to VRT files that resample it."""
+    from geovlm.raster.appearance import as_raster
     from geovlm.raster.bands import nodata_in
-    from geovlm.raster.pictures import colour_bands
 
-    if isinstance(image, Raster):
-        paths = [*image.files.values(), *([image.file] if image.file is not None else [])]
-        new = {
-            path: _write_warp(
-                path,
-                grid=grid,
-                size=size,
-                to=folder / f"warped-{number}.vrt",
-                nodata=nodata_in(image, path),
-            )
-            for number, path in enumerate(dict.fromkeys(paths))
-        }
-        files = {band: new[path] for band, path in image.files.items()}
-        file = new[image.file] if image.file is not None else None
-        own = _own_ranges(image)
-        return dataclasses.replace(image, files=files, file=file, ranges=own, scaling="range")
-    numbers = colour_bands(image)
-    path = _write_warp(image, grid=grid, size=size, to=folder / "warped-0.vrt")
-    first, second, third = map(str, numbers * 3 if len(numbers) == 1 else numbers)
-    index = {str(number): number for number in numbers}
-    bands = (first, second, third)
-    return Raster(file=path, bands=bands, band_index=index, low=0.0, high=255.0)
+    shown = image if isinstance(image, Raster) else as_raster(image)
+    paths = [*shown.files.values(), *([shown.file] if shown.file is not None else [])]
+    new = {
+        path: _write_warp(
+            path,
+            grid=grid,
+            size=size,
+            to=folder / f"warped-{number}.vrt",
+            nodata=nodata_in(shown, path),
+        )
+        for number, path in enumerate(dict.fromkeys(paths))
+    }
+    files = {band: new[path] for band, path in shown.files.items()}
+    file = new[shown.file] if shown.file is not None else None
+    own = _own_ranges(shown)
+    return dataclasses.replace(shown, files=files, file=file, ranges=own, scaling="range")
 
 
 def _own_ranges(image: Raster) -> Mapping[str, tuple[float, float]]:

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from geovlm.api import Raster
 from geovlm.errors import DataError
+from geovlm.raster.appearance import turns
 from geovlm.raster.bands import Bands, available, bands_of, is_index, locate, roles
 from geovlm.raster.files import opened, spread, state
 from geovlm.raster.fills import Fill, declared_nodata, fills
+from geovlm.raster.headers import stored_orientation
 from geovlm.raster.masks import can_hold
+from geovlm.raster.pictures import assumptions
 from geovlm.raster.scaling import shown_range
 from geovlm.raster.spectra import implausible
 
@@ -39,7 +42,8 @@ _TOO_BRIGHT = 2.0
 class Suspicion(NamedTuple):
     """A value that does not agree with the declaration."""
 
-    kind: Literal["bands", "scale", "nodata", "fill", "zeros", "contrast"]
+    kind: str
+    """`bands`, `scale`, `nodata`, `fill`, `zeros`, `contrast`, or the kind of an `Assumption`."""
     message: str
     """One line: the file, the bands, the reason."""
     hint: str
@@ -48,7 +52,7 @@ class Suspicion(NamedTuple):
 
 
 def suspicions(ref: Path | Raster) -> tuple[Suspicion, ...]:
-    """Return what does not agree with the declaration of one image; nothing for a picture file.
+    """Return what does not agree with the declaration of one image, or was assumed of a picture.
 
     Scale is checked if `reflectance` is declared; so are bands, if blue, green, red and near
     infrared are among the names in `files` or `file`, shown or not. A band that is not shown is
@@ -58,9 +62,15 @@ def suspicions(ref: Path | Raster) -> tuple[Suspicion, ...]:
         DataError: A file cannot be read.
     """
     if not isinstance(ref, Raster):
-        return ()
+        return tuple(Suspicion(*each, rejects=False) for each in assumptions(ref))
     with bands_of(ref) as bands:
-        return (*_reflectance(bands), *_nodata(bands), *_zeros(bands), *_contrast(bands))
+        return (
+            *_reflectance(bands),
+            *_nodata(bands),
+            *_zeros(bands),
+            *_contrast(bands),
+            *_turned(bands),
+        )
 
 
 class Verdict(NamedTuple):
@@ -251,6 +261,14 @@ def _contrast(bands: Bands) -> Iterator[Suspicion]:
                 hint="compare low and high with the stored values",
                 rejects=False,
             )
+
+
+def _turned(bands: Bands) -> Iterator[Suspicion]:
+    """Report a file that declares an orientation, or whose top is not in the north."""
+    path = locate(bands.ref, bands.ref.bands[0]).path
+    source = bands.source(path)
+    for each in turns(source, declared=stored_orientation(source, path), undone=1):
+        yield Suspicion(*each, rejects=False)
 
 
 def _sampled(bands: Bands, name: str) -> np.ndarray:

@@ -46,6 +46,8 @@ def require_image(path: Path) -> None:
     except OSError as error:
         raise unreadable(path, error) from error
     start = head[:20].lower()
+    if start.startswith(("<vrtdataset", "<gdal")):
+        return  # GDAL's own XML, which describes an image
     if start.startswith("version https://git"):
         raise DataError(
             f"{path} is a Git LFS pointer, a text of some lines in place of the image",

@@ -18,12 +18,18 @@ import numpy as np
 from PIL import Image
 
 from geovlm.api import Raster, Size
-from geovlm.errors import DataError
 from geovlm.raster.bands import bands_of, is_index, locate
-from geovlm.raster.files import Window, decimated, opened, read, state
+from geovlm.raster.files import Window, decimated, state
 from geovlm.raster.fills import SAMPLED_PX
-from geovlm.raster.masks import alpha_hides, declares_nodata, valid
-from geovlm.raster.pictures import open_part, open_picture, picture_layout, picture_size
+from geovlm.raster.masks import declares_nodata
+from geovlm.raster.pictures import (
+    look,
+    open_part,
+    open_picture,
+    picture_has_data,
+    picture_size,
+    require_showable,
+)
 from geovlm.raster.scaling import shown_range, stretched
 
 _FINER = 2
@@ -96,7 +102,7 @@ def has_data(ref: Path | Raster, window: Window) -> bool:
     """
     shape = decimated(*window[2:], longest=SAMPLED_PX)
     if not isinstance(ref, Raster):
-        return _picture_has_data(ref, window, shape=shape)
+        return picture_has_data(ref, window, shape=shape)
     grid = scene_size(ref)
     with bands_of(ref) as bands:
         for name in dict.fromkeys(ref.bands):
@@ -120,32 +126,24 @@ def image_size(ref: Path | Raster) -> Size:
         DataError: See `open_image`; damage behind the header is not noticed.
     """
     if not isinstance(ref, Raster):
-        return picture_size(state(ref))
+        return picture_size(ref)
     path, _, size = locate(ref, ref.bands[0])
-    pixels, most = size[0] * size[1], 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
-    if pixels > most:
-        raise DataError(
-            f"{path}: {pixels} pixels are more than {most} that can be shown at once",
-            hint="cut the image into tiles",
-        )
+    require_showable(path, size)
     return size
+
+
+def is_turned(ref: Path | Raster) -> bool:
+    """Return True if a picture is shown turned or mirrored, by the orientation that it declares.
+
+    Raises:
+        DataError: See `open_image`.
+    """
+    return not isinstance(ref, Raster) and look(state(ref)).turn != 1
 
 
 def scene_size(ref: Path | Raster) -> Size:
     """Return width and height of an image of any size that `open_window` can read."""
-    return locate(ref, ref.bands[0]).size if isinstance(ref, Raster) else picture_layout(ref)
-
-
-def _picture_has_data(path: Path, window: Window, *, shape: tuple[int, int]) -> bool:
-    with opened(path) as source:
-        for index, colour in enumerate(source.colorinterp, start=1):
-            if colour.name == "alpha" and alpha_hides(source):
-                continue
-            values = read(source, index, window=window, shape=shape)
-            good = valid(source, index, values=values, window=window, nodata=None)
-            if (good & (declares_nodata(source, index) | (values != 0))).any():
-                return True
-    return False
+    return locate(ref, ref.bands[0]).size if isinstance(ref, Raster) else look(state(ref)).size
 
 
 def _shown(ref: Raster, window: Window, *, grid: Size, size: Size) -> Image.Image:

@@ -27,7 +27,7 @@ _LOSSY = 16
 """Largest error of a mask's values 0 and 255 after a compression such as JPEG."""
 _LOSSLESS = frozenset({None, "NONE", "LZW", "DEFLATE", "PACKBITS", "ZSTD", "LZMA"})
 """Compressions of a TIFF that keep all values."""
-_PICTURE_DRIVERS = frozenset({"PNG", "WEBP", "GIF", "BMP", "JPEG", "AVIF", "JPEGXL"})
+PICTURE_DRIVERS = frozenset({"PNG", "WEBP", "GIF", "BMP", "JPEG", "AVIF", "JPEGXL"})
 """Formats whose fourth band is transparency by definition."""
 
 
@@ -113,7 +113,7 @@ def alpha_hides(source: DatasetReader) -> bool:
     unless the others vary below it. In formats such as PNG alpha is transparency by definition.
     """
     number = alpha_band(source)
-    if number is None or source.driver in _PICTURE_DRIVERS:
+    if number is None or source.driver in PICTURE_DRIVERS:
         return number is not None
     return _is_mask(state(Path(source.name)), number)
 

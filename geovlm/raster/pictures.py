@@ -1,166 +1,276 @@
-"""Opens ordinary image files as RGB pictures: whole through Pillow, TIFF in windows."""
+"""Opens files that are pictures: those that Pillow reads, and those whose bands GDAL shows so.
+
+PNG, JPEG and similar formats are read by Pillow. Formats that hold more than pictures, such as
+TIFF, JPEG 2000 and VRT, are shown as GDAL describes their bands; a plain TIFF, which both show
+alike, is read as a whole by Pillow, which is faster. If one of the two fails, the other one reads.
+"""
 
 from __future__ import annotations
 
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import math
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
-import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, UnidentifiedImageError
 
 from geovlm.api import Size
 from geovlm.errors import DataError
-from geovlm.raster.bands import role_of
-from geovlm.raster.faults import reported, require_image
-from geovlm.raster.files import (
-    State,
-    Window,
-    cached_layout,
-    layout,
-    opened,
-    read,
-    require_finished,
-    state,
+from geovlm.raster.appearance import (
+    Assumption,
+    NoAppearanceError,
+    appearance,
+    require_picture,
+    shown,
+    turns,
 )
+from geovlm.raster.decoding import (
+    BROKEN,
+    applied_orientation,
+    decoded,
+    header,
+    is_plain,
+    is_plain_to_gdal,
+    is_stub,
+    opaqueness,
+    require_8_bits,
+)
+from geovlm.raster.faults import reason
+from geovlm.raster.files import State, Window, opened, read, state
+from geovlm.raster.headers import (
+    exif_orientation,
+    is_placed,
+    stored_orientation,
+    upright,
+    upright_size,
+)
+from geovlm.raster.masks import PICTURE_DRIVERS, alpha_hides, declares_nodata, valid
 
-if TYPE_CHECKING:
-    from rasterio.io import DatasetReader
+_STRICT = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "YES", "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
+"""Options of GDAL without which it fills what is cut off a JPEG or PNG."""
+_NOTICING = frozenset({"GTiff", "JP2OpenJPEG", "JPEG", "PNG", "WEBP", "GIF", "BMP"})
+"""Drivers of GDAL that notice a file that is cut off; those of raw formats read zeros."""
+_UNKNOWN = "not recognized as being in a supported file format"
+"""GDAL's words for a file of no format that it reads."""
 
-USE_RASTER = "declare the image as geovlm.api.Raster with bands, low and high"
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
-_OFFSETS = (273, 324)
-"""TIFF tags of the offsets of strips and tiles."""
-_GDAL_TAGS = (42112, 42113)
-"""TIFF tags of GDAL's metadata: names of bands, nodata."""
-_SIDECARS = (".msk", ".aux.xml")
-"""Endings of the files next to a TIFF that hold a mask or GDAL's metadata."""
-_COLOURS = ("red", "green", "blue")
-_MODES = {
-    ("gray",): "L",
-    ("gray", "alpha"): "LA",
-    ("red", "green", "blue"): "RGB",
-    ("red", "green", "blue", "alpha"): "RGBA",
-    ("red", "green", "blue", "undefined"): "RGB",
-}
-"""Colours of the bands by GDAL's names -> mode of their picture."""
+
+class Look(NamedTuple):
+    """How a picture file is read."""
+
+    size: Size
+    """Width and height as it is seen, pixels."""
+    blocks: bool
+    """True if GDAL reads a window without the rest."""
+    declared: int
+    """Orientation, 1 to 8, that the file declares."""
+    turn: int
+    """Orientation that is undone: 1, if the file places its stored pixels on the ground."""
 
 
 def open_picture(path: Path) -> Image.Image:
     """Open the whole picture in mode RGB; transparent, masked and nodata pixels are black.
 
     Raises:
-        DataError: The file is absent, empty, cut off, not an image, too large (over 178
-            megapixels), or has no agreed appearance; names the file.
+        NoAppearanceError: Bands or a range have to be chosen first.
+        DataError: The file is absent, empty, cut off, not an image, or too large (over 178
+            megapixels); names the file.
     """
-    with _picture(path) as image:
-        if _may_hide(image, path) and _in_windows(state(path)):
-            return open_part(path, (0, 0, *image.size), shape=image.size[::-1])
-        offsets = [tag for tag in _OFFSETS if tag in getattr(image, "tag_v2", ())]
-        if offsets and not image.tag_v2[offsets[0]][-1]:  # type: ignore[attr-defined]
-            raise DataError(
-                f"{path}: the last block was never written",
-                hint="the writer was stopped half-way: write the file again",
-            )
-        try:
-            image.load()
-        except _BROKEN as error:
-            raise DataError(
-                f"{path}: the image is damaged or cut off: {error}", hint="copy the file again"
-            ) from error
-        return _on_black(image)
+    file, image = state(path), header(path)
+    fault, sure = (image if isinstance(image, Exception) else None), True
+    if not isinstance(image, Exception):
+        with image:
+            if is_plain(image, path):
+                require_8_bits(image, path)
+                try:
+                    return decoded(image, path)
+                except BROKEN as error:
+                    fault, sure = error, False
+    found = look(file)
+    require_showable(path, found.size)
+    try:
+        return _whole(path, found.turn, sure=sure)
+    except DataError as error:
+        if isinstance(fault, UnidentifiedImageError):
+            raise
+        if fault is None:
+            try:
+                with header(path) as image:  # type: ignore[union-attr]
+                    return decoded(image, path)
+            except BROKEN as second:
+                fault = second
+        why = f"; {reason(error.__cause__)}" if error.__cause__ is not None else ""
+        raise DataError(
+            f"{path}: the image is damaged or cut off: {fault}{why}", hint="copy the file again"
+        ) from error
 
 
 @lru_cache(maxsize=65536)
-def picture_size(file: State) -> Size:
-    """Return width and height from the header, pixels; cached until the file changes.
+def look(file: State) -> Look:
+    """Return how a file of any size is read, from its header; cached until the file changes.
+
+    Raises:
+        NoAppearanceError: Bands or a range have to be chosen first.
+        DataError: The file is unreadable; damage behind the header is not noticed.
+    """
+    path, image = file.path, header(file.path)
+    if isinstance(image, Exception):
+        return _look_by_gdal(path, image)
+    with image:
+        if is_plain_to_gdal(image):
+            return Look(image.size, True, 1, 1)
+        if is_plain(image, path):
+            require_8_bits(image, path)
+            declared = 1 if image.format == "TIFF" else exif_orientation(image)
+            turn = applied_orientation(path, declared)
+            return Look(upright_size(image.size, turn), False, declared, turn)
+        try:
+            return _look_by_gdal(path, None)
+        except NoAppearanceError:
+            raise
+        except DataError:
+            if is_stub(image):
+                raise
+            require_8_bits(image, path)
+            return Look(image.size, False, 1, 1)
+
+
+def picture_size(path: Path) -> Size:
+    """Return width and height from the header, pixels, the way the picture is seen.
 
     Raises:
         DataError: See `open_picture`; damage behind the header is not noticed.
     """
-    with _picture(file.path) as image:
-        return image.size
+    size = look(state(path)).size
+    require_showable(path, size)
+    return size
 
 
-def picture_layout(path: Path) -> Size:
-    """Return width and height of a picture of any size that can be read in windows, pixels.
+def require_showable(path: Path, size: Size) -> None:
+    """Raise `DataError` if an image has too many pixels to be shown at once."""
+    pixels, most = size[0] * size[1], 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
+    if pixels > most:
+        raise DataError(
+            f"{path}: {pixels} pixels are more than {most} that can be shown at once",
+            hint="cut the image into tiles",
+        )
 
-    Raises:
-        DataError: See `open_picture`; size and damage behind the header do not matter.
-    """
-    file = state(path)
-    return cached_layout(file).size if _in_windows(file) else picture_size(file)
 
-
-def shows_all(path: Path, *, bands: int) -> bool:
-    """Return True if an 8-bit file is a picture with all of its bands, or a picture too large.
-
-    False for bands without colours, and for formats of rasters only (VRT, IMG).
+def is_picture(path: Path) -> bool:
+    """Return True if a readable file has an agreed appearance, of any size.
 
     Raises:
         DataError: The file is absent, empty or unreadable.
     """
-    if _in_windows(state(path)):
-        return True
     try:
-        with Image.open(path) as image:
-            return len(image.getbands()) >= bands
-    except Image.DecompressionBombError:
-        return True
-    except _BROKEN:
+        look(state(path))
+    except NoAppearanceError:
         return False
+    return True
 
 
 def open_part(path: Path, window: Window, *, shape: tuple[int, int]) -> Image.Image:
     """Open a window of a picture in mode RGB, of `shape` (H, W) or its own size.
 
-    A TIFF is read block by block. Other formats have no blocks: they are decoded as a whole, and
-    the last one is kept, at most half a gigabyte.
+    A TIFF, JPEG 2000 or VRT is read block by block. Other formats have no blocks, and a picture
+    that has to be turned is read as a whole: the last one is kept, at most half a gigabyte.
 
     Raises:
-        DataError: See `open_picture`; a TIFF may have any size.
+        DataError: See `open_picture`; a file with blocks may have any size.
     """
     file = state(path)
-    if not _in_windows(file):
-        column, row, width, height = window
-        return _kept(file).crop((column, row, column + width, row + height))
+    found = look(file)
+    if found.blocks and found.turn == 1:
+        with opened(path) as source:
+            return shown(source, appearance(source), window=window, shape=shape)
+    return _kept(file).crop(_box(window))
+
+
+def picture_has_data(path: Path, window: Window, *, shape: tuple[int, int]) -> bool:
+    """Return True if a window of a picture holds any data; see `geovlm.raster.images.has_data`."""
+    file = state(path)
+    found = look(file)
+    if not (found.blocks and found.turn == 1):
+        if _kept(file).crop(_box(window)).getbbox() is not None:
+            return True
+        opaque = _kept_opaqueness(file)
+        return opaque is not None and opaque.crop(_box(window)).getbbox() is not None
     with opened(path) as source:
-        for index in source.indexes:
-            require_finished(source, index)
-        mode, numbers = _arranged(source) or ("P", (1,))
-        stored = [read(source, number, window=window, shape=shape) for number in numbers]
-        if mode == "P":
-            table = np.zeros((256, 4), np.uint8)
-            for number, colour in source.colormap(1).items():
-                table[number] = colour
-            picture = Image.fromarray(table[stored[0]])
-        else:
-            picture = Image.merge(mode, [Image.fromarray(values) for values in stored])
-        shown = _on_black(picture)
-        hidden = _hidden(source, stored[:1] if len(stored) < 3 else stored[:3], window=window)
-        shown.paste((0, 0, 0), mask=Image.fromarray(hidden))
-        return shown
+        for index, colour in enumerate(source.colorinterp, start=1):
+            if colour.name == "alpha" and alpha_hides(source):
+                continue
+            values = read(source, index, window=window, shape=shape)
+            good = valid(source, index, values=values, window=window, nodata=None)
+            if (good & (declares_nodata(source, index) | (values != 0))).any():
+                return True
+    return False
 
 
-def colour_bands(path: Path) -> tuple[int, ...]:
-    """Return the numbers of the bands that a TIFF shows: one for grey, or red, green and blue.
+def assumptions(path: Path) -> tuple[Assumption, ...]:
+    """Return what is assumed about a picture that can be read in more than one way.
 
     Raises:
-        DataError: The file has a palette, or cannot be read.
+        DataError: The file is unreadable.
     """
-    with opened(path) as source:
-        found = _arranged(source)
-    if found is None:
-        raise DataError(
-            f"{path} has a palette or colours of its own, which cannot be resampled",
-            hint="convert it with gdal_translate -expand rgb",
+    found = look(state(path))
+    made: list[Assumption] = []
+    mask = path.with_name(f"{path.name}.msk")
+    if not found.blocks and mask.is_file():
+        message = (
+            f"{mask.name} is not applied: masks are read next to TIFF and similar formats only"
         )
-    return found[1][:1] if len(found[1]) < 3 else found[1][:3]
+        made.append(Assumption("mask", f"{path}: {message}", "convert the image to TIFF"))
+    try:
+        with opened(path) as source:
+            made += appearance(source).assumed if found.blocks else ()
+            made += turns(source, declared=found.declared, undone=found.turn)
+    except DataError:
+        pass  # of a format that only Pillow reads, or that it reads better
+    return tuple(made)
+
+
+def _whole(path: Path, turn: int, *, sure: bool) -> Image.Image:
+    """Return the whole picture as GDAL shows it, turned upright.
+
+    If it is not `sure` that the file is whole, only a driver that notices missing parts counts.
+    """
+    import rasterio
+
+    with rasterio.Env(**_STRICT), opened(path) as source:
+        if not sure and source.driver not in _NOTICING:
+            raise DataError(f"{path}: GDAL's driver {source.driver} does not notice missing parts")
+        size = (source.width, source.height)
+        picture = shown(source, appearance(source), window=(0, 0, *size), shape=size[::-1])
+    return upright(picture, turn)
+
+
+def _look_by_gdal(path: Path, fault: Exception | None) -> Look:
+    """Return how GDAL shows a file; `fault` is why Pillow does not, `None` if it might."""
+    try:
+        with opened(path) as source:
+            require_picture(source)
+            declared = stored_orientation(source, path)
+            turn = 1 if is_placed(source) else declared
+            size = upright_size((source.width, source.height), turn)
+            blocks = source.driver not in PICTURE_DRIVERS
+            if blocks or not isinstance(fault, Image.DecompressionBombError):
+                return Look(size, blocks, declared, turn)
+    except NoAppearanceError:
+        raise
+    except DataError as error:
+        if isinstance(fault, UnidentifiedImageError) and _UNKNOWN in error.args[0]:
+            raise DataError(
+                f"{path}: not a readable image; the file is damaged, cut off or of an unknown "
+                "format",
+                hint="copy the file again",
+            ) from error
+        if not isinstance(fault, Image.DecompressionBombError):
+            raise
+    raise DataError(f"{path}: {fault}", hint="cut the image into tiles")
+
+
+def _box(window: Window) -> tuple[int, int, int, int]:
+    column, row, width, height = window
+    return column, row, column + width, row + height
 
 
 @lru_cache(maxsize=1)
@@ -168,121 +278,7 @@ def _kept(file: State) -> Image.Image:
     return open_picture(file.path)
 
 
-@lru_cache(maxsize=65536)
-def _in_windows(file: State) -> bool:
-    """Return True for a TIFF of plain 8-bit pixels, which rasterio shows as Pillow does."""
-    import rasterio
-
-    try:
-        with opened(file.path) as source:
-            palette = source.count == 1 and source.colorinterp[0].name == "palette"
-            return (
-                source.driver == "GTiff"
-                and set(source.dtypes) == {"uint8"}
-                and not any("NBITS" in source.tags(i, ns="IMAGE_STRUCTURE") for i in source.indexes)
-                and source.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE") != "CMYK"
-                and (palette or _arranged(source) is not None)
-            )
-    except (DataError, rasterio.errors.RasterioError):
-        return False  # Pillow reads it, or reports the fault
-
-
-def _may_hide(image: ImageFile.ImageFile, path: Path) -> bool:
-    """Return True for a TIFF that may declare nodata, a mask or the order of its bands."""
-    if image.format != "TIFF":
-        return False
-    if any(tag in image.tag_v2 for tag in _GDAL_TAGS):  # type: ignore[attr-defined]
-        return True
-    if any(path.with_name(path.name + ending).is_file() for ending in _SIDECARS):
-        return True
-    return bool(image.tag_v2.next)  # type: ignore[attr-defined]  # a mask is a second image
-
-
-def _arranged(source: DatasetReader) -> tuple[str, tuple[int, ...]] | None:
-    """Return the mode of a file's picture, and the numbers of the bands in the mode's order.
-
-    Bands that the file names red, green and blue, or `B04`, `B03` and `B02`, are shown as such in
-    any order. `None`: the file has a palette, or no agreed colours.
-    """
-    colours = tuple(colour.name for colour in source.colorinterp)
-    if set(colours[:3]) == set(_COLOURS):
-        colours = (*_COLOURS, *colours[3:])
-    mode = _MODES.get(colours)
-    if mode is None:
-        return None
-    numbers = tuple(range(1, len(Image.new(mode, (1, 1)).getbands()) + 1))
-    called = [role_of(name) for name in layout(source).names[:3]]
-    if set(called) == set(_COLOURS):
-        numbers = (*(called.index(colour) + 1 for colour in _COLOURS), *numbers[3:])
-    return mode, numbers
-
-
-def _hidden(source: DatasetReader, colours: Sequence[np.ndarray], *, window: Window) -> np.ndarray:
-    """Return where all colours equal nodata or the mask is 0: (H, W), bool."""
-    from rasterio.enums import MaskFlags
-    from rasterio.windows import Window as Part
-
-    nodata = source.nodatavals[0]
-    hidden = np.zeros(colours[0].shape, bool)
-    if nodata is not None:
-        hidden = np.logical_and.reduce([values == nodata for values in colours])
-    flags = source.mask_flag_enums[0]
-    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        with reported(source.name, doing="its mask cannot be read"):
-            hidden |= source.read_masks(1, window=Part(*window), out_shape=hidden.shape) == 0
-    return hidden
-
-
-def _on_black(image: Image.Image) -> Image.Image:
-    """Return a copy in mode RGB, black where the picture is transparent."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image.copy()
-    if image.has_transparency_data:
-        coloured = image.convert("RGBA")
-        black = Image.new("RGB", image.size)
-        black.paste(coloured, mask=coloured.getchannel("A"))
-        return black
-    return image.convert("RGB")
-
-
-@contextmanager
-def _picture(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """Open a file that has an agreed appearance; only its header is read."""
-    state(path)
-    try:
-        image = Image.open(path)
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path}: {error}", hint="cut the image into tiles") from error
-    except _BROKEN as error:
-        require_image(path)
-        raise _unreadable(path) from error
-    with image:
-        if image.mode in ("I", "F") or "16" in image.mode or "16" in _raw_mode(image):
-            depth = "floating-point" if image.mode == "F" else "more than 8-bit"
-            raise DataError(f"{path}: {depth} values have no agreed brightness", hint=USE_RASTER)
-        yield image
-
-
-def _raw_mode(image: ImageFile.ImageFile) -> str:
-    """Return the storage of the samples: Pillow cuts 16-bit colour to 8 bits without notice."""
-    arguments: Any = image.tile[0][3] if image.tile else ""
-    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
-
-
-def _unreadable(path: Path) -> DataError:
-    """Return the error for a file that Pillow does not know: bands without a choice, or damage."""
-    import rasterio
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as source:
-                bands, kind = source.count, source.dtypes[0]
-                names = ", ".join(name for name in source.descriptions if name)
-    except rasterio.errors.RasterioError:
-        return DataError(
-            f"{path}: not a readable image; the file is damaged, cut off or of an unknown format",
-            hint="copy the file again",
-        )
-    named = f", named {names}," if names else ""
-    return DataError(f"{path}: {bands} band(s) of {kind}{named} are not a picture", hint=USE_RASTER)
+@lru_cache(maxsize=1)
+def _kept_opaqueness(file: State) -> Image.Image | None:
+    found = opaqueness(file.path)
+    return None if found is None else upright(found, look(file).turn)

@@ -21,7 +21,7 @@ from geovlm.predict.job import Answer, Job
 from geovlm.predict.windows import merge, second_pass, tiles
 from geovlm.predict.windows.detections import Detection, Views, around, sides
 from geovlm.predict.windows.tiles import Window
-from geovlm.raster import open_window
+from geovlm.raster import open_image, open_window
 from tests.predict.planted import QWEN, UTM, write_scene
 
 # -- windows --------------------------------------------------------------------------------------
@@ -302,14 +302,14 @@ def test_two_8_bit_bands_need_a_choice(tmp_path: Path) -> None:
         images.reference(path)
 
 
-def test_a_palette_that_is_no_picture_is_refused(tmp_path: Path) -> None:
+def test_a_palette_is_a_picture_in_every_format_of_gdal(tmp_path: Path) -> None:
     path = write_bands(tmp_path / "a.tif", 1)
     with rasterio.open(path, "r+") as file:
         file.write_colormap(1, {50: (200, 0, 0, 255)})
     assert images.reference(path) == path
     rasterio.shutil.copy(path, tmp_path / "a.vrt", driver="VRT")
-    with pytest.raises(DataError, match=r"a.vrt has a palette .*gdal_translate -expand rgb"):
-        images.reference(tmp_path / "a.vrt")
+    assert images.reference(tmp_path / "a.vrt") == tmp_path / "a.vrt"
+    assert open_image(tmp_path / "a.vrt").getpixel((0, 0)) == open_image(path).getpixel((0, 0))
 
 
 def test_deeper_values_are_shown_by_percentiles_or_a_range(tmp_path: Path) -> None:

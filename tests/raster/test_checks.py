@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 
 from geovlm.api import Raster
 from geovlm.errors import DataError
@@ -212,6 +213,7 @@ def test_a_band_that_is_not_shown_may_be_absent(tmp_path: Path) -> None:
 
 
 def test_an_ordinary_file_has_no_suspicions(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     assert suspicions(tmp_path / "a.png") == ()
 
 

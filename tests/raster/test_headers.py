@@ -75,9 +75,6 @@ def test_a_header_that_was_cut_off_is_left_to_gdal(tmp_path: Path, length: int) 
 
 def test_pictures_are_measured_by_their_header(tmp_path: Path) -> None:
     image = Image.fromarray(np.zeros((31, 51, 3), np.uint8))
-    exif = Image.Exif()
-    exif[274] = 6
-    image.save(tmp_path / "turned.jpg", exif=exif)
     image.convert("CMYK").save(tmp_path / "cmyk.jpg")  # with a segment of Adobe's
     image.save(tmp_path / "progressive.jpg", progressive=True)
     image.convert("P").save(tmp_path / "palette.png", dpi=(72, 72))

@@ -1,4 +1,4 @@
-"""Plain 8-bit TIFFs as paths: nodata, masks and the declared order of bands are respected."""
+"""Pictures as paths: what GDAL says of bands, nodata and masks is respected in every format."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from rasterio.enums import ColorInterp
+from scipy.io import netcdf_file
 
 from geovlm import raster
+from geovlm.errors import DataError
 from geovlm.predict import images, scenes
 from geovlm.raster import open_window
+from geovlm.raster.checks import suspicions
 from tests.raster.test_windows import described, write
 
 RED, GREEN, BLUE = (200, 20, 10), (30, 190, 40), (5, 60, 180)
 WHITE = (255, 255, 255)
+COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
 def coloured(*pixels: tuple[int, int, int]) -> np.ndarray:
@@ -81,8 +86,7 @@ def test_colours_declared_in_another_order_are_shown_as_declared(tmp_path: Path)
     path = write(tmp_path / "a.tif", coloured(RED)[::-1], photometric="rgb")
     with rasterio.open(path, "r+") as file:
         file.colorinterp = (ColorInterp.blue, ColorInterp.green, ColorInterp.red)
-    # as one image it is refused: Pillow knows no such TIFF
-    assert open_window(path, (0, 0, 1, 1)).getpixel((0, 0)) == RED
+    assert pixels(path) == [RED]
 
 
 def test_a_false_colour_picture_stays_as_it_is(tmp_path: Path) -> None:
@@ -100,3 +104,167 @@ def test_a_resampled_picture_keeps_the_order_of_its_colours(tmp_path: Path) -> N
     described(other, ("B02", "B03", "B04"))
     scene = scenes.scene([images.reference(path) for path in (first, other)], folder=tmp_path)
     assert open_window(scene.images[1], (20, 20, 1, 1)).getpixel((0, 0)) == RED
+
+
+# -- what Pillow does not read, or shows otherwise ------------------------------------------------
+
+
+SHADES = np.arange(8 * 8, dtype=np.uint8).reshape(1, 8, 8) * 3
+COLOURED = np.concatenate([SHADES, 255 - SHADES, SHADES // 2])
+DARKER = np.concatenate([COLOURED, SHADES // 3])
+
+
+def whole(path: Path) -> np.ndarray:
+    """Return the picture, (H, W, 3), checked to have its size and to be the same in a window."""
+    shown = raster.open_image(path)
+    assert shown.size == raster.image_size(path)
+    assert open_window(path, (2, 1, 5, 6)).tobytes() == shown.crop((2, 1, 7, 7)).tobytes()
+    return np.asarray(shown)
+
+
+def kinds(path: Path) -> list[str]:
+    return [each.kind for each in suspicions(path)]
+
+
+@pytest.mark.parametrize("compress", ["lerc", "lerc_zstd", "lerc_deflate", "zstd", "lzma"])
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_every_compression_of_gdal_is_a_picture(
+    tmp_path: Path, compress: str, interleave: str
+) -> None:
+    profile = {"compress": compress, "interleave": interleave, "photometric": "rgb"}
+    path = write(tmp_path / "a.tif", COLOURED, **profile)
+    assert (whole(path) == COLOURED.transpose(1, 2, 0)).all()
+    assert images.reference(path) == path
+    assert kinds(path) == []
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_a_fourth_band_without_a_name_is_not_shown(tmp_path: Path, interleave: str) -> None:
+    profile = {"photometric": "rgb", "alpha": "unspecified", "interleave": interleave}
+    path = write(tmp_path / "a.tif", DARKER, **profile)
+    assert (whole(path) == COLOURED.transpose(1, 2, 0)).all()
+    assert kinds(path) == []
+
+
+@pytest.mark.parametrize("driver", ["GTiff", "JP2OpenJPEG", "HFA"])
+@pytest.mark.parametrize("bands", [COLOURED, DARKER])
+def test_of_bands_without_colours_the_first_three_are_shown_and_a_line_says_so(
+    tmp_path: Path, driver: str, bands: np.ndarray
+) -> None:
+    lossless = {"reversible": "yes", "quality": "100"}
+    options = {"GTiff": {"photometric": "minisblack"}, "JP2OpenJPEG": lossless, "HFA": {}}
+    path = write(tmp_path / "a.x", bands, driver=driver, **options[driver])
+    assert (whole(path) == COLOURED.transpose(1, 2, 0)).all()
+    (found,) = suspicions(path)
+    assert f"its {len(bands)} bands are not called red, green and blue, so bands" in found.message
+    assert "--bands" in found.hint
+    assert not found.rejects
+
+
+def test_near_infrared_called_alpha_hides_nothing_and_a_line_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", DARKER, photometric="rgb", alpha="yes")
+    assert (whole(path) == COLOURED.transpose(1, 2, 0)).all()
+    (found,) = suspicions(path)
+    assert "band 4 is called alpha, but its values are those of no mask" in found.message
+
+
+def test_an_alpha_band_that_is_a_mask_hides_and_needs_no_line(tmp_path: Path) -> None:
+    mask = (SHADES > 90).astype(np.uint8)
+    bands = np.concatenate([COLOURED, mask * 255])
+    path = write(tmp_path / "a.tif", bands, photometric="rgb", alpha="yes")
+    assert (whole(path) == (COLOURED * mask).transpose(1, 2, 0)).all()
+    assert kinds(path) == []
+
+
+def test_soft_alpha_of_a_png_stays_alpha(tmp_path: Path) -> None:
+    Image.fromarray(DARKER.transpose(1, 2, 0)).save(tmp_path / "a.png")
+    expected = COLOURED.astype(float) * (SHADES // 3) / 255
+    assert np.abs(whole(tmp_path / "a.png") - expected.transpose(1, 2, 0)).max() <= 0.5
+    assert kinds(tmp_path / "a.png") == []
+
+
+@pytest.mark.parametrize("compress", ["deflate", "lerc"])
+def test_0_is_white_where_the_file_says_so(tmp_path: Path, compress: str) -> None:
+    path = write(tmp_path / "a.tif", SHADES, photometric="miniswhite", compress=compress, nodata=3)
+    expected = np.where(SHADES == 3, 0, 255 - SHADES)[0]
+    assert (whole(path) == expected[..., None]).all()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 7])
+@pytest.mark.parametrize("count", [1, 3])
+def test_fewer_bits_reach_full_brightness(tmp_path: Path, bits: int, count: int) -> None:
+    most = 2**bits - 1
+    bands = COLOURED[:count] % (most + 1)
+    path = write(
+        tmp_path / "a.tif", bands, nbits=bits, photometric=("rgb" if count == 3 else "minisblack")
+    )
+    expected = np.rint(bands * (255 / most)).transpose(1, 2, 0)
+    assert (whole(path) == expected).all()
+
+
+def test_bands_in_any_order_are_shown_in_their_colours(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.concatenate([SHADES, COLOURED]), photometric="minisblack")
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = (ColorInterp.undefined, *COLOURS)
+    assert (whole(path) == COLOURED.transpose(1, 2, 0)).all()
+    path = write(tmp_path / "b.tif", DARKER[[2, 1, 0, 3]], photometric="minisblack")
+    described(path, ("blue", "green", "red", "nir"))
+    assert (whole(path) == COLOURED.transpose(1, 2, 0)).all()
+    assert kinds(path) == []
+
+
+def test_cyan_magenta_yellow_and_black_are_shown_as_colours(tmp_path: Path) -> None:
+    image = Image.fromarray(COLOURED.transpose(1, 2, 0)).convert("CMYK")
+    stored = np.asarray(image).transpose(2, 0, 1)
+    path = write(tmp_path / "a.tif", stored, photometric="cmyk", compress="lerc")
+    assert (whole(path) == np.asarray(image.convert("RGB"))).all()
+
+
+def test_a_picture_with_more_metadata_than_pillow_takes_is_shown(tmp_path: Path) -> None:
+    note = PngInfo()
+    note.add_text("history", "x" * (2 << 20), zip=True)
+    Image.fromarray(COLOURED.transpose(1, 2, 0)).save(tmp_path / "a.png", pnginfo=note)
+    assert (whole(tmp_path / "a.png") == COLOURED.transpose(1, 2, 0)).all()
+
+
+def test_two_bands_are_no_picture_in_a_data_set_either(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", COLOURED[:2], photometric="minisblack")
+    with pytest.raises(DataError, match=r"a\.tif: 2 band\(s\) of uint8 are not a picture"):
+        raster.open_image(path)
+
+
+def test_a_file_of_data_sets_says_how_to_take_one_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.nc"
+    with netcdf_file(path, "w") as file:
+        file.createDimension("y", 8)
+        file.createDimension("x", 8)
+        for name in ("first", "second"):
+            file.createVariable(name, "i1", ("y", "x"))[:] = SHADES[0] // 3
+    with pytest.raises(DataError, match=r"no band of its own, but 2 data sets inside.*gdal_tr"):
+        raster.open_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "bmp", "ppm", "tga", "webp", "jp2", "jpg", "tif"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
+def test_what_is_cut_off_is_refused_by_both_readers(
+    tmp_path: Path, suffix: str, share: float
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    noise = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(DataError, match=rf"a\.{suffix}: "):
+        raster.open_image(path)
+
+
+def test_a_mask_next_to_a_png_is_not_applied_and_a_line_says_so(tmp_path: Path) -> None:
+    Image.fromarray(COLOURED.transpose(1, 2, 0)).save(tmp_path / "a.png")
+    write(tmp_path / "a.png.msk", SHADES)
+    assert kinds(tmp_path / "a.png") == ["mask"]
+
+
+def test_an_ordinary_picture_rests_on_no_assumption(tmp_path: Path) -> None:
+    image = Image.fromarray(COLOURED.transpose(1, 2, 0))
+    for suffix in ("png", "jpg", "tif", "bmp", "gif", "webp", "avif"):
+        image.save(tmp_path / f"a.{suffix}")
+    assert [kinds(path) for path in tmp_path.iterdir()] == [[]] * 7

