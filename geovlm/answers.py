@@ -24,6 +24,8 @@ MAX_CHARS = 20_000
 """Text is cut to this length before it is parsed."""
 
 _TAG = re.compile(r"</?(?:think|answer)>")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _WORD = re.compile(r"\w+")
 _SIGNED = re.compile(r"-?\.?[0-9]")
 _LABEL_PART = re.compile(r"[^\W_]+")
@@ -61,6 +63,24 @@ def frame(turn: Turn) -> str:
             f"{MAX_CHARS} characters: {turn.reasoning[:80]!r}, {turn.answer[:80]!r}"
         )
     return text
+
+
+def defect(text: str) -> str | None:
+    """Return the reason why no model, file or terminal takes a text; `None` if it is sound.
+
+    White space of every kind is sound, and so are marks of direction and of zero width.
+    """
+    if text.isprintable():  # a training starts with millions of texts
+        return None
+    if _SURROGATE.search(text):
+        return "half of a surrogate pair, which is not Unicode"
+    return "a control character" if _CONTROL.search(text) else None
+
+
+def tag(text: str) -> str | None:
+    """Return the first `<think>`, `</think>`, `<answer>` or `</answer>` in a text."""
+    found = _TAG.search(text) if "<" in text else None
+    return found.group() if found else None
 
 
 def answer_text(completion: str) -> str:

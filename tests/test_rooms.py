@@ -43,8 +43,8 @@ INSIDE = {
     "files": "text images | records tables",
     "plugins": "declarations guard installed profiles scaffold | builtin | discover | registry"
     " | references | metrics",
-    "config": "health options presets | stages | schema | load model | extras tasks",
-    "data": "cache findings fingerprints mixture prompts | imagefiles loading"
+    "config": "control_tokens health options presets | stages | schema | load model | extras tasks",
+    "data": "cache findings fingerprints mixture texts | imagefiles loading prompts"
     " | check leaks preview",
     "run": "devices files hidden machines stopping | folder parallel process"
     " | changes export heartbeat | resuming | vllm | launch | doctor",

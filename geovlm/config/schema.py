@@ -24,7 +24,7 @@ from geovlm.answers import INSTRUCTION
 from geovlm.api import DatasetSpec, Split, TaskSpec
 from geovlm.config.health import HealthConfig, Share
 from geovlm.config.options import lookup, near, parse
-from geovlm.config.stages import Parallel, Stage, Table
+from geovlm.config.stages import Parallel, Stage, Table, Text
 from geovlm.errors import ConfigError
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -139,7 +139,7 @@ class RunConfig(Table):
     """Set of rewards that trains; the other set is logged with weight 0."""
     reward_options: dict[str, JsonValue] = {}
     """Options of the rewards: `encoder`, `lexical`, `hbb`, …"""
-    instruction: str = INSTRUCTION
+    instruction: Text = INSTRUCTION
     """Text appended to every question."""
     min_pixels: PositiveInt | None = None
     """Smallest area of an image as the model sees it, pixels; default: the checkpoint's."""

@@ -20,8 +20,19 @@ from pydantic import (
     model_validator,
 )
 
+from geovlm.answers import defect
 from geovlm.config.health import Share
 
+
+def _sound(text: str) -> str:
+    why = defect(text)
+    if why is not None:
+        raise ValueError(f"it holds {why}")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_sound)]
+"""Text that a model reads."""
 Generation = Literal["transformers", "vllm-colocate", "vllm-server"]
 SCHEMES = ("ddp", "fsdp2", "zero2", "zero3")
 """Values of `parallel`, in addition to the path of an accelerate configuration."""

@@ -9,9 +9,10 @@ from typing import Any
 
 from geovlm import boxes
 from geovlm.api import DatasetSpec, LoadContext, Raster, Sample, Split
-from geovlm.data.findings import Report
+from geovlm.data.findings import Finding, Report
 from geovlm.data.imagefiles import Header, Progress, files, headers, name_of, same
 from geovlm.data.loading import load_records
+from geovlm.data.texts import USED_ID
 from geovlm.errors import DataError, GeoVLMError
 from geovlm.plugins.references import resolve
 from geovlm.raster import checks
@@ -87,7 +88,8 @@ def _read(
             official = resolve(spec.official)(context)
             if official is not None:
                 report.official[split] = official
-        report.skipped[split] = loaded.skipped
+        report.skipped[split] = dict(loaded.skipped)
+        report.duplicates.extend(report.skipped[split].pop(USED_ID, Finding()))
     if len(errors) == len(spec.splits):
         raise errors[0]
     return parts

@@ -27,6 +27,11 @@ class Finding:
         if len(self.first) < NAMED:
             self.first.append(item)
 
+    def extend(self, other: Finding) -> None:
+        """Count the items of another finding too."""
+        self.count += other.count
+        self.first = [*self.first, *other.first][:NAMED]
+
     def __str__(self) -> str:
         return "\n".join([str(self.count), *shortened(self.first, self.count)])
 
@@ -78,7 +83,8 @@ class Report:
         spoilt = (self.missing, self.unreadable, self.narrow, self.resized, self.duplicates)
         whole = not any(finding.count for finding in spoilt)
         whole = whole and not self.failed and not self.implausible
-        return whole and sum(self.records.values()) > 0
+        emptied = any(self.skipped.get(split) for split, n in self.records.items() if n == 0)
+        return whole and not emptied and sum(self.records.values()) > 0
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""

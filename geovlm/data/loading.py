@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from geovlm.api import DatasetSpec, LoadContext, Sample, Split, TaskSpec
+from geovlm.data import texts
 from geovlm.data.cache import cache_dir
 from geovlm.data.findings import Finding
 from geovlm.errors import DataError, DatasetNotFoundError
@@ -28,6 +29,17 @@ class Loaded:
     """Folder that holds the data set: the given one, or the only folder in it."""
     skipped: dict[str, Finding]
     """Reason -> records left out."""
+    defects: tuple[str, ...] = ()
+    """Those of the reasons that come from `geovlm.data.texts`, not from the loader."""
+
+    @property
+    def reasons(self) -> str:
+        """The reasons as the end of a sentence; empty if nothing is left out."""
+        found = (
+            f"{each.count:,} left out for {reason} ({each.first[0]}, …)"
+            for reason, each in self.skipped.items()
+        )
+        return "".join(f"; {each}" for each in found)
 
 
 def find_root(spec: DatasetSpec, *, data_root: Path | None, override: Path | None = None) -> Path:
@@ -90,11 +102,12 @@ def load_records(
 ) -> Loaded:
     """Read one split, with the default options if `None`; count the items that are left out.
 
-    If `root` does not hold the data set and has exactly one folder in it, that one is read: an
-    archive was unpacked into a folder of its own name.
+    The items are those that the loader skips, and records that do not pass `geovlm.data.texts`. If
+    `root` does not hold the data set and has exactly one folder in it, that one is read: an archive
+    was unpacked into a folder of its own name.
 
     Raises:
-        DataError: the spec has no such split.
+        DataError: the spec has no such split, or the loader cannot read a text of its files.
         DatasetNotFoundError: `root` does not hold the data set.
     """
     if split not in spec.splits:
@@ -108,14 +121,24 @@ def load_records(
 
     def read(folder: Path) -> Loaded:
         skipped: dict[str, Finding] = defaultdict(Finding)
-        context = LoadContext(
-            root=folder,
-            split=split,
-            limit=limit,
-            options=options,
-            skip=lambda reason, item: skipped[reason].add(item),
+        records: list[Sample] = []
+        defects: set[str] = set()
+        gate = texts.Gate()
+
+        def skip(reason: str, item: str) -> None:
+            skipped[texts.shown(reason)].add(texts.shown(item))
+
+        context = LoadContext(root=folder, split=split, limit=limit, options=options, skip=skip)
+        for record in load(context):
+            defect = gate.defect(record)
+            if defect is None:
+                records.append(record)
+            else:
+                skip(defect, str(record.id))
+                defects.add(defect)
+        return Loaded(
+            records=records, root=folder, skipped=dict(skipped), defects=tuple(sorted(defects))
         )
-        return Loaded(records=list(load(context)), root=folder, skipped=dict(skipped))
 
     collecting = gc.isenabled()
     gc.disable()  # it would walk the growing list of records again and again, and find nothing
@@ -129,6 +152,12 @@ def load_records(
             return read(inner)
         except DatasetNotFoundError:
             raise error from None
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"data set {spec.name!r}, split {split!r}: a text of {root} is not Unicode: "
+            f"{error.object[max(0, error.start - 40) : error.end + 40]!a}",
+            hint="half of a surrogate pair; write the record anew, or leave it out",
+        ) from error
     finally:
         if collecting:
             gc.enable()

@@ -20,6 +20,8 @@ PANEL_PX = 420
 _MARGIN_PX = 12
 _LINE_PX = 18
 _GOLD = (255, 208, 0)
+_MOST_CHARS = 4_000
+"""Characters of a text that are drawn; a picture of a megabyte of text takes minutes."""
 
 
 def samples(task: TaskSpec, spec: DatasetSpec, *, root: Path, split: Split, n: int) -> list[Sample]:
@@ -107,8 +109,13 @@ def _words(prompt: Prompt, *, columns: int) -> list[str]:
     return [
         line
         for name, text in parts
-        for line in textwrap.wrap(f"{name}: {text}", columns, subsequent_indent="    ")
+        for line in textwrap.wrap(f"{name}: {_cut(text)}", columns, subsequent_indent="    ")
     ]
+
+
+def _cut(text: str) -> str:
+    more = len(text) - _MOST_CHARS
+    return text if more <= 0 else f"{text[:_MOST_CHARS]} … and {more:,} characters more"
 
 
 def _by(size: Size) -> str:

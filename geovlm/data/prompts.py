@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from geovlm import boxes
+from geovlm import answers, boxes
 from geovlm.api import (
     Json,
     ModelProfile,
@@ -18,6 +18,7 @@ from geovlm.api import (
     TaskSpec,
     Turn,
 )
+from geovlm.data import texts
 from geovlm.errors import DataError
 from geovlm.plugins.references import resolve
 
@@ -71,6 +72,29 @@ class Prompt:
         return self.turn.answer
 
     @property
+    def gold(self) -> str:
+        """The correct completion, see `geovlm.answers.frame`.
+
+        Raises:
+            DataError: the task wrote no reasoning or no answer; names the sample.
+        """
+        self.require_answer()
+        return answers.frame(self.turn)
+
+    def require_answer(self) -> None:
+        """Refuse a prompt that can be asked but neither trained on nor scored.
+
+        Raises:
+            DataError: see `gold`.
+        """
+        for part, text in (("answer", self.answer), ("reasoning", self.turn.reasoning)):
+            if not text.strip():
+                raise DataError(
+                    f"task {self.task!r} wrote no {part} for sample {self.sample_id!r}",
+                    hint="its prompt function must return both",
+                )
+
+    @property
     def target(self) -> Mapping[str, Any]:
         """Target of the sample."""
         return self.sample.target
@@ -99,7 +123,8 @@ class Prompter:
         """Return the prompt of one of the task's samples.
 
         Raises:
-            DataError: the sample has no image, or the size of one cannot be read; names it.
+            DataError: the sample has no image, the size of one cannot be read, or the task wrote a
+                turn that `geovlm.data.texts.check_turn` refuses; names it.
         """
         if not sample.images:
             raise DataError(
@@ -120,10 +145,12 @@ class Prompter:
             context = self._contexts[stored] = PromptContext(
                 profile=self.profile, image_sizes=stored, input_sizes=seen, options=self._options
             )
+        turn = self._write(sample, context)
+        texts.check_turn(turn, task=self.task.name, sample_id=sample.id)
         return Prompt(
             task=self.task.name,
             sample=sample,
-            turn=self._write(sample, context),
+            turn=turn,
             image_sizes=stored,
             input_sizes=context.input_sizes,
         )

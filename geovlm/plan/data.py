@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from geovlm import answers, raster
+from geovlm import raster
 from geovlm.api import DatasetSpec, Sample, Split, TaskSpec
 from geovlm.config.model import ModelFacts
 from geovlm.config.options import lookup
 from geovlm.config.tasks import configured
 from geovlm.data import loading, prompts
+from geovlm.data.findings import Finding
 from geovlm.data.leaks import LeftOut
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plan import checksums
@@ -44,8 +45,8 @@ class TaskPlan:
     samples: Mapping[Split, int]
     evaluated: int
     """Number of samples of the evaluation split that the model answers."""
-    skipped: Mapping[str, int]
-    """Reason -> number of records that the loader left out, over both splits."""
+    left_out: Mapping[Split, Mapping[str, Finding]]
+    """Split -> reason -> records that are left out, see `geovlm.data.loading.load_records`."""
     visual_tokens: int | None
     """Mean of the checked samples; `None` if the model's family is not known yet."""
     text_tokens: int | None
@@ -61,6 +62,14 @@ class TaskPlan:
     """Number of training samples left out because the evaluation has their image or event."""
     prompt_sha256: str
     """SHA-256 of the first sample's question, reasoning and answer."""
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Reason -> number of records that are left out, over both splits."""
+        counted: Counter[str] = Counter()
+        for reasons in self.left_out.values():
+            counted.update({reason: found.count for reason, found in reasons.items()})
+        return dict(counted)
 
 
 class DataRoot(NamedTuple):
@@ -117,10 +126,10 @@ class Reader:
         splits: list[Split] = ["train", eval_split] if self.config.stages else [eval_split]
         samples: dict[Split, list[Sample]] = {}
         deduplicated = 0
-        skipped: Counter[str] = Counter()
+        left_out: dict[Split, Mapping[str, Finding]] = {}
         for split in dict.fromkeys(splits):
             loaded = self.load(spec, root=root, split=split)
-            skipped.update({reason: found.count for reason, found in loaded.skipped.items()})
+            left_out[split] = loaded.skipped
             samples[split] = loading.task_samples(task, loaded.records)
             if split == "train" and self.config.deduplicate != "off":
                 kept = loading.task_samples(task, self.left_out.keep(loaded.records))
@@ -134,7 +143,8 @@ class Reader:
                     )
             if not samples[split]:
                 raise EmptySplitError(
-                    f"task {task.name!r} has no samples in split {split!r} of {root}",
+                    f"task {task.name!r} has no samples in split {split!r} of {root}"
+                    f"{loaded.reasons}",
                     hint="choose another with --set eval.split=…, or leave the task out"
                     if split == eval_split
                     else f"see 'geovlm data check {spec.name} --data {root}'",
@@ -156,7 +166,7 @@ class Reader:
             generated=generated,
             samples={split: len(many) for split, many in samples.items()},
             evaluated=min(n, self.config.eval.limit or n),
-            skipped=skipped,
+            left_out=left_out,
             visual_tokens=round(statistics.fmean(tokens.visual)) if tokens.visual else None,
             text_tokens=round(statistics.fmean(tokens.text)) if tokens.text else None,
             most_visual_tokens=max(tokens.visual, default=None),
@@ -226,8 +236,8 @@ class Reader:
             visual.append(prompts.visual_tokens(prompt.input_sizes, profile=profile))
             most = max(most, *(width * height for width, height in prompt.input_sizes))
             turn = prompt.turn
-            if self.count is not None and turn.reasoning.strip():
-                whole = f"{turn.question} {self.config.instruction}{answers.frame(turn)}"
+            if self.count is not None:
+                whole = f"{turn.question} {self.config.instruction}{prompt.gold}"
                 text.append(self.count(whole))
             parts = json.dumps([turn.question, turn.reasoning, turn.answer])
             digest = digest or hashlib.sha256(parts.encode()).hexdigest()

@@ -59,7 +59,7 @@ def describe(plan: Plan, *, registry: Registry, gpus: int) -> dict[str, Any]:
                 "version": registry.task(task.name).version,
                 "prompt_sha256": task.prompt_sha256,
                 "samples": dict(task.samples),
-                "skipped": dict(task.skipped),
+                "skipped": task.skipped,
             }
             for task in plan.tasks
         },

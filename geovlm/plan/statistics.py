@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from geovlm import answers, boxes
+from geovlm import boxes
 from geovlm.api import ModelProfile, Sample, Split, TaskSpec
 from geovlm.data import loading, mixture, prompts
 from geovlm.data.findings import shortened
@@ -118,7 +118,8 @@ def of_task(
         samples[each] = loading.task_samples(task, loaded.records)
     if not samples.get(split):
         raise DataError(
-            f"task {task.name!r} has no samples in split {split!r} of {root}",
+            f"task {task.name!r} has no samples in split {split!r} of {root}"
+            f"{reader.load(spec, root=root, split=split).reasons}",
             hint="choose another with --split",
         )
     chosen = samples[split][:: max(1, -(-len(samples[split]) // limit))]
@@ -165,8 +166,7 @@ def with_shares(
 
 def _texts(put: Sequence[Prompt], reader: Reader) -> Iterator[str]:
     for each in put:
-        answer = answers.frame(each.turn) if each.turn.reasoning.strip() else each.turn.answer
-        yield f"{each.turn.question} {reader.config.instruction}{answer}"
+        yield f"{each.turn.question} {reader.config.instruction}{each.gold}"
 
 
 def _balance(put: Sequence[Prompt]) -> dict[str, dict[str, int]]:

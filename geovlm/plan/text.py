@@ -47,7 +47,7 @@ def table(plan: Plan) -> dict[str, Any]:
                 "generated": task.generated,
                 "samples": dict(task.samples),
                 "evaluated": task.evaluated,
-                "skipped": dict(task.skipped),
+                "skipped": task.skipped,
                 "deduplicated": task.deduplicated,
                 "visual_tokens": task.visual_tokens,
                 "text_tokens": task.text_tokens,
@@ -96,11 +96,16 @@ def _tasks(plan: Plan) -> list[str]:
 
 
 def _skipped(plan: Plan) -> list[str]:
-    per_dataset = {task.dataset: task.skipped for task in plan.tasks}
+    found = {
+        (task.dataset, split, reason): each
+        for task in plan.tasks
+        for split, reasons in task.left_out.items()
+        for reason, each in reasons.items()
+    }
     return [
-        f"{dataset}: {n:,} records, {reason}"
-        for dataset, skipped in per_dataset.items()
-        for reason, n in skipped.items()
+        f"{dataset} {split}: {each.count:,} record{'s' * (each.count > 1)}, {reason}, first "
+        f"{each.first[0]}"
+        for (dataset, split, reason), each in found.items()
     ]
 
 

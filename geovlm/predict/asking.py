@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from geovlm import answers
 from geovlm.api import Asked, Json, TaskSpec
 from geovlm.errors import ConfigError
 from geovlm.plugins.references import resolve
@@ -25,15 +26,20 @@ def user_inputs(
     `boxes` are in pixels of the scene; `values` are those of `--ask KEY=VALUE`.
 
     Raises:
-        ConfigError: An input is missing, or the task does not ask for it, or it is not one of the
-            choices.
+        ConfigError: An input is missing or blank, is not Unicode, or holds control characters; the
+            task does not ask for it; or it is not one of the choices.
     """
     given: dict[str, Json] = dict(values)
     for option, name in (("--question", "question"), ("--box", "boxes")):
         if name in values:
             raise ConfigError(f"--ask does not take {name!r}", hint=f"use {option}")
-    if question:
+    if question is not None:
         given["question"] = question
+    for name, value in given.items():
+        why = "no text" if not str(value).strip() else answers.defect(str(value))
+        if why is not None:
+            option = "--question" if name == "question" else f"--ask {name}"
+            raise ConfigError(f"{option} holds {why}", hint="give it as text in UTF-8")
     if boxes:
         given["boxes"] = [list(box) for box in boxes]
     known = {asked.name: asked for asked in task.asks}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 
@@ -60,11 +59,5 @@ def _unclean(turn: Turn) -> Iterator[str]:
         token = _TOKEN.search(getattr(turn, part))
         if token:
             yield f"its {part} holds the token {token.group()!r}"
-    for part in ("question", "answer"):
-        if not getattr(turn, part).strip():
-            yield f"its {part} is empty"
-            return
-    try:
-        answers.frame(dataclasses.replace(turn, reasoning=turn.reasoning.strip() or "-"))
-    except ValueError as error:
-        yield str(error)
+    if not turn.answer.strip():
+        yield "its answer is empty"

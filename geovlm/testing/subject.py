@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from geovlm import answers, boxes
+from geovlm import boxes
 from geovlm.api import (
     DatasetSpec,
     MetricSpec,
@@ -218,12 +218,24 @@ class Subject:
 
 
 def read(spec: DatasetSpec, root: Path, *, split: Split, limit: int | None = None) -> list[Sample]:
-    """Return the records of a split; an error of the loader is a fault of its file."""
+    """Return the records of a split; an error of the loader is a fault of its file.
+
+    Raises:
+        PluginFault: the loader raised, or a record does not pass `geovlm.data.texts`.
+    """
     found: Loaded = attempt(
         lambda: load_records(spec, root=root, split=split, limit=limit),
         doing=f"load of {spec.name!r}, split {split!r},",
         blame=resolve(spec.load),
     )
+    for reason in found.defects:
+        record = found.skipped[reason].first[0]
+        raise PluginFault(
+            fault(
+                f"load of {spec.name!r}, split {split!r}, yields record {record!r} with {reason}",
+                file=source(resolve(spec.load)),
+            )
+        )
     return found.records
 
 
@@ -244,7 +256,7 @@ def case(task: TaskSpec, sample: Sample, *, profile: ModelProfile) -> Case:
     return Case(
         prompt=prompt,
         context=context,
-        gold=answers.frame(prompt.turn),
+        gold=prompt.gold,
         tolerance=_lost_in_text(prompt.answer, context),
     )
 

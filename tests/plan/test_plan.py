@@ -99,7 +99,8 @@ def test_without_data_everything_is_generated_and_said(known, tmp_path):
     text = "\n".join(plan_text.lines(made))
     assert "nano, the built-in model" in text
     assert "generated sample data, 4 records per split" in text
-    assert "tiles/a: 2 records, too small" in text
+    assert "tiles/a train: 1 record, too small, first " in text
+    assert one.skipped == {"too small": 2}  # one of each split
 
 
 def test_an_evaluation_reads_no_training_data(known, tmp_path):

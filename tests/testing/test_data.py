@@ -85,6 +85,18 @@ def test_an_id_that_occurs_in_two_splits_is_named(broken) -> None:
     }
 
 
+def test_an_id_that_occurs_twice_in_a_split_is_named(broken) -> None:
+    found = broken(changed('"id": f"{split}-{i}"', '"id": split'))
+    assert next(iter(found.values())) == [
+        "load of 'toy', split 'train', yields record 'train' with an id that an earlier record has"
+    ]
+
+
+def test_a_label_with_a_tag_is_named(broken) -> None:
+    found = broken(changed('CLASSES = ["water"', 'CLASSES = ["<answer>"'))
+    assert next(iter(found.values()))[0].startswith("load of 'toy', split 'train', yields record")
+
+
 def test_an_id_that_a_task_gives_twice_is_named(broken) -> None:
     code = changed(
         '    target = {"boxes"', '    yield record\n    yield record\n    target = {"boxes"'

@@ -61,6 +61,7 @@ def test_the_core_is_no_plugin() -> None:
 
 
 def test_gold_is_what_fine_tuning_trains_on(toy) -> None:
+    from geovlm.config.control_tokens import ControlTokens
     from geovlm.engine.rows.rows import gold, to_row
 
     subject = toy().subject
@@ -68,7 +69,7 @@ def test_gold_is_what_fine_tuning_trains_on(toy) -> None:
     case = subject.cases[task.name][0]
     prompt = Prompter(task, profile=profiles.QWEN2_5_VL).prompt(case.sample)
     row = to_row(prompt, instruction="")
-    assert case.gold == gold(row)
+    assert case.gold == gold(row, tokens=ControlTokens(()))
 
 
 def test_the_tolerance_is_what_a_box_loses_when_it_is_written(toy) -> None:

@@ -23,7 +23,7 @@ def test_an_empty_answer_is_named(broken) -> None:
 def test_a_tag_in_an_answer_is_named(broken) -> None:
     found = broken(changed("answer=answer, ", 'answer="</answer>", '))
     assert list(found) == ["prompts_clean"]
-    assert "a turn needs reasoning and an answer without tags" in found["prompts_clean"][0]
+    assert "wrote an answer with the tag </answer>" in found["prompts_clean"][0]
 
 
 def test_a_prompt_that_raises_is_named(broken) -> None:

@@ -105,7 +105,7 @@ def audit(
     lessons = learn([exchange(prompter.prompt(sample), profile=profile) for sample in train])
     exchanges = [exchange(each, profile=profile) for each in prompts]
     texts = {
-        _GOLD: [answers.frame(each.turn) for each in prompts],
+        _GOLD: [each.gold for each in prompts],
         _PADDED: [padded(e.question, answer=e.answer, lessons=lessons) for e in exchanges],
     } | {
         policy.name: [policy.write(each.question) for each in exchanges]

@@ -114,8 +114,8 @@ def split_of(image: str) -> Split:
     counts from the folder of images on.
     """
     inside = image.replace("\\", "/").rpartition("final_images_llava/")[2]
-    name = str(PurePosixPath(inside).with_suffix(""))
-    share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 100
+    name = str(PurePosixPath(inside).with_suffix("")).encode(errors="surrogatepass")
+    share = int.from_bytes(hashlib.sha256(name).digest()[:4], "big") % 100
     return "val" if share < 2 else "test" if share < 4 else "train"
 
 
