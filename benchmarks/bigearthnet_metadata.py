@@ -113,6 +113,7 @@ def plan(folder: Path) -> dict[str, tuple[float, float, float]]:
 
 def stage(folder: Path) -> dict[str, tuple[float, float, float]]:
     clock = Clock()
+    from geovlm.config.control_tokens import ControlTokens
     from geovlm.config.model import inspect
     from geovlm.config.schema import RunConfig
     from geovlm.engine import work
@@ -149,7 +150,12 @@ def stage(folder: Path) -> dict[str, tuple[float, float, float]]:
     total = sum(map(len, parts.values()))
     picks = current.plan(parts, n=total)
     clock.note(f"mixture of {total:,} rows")
-    table = dataset(Picked(parts, picks), cache=current.cache, with_completion=True)
+    table = dataset(
+        Picked(parts, picks),
+        cache=current.cache,
+        tokens=ControlTokens(()),  # generated texts hold none
+        with_completion=True,
+    )
     clock.note("data set")
     for row in (parts[name][number] for name, number in picks[:BATCH] if name == "bigearthnet"):
         materialise(folder, [row.sample_id])

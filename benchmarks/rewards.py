@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from typing import Any
 
 from transformers import AutoModelForImageTextToText, PrinterCallback
@@ -28,6 +29,7 @@ from geovlm.data import loading
 from geovlm.data.prompts import Prompter
 from geovlm.engine import rewards
 from geovlm.engine.models.processor import load_processor
+from geovlm.engine.rows import tokens
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row, Rows, dataset
 from geovlm.engine.speedups import distinct_images
@@ -199,7 +201,7 @@ def step_shares(args: argparse.Namespace, known: Any) -> list[float]:
             reward_funcs=rewards.trl_functions(
                 columns,
                 rows=rows,
-                tokenizer=processor.tokenizer,
+                decode=partial(tokens.texts, processor),
                 profile=profile,
                 options={},
                 log=rewards.CompletionLog(columns, write=lambda records: None),
@@ -220,7 +222,12 @@ def step_shares(args: argparse.Namespace, known: Any) -> list[float]:
                 report_to=[],
                 disable_tqdm=True,
             ),
-            train_dataset=dataset(rows, cache=ImageCache(), with_completion=False),
+            train_dataset=dataset(
+                rows,
+                cache=ImageCache(),
+                tokens=tokens.control_tokens(processor),
+                with_completion=False,
+            ),
             processing_class=processor,
         )
         trainer.remove_callback(PrinterCallback)

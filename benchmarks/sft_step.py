@@ -31,6 +31,7 @@ from trl import SFTConfig, SFTTrainer
 
 from geovlm import nano
 from geovlm.config import load
+from geovlm.config.control_tokens import ControlTokens
 from geovlm.data import loading
 from geovlm.engine.models.processor import load_processor
 from geovlm.engine.rows.images import ImageCache
@@ -154,11 +155,14 @@ def examples(stage: Stage, *, n: int) -> datasets.Dataset:
     }
     picks = stage.plan(parts, n=n)
     rows = list(Picked(parts, picks))
+    letters = ControlTokens(())  # generated texts hold none
     table = datasets.Dataset.from_dict(
         {
             "images": [[json.loads(image) for image in row.images] for row in rows],
-            "prompt": [messages(row) for row in rows],
-            "completion": [[{"role": "assistant", "content": gold(row)}] for row in rows],
+            "prompt": [messages(row, tokens=letters) for row in rows],
+            "completion": [
+                [{"role": "assistant", "content": gold(row, tokens=letters)}] for row in rows
+            ],
         }
     )
     return table.cast_column("images", datasets.List(datasets.Image()))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geovlm import nano
 from geovlm.api import ModelProfile
+from geovlm.config import control_tokens
 from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -127,14 +128,18 @@ def pixel_limits(folder: Path) -> PixelLimits:
 
 
 def token_counter(facts: ModelFacts) -> Callable[[str], int] | None:
-    """Return a function that counts a text's tokens, or `None` without the tokenizer's file."""
+    """Return a function that counts a text's tokens, or `None` without the tokenizer's file.
+
+    Control tokens in the text are letters, as they are to the model.
+    """
     file = facts.folder / "tokenizer.json" if facts.folder is not None else None
     if file is None or not file.is_file():
         return None
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(file))
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+    escape = control_tokens.of_folder(file.parent, tokenizer).escape
+    return lambda text: len(tokenizer.encode(escape(text), add_special_tokens=False).ids)
 
 
 def _folder(config: RunConfig) -> Path | None:

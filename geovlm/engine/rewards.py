@@ -117,7 +117,7 @@ def trl_functions(
     cols: Sequence[Column],
     *,
     rows: Sequence[Row],
-    tokenizer: Any,
+    decode: Callable[[Sequence[Sequence[int]]], list[str]],
     profile: ModelProfile,
     options: Mapping[str, Any],
     log: CompletionLog,
@@ -125,7 +125,7 @@ def trl_functions(
 ) -> list[Callable[..., list[float | None]]]:
     """Return the columns as TRL takes them: named functions of a batch.
 
-    They read the raw decoded text of the completion tokens: a tokenizer may parse its own messages
+    They read what `decode` makes of the completion tokens: a tokenizer may parse its own messages
     and take the reasoning out of the content. The first one also logs which share of completions
     repeats itself. The column `row` of the trainer's data set holds the numbers of `rows`.
     """
@@ -148,7 +148,7 @@ def trl_functions(
                     reward_context(each, profile=profile, options=options, progress=done)
                     for each in own
                 ]
-                texts = tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
+                texts = decode(completion_ids)
                 batch = _Batch(completion_ids, texts, contexts, own)
             scored = _values(column, batch.texts, batch.contexts, watch=watch)
             values = [scored.get(i) for i in range(len(batch.texts))]

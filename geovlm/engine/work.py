@@ -25,6 +25,7 @@ from geovlm.engine.models import load
 from geovlm.engine.programs.main import quiet_libraries
 from geovlm.engine.rows import precheck
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.tokens import control_tokens
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import RewardWatch, Stop, end_with_launcher
 from geovlm.engine.training import arguments, checkpoints, grpo, probe, sft, sharded, vllm
@@ -153,7 +154,7 @@ def check(stage: Stage) -> None:
         encoder.find(str(chosen) if chosen is not None else None)
     check_arguments(stage)
     processor, profile = load.load_reader(source(config.model), config, registry=stage.registry)
-    tokenizer = processor.tokenizer
+    tokenizer, control = processor.tokenizer, control_tokens(processor)
 
     def count_images(prompt: Prompt) -> int:
         sizes = prompt.input_sizes
@@ -177,6 +178,7 @@ def check(stage: Stage) -> None:
                 rows.prompts(),
                 task=task.name,
                 instruction=config.instruction,
+                tokens=control,
                 count_tokens=count_tokens,
                 count_images=count_images,
                 limit=limit,

@@ -20,6 +20,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geovlm.config import control_tokens
 from geovlm.errors import ConfigError, RunFailedError
 from geovlm.run import files
 from geovlm.run.folder import RunDir
@@ -192,6 +193,8 @@ def compare(job: Job, own: Mapping[str, Any], stock: Mapping[str, Any]) -> None:
     Raises:
         RunFailedError: they differ; names the first such sample.
     """
+    unescape = control_tokens.of_folder(job.model).unescape
+    stock = {**stock, "answers": [unescape(text) for text in stock["answers"]]}
     for what in ("prompts", "answers"):
         differing = [
             i for i, (a, b) in enumerate(zip(own[what], stock[what], strict=True)) if a != b

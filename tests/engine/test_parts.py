@@ -17,6 +17,7 @@ from transformers import AutoModelForImageTextToText
 
 from geovlm import nano
 from geovlm.api import RewardSpec, Sample, TaskSpec, Turn
+from geovlm.config.control_tokens import ControlTokens
 from geovlm.config.schema import RunConfig
 from geovlm.data import prompts
 from geovlm.data.prompts import Prompt, Prompter
@@ -75,9 +76,7 @@ def test_each_row_is_scored_by_its_own_task_only() -> None:
     functions = rewards.trl_functions(
         cols,
         rows=[a_row("t/c"), a_row("t/a"), a_row("t/b", answer="no")],
-        tokenizer=SimpleNamespace(
-            batch_decode=lambda ids, **_: ["<think> x </think><answer> yes </answer>"] * len(ids)
-        ),
+        decode=lambda ids: ["<think> x </think><answer> yes </answer>"] * len(ids),
         profile=QWEN2_5_VL,
         options={},
         log=rewards.CompletionLog(cols, write=written.extend),
@@ -94,9 +93,9 @@ def test_each_row_is_scored_by_its_own_task_only() -> None:
 
 def test_all_columns_read_a_batch_that_is_decoded_once() -> None:
     cols = rewards.columns([a_task("t/a"), a_task("t/b")], registry=registry.load(), active="paper")
-    decoded: list[list[list[int]]] = []
+    decoded: list[Sequence[Sequence[int]]] = []
 
-    def batch_decode(ids: list[list[int]], **_: object) -> list[str]:
+    def decode(ids: Sequence[Sequence[int]]) -> list[str]:
         decoded.append(ids)
         return [
             f"<think> x </think><answer> {'yes' if each == [1] else 'no'} </answer>" for each in ids
@@ -105,7 +104,7 @@ def test_all_columns_read_a_batch_that_is_decoded_once() -> None:
     functions = rewards.trl_functions(
         cols,
         rows=[a_row("t/a"), a_row("t/a")],
-        tokenizer=SimpleNamespace(batch_decode=batch_decode),
+        decode=decode,
         profile=QWEN2_5_VL,
         options={},
         log=rewards.CompletionLog(cols, write=lambda records: None),
@@ -178,6 +177,7 @@ def audit(asked: list[Prompt], *, words: Words, limit: int) -> None:
         asked,
         task="t/a",
         instruction="Think.",
+        tokens=ControlTokens(["<|im_end|>"]),
         count_tokens=words,
         count_images=lambda each: 9,
         limit=limit,
@@ -210,6 +210,21 @@ def test_letters_that_may_take_several_tokens_are_always_tokenized() -> None:
     assert len(words.asked) == 2
 
 
+def test_a_control_token_is_measured_as_letters() -> None:
+    words = Words()
+    audit([a_prompt("1", "what <|im_end|> " * 300)], words=words, limit=2000)
+    assert words.asked[1].count("< |im_end|>") == 300
+    assert "<|im_end|>" not in words.asked[1]
+
+
+def test_long_texts_are_tokenized_a_few_at_a_time() -> None:
+    words = Words()
+    asked = [a_prompt(str(i), f"{i} {'what ' * 400_000}") for i in range(5)]  # 2 MB each
+    with pytest.raises(DataError, match="sample '2'"):
+        audit(asked, words=words, limit=1000)
+    assert len(words.asked) == 4  # the empty text, and 6 MB
+
+
 def test_rows_are_written_when_they_are_asked_for(tmp_path: Path) -> None:
     written: list[str] = []
     tile = tmp_path / "tile.png"
@@ -225,7 +240,7 @@ def test_rows_are_written_when_they_are_asked_for(tmp_path: Path) -> None:
         instruction="",
     )
     mixed = Picked({"t/a": rows}, [("t/a", 7), ("t/a", 3)])
-    table = dataset(mixed, cache=ImageCache(), with_completion=True)
+    table = dataset(mixed, cache=ImageCache(), tokens=ControlTokens(()), with_completion=True)
     assert (len(rows), len(table), written) == (100, 2, [])
     assert [record["row"] for record in table] == [0, 1]
     assert [mixed[record["row"]] for record in table] == [rows[7], rows[3]]
@@ -234,7 +249,7 @@ def test_rows_are_written_when_they_are_asked_for(tmp_path: Path) -> None:
 
 def test_the_rows_of_a_stage_are_not_pickled_with_its_data_set() -> None:
     row = dataclasses.replace(a_row(), image_sizes=(), input_sizes=())
-    table = dataset([row], cache=ImageCache(), with_completion=False)
+    table = dataset([row], cache=ImageCache(), tokens=ControlTokens(()), with_completion=False)
     assert copy.deepcopy(table)[0]["row"] == 0
     with pytest.raises(RunFailedError, match="stay in its process"):
         pickle.loads(pickle.dumps(table))

@@ -47,7 +47,7 @@ def a_sample(sample_id: str = "1", task: str = "xbd/affected") -> export.Asked:
 
 def a_job(*asked: export.Asked) -> export.Job:
     return export.Job(
-        model=Path("m"), dtype=None, trust_remote_code=False, max_new_tokens=96, asked=asked
+        model=nano.path(), dtype=None, trust_remote_code=False, max_new_tokens=96, asked=asked
     )
 
 
@@ -167,3 +167,9 @@ def test_equal_answers_to_other_prompts_refuse_the_export() -> None:
     own = {"prompts": [[1, 2]], "answers": ["yes"]}
     with pytest.raises(RunFailedError, match="1 of 1 prompts differ"):
         export.compare(job, own, own | {"prompts": [[1, 3]]})
+
+
+def test_control_tokens_in_answers_are_compared_as_the_model_was_asked_for_them() -> None:
+    job = a_job(a_sample("1"))
+    own = {"prompts": [[1]], "answers": ["<answer> <|im_end|> </answer>"]}
+    export.compare(job, own, own | {"answers": ["<answer> < |im_end|> </answer>"]})

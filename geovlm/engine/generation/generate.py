@@ -9,6 +9,7 @@ import torch
 
 from geovlm.api import ModelProfile
 from geovlm.data.prompts import visual_tokens
+from geovlm.engine.rows import tokens
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row, messages, pictures
 
@@ -23,7 +24,7 @@ def complete(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> list[str]:
-    """Return one completion per row, decoded without special tokens, in the order of the rows.
+    """Return one completion per row, see `geovlm.engine.rows.tokens.texts`, in their order.
 
     The state of torch's random generators stays as it was. Temperature 0 decodes greedily.
     """
@@ -44,15 +45,15 @@ def complete(
             suppress_tokens=image_tokens(model),
         )
     model.train(was_training)
-    completions = output[:, inputs["input_ids"].shape[1] :]
-    return list(processor.tokenizer.batch_decode(completions, skip_special_tokens=True))
+    return tokens.texts(processor, output[:, inputs["input_ids"].shape[1] :])
 
 
 def lengths(processor: Any, *, profile: ModelProfile) -> Callable[[Row], int]:
     """Return a function that counts the tokens of a row's prompt, without its chat template."""
+    escape = tokens.control_tokens(processor).escape
 
     def length(row: Row) -> int:
-        words = processor.tokenizer(row.question, add_special_tokens=False)["input_ids"]
+        words = processor.tokenizer(escape(row.question), add_special_tokens=False)["input_ids"]
         return len(words) + visual_tokens(row.input_sizes, profile=profile)
 
     return length
@@ -60,8 +61,11 @@ def lengths(processor: Any, *, profile: ModelProfile) -> Callable[[Row], int]:
 
 def encode(processor: Any, rows: Sequence[Row], *, cache: ImageCache) -> Any:
     """Return the model inputs of the rows' prompts, padded on the left."""
+    control = tokens.control_tokens(processor)
     texts = [
-        processor.apply_chat_template(messages(row), tokenize=False, add_generation_prompt=True)
+        processor.apply_chat_template(
+            messages(row, tokens=control), tokenize=False, add_generation_prompt=True
+        )
         for row in rows
     ]
     images = [picture for row in rows for picture in pictures(row, cache=cache)]

@@ -36,6 +36,7 @@ from geovlm.engine.programs import vllm_sync
 from geovlm.engine.programs.main import run
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row, dataset
+from geovlm.engine.rows.tokens import control_tokens
 from geovlm.errors import RunFailedError
 from geovlm.plugins import registry
 from geovlm.raster import reference
@@ -178,6 +179,7 @@ def train(folder: Path, state: PartialState, *, on_cpu: bool) -> dict[str, Any]:
         train_dataset=dataset(
             rows(folder, rank=state.process_index, number=ROWS * state.num_processes),
             cache=ImageCache(),
+            tokens=control_tokens(loaded.processor),
             with_completion=True,
         ),
         processing_class=loaded.processor,

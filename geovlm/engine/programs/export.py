@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
+from geovlm.config.control_tokens import ControlTokens
 from geovlm.engine.generation import generate
 from geovlm.engine.models.processor import load_processor, save_processor, take_as_sized
 from geovlm.engine.programs.main import run
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row, pictures
+from geovlm.engine.rows.tokens import control_tokens
 from geovlm.run import files
 from geovlm.run.export import Asked, Job
 
@@ -38,7 +40,8 @@ def work(folder: Path) -> None:
     cache = ImageCache()
     processor = load_processor(str(job.model))
     take_as_sized(processor)
-    write_asks(folder, job, cache=cache, sized=not processor.image_processor.do_resize)  # type: ignore[attr-defined]
+    sized = not processor.image_processor.do_resize  # type: ignore[attr-defined]
+    write_asks(folder, job, cache=cache, sized=sized, tokens=control_tokens(processor))
     model = AutoModelForImageTextToText.from_pretrained(
         job.model, dtype=job.dtype or "auto", trust_remote_code=job.trust_remote_code
     )
@@ -96,10 +99,13 @@ def row(sample: Asked) -> Row:
     )
 
 
-def write_asks(folder: Path, job: Job, *, cache: ImageCache, sized: bool) -> None:
+def write_asks(
+    folder: Path, job: Job, *, cache: ImageCache, sized: bool, tokens: ControlTokens
+) -> None:
     """Write the samples as PNG files and `asks.json`, for programs without GeoVLM.
 
-    `sized` says that the model sees the pictures at the size of their files.
+    `sized` says that the model sees the pictures at the size of their files. Questions have the
+    control tokens of the model as letters, as `generate.encode` reads them.
 
     Raises:
         DataError: a picture cannot be read.
@@ -110,7 +116,8 @@ def write_asks(folder: Path, job: Job, *, cache: ImageCache, sized: bool) -> Non
         for place, picture in enumerate(pictures(row(sample), cache=cache)):
             paths.append(folder / f"{number}-{place}.png")
             picture.save(paths[-1])
-        asks.append({"question": sample.question, "images": [str(path) for path in paths]})
+        question = tokens.escape(sample.question)
+        asks.append({"question": question, "images": [str(path) for path in paths]})
     files.write_json(folder / "asks.json", {"asks": asks, "sized": sized})
 
 

@@ -26,6 +26,7 @@ from geovlm.engine.programs.main import run
 from geovlm.engine.progress import Bar
 from geovlm.engine.rows.images import ImageCache, windowed
 from geovlm.engine.rows.rows import Row, pictures, with_instruction
+from geovlm.engine.rows.tokens import control_tokens
 from geovlm.engine.stopping import end_with_launcher
 from geovlm.errors import ConfigError
 from geovlm.plugins import registry as registries
@@ -224,7 +225,8 @@ def _check_length(plan: Plan, request: Request, loaded: load.Loaded, *, longest:
     ]
     largest = max(sizes, key=lambda size: size[0] * size[1])
     visual = len(request.images) * (visual_tokens([largest], profile=plan.profile) + 2)
-    needed = visual + len(tokenizer(plan.question)["input_ids"]) + 12 + longest
+    question = control_tokens(loaded.processor).escape(plan.question)
+    needed = visual + len(tokenizer(question)["input_ids"]) + 12 + longest
     limit = load.max_positions(loaded.model.config, tokenizer)
     if needed > limit:
         raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from geovlm import answers
+from geovlm.config.control_tokens import ControlTokens
 from geovlm.data.prompts import Prompt
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row
@@ -15,6 +15,7 @@ IMAGES_DECODED = 128
 """Rows per task and split whose images are decoded before training; `geovlm data check` reads all.
 """
 _TEXTS_AT_ONCE = 1024
+_CHARS_AT_ONCE = 4 << 20
 _PREFIX_TOKENS = 8  # more than any tokenizer puts before a text
 
 
@@ -23,6 +24,7 @@ def audit_lengths(
     *,
     task: str,
     instruction: str,
+    tokens: ControlTokens,
     count_tokens: Callable[[Sequence[str]], Sequence[int]],
     count_images: Callable[[Prompt], int],
     limit: int,
@@ -31,7 +33,8 @@ def audit_lengths(
 
     Prompts are never truncated, so one that does not fit must be found before training. A token
     stands for at least one character of ASCII text, so a text with fewer characters than the model
-    takes tokens needs no tokenizer; each distinct one of the others is tokenized once.
+    takes tokens needs no tokenizer; each distinct one of the others is tokenized once. The control
+    tokens `tokens` of the model are letters.
     `count_images` counts the chat template too.
 
     Raises:
@@ -40,6 +43,7 @@ def audit_lengths(
     spare = max(count_tokens([""])) + _PREFIX_TOKENS
     waiting: dict[str, tuple[int, str]] = {}
     known: set[int] = set()
+    held = 0
 
     def tokenize() -> None:
         worst = max(
@@ -52,7 +56,8 @@ def audit_lengths(
             raise DataError(
                 f"sample {worst[1]!r} of task {task!r} needs {worst[0]} tokens, the model takes "
                 f"{limit}",
-                hint="shorten the instruction, lower max_pixels, or choose a model that takes more",
+                hint="leave the record out, shorten the instruction, lower max_pixels, or choose a "
+                "model that takes more",
             )
         waiting.clear()
 
@@ -63,12 +68,14 @@ def audit_lengths(
             continue
         known.add(key)
         images = count_images(prompt)
-        text = f"{turn.question.strip()} {instruction}{answers.frame(turn)}"
+        text = tokens.escape(f"{turn.question.strip()} {instruction}{prompt.gold}")
         if text.isascii() and images + len(text) + spare <= limit:
             continue
         waiting[text] = max(waiting.get(text, (0, "")), (images, prompt.sample_id))
-        if len(waiting) == _TEXTS_AT_ONCE:
+        held += len(text)
+        if len(waiting) == _TEXTS_AT_ONCE or held >= _CHARS_AT_ONCE:
             tokenize()
+            held = 0
     if waiting:
         tokenize()
 

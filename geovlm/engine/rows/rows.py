@@ -18,9 +18,10 @@ from datasets import Dataset
 
 from geovlm import answers
 from geovlm.api import Sample, Size, Turn
+from geovlm.config.control_tokens import ControlTokens
 from geovlm.data.prompts import Prompt, Prompter
 from geovlm.engine.rows.images import ImageCache
-from geovlm.errors import DataError, RunFailedError
+from geovlm.errors import RunFailedError
 from geovlm.raster import reference
 
 
@@ -56,7 +57,7 @@ def to_row(prompt: Prompt, *, instruction: str) -> Row:
     Raises:
         DataError: the task wrote no reasoning or no answer.
     """
-    _check(prompt)
+    prompt.require_answer()
     return Row(
         task=prompt.task,
         sample_id=prompt.sample_id,
@@ -99,12 +100,10 @@ class Rows(Sequence[Row]):
         """Yield the prompt of every sample, without what else a row holds.
 
         Raises:
-            DataError: an image cannot be read, or the task wrote no reasoning or no answer.
+            DataError: see `Prompter.prompt`.
         """
         for sample in self.samples:
-            prompt = self.prompter.prompt(sample)
-            _check(prompt)
-            yield prompt
+            yield self.prompter.prompt(sample)
 
     def _row(self, sample: Sample) -> Row:
         return to_row(self.prompter.prompt(sample), instruction=self.instruction)
@@ -113,15 +112,6 @@ class Rows(Sequence[Row]):
 def with_instruction(prompt: Prompt, instruction: str) -> str:
     """Return the text of the user's turn: the question, then the run's instruction."""
     return f"{prompt.question.strip()} {instruction}".strip()
-
-
-def _check(prompt: Prompt) -> None:
-    if not prompt.answer.strip() or not prompt.turn.reasoning.strip():
-        raise DataError(
-            f"task {prompt.task!r} wrote no "
-            f"{'reasoning' if prompt.answer.strip() else 'answer'} for sample {prompt.sample_id!r}",
-            hint="its prompt function must return both",
-        )
 
 
 @dataclass(frozen=True)
@@ -142,25 +132,32 @@ class Picked(Sequence[Row]):
         return self.parts[name][number]
 
 
-def messages(row: Row) -> list[dict[str, Any]]:
-    """Return the user's turn: one placeholder per image, then the question."""
+def messages(row: Row, *, tokens: ControlTokens) -> list[dict[str, Any]]:
+    """Return the user's turn: one placeholder per image, then the question, escaped."""
     content: list[dict[str, Any]] = [{"type": "image"} for _ in row.images]
-    return [{"role": "user", "content": [*content, {"type": "text", "text": row.question}]}]
+    text = tokens.escape(row.question)
+    return [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
 
 
-def gold(row: Row) -> str:
-    """Return the correct completion: reasoning and answer in their tags."""
-    return answers.frame(Turn(question=row.question, answer=row.answer, reasoning=row.reasoning))
+def gold(row: Row, *, tokens: ControlTokens) -> str:
+    """Return the correct completion: reasoning and answer, escaped, in their tags."""
+    turn = Turn(question=row.question, answer=row.answer, reasoning=row.reasoning)
+    return tokens.escape(answers.frame(turn))
 
 
-def dataset(rows: Sequence[Row], *, cache: ImageCache, with_completion: bool) -> Dataset:
+def dataset(
+    rows: Sequence[Row], *, cache: ImageCache, tokens: ControlTokens, with_completion: bool
+) -> Dataset:
     """Return a data set whose columns are built on access; Arrow holds the rows' numbers.
+
+    Texts have the control tokens `tokens` of the model as letters.
 
     Columns: `prompt` (messages), `images` (PIL), `row` (its number in `rows`), and with
     `with_completion` also `completion` (messages).
     """
     table = Dataset.from_dict({"row": np.arange(len(rows))})
-    return table.with_transform(_Columns(rows, cache=cache, with_completion=with_completion))
+    columns = _Columns(rows, cache=cache, tokens=tokens, with_completion=with_completion)
+    return table.with_transform(columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,17 +170,19 @@ class _Columns:
 
     rows: Sequence[Row]
     cache: ImageCache
+    tokens: ControlTokens
     with_completion: bool
 
     def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
         rows = [self.rows[number] for number in batch["row"]]
         made: dict[str, list[Any]] = {
-            "prompt": [messages(row) for row in rows],
+            "prompt": [messages(row, tokens=self.tokens) for row in rows],
             "images": [pictures(row, cache=self.cache) for row in rows],
             "row": list(batch["row"]),
         }
         if self.with_completion:
-            made["completion"] = [[{"role": "assistant", "content": gold(row)}] for row in rows]
+            golds = (gold(row, tokens=self.tokens) for row in rows)
+            made["completion"] = [[{"role": "assistant", "content": text}] for text in golds]
         return made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Columns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from accelerate.utils import gather_object
@@ -15,6 +16,7 @@ from geovlm.engine import rewards
 from geovlm.engine.generation.generate import image_tokens
 from geovlm.engine.models import load
 from geovlm.engine.progress import ProgressCallback
+from geovlm.engine.rows import tokens
 from geovlm.engine.rows.rows import Row, dataset
 from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from geovlm.engine.stage import Stage
@@ -120,14 +122,19 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         reward_funcs=rewards.trl_functions(
             cols,
             rows=rows,
-            tokenizer=loaded.processor.tokenizer,
+            decode=partial(tokens.texts, loaded.processor),
             profile=loaded.profile,
             options=stage.config.reward_options,
             log=rewards.CompletionLog(cols, write=write),
             watch=stage.watch,
         ),
         args=args,
-        train_dataset=dataset(rows, cache=stage.cache, with_completion=False),
+        train_dataset=dataset(
+            rows,
+            cache=stage.cache,
+            tokens=tokens.control_tokens(loaded.processor),
+            with_completion=False,
+        ),
         processing_class=loaded.processor,
         peft_config=begun.adapter,
         callbacks=[

@@ -9,6 +9,7 @@ from trl import SFTConfig, SFTTrainer
 from geovlm.engine.models import load
 from geovlm.engine.progress import ProgressCallback
 from geovlm.engine.rows.rows import Picked, dataset
+from geovlm.engine.rows.tokens import control_tokens
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import StopCallback
 from geovlm.engine.training import fitting
@@ -57,7 +58,12 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     trainer = SFTTrainer(
         model=loaded.model,
         args=args,
-        train_dataset=dataset(Picked(parts, picks), cache=stage.cache, with_completion=True),
+        train_dataset=dataset(
+            Picked(parts, picks),
+            cache=stage.cache,
+            tokens=control_tokens(loaded.processor),
+            with_completion=True,
+        ),
         processing_class=loaded.processor,
         peft_config=begun.adapter,
         callbacks=[
