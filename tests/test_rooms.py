@@ -40,7 +40,7 @@ INSIDE = {
     " scaling | decoding | pictures"
     " | checks images",
     "scenes": "composing | painting",
-    "files": "text images | records tables",
+    "files": "text images jsontext | records tables",
     "plugins": "declarations guard installed profiles scaffold | builtin | discover | registry"
     " | references | metrics",
     "config": "control_tokens health options presets | stages | schema | load model | extras tasks",

@@ -21,7 +21,8 @@ def print_json(value: Any) -> None:
     """Print one JSON document; NaN and infinity are errors."""
     import json
 
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)  # noqa: TID251
+    print(text)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -6,9 +6,11 @@ Each source overrides the one before: tables are merged, all other values are re
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, time
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,9 +101,21 @@ def validate(table: Mapping[str, Any]) -> tuple[RunConfig | None, list[str]]:
     from geovlm.config.schema import RunConfig
 
     try:
-        return RunConfig.model_validate(table), []
+        return RunConfig.model_validate(table), list(_not_json(table))
     except ValidationError as error:
         return None, _describe(error)
+
+
+def _not_json(value: Any, path: str = "") -> Iterator[str]:
+    """Yield a problem for each value of TOML that `resolved.json` cannot hold."""
+    if isinstance(value, Mapping | list | tuple):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, each in items:
+            yield from _not_json(each, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{path} is {value}, a finite number is needed"
+    elif isinstance(value, date | time):
+        yield f"{path} is a date or time, write it as text: '{value}'"
 
 
 def presets() -> list[str]:

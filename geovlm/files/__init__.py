@@ -1,4 +1,4 @@
-"""From a user's files to text, records, tables and image paths."""
+"""From a user's files to text, records, tables and image paths, and JSON for any reader."""
 
 from geovlm.files.images import Images, find, listed
 from geovlm.files.records import csv_rows, json_array, json_lines, read_json

@@ -20,6 +20,7 @@ from typing import Any
 
 from geovlm.api import Json, ModelProfile, Size
 from geovlm.errors import ConfigError
+from geovlm.files import jsontext
 from geovlm.predict.windows import tiles
 from geovlm.predict.windows.tiles import Window
 
@@ -99,7 +100,7 @@ class Job:
         Raises:
             ConfigError: The folder holds another request.
         """
-        made = json.loads(json.dumps(asdict(request)))
+        made = json.loads(jsontext.dumps(asdict(request)))
         if self.is_begun:
             before = json.loads((self.path / "request.json").read_text(encoding="utf-8"))
             differing = sorted(key for key in made if made[key] != before.get(key))
@@ -134,9 +135,8 @@ class Job:
 
     def append(self, answered: Sequence[Answer]) -> None:
         """Append the answers about the next windows; they are on disk when this returns."""
-        lines = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in answered)
         with self.answers.open("a", encoding="utf-8") as file:
-            file.write(lines)
+            file.write(jsontext.lines(map(asdict, answered)))
             file.flush()
             os.fsync(file.fileno())
 
@@ -163,7 +163,7 @@ class Job:
 
     def _write(self, name: str, value: Any) -> None:
         scratch = self.path / f".{name}"
-        scratch.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+        scratch.write_text(jsontext.dumps(value), encoding="utf-8")
         scratch.replace(self.path / name)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from geovlm import answers, boxes
 from geovlm.api import Json
 from geovlm.boxes import Box, HasSizes
+from geovlm.files.jsontext import dumps
 
 Kind: TypeAlias = Literal["boxes", "labels", "text"]
 
@@ -104,4 +105,4 @@ def _json_labels(text: str) -> list[tuple[str, str]] | None:
         return None
     if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
         return None
-    return [(json.dumps(each), str(each.get("label") or "")) for each in listed]
+    return [(dumps(each), str(each.get("label") or "")) for each in listed]

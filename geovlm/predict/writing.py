@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from geovlm.errors import ConfigError, DataError
+from geovlm.files.jsontext import dumps
 from geovlm.predict import features
 
 Summary: TypeAlias = Callable[[], Mapping[str, Any]]
@@ -84,12 +85,13 @@ def _collection(file: IO[str], found: Iterable[Any], *, summary: Summary) -> Non
     extent: list[float] | None = None
     for number, each in enumerate(found):
         extent = features.union(extent, each["bbox"])
-        text = json.dumps(each, ensure_ascii=False, allow_nan=False)
+        # a coordinate that is not finite is a fault of ours, so it is an error
+        text = json.dumps(each, ensure_ascii=False, allow_nan=False)  # noqa: TID251
         file.write(f"{',' if number else ''}\n{text}")
     file.write("\n],\n")
     if extent is not None:
-        file.write(f'"bbox": {json.dumps(extent)},\n')
-    file.write(f'"geovlm": {json.dumps(dict(summary()), ensure_ascii=False)}}}\n')
+        file.write(f'"bbox": {dumps(extent)},\n')
+    file.write(f'"geovlm": {dumps(dict(summary()), ascii=False)}}}\n')
 
 
 def _write(path: Path, batch: list[Any], *, crs: str | None, append: bool) -> None:
@@ -97,7 +99,7 @@ def _write(path: Path, batch: list[Any], *, crs: str | None, append: bool) -> No
     import shapely
     from pyogrio import raw
 
-    shapes = shapely.from_geojson([json.dumps(each["geometry"]) for each in batch])
+    shapes = shapely.from_geojson([dumps(each["geometry"]) for each in batch])
     parts = [shapely.MultiPolygon(list(shapely.get_parts(shape))) for shape in shapes]
     columns = [np.array([_cell(each, name) for each in batch], dtype=object) for name in FIELDS]
     raw.write(
@@ -115,4 +117,4 @@ def _write(path: Path, batch: list[Any], *, crs: str | None, append: bool) -> No
 
 def _cell(each: Any, name: str) -> str | None:
     value = each["properties"].get(name)
-    return value if value is None or isinstance(value, str) else json.dumps(value)
+    return value if value is None or isinstance(value, str) else dumps(value)

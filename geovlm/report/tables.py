@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         for stage, entry in task["stages"].items():
             low, high = entry["ci95"].get(task["primary"], (None, None))
             cells[stage] = {
-                "value": entry["metrics"][task["primary"]],
+                "value": _number(entry["metrics"], task["primary"]),
                 "low": low,
                 "high": high,
                 "reward": entry["sampled_reward"],
@@ -90,14 +91,14 @@ def _baselines(name: str, task: Mapping[str, Any]) -> list[dict[str, Any]]:
         if "unavailable" in entry:
             found.append({**made, "unavailable": entry["unavailable"], "value": None})
             continue
-        gain = entry["gain"].get(primary)
+        gain = _defined(entry["gain"].get(primary))
         found.append(
             {
                 **made,
                 "stage": entry["stage"],
                 "n": entry["n"],
-                "value": entry["metrics"][primary],
-                "model": entry["model"][primary],
+                "value": _number(entry["metrics"], primary),
+                "model": _number(entry["model"], primary),
                 "gain": gain,
                 "beaten": None if gain is None else gain["ci95"][0] > 0,
             }
@@ -108,9 +109,23 @@ def _baselines(name: str, task: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _change(entry: Mapping[str, Any], primary: str) -> dict[str, Any] | None:
     """Return the change of the primary metric since the stage before, or `None`."""
     change = entry.get("change")
-    if change is None or primary not in change["metrics"]:
+    if change is None:
         return None
-    return {"against": change["against"], **change["metrics"][primary]}
+    moved = _defined(change["metrics"].get(primary))
+    return None if moved is None else {"against": change["against"], **moved}
+
+
+def _number(values: Mapping[str, float | None], name: str) -> float:
+    """Return a stored number; JSON has null where a metric is not defined."""
+    value = values[name]
+    return math.nan if value is None else value
+
+
+def _defined(change: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return a stored change, or `None` if a number of it is not defined."""
+    if change is None or None in (change["difference"], change["p"], *change["ci95"]):
+        return None
+    return change
 
 
 def _mean_row(

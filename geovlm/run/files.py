@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from geovlm.errors import ConfigError, DataError
+from geovlm.files import jsontext
 
 REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """Numbers of errors that only a write can meet: no space, quota, largest file size, read-only."""
@@ -26,7 +26,8 @@ def write_text(path: Path, text: str, *, sync: bool = True) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with scratch.open("w", encoding="utf-8") as file:
+        # as in JSON, a byte of a file name that is not UTF-8 becomes an escape
+        with scratch.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             if sync:
@@ -38,7 +39,7 @@ def write_text(path: Path, text: str, *, sync: bool = True) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file so that it is whole or as it was before; makes its folder."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, jsontext.dumps(value, indent=2, ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -68,7 +69,7 @@ class JsonLines:
         """Append records, with `sync` to the disk; numbers that are not finite become null."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(finite(record)) + "\n" for record in records))
+            file.write(jsontext.lines(records))
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
@@ -97,17 +98,6 @@ class JsonLines:
                 if not line.endswith(b"\n"):
                     return
                 yield record, line
-
-
-def finite(value: Any) -> Any:
-    """Return the value with every number that is not finite replaced by `None`."""
-    if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [finite(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def check_writable(folder: Path) -> None:

@@ -16,13 +16,14 @@ report.html
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geovlm.errors import ConfigError
+from geovlm.files import jsontext
 from geovlm.run.files import read_json, write_json, write_text
 
 LOCK = ".lock"
@@ -175,9 +176,9 @@ class RunDir:
         metrics["seconds"][stage] = round(before + seconds, 1)
         write_json(self.metrics, metrics)
 
-    def write_eval(self, task: str, stage: str, lines: Sequence[str]) -> None:
+    def write_eval(self, task: str, stage: str, records: Iterable[Mapping[str, Any]]) -> None:
         """Write the scored answers of one task, one JSON object per line."""
-        write_text(self.eval_file(task, stage), "".join(f"{line}\n" for line in lines))
+        write_text(self.eval_file(task, stage), jsontext.lines(records))
 
 
 def default_output(task_names: Sequence[str], *, parent: Path = Path("runs")) -> Path:

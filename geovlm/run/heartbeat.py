@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
+from geovlm.files.jsontext import dumps
 from geovlm.run import files
 from geovlm.run.folder import MACHINES, RunDir
 from geovlm.run.machines import Machine
@@ -232,7 +233,7 @@ class Heartbeat:
         with self._lock:
             # unsynced: behind a large checkpoint a sync may take longer than a machine's timeout
             path = self._path(self.machine.rank)
-            files.write_text(path, json.dumps(self._record), sync=False)
+            files.write_text(path, dumps(self._record), sync=False)
 
 
 _HINT = "start the same command with --resume on every machine"

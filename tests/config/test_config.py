@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -169,3 +170,16 @@ def test_the_configuration_is_importable_without_torch():
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'trl', 'accelerate')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("max_grad_norm=inf", "max_grad_norm is inf, a finite number is needed"),
+        ("warmup_ratio=nan", "warmup_ratio is nan, a finite number is needed"),
+        ("run_name=2026-11-30", "run_name is a date or time, write it as text: '2026-11-30'"),
+    ],
+)
+def test_a_value_that_json_lacks_is_refused(override: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"stages.0.trainer.{problem}")):
+        load.load(None, overrides=[f"stages.0.trainer.{override}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def scored(run: RunDir, stage: str, *, value: float, completion: str) -> None:
         "profile": "qwen2_5_vl",
         "rewards": {"detection": 0.25, "sbert": None},
     }
-    run.write_eval("xbd/detect", stage, [json.dumps(record)])
+    run.write_eval("xbd/detect", stage, [record])
     entry = {
         "n": 17,
         "split": "val",
@@ -211,3 +212,12 @@ def test_broken_health_rules_are_in_the_report(tmp_path: Path) -> None:
     files.write_text(run.stage(0) / "health.jsonl", json.dumps(finding) + "\n")
     page = report.write(tmp_path).read_text()
     assert "<strong>kl_blowup</strong>: KL 7." in page
+
+
+def test_a_metric_that_is_not_defined_is_shown_as_such(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    scored(run, "base", value=math.nan, completion="nothing")
+    assert run.read_metrics()["tasks"]["xbd/detect"]["stages"]["base"]["metrics"] == {
+        "mean_iou": None
+    }
+    assert '<td class="n">nan' in report.write(tmp_path).read_text()

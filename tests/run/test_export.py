@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,7 +111,7 @@ def test_samples_are_taken_from_each_task_in_turn(tmp_path: Path) -> None:
             }
             for i in range(3)
         ]
-        run.write_eval(task, "sft", [json.dumps(record) for record in records])
+        run.write_eval(task, "sft", records)
     found = export.asked(run, "sft", task_names=["t/a", "t/b"], most=3)
     assert [(each.task, each.sample_id) for each in found] == [
         ("t/a", "0"),

@@ -57,7 +57,7 @@ def test_seconds_of_an_interrupted_stage_sum_up(tmp_path):
 
 def test_a_slash_in_a_task_name_is_two_underscores_in_its_file(tmp_path):
     run = RunDir(tmp_path)
-    run.write_eval("xbd/detect", "sft", ["{}", "{}"])
+    run.write_eval("xbd/detect", "sft", [{}, {}])
     assert (tmp_path / "eval" / "sft" / "xbd__detect.jsonl").read_text() == "{}\n{}\n"
 
 

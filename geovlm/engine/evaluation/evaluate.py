@@ -226,15 +226,15 @@ def _write(
     name: str,
 ) -> None:
     """Write the answers of one task, then its entry of `metrics.json`, last."""
-    stage.run.write_eval(task.name, name, [json.dumps(record) for record in scored.records])
+    stage.run.write_eval(task.name, name, scored.records)
     for control, texts in answers.controls.items():
-        lines = [
-            json.dumps({"sample_id": row.sample_id, "completion": texts[row.key]})
+        records = [
+            {"sample_id": row.sample_id, "completion": texts[row.key]}
             for row in answers.control_rows
             if row.key in texts
         ]
-        if lines:
-            stage.run.write_eval(task.name, f"{name}/{control}", lines)
+        if records:
+            stage.run.write_eval(task.name, f"{name}/{control}", records)
     entry = {**provenance, **scored.entry}
     entry["published"] = against.by_protocol(
         stage.run.eval_file(task.name, name),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from geovlm.data.prompts import prediction, reward_context
 from geovlm.engine import rewards
 from geovlm.engine.rows.rows import Row
 from geovlm.engine.stopping import RewardWatch
+from geovlm.files.jsontext import dumps
 from geovlm.plugins.metrics import function
 from geovlm.plugins.references import resolve
 from geovlm.plugins.registry import Registry
@@ -49,7 +49,7 @@ def clusters(rows: Sequence[Row]) -> Clusters:
 def prompt_hash(rows: Sequence[Row], *, template: str) -> str:
     """Return the SHA-256 of the chat template and of every sample's question, in order."""
     questions = [[row.key, row.question] for row in rows]
-    return hashlib.sha256(json.dumps([template, questions]).encode()).hexdigest()
+    return hashlib.sha256(dumps([template, questions]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

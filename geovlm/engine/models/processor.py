@@ -16,6 +16,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.processing_utils import ProcessorMixin
 
 from geovlm.engine.speedups.patches import CachedImageProcessor
+from geovlm.files.jsontext import dumps
 
 _STOCK = {
     "qwen2_vl": ("Qwen2VLProcessor", "Qwen2VLVideoProcessor"),
@@ -142,4 +143,4 @@ def _write_stock_files(folder: Path, processor: ImageProcessorAndTokenizer) -> N
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(dumps(value, indent=2, ascii=False) + "\n", encoding="utf-8")

@@ -8,7 +8,6 @@ Every rank writes its progress into `rank-<n>.json`, after each phase: `joined`,
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -38,6 +37,7 @@ from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row, dataset
 from geovlm.engine.rows.tokens import control_tokens
 from geovlm.errors import RunFailedError
+from geovlm.files.jsontext import dumps
 from geovlm.plugins import registry
 from geovlm.raster import reference
 from geovlm.run import files
@@ -216,7 +216,7 @@ def rows(folder: Path, *, rank: int, number: int) -> list[Row]:
             Row(
                 task="doctor",
                 sample_id=str(i),
-                images=(json.dumps(reference.encode(path)),),
+                images=(dumps(reference.encode(path)),),
                 question="Which colour is the tile?",
                 reasoning=f"It is {colour} all over.",
                 answer=colour,

@@ -6,7 +6,6 @@ samples with the folder afterwards.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from geovlm.engine.programs.main import run
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row, pictures
 from geovlm.engine.rows.tokens import control_tokens
+from geovlm.files.jsontext import dumps
 from geovlm.run import files
 from geovlm.run.export import Asked, Job
 
@@ -92,7 +92,7 @@ def row(sample: Asked) -> Row:
     return Row(
         task=sample.task,
         sample_id=sample.sample_id,
-        images=tuple(json.dumps(image) for image in sample.images),
+        images=tuple(dumps(image) for image in sample.images),
         question=sample.question,
         image_sizes=sample.input_sizes,
         input_sizes=sample.input_sizes,

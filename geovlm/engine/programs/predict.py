@@ -6,7 +6,6 @@ Windows are read and answered batch by batch; memory depends on the batch, not o
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from geovlm.engine.rows.rows import Row, pictures, with_instruction
 from geovlm.engine.rows.tokens import control_tokens
 from geovlm.engine.stopping import end_with_launcher
 from geovlm.errors import ConfigError
+from geovlm.files.jsontext import dumps
 from geovlm.plugins import registry as registries
 from geovlm.plugins.registry import Registry
 from geovlm.predict import asking, reading
@@ -141,7 +141,7 @@ def row(
     return Row(
         task=prompt.task,
         sample_id=prompt.sample_id,
-        images=tuple(windowed(json.dumps(image), window=window) for image in request.images),
+        images=tuple(windowed(dumps(image), window=window) for image in request.images),
         question=with_instruction(prompt, instruction),
         target=target,
         image_sizes=prompt.image_sizes,

@@ -20,6 +20,7 @@ from geovlm.engine.models import quantize
 from geovlm.engine.models.load import vision_linears
 from geovlm.engine.programs.main import run
 from geovlm.errors import ConfigError
+from geovlm.files.jsontext import dumps
 from geovlm.plan.memory.parts import ModelShape, Stack
 
 
@@ -122,7 +123,7 @@ def answer(request: dict[str, Any]) -> None:
         shape = of_model(empty(config), profile, targets=request["targets"])
     except ValueError as error:  # of peft: no module has such a name
         raise ConfigError(str(error).splitlines()[0]) from error
-    json.dump(asdict(shape), sys.stdout)
+    print(dumps(asdict(shape)))
 
 
 if __name__ == "__main__":

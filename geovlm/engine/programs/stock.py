@@ -51,7 +51,7 @@ def main(folder: str, asks: Path, answers: Path) -> None:
         "prompts": prompts,
         "classes": [*classes, f"AutoModelForImageTextToText ({type(model).__name__})"],
     }
-    answers.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+    answers.write_text(json.dumps(found, ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
 
 def load_processor(folder: str, **settings: Any) -> tuple[Encode, Callable[..., str], list[str]]:

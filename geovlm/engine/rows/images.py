@@ -12,13 +12,14 @@ from PIL import Image
 
 from geovlm import raster
 from geovlm.api import Size
+from geovlm.files.jsontext import dumps
 from geovlm.raster import images
 from geovlm.raster.reference import decode
 
 DEFAULT_BYTES = 512 * 1024 * 1024
 WINDOW_PIXELS = 16_000_000
 """A larger window is read at about the size at which the model sees it, to bound memory."""
-GREY = json.dumps({"view": "grey"})
+GREY = dumps({"view": "grey"})
 """Reference of an image without content, of any size."""
 
 
@@ -27,12 +28,12 @@ def shifted(reference: str, *, share: tuple[float, float]) -> str:
 
     Its border pixels fill the gap.
     """
-    return json.dumps({"view": "shifted", "of": reference, "share": share})
+    return dumps({"view": "shifted", "of": reference, "share": share})
 
 
 def windowed(reference: str, *, window: tuple[int, int, int, int]) -> str:
     """Return the reference of a part of an image: column, row, width, height, in its pixels."""
-    return json.dumps({"view": "window", "of": json.loads(reference), "window": window})
+    return dumps({"view": "window", "of": json.loads(reference), "window": window})
 
 
 class ImageCache:

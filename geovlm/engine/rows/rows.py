@@ -7,7 +7,6 @@ reads a row.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from geovlm.config.control_tokens import ControlTokens
 from geovlm.data.prompts import Prompt, Prompter
 from geovlm.engine.rows.images import ImageCache
 from geovlm.errors import RunFailedError
+from geovlm.files.jsontext import dumps
 from geovlm.raster import reference
 
 
@@ -61,7 +61,7 @@ def to_row(prompt: Prompt, *, instruction: str) -> Row:
     return Row(
         task=prompt.task,
         sample_id=prompt.sample_id,
-        images=tuple(json.dumps(reference.encode(image)) for image in prompt.sample.images),
+        images=tuple(dumps(reference.encode(image)) for image in prompt.sample.images),
         question=with_instruction(prompt, instruction),
         reasoning=prompt.turn.reasoning,
         answer=prompt.answer,

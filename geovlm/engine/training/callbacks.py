@@ -13,7 +13,8 @@ from geovlm.config import health
 from geovlm.config.health import HealthConfig
 from geovlm.engine.training import checkpoints
 from geovlm.errors import RunFailedError
-from geovlm.run.files import JsonLines, finite
+from geovlm.files.jsontext import finite
+from geovlm.run.files import JsonLines
 
 
 @dataclass(eq=False)

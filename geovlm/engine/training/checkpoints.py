@@ -19,7 +19,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, set_seed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from geovlm.run.files import write_text
+from geovlm.run.files import write_json
 from geovlm.run.folder import CHECKPOINT_MANIFEST
 
 _BLOCK_BYTES = 16 * 1024 * 1024
@@ -94,7 +94,7 @@ def write_manifest(folder: Path, *, step: int, rows: int, processes: int) -> Non
             "xxh3_128": _checksum(path, sync=True),
         }
     manifest = {"step": step, "rows": rows, "processes": processes, "files": files}
-    write_text(folder / CHECKPOINT_MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    write_json(folder / CHECKPOINT_MANIFEST, manifest)
 
 
 def damage(folder: Path) -> str | None:

@@ -19,6 +19,7 @@ from geovlm.engine.models.load import Loaded
 from geovlm.engine.rows.rows import Row
 from geovlm.engine.stage import Stage
 from geovlm.errors import RunFailedError, StoppedError
+from geovlm.files import jsontext
 from geovlm.run import files
 
 ANSWERS = "answers"
@@ -88,7 +89,7 @@ def run(stage: Stage, *, start: str) -> int:
         stage.folder / "probe.json",
         {"tasks": report, "kept": len(kept), "dropped": len(rows) - len(kept)},
     )
-    lines = "".join(json.dumps({"key": k, "reward": v}) + "\n" for k, v in kept.items())
+    lines = jsontext.lines({"key": key, "reward": value} for key, value in kept.items())
     files.write_text(stage.folder / "kept.jsonl", lines)
     complaint = gate(report, min_format_rate=settings.min_format_rate)
     if complaint:
