@@ -23,12 +23,19 @@ INSTRUCTION = "First reason in <think> </think>, then answer in <answer> </answe
 MAX_CHARS = 20_000
 """Text is cut to this length before it is parsed."""
 
+UNSPACED = (
+    "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u303c\u3041-\u3096\u309d-\u30fa\u30fc-\u30ff"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"
+)
+"""Scripts without blanks between words, as the inside of a class of a regular expression: Han and
+kana, then Thai, Lao, Myanmar and Khmer."""
+
 _TAG = re.compile(r"</?(?:think|answer)>")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _WORD = re.compile(r"\w+")
 _SIGNED = re.compile(r"-?\.?[0-9]")
-_LABEL_PART = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NUMBER = re.compile(
     r"(?<![\w.])(?:(?<!\w)[-+])?"
@@ -173,13 +180,20 @@ def normalise(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    r"""Return the `\w+` tokens of the normalised text, in order, with repetitions.
+    """Return the words of the normalised text, in order, with repetitions.
+
+    A word is a run of letters, digits and underscores, with the marks on them (vowel signs,
+    accents). Scripts without blanks between words (Han, kana, Thai, Lao, Khmer, Myanmar) give one
+    word per character.
 
     Example:
         >>> words("Forest, and more forest.")
         ['forest', 'and', 'more', 'forest']
+        >>> words("森林 and forêt")
+        ['森', '林', 'and', 'forêt']
     """
-    return _WORD.findall(normalise(text))
+    plain = normalise(text)
+    return _WORD.findall(plain) if plain.isascii() else _word().findall(_joined(plain))
 
 
 def labels(text: str, vocabulary: Sequence[str]) -> tuple[str, ...]:
@@ -205,7 +219,8 @@ def labels(text: str, vocabulary: Sequence[str]) -> tuple[str, ...]:
     pattern, entries = _label_pattern(tuple(vocabulary))
     if not entries:
         return ()
-    plain = " ".join(unicodedata.normalize("NFKC", text[:MAX_CHARS]).casefold().split())
+    folded = _joined(unicodedata.normalize("NFKC", text[:MAX_CHARS]).casefold())
+    plain = " ".join(folded.split())
     found = (entries[(match.lastindex or 1) - 1] for match in pattern.finditer(plain))
     return tuple(dict.fromkeys(found))
 
@@ -226,6 +241,16 @@ def number(text: str) -> float | None:
     found = _NUMBER.findall(text[:MAX_CHARS].replace("\N{MINUS SIGN}", "-"))
     value = float(found[-1].replace(",", "")) if found else math.inf
     return value if math.isfinite(value) else None
+
+
+@lru_cache(maxsize=1)
+def marks() -> str:
+    """Return the marks on letters as the inside of a class; Python's word characters lack them.
+
+    Variation selectors are left out: they choose the picture of an emoji.
+    """
+    every = (chr(code) for code in (*range(0x300, 0xFE00), *range(0xFE20, 0x1E950)))
+    return "".join(each for each in every if unicodedata.category(each).startswith("M"))
 
 
 class _Tag(NamedTuple):
@@ -269,6 +294,17 @@ def _last_block(completion: str, name: Literal["think", "answer"]) -> str:
     return content
 
 
+def _joined(text: str) -> str:
+    # with joiners of no width some spell a word, and some do not
+    return text if text.isascii() else text.translate({0x200C: None, 0x200D: None})
+
+
+@lru_cache(maxsize=1)
+def _word() -> re.Pattern[str]:
+    letter, mark = rf"[^\W{UNSPACED}]", f"[{marks()}]"
+    return re.compile(rf"(?=\w)[{UNSPACED}]{mark}*|{letter}(?:{letter}|{mark})*")
+
+
 def _is_edge(character: str) -> bool:
     return character in " `" or unicodedata.category(character).startswith("P")
 
@@ -280,17 +316,21 @@ def _label_pattern(vocabulary: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[
     Entries without words are left out.
     """
     spelt: dict[tuple[str, ...], str] = {}
+    part = r"[^\W_]" if all(map(str.isascii, vocabulary)) else rf"(?:[^\W_]|[{marks()}])"
     for entry in vocabulary:
         split = _CAMEL.sub(" ", unicodedata.normalize("NFKC", entry)).casefold()
-        parts = tuple(_LABEL_PART.findall(split))
+        parts = tuple(re.findall(f"{part}+", _joined(split)))
         if parts:
             spelt.setdefault(parts, entry)
     order = sorted(spelt, key=lambda parts: -sum(map(len, parts)))
     alternatives = "|".join(f"({_spelling(parts, spelt[parts])})" for parts in order)
-    pattern = re.compile(rf"(?<![^\W_])(?:{alternatives})(?![^\W_])")
+    pattern = re.compile(f"(?<!{part})(?:{alternatives})(?!{part})")
     return pattern, tuple(spelt[parts] for parts in order)
 
 
 def _spelling(parts: tuple[str, ...], entry: str) -> str:
-    gap = "[ _,;/&()-]*+" if re.search(r"[,;/&()]", entry) else "[ _-]*+"
+    own = set(re.findall(r"[^\w\s]", unicodedata.normalize("NFKC", entry)))
+    if own & set(",;/&()"):
+        own |= set(",;/&()")
+    gap = f"[ _{''.join(map(re.escape, sorted(own | {'-'})))}]*+"
     return gap.join(map(re.escape, parts))

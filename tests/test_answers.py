@@ -292,3 +292,30 @@ def test_hostile_repetition_takes_linear_time(unit: str) -> None:
     started = time.process_time()
     _everything(text)
     assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("नदी के पास", ["नदी", "के", "पास"]),
+        ("森林 and forêt", ["森", "林", "and", "forêt"]),
+        ("カナ ｶﾅ", ["カ", "ナ", "カ", "ナ"]),
+        ("ที่นี่", ["ที่", "นี่"]),
+        ("می\u200cشود", ["میشود"]),
+        ("🌳\ufe0f 🌊", []),
+        ("İstanbul", ["i̇stanbul"]),
+    ],
+)
+def test_words_of_other_scripts_keep_their_marks(text: str, expected: list[str]) -> None:
+    assert answers.words(text) == expected
+
+
+@pytest.mark.parametrize(
+    "label", ["नदी", "ป่าไม้", "水体", "می\u200cشود", "ﬁeld", "forêt d'eau", "a.b"]
+)
+def test_a_label_of_any_spelling_is_found(label: str) -> None:
+    assert answers.labels(f"({label}), x", [label, "x"]) == (label, "x")
+
+
+def test_a_label_is_not_the_beginning_of_a_word_with_a_vowel_sign() -> None:
+    assert answers.labels("पानी", ["पान"]) == ()

@@ -13,6 +13,7 @@ from geovlm import answers, boxes
 from geovlm.api import RewardContext
 from geovlm.rewards.boxes import matched_iou
 from geovlm.rewards.reading import label_sets, references
+from geovlm.rewards.text import same
 
 
 def label_f1(completion: str, ctx: RewardContext) -> float:
@@ -45,6 +46,8 @@ def exact(completion: str, ctx: RewardContext) -> float:
     (1.0, 0.0)
     """
     text = answers.answer_text(completion)
+    if not text:
+        return 0.0
     gold = str(ctx.target.get("answer", ctx.answer))
     vocabulary = ctx.target.get("vocabulary")
     if vocabulary:
@@ -89,6 +92,8 @@ def caption_f1(completion: str, ctx: RewardContext) -> float:
         wanted = _content(reference)
         if wanted and said:
             best = max(best, 2 * len(said & wanted) / (len(said) + len(wanted)))
+        elif not wanted and not said:
+            best = max(best, float(same(text, reference)))
     return best**2
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from geovlm import answers, boxes
 from geovlm.api import RewardContext
 from geovlm.rewards.reading import references
+
+
+class Rouge(NamedTuple):
+    """F-measures in [0, 1]."""
+
+    rouge1: float
+    rougeL: float
 
 
 def ratio(text: str, reference: str) -> float:
@@ -17,9 +27,14 @@ def ratio(text: str, reference: str) -> float:
 
 
 def overlap(text: str, reference: str) -> float:
-    """Return the Jaccard index of two sets of words; both empty: 1."""
+    """Return the Jaccard index of two sets of words; without words: 1 if the texts are equal."""
     one, other = set(answers.words(text)), set(answers.words(reference))
-    return len(one & other) / len(one | other) if one or other else 1.0
+    return len(one & other) / len(one | other) if one or other else float(same(text, reference))
+
+
+def same(text: str, reference: str) -> bool:
+    """True if both texts are equal, normalised."""
+    return answers.normalise(text) == answers.normalise(reference)
 
 
 def lexical(text: str, ctx: RewardContext) -> float:
@@ -30,11 +45,51 @@ def lexical(text: str, ctx: RewardContext) -> float:
 
 
 def rouge_l(text: str, reference: str) -> float:
-    """Return rouge-score's F of the longest common subsequence of stemmed words."""
-    from rouge_score.rouge_scorer import RougeScorer
+    """Return F of the longest common subsequence of stemmed words, of any script; see `stems`."""
+    return rouge(stems(reference), stems(text), same=same(text, reference)).rougeL
 
-    score = RougeScorer(["rougeL"], use_stemmer=True).score(reference, text)
-    return float(score["rougeL"].fmeasure)
+
+def rouge(wanted: Sequence[str], named: Sequence[str], *, same: bool = False) -> Rouge:
+    """Return ROUGE-1 and ROUGE-L F of two lists of words, as rouge-score computes them.
+
+    The longest common subsequence is counted by rapidfuzz. If neither list holds a word (signs or
+    emoji alone), `same` states if the texts are equal; equal texts have 1.
+    """
+    from rapidfuzz.distance import LCSseq
+
+    if not wanted or not named:
+        equal = float(same and not wanted and not named)
+        return Rouge(equal, equal)
+    left = Counter(named)
+    shared = 0
+    for word in wanted:
+        if left.get(word, 0) > 0:
+            left[word] -= 1
+            shared += 1
+    longest = LCSseq.similarity(wanted, named)
+    return Rouge(*(2 * each / (len(wanted) + len(named)) for each in (shared, longest)))
+
+
+def stems(text: str) -> tuple[str, ...]:
+    """Return the words of a text as `answers.words` finds them, English endings removed.
+
+    Of a text in ASCII they are those of rouge-score with its stemmer.
+    """
+    words = (part for word in answers.words(text) for part in word.split("_") if part)
+    return tuple(map(stem, words))
+
+
+@lru_cache(maxsize=100_000)
+def stem(word: str) -> str:
+    """Return an ASCII word of more than three letters without its ending, as Porter; else as is."""
+    return str(_porter().stem(word)) if len(word) > 3 and word.isascii() else word
+
+
+@lru_cache(maxsize=1)
+def _porter() -> Any:
+    from nltk.stem.porter import PorterStemmer
+
+    return PorterStemmer()
 
 
 def semantic(texts: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 PACKAGES = {
     **{name: name for name in ("torch", "transformers", "trl", "accelerate", "datasets", "peft")},
     **{name: name for name in ("numpy", "scipy", "shapely", "rasterio", "pydantic", "jinja2")},
-    **{"pillow": "PIL", "python-Levenshtein": "Levenshtein", "rouge-score": "rouge_score"},
+    **{"pillow": "PIL", "python-Levenshtein": "Levenshtein"},
     **{name: name for name in ("safetensors", "tokenizers", "nltk", "rapidfuzz", "psutil")},
 }
 """Distribution -> its module, for the packages that the engine imports."""

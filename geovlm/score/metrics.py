@@ -1,5 +1,6 @@
 """The built-in corpus metrics. They are strict: one answer, one-to-one boxes, both kinds of error.
 
+A completion without an answer is wrong, also where there is nothing to name or to find.
 Each is a pair of functions: `*_counts` gives the numbers of one prediction, the other one turns
 their sums over all predictions into scores. The numbers of a prediction are computed once and kept
 while the prediction lives, so that the bootstrap only adds up.
@@ -59,7 +60,7 @@ def label_scores(sums: Sums) -> Sums:
     """Multi-label scores, 0 to 1: `sample_f1`, `micro_f1`, `macro_f1`, `recall`, `exact_set`.
 
     `recall` is per sample; `macro_f1` is over the labels that occur in truth or predictions; a
-    sample without any label on either side counts as right.
+    sample without any label on either side counts as right if it is answered.
     """
     n = sums["n"]
     names = dict.fromkeys(key.partition(":")[2] for key in sums if ":" in key)
@@ -118,12 +119,14 @@ def label_counts(prediction: Prediction) -> Counts:
     target: Mapping[str, Any] = prediction.target
     truth = {str(label) for label in target.get("labels") or ()}
     vocabulary = [str(entry) for entry in target.get("vocabulary") or sorted(truth)]
-    named = set(answers.labels(answers.answer_text(prediction.completion), vocabulary))
+    said = answers.answer_text(prediction.completion)
+    named = set(answers.labels(said, vocabulary))
+    both, total = len(truth & named), len(truth) + len(named)
     counts: Counts = {
         "n": 1.0,
-        "f1": 2 * len(truth & named) / (len(truth) + len(named)) if truth or named else 1.0,
-        "recall": len(truth & named) / len(truth) if truth else float(not named),
-        "exact": float(truth == named),
+        "f1": 2 * both / total if total else float(bool(said)),
+        "recall": both / len(truth) if truth else float(bool(said) and not named),
+        "exact": float(bool(said) and truth == named),
     }
     counts.update({f"tp:{label}": 1.0 for label in truth & named})
     counts.update({f"fp:{label}": 1.0 for label in named - truth})
@@ -145,7 +148,7 @@ def box_counts(prediction: Prediction) -> Counts:
         "predicted": float(len(found)),
         "hits": float(sum(value >= 0.5 for _, _, value in pairs)),
         "hits25": float(sum(value >= 0.25 for _, _, value in pairs)),
-        "iou": sum(value for _, _, value in pairs) / larger if larger else 1.0,
+        "iou": sum(value for _, _, value in pairs) / larger if larger else float(bool(text)),
     }
 
 
@@ -154,7 +157,8 @@ def caption_counts(prediction: Prediction) -> Counts:
     """Caption scores of one sample, 0 to 1, against all its references.
 
     `rougeL` (best reference), `rougeL_mean` (mean over references), `levenshtein` (best reference),
-    `caption_f1` (the reward of that name). ROUGE is rouge-score's, with stemming.
+    `caption_f1` (the reward of that name). ROUGE is rouge-score's with stemming, of words of any
+    script.
     """
     text = answers.answer_text(prediction.completion)
     context = _context(prediction)

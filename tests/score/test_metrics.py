@@ -93,3 +93,24 @@ def test_clustered_data_give_wider_intervals() -> None:
     whole = bootstrap.of_items(mean, items, clusters=clusters)
     grouped = bootstrap.intervals(whole, seed=1)["mean"]
     assert grouped[1] - grouped[0] > 2 * (flat[1] - flat[0])
+
+
+@pytest.mark.parametrize(
+    "completion", ["", "<answer></answer>", "nothing", "<answer> none </answer>"]
+)
+def test_no_answer_is_wrong_where_there_is_nothing_to_find(prediction, completion: str) -> None:
+    answered = float("none" in completion)
+    labels = measured(
+        "labels", [prediction(completion, target={"labels": [], "vocabulary": LABELS})]
+    )
+    assert labels["sample_f1"] == labels["recall"] == labels["exact_set"] == answered
+    found = measured("detection", [prediction(completion, target={"boxes": []})])
+    assert found["mean_iou"] == answered
+
+
+@pytest.mark.parametrize(
+    "caption", ["三艘船停在码头", "เรือสามลำ", "तीन जहाज", "ثلاث سفن", "la forêt"]
+)
+def test_a_right_caption_of_any_script_has_rouge_one(prediction, caption: str) -> None:
+    scores = measured("caption", [prediction(said(caption), target={"captions": [caption]})])
+    assert scores["rougeL"] == scores["caption_f1"] == scores["levenshtein"] == 1.0

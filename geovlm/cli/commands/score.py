@@ -71,6 +71,8 @@ def _of_task(read: PredictionFile) -> Protocol:
 def _print(made: Score) -> None:
     if made.headline():
         output.say(f"{made.protocol.name}: {made.headline()}")
+    for note in made.notes:
+        output.say(f"{made.protocol.name}: {note}")
     share = _number(made.skipped_share)
     rows: list[tuple[object, ...]] = [
         (
@@ -93,8 +95,12 @@ def _print(made: Score) -> None:
         output.say(f"skipped {number}: {reason}")
     for reason, number in made.unreadable.items():
         output.say(f"counted as wrong {number}: {reason}")
-    for name, reason in made.protocol.left_out().items():
-        output.say(f"{name} is omitted: it {reason}")
+    reasons: dict[str, list[str]] = {}
+    for name, reason in made.left_out.items():
+        reasons.setdefault(reason, []).append(name)
+    for reason, left in reasons.items():
+        verb = "is omitted: it" if len(left) == 1 else "are omitted: each"
+        output.say(f"{', '.join(left)} {verb} {reason}")
 
 
 def _print_protocols(*, json: bool) -> None:

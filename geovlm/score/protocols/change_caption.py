@@ -5,20 +5,23 @@ without punctuation, as in the authors' token files and after COCO's tokenizer. 
 if its second reference (the only one, if there is one) is one of five fixed sentences; about half
 of LEVIR-CC is. BLEU-n is sacrebleu's corpus score of these words with the nearest reference length,
 which is the rule of COCO; CIDEr takes the document frequencies of the references that are scored
-and has COCO's scale of 0 to 10. COCO's METEOR needs Java; `meteor_nltk` is NLTK's, which gives
-other numbers, and is computed if NLTK's WordNet is installed.
+and has COCO's scale of 0 to 10. The strict captions take each character of a script without blanks
+as a word. COCO's METEOR needs Java; `meteor_nltk` is NLTK's, which gives other numbers, and is
+computed if NLTK's WordNet is installed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from geovlm import answers
 from geovlm.errors import ConfigError
 from geovlm.rewards.reading import references
 from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, share
-from geovlm.score.protocols.text import meteor
+from geovlm.score.protocols.text import letters, meteor
 from geovlm.score.protocols.text.cider import Cider
 from geovlm.score.protocols.values import UnreadableError
 
@@ -36,9 +39,9 @@ NO_CHANGE = frozenset(
 )
 """The sentences that state that nothing changed."""
 
-_WORD = re.compile(r"\w+(?:['-]\w+)*")
 _BETA = 1.2  # weight of recall in coco-caption's ROUGE-L
 _ORDERS = (1, 2, 3, 4)
+_MEASURES = (*(f"bleu{order}" for order in _ORDERS), "rougeL", "cider", "meteor_nltk")
 _HALVES = {"change/": "change_accuracy", "no_change/": "no_change_accuracy"}
 """Prefix of the scores of a half, and the name of its accuracy."""
 
@@ -51,10 +54,25 @@ class Changed(NamedTuple):
     half: str
     """`change/` or `no_change/`."""
 
+    def apart(self) -> Changed:
+        """Return the case with each character of a script without blanks as a word."""
+        truths = tuple(map(letters.apart, self.truths))
+        return self._replace(answer=letters.apart(self.answer), truths=truths)
+
 
 def plain(sentence: str) -> str:
-    """Return the words of a sentence in lower case, without punctuation, one blank between them."""
-    return " ".join(_WORD.findall(sentence.lower()))
+    """Return the words of a sentence in lower case, without punctuation, one blank between them.
+
+    A sentence of signs alone, such as emoji, is itself.
+    """
+    found = _words(ascii_only=sentence.isascii()).findall(sentence.lower())
+    return " ".join(found or sentence.split())
+
+
+@lru_cache(maxsize=2)
+def _words(*, ascii_only: bool) -> re.Pattern[str]:
+    letter = r"\w" if ascii_only else rf"[\w{answers.marks()}]"
+    return re.compile(f"{letter}+(?:['-]{letter}+)*")
 
 
 def rouge_l(answer: str, truths: Sequence[str]) -> float:
@@ -79,6 +97,16 @@ def _read(record: Record, answer: str) -> Changed:
 
 
 def _tally(cases: Sequence[Changed]) -> Iterator[Counts]:
+    """Counts of each case; those of the strict captions begin with `strict/`."""
+    split = [case.apart() for case in cases]
+    published = list(_measured(cases))
+    strict = published if split == cases else list(_measured(split))
+    for case, one, other in zip(cases, published, strict, strict=True):
+        own = {f"strict/{k}": n for k, n in other.items() if k.startswith("change/")}
+        yield {**one, **own, **letters.counts(case.truths, case.answer)}
+
+
+def _measured(cases: Sequence[Changed]) -> Iterator[dict[str, float]]:
     cider = Cider([case.answer for case in cases], [case.truths for case in cases])
     overall = cider.scores(range(len(cases)))
     in_half: dict[int, float] = {}
@@ -108,8 +136,9 @@ def _counts(case: Changed, bleu: BLEU) -> dict[str, float]:
         "nearest": scored.ref_len,
         **meteor.counts(case.truths, case.answer),
     }
+    longest = max(len(truth.split()) for truth in case.truths)
     for order, same, grams in zip(_ORDERS, scored.counts, scored.totals, strict=True):
-        counts |= {f"same{order}": same, f"grams{order}": grams}
+        counts |= {f"same{order}": same, f"grams{order}": grams, f"long{order}": longest >= order}
     return counts
 
 
@@ -124,13 +153,16 @@ def _bleu() -> BLEU:
 
 
 def _captions(counts: Counts, half: str) -> Scores:
-    """BLEU-1 to 4, ROUGE-L, CIDEr and METEOR of one half, or of all (`""`)."""
+    """BLEU-1 to 4, ROUGE-L, CIDEr and METEOR of one half, or of all (`""`).
+
+    There is no BLEU-n without a reference of n words.
+    """
     from sacrebleu.metrics import BLEU
 
     same = [int(counts[f"{half}same{order}"]) for order in _ORDERS]
     grams = [int(counts[f"{half}grams{order}"]) for order in _ORDERS]
     scores = {}
-    for order in _ORDERS:
+    for order in (order for order in _ORDERS if counts[f"{half}long{order}"]):
         made = BLEU.compute_bleu(
             same[:order],
             grams[:order],
@@ -162,9 +194,23 @@ def _strict(counts: Counts) -> Scores:
     halves = [half for half in _HALVES if counts[f"{half}n"]]
     rates = [share(counts[f"{half}right"], counts[f"{half}n"]) for half in halves]
     return {
-        **(_captions(counts, "change/") if "change/" in halves else {}),
-        "balanced_accuracy": share(sum(rates), len(rates)),
+        **(_captions(counts, "strict/change/") if "change/" in halves else {}),
+        **({"balanced_accuracy": sum(rates) / 2} if len(rates) == len(_HALVES) else {}),
         "exact": share(counts["exact"], counts["n"]),
+    }
+
+
+def _left_out(counts: Counts) -> dict[str, str]:
+    """Reasons against scores of this file: its words, its pairs, its language, this machine."""
+    short = [order for order in _ORDERS if not counts[f"long{order}"]]
+    present = [half for half in _HALVES if counts[f"{half}n"]]
+    measured = [f"{half}{measure}" for half in ("", *present) for measure in _MEASURES]
+    return {
+        **{f"bleu{order}": f"needs a reference of {order} words" for order in short},
+        **letters.left_out(counts, "spaced", measured),
+        **letters.left_out(counts, "latin", [_HALVES[half] for half in present]),
+        **({} if len(present) == 2 else {"balanced_accuracy": "needs pairs of both halves"}),
+        **meteor.left_out("meteor_nltk"),
     }
 
 
@@ -186,7 +232,8 @@ CHANGE_CAPTION = Protocol(
     "METEOR, over all pairs, changed ones and unchanged ones; accuracy of stating that nothing "
     "changed",
     strict_rule="captions of changed pairs alone, which five fixed sentences cannot answer; "
-    "balanced_accuracy: mean of both halves; exact: the answer is one of the references",
+    "a character of a script without blanks is a word; balanced_accuracy: mean of both halves; "
+    "exact: the answer is one of the references",
     source="Chen-Yang-Liu/RSICC, eval.py, d1505e5; coco-caption",
     needs=(("answer",), ("caption0",)),
     needs_own=("captions",),
@@ -198,6 +245,7 @@ CHANGE_CAPTION = Protocol(
     published=_published,
     strict=_strict,
     counted=_counted,
-    left_out=lambda: meteor.left_out("meteor_nltk"),
+    left_out=_left_out,
+    notes=lambda counts: letters.notes(counts, "spaced", "score of words"),
     fits=lambda fields: "[changedet]" in str(fields.get("question", "")),
 )

@@ -110,8 +110,11 @@ class Protocol:
     """Record -> its answer; no look at the truth. Raises `UnreadableError` if it cannot be read."""
     nothing: Any = ""
     """Stands for an answer that cannot be read."""
-    left_out: Callable[[], dict[str, str]] = dict
-    """Scores of this protocol that cannot be computed on this machine -> what each needs."""
+    left_out: Callable[[Counts], dict[str, str]] = lambda counts: {}
+    """Summed counts -> published scores that mean nothing for this file, or cannot be computed on
+    this machine -> the reason, which follows "it"."""
+    notes: Callable[[Counts], list[str]] = lambda counts: []
+    """Summed counts -> sentences without which the published scores mislead."""
     fits: Callable[[Mapping[str, Any]], bool] = lambda fields: True
     """True if a record that has the needed fields also looks like one of this protocol."""
 
@@ -133,6 +136,10 @@ class Score(NamedTuple):
     """Reason -> lines left out: no JSON object, or a truth that cannot be read."""
     unreadable: dict[str, int]
     """Reason -> answers that cannot be read; they count as wrong."""
+    left_out: dict[str, str]
+    """Published score -> the reason why there is none."""
+    notes: list[str]
+    """Sentences without which the published scores mislead."""
 
     @property
     def lines(self) -> int:

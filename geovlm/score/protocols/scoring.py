@@ -59,18 +59,27 @@ def score(
     images = [records.image(record.fields) for record in used]
     by_image = None not in images
     total = _total(counts)
+    left_out = protocol.left_out(total)
+    published = {k: v for k, v in protocol.published(total).items() if k not in left_out}
+    strict = protocol.strict(total)
+    ci95 = _intervals(
+        counts, protocol, clusters=images if by_image else None, resamples=resamples, seed=seed
+    )
     return Score(
         protocol=protocol,
         n=len(cases),
-        published=protocol.published(total),
-        strict=protocol.strict(total),
-        counts=protocol.counted(total),
-        ci95=_intervals(
-            counts, protocol, clusters=images if by_image else None, resamples=resamples, seed=seed
-        ),
+        published=published,
+        strict=strict,
+        counts={name: n for name, n in protocol.counted(total).items() if name in published},
+        ci95={  # a resample may have scores that the file does not have
+            side: {name: ci95[side][name] for name in scores if name in ci95[side]}
+            for side, scores in (("published", published), ("strict", strict))
+        },
         resampled="image" if by_image else "row",
         skipped=dict(skipped.most_common()),
         unreadable=dict(Counter(filter(None, faults)).most_common()),
+        left_out=left_out,
+        notes=protocol.notes(total),
     )
 
 
@@ -90,7 +99,8 @@ def as_json(score: Score) -> dict[str, Any]:
         },
         "skipped": score.skipped,
         "unreadable": score.unreadable,
-        "left_out": score.protocol.left_out(),
+        "left_out": score.left_out,
+        "notes": score.notes,
         "counts": score.counts,
         "resampled": score.resampled,
         "published_rule": score.protocol.published_rule,

@@ -83,7 +83,7 @@ def test_without_wordnet_the_score_is_left_out_with_the_reason(
     made = score(protocol, {"answer": "a car", "caption0": "an auto"})
     assert name not in made.published
     assert name not in made.counts
-    assert "nltk.downloader wordnet" in made.protocol.left_out()[name]
+    assert "nltk.downloader wordnet" in made.left_out[name]
 
 
 def test_score_says_what_is_left_out(write) -> None:

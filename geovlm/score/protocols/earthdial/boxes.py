@@ -26,7 +26,7 @@ from geovlm.score.protocols.earthdial.cases import (
     read_xbd,
     strict_scores,
 )
-from geovlm.score.protocols.text import words
+from geovlm.score.protocols.text import letters, words
 
 _SOURCE = "hiyamdebary/EarthDial, src/earthdial/eval, 92c1260"
 _ORDER = ("small", "medium", "large", "single", "multiple")
@@ -39,8 +39,8 @@ _CREDIT = frozenset(
         "digits_match",
         "match25",
         "match50",
-        "rouge1",
-        "rougeL",
+        "any1",
+        "anyL",
         "rouge1_short",
         "rougeL_short",
     }
@@ -119,12 +119,13 @@ def _tally_grounding(cases: Sequence[BoxCase]) -> Iterator[Counts]:
     for each in compare(cases):
         case = each.case
         rouge = words.rouge(case.reference, case.answer_text)
+        any_script = words.rouge_any(case.reference, case.answer_text)
         kept = len(case.published_truth) < _MOST_BOXES
         short = case.boxes_in_reference < _MOST_BOXES
         yield {
             "n": 1,
-            "rouge1": rouge.rouge1,
-            "rougeL": rouge.rougeL,
+            "any1": any_script.rouge1,
+            "anyL": any_script.rougeL,
             "short": short,
             "rouge1_short": rouge.rouge1 * short,
             "rougeL_short": rouge.rougeL * short,
@@ -132,6 +133,7 @@ def _tally_grounding(cases: Sequence[BoxCase]) -> Iterator[Counts]:
             "hits50": overlaps.hits(each.published, threshold=0.5) * kept,
             "hits25": overlaps.hits(each.published, threshold=0.25) * kept,
             **each.strict_counts(),
+            **letters.counts([case.reference], case.answer_text),
         }
 
 
@@ -147,8 +149,8 @@ def _published_grounding(counts: Counts) -> Scores:
 def _strict_grounding(counts: Counts) -> Scores:
     return {
         **strict_scores(counts),
-        "rouge1_f": share(counts["rouge1"], counts["n"]),
-        "rougeL_f": share(counts["rougeL"], counts["n"]),
+        "rouge1_f": share(counts["any1"], counts["n"]),
+        "rougeL_f": share(counts["anyL"], counts["n"]),
     }
 
 
@@ -221,7 +223,7 @@ GROUNDING = Protocol(
     summary="Descriptions with boxes after their phrases.",
     published_rule="box precision at IoU 0.5 and 0.25, ROUGE F of the text without boxes; records "
     f"with {_MOST_BOXES} true boxes and more are left out",
-    strict_rule=f"{_STRICT_RULE}; ROUGE of every record",
+    strict_rule=f"{_STRICT_RULE}; ROUGE of every record, of words of any script",
     source=_SOURCE,
     needs=(("answer",), ("groundtruth",), ("obj_ids",)),
     needs_own=("boxes",),
@@ -232,4 +234,6 @@ GROUNDING = Protocol(
     published=_published_grounding,
     strict=_strict_grounding,
     counted=_counted_grounding,
+    left_out=lambda counts: letters.left_out(counts, "latin", ("rouge1_f", "rougeL_f")),
+    notes=lambda counts: letters.notes(counts, "latin", "ROUGE"),
 )

@@ -14,16 +14,20 @@ from typing import Any, NamedTuple
 from geovlm.rewards.reading import references
 from geovlm.score.protocols import values
 from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, groups, share
-from geovlm.score.protocols.text import meteor, words
+from geovlm.score.protocols.text import letters, meteor, words
 from geovlm.score.protocols.values import UnreadableError
 
 _SOURCE = "hiyamdebary/EarthDial, src/earthdial/eval, 92c1260"
 _AVERAGED = ("comp", "presence", "rural_urban")
 _OVER_REFS = {"rouge1_f_mean_over_refs": "rouge1", "rougeL_f_mean_over_refs": "rougeL"}
-_OF_BEST_REF = {"rouge1_f_best_ref": "rouge1_best", "rougeL_f_best_ref": "rougeL_best"}
+_OVER_REFS_ANY = {"rouge1_f_mean_over_refs": "any1", "rougeL_f_mean_over_refs": "anyL"}
+_OF_BEST_REF = {"rouge1_f_best_ref": "any1_best", "rougeL_f_best_ref": "anyL_best"}
 """Score -> the count that is averaged."""
 _CREDIT = frozenset(
-    {"recall", "exact", "f1", "rouge1", "rougeL", "rouge1_best", "rougeL_best", "meteor"}
+    {
+        *("recall", "exact", "f1", "rouge1", "rougeL", "meteor"),
+        *("any1", "anyL", "any1_best", "anyL_best"),
+    }
 )
 
 
@@ -156,16 +160,29 @@ def _json_list(value: str) -> list[str] | None:
 
 def _tally_captions(cases: Sequence[Captioned]) -> Iterator[Counts]:
     for case in cases:
-        scores = [words.rouge(truth, case.answer) for truth in case.truths]
+        latin = [words.rouge(truth, case.answer) for truth in case.truths]
+        scores = [words.rouge_any(truth, case.answer) for truth in case.truths]
         yield {
             "n": 1,
-            "rouge1": sum(score.rouge1 for score in scores) / len(scores),
-            "rougeL": sum(score.rougeL for score in scores) / len(scores),
-            "rouge1_best": max(score.rouge1 for score in scores),
-            "rougeL_best": max(score.rougeL for score in scores),
+            "rouge1": sum(score.rouge1 for score in latin) / len(latin),
+            "rougeL": sum(score.rougeL for score in latin) / len(latin),
+            "any1": sum(score.rouge1 for score in scores) / len(scores),
+            "anyL": sum(score.rougeL for score in scores) / len(scores),
+            "any1_best": max(score.rouge1 for score in scores),
+            "anyL_best": max(score.rougeL for score in scores),
             "exact": any(words.exact(truth, case.answer) for truth in case.truths),
             **meteor.counts(case.truths, case.answer),
+            **letters.counts(case.truths, case.answer),
         }
+
+
+def _left_out(total: Counts, *rouge: str) -> dict[str, str]:
+    """Reasons against the published ROUGE and METEOR of a file."""
+    return {
+        **letters.left_out(total, "latin", rouge),
+        **letters.left_out(total, "spaced", ["meteor"]),
+        **meteor.left_out(),
+    }
 
 
 def _mean_scores(names: Mapping[str, str]) -> Callable[[Counts], Scores]:
@@ -233,7 +250,7 @@ REGION_CAPTION = Protocol(
     published_rule="ROUGE-1 and ROUGE-L F of stemmed words against the one reference, NLTK's "
     "METEOR of words between blanks, means",
     strict_rule="exact: the answer is the reference except for case, blanks, outer punctuation; "
-    "ROUGE as published",
+    "ROUGE as published, of words of any script",
     source=_SOURCE,
     needs=(("answer",), ("annotation",), ("size_group",)),
     needs_own=(),
@@ -241,9 +258,10 @@ REGION_CAPTION = Protocol(
     tally=_tally_captions,
     credit=_CREDIT,
     published=_mean_scores({"rouge1_f": "rouge1", "rougeL_f": "rougeL", "meteor": "meteor"}),
-    strict=_mean_scores({"exact": "exact", "rouge1_f": "rouge1", "rougeL_f": "rougeL"}),
+    strict=_mean_scores({"exact": "exact", "rouge1_f": "any1", "rougeL_f": "anyL"}),
     counted=_counted("rouge1_f", "rougeL_f", "meteor"),
-    left_out=meteor.left_out,
+    left_out=lambda counts: _left_out(counts, "rouge1_f", "rougeL_f"),
+    notes=lambda counts: letters.notes(counts, "latin", "ROUGE"),
 )
 
 CAPTION = Protocol(
@@ -251,8 +269,8 @@ CAPTION = Protocol(
     summary="Captions of images and of changes.",
     published_rule="ROUGE-1 and ROUGE-L F of stemmed words, mean over the references; NLTK's "
     "METEOR, best of the references",
-    strict_rule="ROUGE of the best reference and of the mean reference; exact: the answer is one "
-    "of the references",
+    strict_rule="ROUGE of the best reference and of the mean reference, of words of any script; "
+    "exact: the answer is one of the references",
     source=_SOURCE,
     needs=(("answer",), ("caption0",)),
     needs_own=(),
@@ -260,8 +278,9 @@ CAPTION = Protocol(
     tally=_tally_captions,
     credit=_CREDIT,
     published=_mean_scores({**_OVER_REFS, "meteor": "meteor"}),
-    strict=_mean_scores({**_OF_BEST_REF, **_OVER_REFS, "exact": "exact"}),
+    strict=_mean_scores({**_OF_BEST_REF, **_OVER_REFS_ANY, "exact": "exact"}),
     counted=_counted(*_OVER_REFS, "meteor"),
-    left_out=meteor.left_out,
+    left_out=lambda counts: _left_out(counts, *_OVER_REFS),
+    notes=lambda counts: letters.notes(counts, "latin", "ROUGE"),
     fits=_is_prose,
 )

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from geovlm import answers
+from geovlm.rewards import text as any_script
+from geovlm.rewards.text import Rouge
 
 if TYPE_CHECKING:
     from nltk.tokenize import NLTKWordTokenizer
 
 _LATIN = re.compile(r"[a-z0-9]+")
 _SEPARATOR = re.compile(r"[,;\n]")
-
-
-class Rouge(NamedTuple):
-    """F-measures in [0, 1]."""
-
-    rouge1: float
-    rougeL: float
 
 
 def token_recall(truth: str, answer: str) -> float:
@@ -38,8 +32,12 @@ def token_recall(truth: str, answer: str) -> float:
 
 
 def exact(truth: str, answer: str) -> bool:
-    """True if both texts are equal except for case, blanks and outer punctuation."""
-    return _plain(truth) == _plain(answer)
+    """True if both texts are equal except for case, blanks and outer punctuation.
+
+    Of texts that are punctuation alone, only the same one is equal.
+    """
+    one, other = _plain(truth), _plain(answer)
+    return one == other if one or other else truth.strip() == answer.strip() != ""
 
 
 def label_set(text: str, vocabulary: Sequence[str] = ()) -> frozenset[str]:
@@ -67,42 +65,23 @@ def spread(text: str) -> str:
 
 @lru_cache(maxsize=200_000)  # references repeat, and so do the answers of a model
 def rouge(truth: str, answer: str) -> Rouge:
-    """ROUGE-1 and ROUGE-L F of stemmed words, equal to `rouge_score.RougeScorer`.
+    """ROUGE-1 and ROUGE-L F of stemmed words, equal to `rouge_score.RougeScorer`."""
+    return any_script.rouge(stems(truth), stems(answer))
 
-    The longest common subsequence is counted by rapidfuzz.
-    """
-    from rapidfuzz.distance import LCSseq
 
-    wanted, named = stems(truth), stems(answer)
-    if not wanted or not named:
-        return Rouge(0.0, 0.0)
-    left = Counter(named)
-    shared = 0
-    for word in wanted:
-        if left.get(word, 0) > 0:
-            left[word] -= 1
-            shared += 1
-    longest = LCSseq.similarity(wanted, named)
-    return Rouge(*(2 * each / (len(wanted) + len(named)) for each in (shared, longest)))
+@lru_cache(maxsize=200_000)
+def rouge_any(truth: str, answer: str) -> Rouge:
+    """ROUGE-1 and ROUGE-L F of stemmed words of any script; of ASCII texts equal to `rouge`."""
+    if truth.isascii() and answer.isascii():
+        return rouge(truth, answer)
+    wanted, named = any_script.stems(truth), any_script.stems(answer)
+    return any_script.rouge(wanted, named, same=any_script.same(truth, answer))
 
 
 @lru_cache(maxsize=200_000)
 def stems(text: str) -> tuple[str, ...]:
     """Words of a text as rouge-score sees them: a-z and 0-9 in lower case, long ones stemmed."""
-    words = _LATIN.findall(text.lower())
-    return tuple(_stem(word) if len(word) > 3 else word for word in words)
-
-
-@lru_cache(maxsize=100_000)
-def _stem(word: str) -> str:
-    return str(_porter().stem(word))
-
-
-@lru_cache(maxsize=1)
-def _porter() -> Any:
-    from nltk.stem.porter import PorterStemmer
-
-    return PorterStemmer()
+    return tuple(map(any_script.stem, _LATIN.findall(text.lower())))
 
 
 @lru_cache(maxsize=1)
