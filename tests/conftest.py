@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from geovlm.plan import trainers
 from tests import inside
 
 LONGEST = ["test_faults.py", "test_faults_ranks.py", "test_machines.py", "test_ranks.py"]
@@ -35,6 +36,24 @@ def engine_here() -> Iterator[None]:
     """Let commands do the engine's work in this process, which has imported torch already."""
     with inside.engine():
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def untried_trainers() -> Iterator[Callable[..., None]]:
+    """Leave out the trial of all trainers, two seconds per plan; yields the check left out."""
+    check = trainers.check
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainers, "check", lambda *_, **__: None)
+        yield check
+
+
+@pytest.fixture
+def tried_trainers(
+    untried_trainers: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Try all trainers, with a cache that remembers no trial."""
+    monkeypatch.setattr(trainers, "check", untried_trainers)
+    monkeypatch.setattr(trainers, "markers", lambda: tmp_path / "trials")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -51,14 +51,14 @@ INSIDE = {
     "predict": "asking images reading windows | georeference job | features overlay scenes"
     " | results writing",
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",
-    "plan": "checksums | data | leaks statistics | checks | build | commands environment memory"
-    " slurm | text",
+    "plan": "checksums trainers | data | leaks statistics | checks | build"
+    " | commands environment memory slurm | text",
     "score": "bootstrap metrics published | protocols | against",
     "report": "figures tables | card_text page | card",
     "testing": "findings hostile | subject | data declarations prompts rewards | scores | kit"
     " | pytest_plugin",
     "engine": "failures speedups progress rows stopping"
-    " | generation models rewards stage | evaluation programs training | work | worker",
+    " | generation models rewards stage | evaluation training | programs | work | worker",
     "cli": "arguments groups options output predict_options | datasets results | running"
     " | commands | __main__",
 }

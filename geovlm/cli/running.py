@@ -116,6 +116,7 @@ def prepare(
     from geovlm.plan import build
     from geovlm.plugins import registry
     from geovlm.run import devices, resuming
+    from geovlm.run.folder import RunDir
 
     device = devices.device(config, gpus=config.gpus or 0 if elsewhere else None)
     resolved = config.model_copy(update={"device": device, "output": folder})
@@ -125,7 +126,13 @@ def prepare(
             f"model {config.model!r} does not exist", hint=f"it may lie elsewhere: {again}"
         )
     try:
-        plan = build.make(resolved, registry=registry.load(), output=folder, elsewhere=elsewhere)
+        plan = build.make(
+            resolved,
+            registry=registry.load(),
+            output=folder,
+            elsewhere=elsewhere,
+            begun=RunDir(folder) if resume else None,
+        )
     except DatasetNotFoundError as error:
         if not resume:
             raise

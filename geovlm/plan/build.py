@@ -16,6 +16,7 @@ from geovlm.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
+    from geovlm.run.folder import RunDir
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,13 +73,22 @@ class Plan:
         }
 
 
-def make(config: RunConfig, *, registry: Registry, output: Path, elsewhere: bool = False) -> Plan:
+def make(
+    config: RunConfig,
+    *,
+    registry: Registry,
+    output: Path,
+    elsewhere: bool = False,
+    begun: RunDir | None = None,
+) -> Plan:
     """Go through all checks and return the plan of a run whose device is resolved.
+
+    `begun` is the run that is resumed.
 
     Raises:
         GeoVLMError: a check refuses the run; states how to fix it.
     """
-    context = Context(config=config, registry=registry, elsewhere=elsewhere)
+    context = Context(config=config, registry=registry, begun=begun, elsewhere=elsewhere)
     checks.run(context)
     return Plan(
         config=config,

@@ -5,10 +5,9 @@ check raises, or leaves in the `Context` what later checks and the plan read.
 
 Three kinds of refusals stand elsewhere. Options that contradict each other are refused by the
 command line, before there is a configuration. A run folder that is taken, cannot be written or was
-started otherwise is refused by `geovlm.run`: a dry run writes nothing. What needs torch, a
-tokenizer or every image is refused by the first stage before it trains, in `geovlm.engine.work`:
-arguments that TRL does not take, rows longer than the model's context, images that cannot be
-decoded, a missing sentence encoder.
+started otherwise is refused by `geovlm.run`: a dry run writes nothing. What needs every row or
+every image is refused by the first stage before it trains, in `geovlm.engine.work`: rows longer
+than the model's context, images that cannot be decoded.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from geovlm.config import model as models
 from geovlm.config.model import ModelFacts
 from geovlm.config.options import near
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
-from geovlm.plan import leaks
+from geovlm.plan import leaks, trainers
 from geovlm.plan.data import EmptySplitError, Reader, TaskPlan
 from geovlm.plugins.registry import Registry
 from geovlm.rewards import options
@@ -32,6 +31,7 @@ from geovlm.run.vllm import server
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
+    from geovlm.run.folder import RunDir
 
 
 @dataclass(kw_only=True)
@@ -41,6 +41,8 @@ class Context:
     config: RunConfig
     """The run, with its device resolved."""
     registry: Registry
+    begun: RunDir | None = None
+    """The run that is resumed."""
     elsewhere: bool = False
     """True if the run starts later or on another machine: its servers need not answer yet."""
     specs: list[TaskSpec] = field(default_factory=list)
@@ -205,6 +207,18 @@ CHECKS: tuple[Check, ...] = (
         "unprobed tasks",
         _unprobed,
         "A GRPO stage that trains a task which the probe before it leaves out.",
+    ),
+    Check(
+        "trainers",
+        lambda context: trainers.check(
+            context.config,
+            task_names=context.names,
+            elsewhere=context.elsewhere,
+            begun=context.begun,
+        ),
+        "A trainer of a stage that cannot be built or cannot take a step: an argument that TRL "
+        "does not take, a missing package, batches that cannot be shared. Every stage is tried "
+        "with the built-in model and one row.",
     ),
     Check(
         "vllm servers",

@@ -10,7 +10,7 @@ import pytest
 from geovlm import cli
 from geovlm.config import extras, load
 from geovlm.errors import ConfigError
-from geovlm.plan import checks
+from geovlm.plan import checks, trainers
 from geovlm.plan.checks import Check, Context
 from geovlm.run.vllm import server
 
@@ -28,6 +28,11 @@ CASES: dict[str, tuple[str, list[str], str]] = {
     "stage tasks": ("rsvqa/lr", ['stages.0.tasks=["xbd"]'], "stages.0.tasks names 'xbd'"),
     "mixed rewards": (BOTH, ["stages.2.trainer.scale_rewards=batch"], "mixes the rewards"),
     "unprobed tasks": (BOTH, ['stages.1.tasks=["rsvqa/lr"]'], "stages.2 trains 'rsvqa/hr'"),
+    "trainers": (
+        "rsvqa/lr",
+        ["stages.2.trainer.num_generations=7"],
+        "stages.2.trainer.num_generations=7: generation_batch_size (256) must be divisible",
+    ),
     "vllm servers": (
         "rsvqa/lr",
         ["stages.2.generation=vllm-server", "stages.2.vllm.url=http://127.0.0.1:1"],
@@ -51,6 +56,7 @@ def test_the_checks_run_in_this_order() -> None:
 
 @pytest.mark.parametrize("mode", [["--dry-run"], []], ids=["dry", "real"])
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.usefixtures("engine_here", "tried_trainers")
 def test_a_dry_run_and_a_real_run_refuse_the_same(
     name: str,
     mode: list[str],
@@ -60,8 +66,9 @@ def test_a_dry_run_and_a_real_run_refuse_the_same(
 ) -> None:
     tasks, settings, message = CASES[name]
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    if name == "vllm servers":  # the check of the installation comes before it
+    if name == "vllm servers":  # the checks of the installation come before it
         monkeypatch.setattr(server, "check", lambda config: None)
+        monkeypatch.setattr(trainers, "check", lambda *_, **__: None)
     given = ["device=cpu", "sample.records=8", *settings]
     options = [word for each in given for word in ("--set", each)]
     command = ["run", "--tasks", tasks, *options, "--output", str(tmp_path / "run"), *mode]

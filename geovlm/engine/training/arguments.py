@@ -15,6 +15,11 @@ from geovlm.errors import ConfigError
 CONFIGS: Mapping[str, type] = {"sft": SFTConfig, "grpo": GRPOConfig}
 """Kind of stage -> the class whose arguments its `trainer` table holds."""
 
+_COUNTS = frozenset(
+    {"per_device_train_batch_size", "gradient_accumulation_steps", "max_completion_length"}
+    | {"num_generations", "num_iterations", "steps_per_generation", "generation_batch_size"}
+)
+"""Arguments of which 0 fails in the first step, or without an error never makes one."""
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
@@ -42,3 +47,11 @@ def check(kind: str, given: Mapping[str, Any], *, path: str) -> None:
                 f"{path}.{key}: {error.errors()[0]['msg'].lower()}, not {value!r}",
                 hint=f"it is an argument of trl.{cls.__name__}",
             ) from error
+        if key in _COUNTS and value is not None and value < 1:
+            raise ConfigError(f"{path}.{key}: {value!r} is less than 1", hint="give a count")
+        if key == "dataloader_multiprocessing_context" and value in ("spawn", "forkserver"):
+            raise ConfigError(
+                f"{path}.{key}={value!r}: the rows of a stage stay in its process and those that "
+                "it forks",
+                hint="use 'fork', or leave it out",
+            )

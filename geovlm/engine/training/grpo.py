@@ -9,12 +9,16 @@ from functools import partial
 from typing import Any
 
 from accelerate.utils import gather_object
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from geovlm.config import health
 from geovlm.engine import rewards
 from geovlm.engine.generation.generate import image_tokens
 from geovlm.engine.models import load
+from geovlm.engine.models.load import Loaded
 from geovlm.engine.progress import ProgressCallback
 from geovlm.engine.rows import tokens
 from geovlm.engine.rows.rows import Row, dataset
@@ -115,10 +119,9 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     )
     keep, args.save_total_limit = args.save_total_limit, None  # `CheckpointCallback` deletes
     stop = StopCallback(stage.stop, every=generation_steps(args))
-    trainer = GroupTrainer(
-        share_prompt=stage.settings.share_prompt,
-        rows_per_generation=stage.settings.batch_size,
-        model=loaded.model,
+    built = trainer(
+        stage,
+        loaded,
         reward_funcs=rewards.trl_functions(
             cols,
             rows=rows,
@@ -128,15 +131,14 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             log=rewards.CompletionLog(cols, write=write),
             watch=stage.watch,
         ),
-        args=args,
-        train_dataset=dataset(
+        rows=dataset(
             rows,
             cache=stage.cache,
             tokens=tokens.control_tokens(loaded.processor),
             with_completion=False,
         ),
-        processing_class=loaded.processor,
-        peft_config=begun.adapter,
+        args=args,
+        adapter=begun.adapter,
         callbacks=[
             LogCallback(log, completions=completions),
             HealthCallback(
@@ -153,13 +155,38 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             *stage.registry.callbacks(stage.info()),
         ],
     )
-    if trainer.ref_model is not None:
+    return fitting.finish(built, stage, begun, start=start, stop=stop)
+
+
+def trainer(
+    stage: Stage,
+    loaded: Loaded,
+    *,
+    reward_funcs: list[Any],
+    rows: Dataset,
+    args: GRPOConfig,
+    adapter: LoraConfig | None,
+    callbacks: list[TrainerCallback],
+) -> GroupTrainer:
+    """Return the trainer of this stage, its reference model included."""
+    built = GroupTrainer(
+        share_prompt=stage.settings.share_prompt,
+        rows_per_generation=stage.settings.batch_size,
+        model=loaded.model,
+        reward_funcs=reward_funcs,
+        args=args,
+        train_dataset=rows,
+        processing_class=loaded.processor,
+        peft_config=adapter,
+        callbacks=callbacks,
+    )
+    if built.ref_model is not None:
         load.enable_speedups(
-            trainer.accelerator.unwrap_model(trainer.ref_model),
+            built.accelerator.unwrap_model(built.ref_model),
             loaded.profile,
             share_images=stage.config.share_images,
         )
-    return fitting.finish(trainer, stage, begun, start=start, stop=stop)
+    return built
 
 
 def generation_steps(args: GRPOConfig) -> int:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from geovlm.engine.models import load
+from geovlm.engine.models.load import Loaded
 from geovlm.engine.progress import ProgressCallback
 from geovlm.engine.rows.rows import Picked, dataset
 from geovlm.engine.rows.tokens import control_tokens
@@ -55,17 +59,16 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     args = arguments(stage, max_steps=n_steps, on_cpu=on_cpu)
     keep, args.save_total_limit = args.save_total_limit, None  # `CheckpointCallback` deletes
     stop = StopCallback(stage.stop)
-    trainer = SFTTrainer(
-        model=loaded.model,
-        args=args,
-        train_dataset=dataset(
+    built = trainer(
+        loaded,
+        rows=dataset(
             Picked(parts, picks),
             cache=stage.cache,
             tokens=control_tokens(loaded.processor),
             with_completion=True,
         ),
-        processing_class=loaded.processor,
-        peft_config=begun.adapter,
+        args=args,
+        adapter=begun.adapter,
         callbacks=[
             LogCallback(JsonLines(stage.folder / "log.jsonl")),
             CheckpointCallback(keep=keep, resumed=begun.checkpoint),
@@ -74,8 +77,28 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             *stage.registry.callbacks(stage.info()),
         ],
     )
+    return fitting.finish(built, stage, begun, start=start, stop=stop)
+
+
+def trainer(
+    loaded: Loaded,
+    *,
+    rows: Dataset,
+    args: SFTConfig,
+    adapter: LoraConfig | None,
+    callbacks: list[TrainerCallback],
+) -> SFTTrainer:
+    """Return TRL's trainer of this stage."""
+    built = SFTTrainer(
+        model=loaded.model,
+        args=args,
+        train_dataset=rows,
+        processing_class=loaded.processor,
+        peft_config=adapter,
+        callbacks=callbacks,
+    )
     # TRL divides the loss by the tokens of all ranks and accumulated batches if the model takes
     # their number; models of images declare that theirs does not, and each batch would have the
     # same weight, however many tokens it has
-    trainer.model_accepts_loss_kwargs = True
-    return fitting.finish(trainer, stage, begun, start=start, stop=stop)
+    built.model_accepts_loss_kwargs = True
+    return built
