@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import statistics
 import sys
 from collections import Counter
@@ -147,7 +148,7 @@ class Reader:
                     f"{loaded.reasons}",
                     hint="choose another with --set eval.split=…, or leave the task out"
                     if split == eval_split
-                    else f"see 'geovlm data check {spec.name} --data {root}'",
+                    else f"see: geovlm data check {spec.name} --data {shlex.quote(str(root))}",
                 )
         first = samples[splits[0]]
         checked = checksums.spread(first, IMAGES_CHECKED)

@@ -25,6 +25,8 @@ _CORES = 8
 _BEFORE_S = 120
 """Seconds before the end of the job's time at which the run is stopped."""
 _OPTION = re.compile(r"[a-z][a-z0-9-]*(=.+)?", re.DOTALL)
+_PLAIN = re.compile(r"[\w@%+=:,./\[\]-]*")
+_QUOTED = re.compile(r"""\"(?:[^"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'""")
 _OWN = ("nodes", "ntasks", "ntasks-per-node", "output", "open-mode", "requeue", "no-requeue")
 _BODY = """
 set -uo pipefail
@@ -83,7 +85,8 @@ def script(plan: Plan, *, options: Sequence[str] = (), folder: Path | None = Non
         "--ntasks-per-node=1",
         *([f"--gpus-per-node={config.per_machine}"] if config.device == "cuda" else []),
         f"--cpus-per-task={_CORES * config.per_machine}",
-        f'--output="{plan.output}/slurm-%j.txt"',
+        # sbatch replaces %j by the number of the job, and %% by %
+        "--output=" + _quoted(f"{plan.output}/slurm-".replace("%", "%%") + "%j.txt"),
         "--open-mode=append",
         "--requeue",
         f"--signal=B:USR1@{_BEFORE_S}",
@@ -129,4 +132,17 @@ def _checked(option: str) -> str:
             f"--sbatch {option!r}: the script sets {name} itself",
             hint="--machines sets the nodes, --output the run folder",
         )
-    return bare
+    name, equals, value = bare.partition("=")
+    return f"{name}{equals}{value if _QUOTED.fullmatch(value) else _quoted(value)}"
+
+
+def _quoted(value: str) -> str:
+    """Return a value of an `#SBATCH` line as one word of sbatch.
+
+    Quotes group characters, a backslash takes the next one as it is, in quotes too, and `#` begins
+    a comment; nothing is expanded (`_get_argument` in src/sbatch/opt.c of Slurm).
+    """
+    if _PLAIN.fullmatch(value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

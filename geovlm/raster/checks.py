@@ -11,6 +11,7 @@ none. In 64 patches under thin cloud, B04 and B08 were found in 46, others in fe
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -213,7 +214,8 @@ def _nodata(bands: Bands) -> Iterator[Suspicion]:
             f"{path}: {fill.share:.1%} of the pixels are {value:.9g} in {', '.join(names)}, far "
             f"from all others ({fill.low:.5g} to {fill.high:.5g}), and are not declared as nodata"
             + ("; percentiles leave them out" if fill.left_out and by_percentile else ""),
-            hint=f"declare it: gdal_edit.py -a_nodata {value:.9g} {path}, or Raster(nodata=…)",
+            hint=f"declare it: gdal_edit.py -a_nodata {value:.9g} {shlex.quote(str(path))}, "
+            "or Raster(nodata=…)",
             rejects=False,
         )
 

@@ -13,6 +13,7 @@ stderr.txt   output of the two processes
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -109,9 +110,10 @@ def choose(run: RunDir, config: RunConfig, *, name: str | None) -> Chosen:
     index = trained[wanted]
     if wanted not in done:
         instead = f", --stage {done[-1]} exports a finished stage" if done else ""
+        line = shlex.join(["geovlm", "run", "--resume", "--output", str(run.path)])
         raise ConfigError(
             f"{run.path} is not finished: stage {run.stage(index).name} has no done.json",
-            hint=f"'geovlm run --resume --output {run.path}' finishes it{instead}",
+            hint=f"to finish it: {line}{instead}",
         )
     folder = run.stage(index) / "model"
     if not (folder / "config.json").is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from geovlm import cli
+from geovlm.plan import slurm
 
 FAST = ("--tasks", "xbd/count", "--set", "sample.records=4")
 SRUN = """#!/bin/bash
@@ -45,7 +47,7 @@ _COMMANDS = {"srun": SRUN, "scontrol": SCONTROL, "scancel": SCANCEL, "launcher":
 
 
 @pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def launchers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run a script as Slurm would; returns (status or process, what the launchers were told)."""
     commands = tmp_path / "bin"
     commands.mkdir()
@@ -71,7 +73,9 @@ def write(folder: Path, *extra: str, capsys: pytest.CaptureFixture[str]) -> Path
         cli.main(argv)
     told = capsys.readouterr()
     assert left.value.code == 0, told.err
-    assert f"to start: sbatch {folder / 'a run' / 'job.sbatch'}" in told.err
+    line = ["sbatch", str(folder / "a run" / "job.sbatch")]
+    (start,) = [each for each in told.err.splitlines() if each.startswith("to start: ")]
+    assert shlex.split(start.removeprefix("to start: ")) == line
     return Path(told.out.strip())
 
 
@@ -99,8 +103,59 @@ def test_a_script_for_two_machines_of_eight_gpus(tmp_path, capsys):
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
-def test_the_script_starts_one_launcher_per_machine(tmp_path, capsys, slurm):
-    start, said = slurm
+def words(line: str) -> list[str]:
+    """Split the rest of an #SBATCH line as `_get_argument` of src/sbatch/opt.c does, 23.11."""
+    found, word, quote, at = [], None, "", 0
+    while at < len(line):
+        char = line[at]
+        if char == "\\":
+            at += 1
+            word = (word or "") + line[at]
+        elif quote:
+            quote, word = ("", word) if char == quote else (quote, (word or "") + char)
+        elif char in "\"'":
+            quote, word = char, word or ""
+        elif char == "#":
+            break
+        elif char.isspace():
+            found, word = ([*found, word], None) if word is not None else (found, None)
+        else:
+            word = (word or "") + char
+        at += 1
+    return found if word is None else [*found, word]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a b", "it's", 'say "hi"', "C:\\x", "50 # 60", "$HOME", "Straße", "[gpu&ib]", "a;b", ""],
+)
+def test_any_value_of_an_option_is_one_word_of_sbatch(value: str) -> None:
+    assert words(f"--comment={slurm._quoted(value)} --next") == [f"--comment={value}", "--next"]
+
+
+def test_a_value_with_blanks_is_quoted_and_a_quoted_one_kept(tmp_path, capsys):
+    options = ("comment=a b", 'constraint="[a|b]"', "mail-type=END,FAIL", "time=1-00:00:00")
+    extra = [word for option in options for word in ("--sbatch", option)]
+    lines = write(tmp_path, *extra, capsys=capsys).read_text().splitlines()
+    assert '#SBATCH --comment="a b"' in lines
+    assert '#SBATCH --constraint="[a|b]"' in lines
+    assert "#SBATCH --mail-type=END,FAIL" in lines
+    assert "#SBATCH --time=1-00:00:00" in lines
+
+
+def test_a_folder_of_any_name_works(tmp_path, capsys, launchers):
+    start, said = launchers
+    folder = tmp_path / 'it\'s $HOME "50%" ü -x'
+    script = write(folder, "--processes", "1", capsys=capsys)
+    assert start(script).wait(timeout=60) == 0
+    assert f"run --resume --output {folder}/a run --machines 1" in said.read_text()
+    (output,) = [line for line in script.read_text().splitlines() if "--output" in line[:20]]
+    named = f"{folder}/a run/slurm-".replace("%", "%%") + "%j.txt"
+    assert words(output.removeprefix("#SBATCH")) == [f"--output={named}"]
+
+
+def test_the_script_starts_one_launcher_per_machine(tmp_path, capsys, launchers):
+    start, said = launchers
     script = write(tmp_path, "--machines", "2", "--processes", "1", capsys=capsys)
     assert start(script).wait(timeout=60) == 0
     run = f"-P -m geovlm.cli run --resume --output {tmp_path}/a run --machines 2 --machine-rank"
@@ -109,14 +164,14 @@ def test_the_script_starts_one_launcher_per_machine(tmp_path, capsys, slurm):
     ]
 
 
-def test_the_script_ends_with_the_status_of_its_launchers(tmp_path, capsys, slurm):
-    start, _ = slurm
+def test_the_script_ends_with_the_status_of_its_launchers(tmp_path, capsys, launchers):
+    start, _ = launchers
     script = write(tmp_path, "--machines", "2", "--processes", "1", capsys=capsys)
     assert start(script, STATUS="2").wait(timeout=60) == 2
 
 
-def test_a_job_whose_time_is_nearly_up_saves_and_is_requeued_once(tmp_path, capsys, slurm):
-    start, said = slurm
+def test_a_job_whose_time_is_nearly_up_saves_and_is_requeued_once(tmp_path, capsys, launchers):
+    start, said = launchers
     script = write(tmp_path, "--machines", "2", "--processes", "1", capsys=capsys)
     job = start(script, HOLD="30")
     deadline = time.monotonic() + 30

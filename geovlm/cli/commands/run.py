@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -110,7 +111,7 @@ def run(
             running.write(directory, plan)
             path = directory.path / slurm.SCRIPT
             files.write_text(path, script)
-            output.say(f"to start: sbatch {path}")
+            output.say(f"to start: sbatch {shlex.quote(str(path))}")
             print(path)
             return
         with directory.locked():

@@ -6,6 +6,7 @@ It takes ten seconds, so the answer is cached until the model's `config.json` ch
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from dataclasses import asdict
 from importlib import metadata
@@ -34,9 +35,10 @@ def inspect(facts: ModelFacts, config: RunConfig) -> ModelShape:
     """
     folder = facts.folder
     if folder is None or facts.profile is None:
+        name = shlex.quote(config.model)
         raise ConfigError(
             f"model {config.model!r} is not on this machine: its memory cannot be estimated",
-            hint=f"hf download {config.model} --include '*.json' downloads the needed files",
+            hint=f"hf download {name} --include '*.json' downloads the needed files",
         )
     request = {
         "source": str(folder),
