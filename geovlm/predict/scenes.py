@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geovlm.api import Json, Raster, Size
 from geovlm.errors import DataError
@@ -15,6 +16,9 @@ from geovlm.predict.georeference.georeference import Georeference, reprojected
 from geovlm.predict.georeference.placing import placed
 from geovlm.predict.images import first_file
 from geovlm.predict.windows.tiles import Window
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
 
 _EDGE_POINTS = 21  # per side of an image, when its outline is put on another grid
 _FLAT = 1e-6  # share of a flat band's value that separates black from white
@@ -173,8 +177,6 @@ def _write_warp(
     from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
 
-    from geovlm.raster.files import opened
-
     arguments: dict[str, Any] = {
         "crs": grid.crs,
         "transform": Affine(*grid.transform),
@@ -186,7 +188,7 @@ def _write_warp(
     if own is None:
         raise DataError(note, hint="all bands of a pair need a georeference")
     arguments |= {"src_crs": own.crs, "src_transform": Affine(*own.transform)}
-    with opened(path.absolute()) as source:
+    with _without_false_alpha(path.absolute(), to=to) as source:
         if nodata is not None:
             arguments |= {"src_nodata": nodata, "nodata": nodata}
         elif source.nodata is None and source.dtypes[0].startswith("float"):
@@ -194,3 +196,31 @@ def _write_warp(
         with WarpedVRT(source, **arguments) as warped:
             rasterio.shutil.copy(warped, to, driver="VRT")
     return to
+
+
+@contextmanager
+def _without_false_alpha(path: Path, *, to: Path) -> Iterator[DatasetReader]:
+    """Open a file for resampling, which fades pixels by a band that is called alpha.
+
+    If that band is no mask, the file is opened through a VRT next to `to` that calls it nothing.
+    """
+    import rasterio
+    import rasterio.shutil
+    from rasterio.enums import ColorInterp
+
+    from geovlm.raster.files import opened
+    from geovlm.raster.masks import alpha_band, alpha_hides
+
+    with opened(path) as source:
+        number = alpha_band(source)
+        if number is None or alpha_hides(source):
+            yield source
+            return
+        renamed = to.with_name(f"{to.stem}-bands.vrt")
+        rasterio.shutil.copy(source, renamed, driver="VRT")
+        with rasterio.open(renamed, "r+") as file:
+            colours = list(file.colorinterp)
+            colours[number - 1] = ColorInterp.undefined
+            file.colorinterp = colours
+    with opened(renamed) as source:
+        yield source

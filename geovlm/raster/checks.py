@@ -91,7 +91,8 @@ def judge(found: Sequence[Sequence[Suspicion]]) -> Verdict:
     """
 
     def told(many: Sequence[Suspicion]) -> str:
-        others = f" (as in {len(many) - 1} more of {len(found)} images)" if len(found) > 1 else ""
+        more = f"as in {len(many) - 1} more" if len(many) > 1 else "in 1"
+        others = f" ({more} of {len(found)} images)" if len(found) > 1 else ""
         return f"{many[0].message}{others}"
 
     rejecting = [

@@ -168,6 +168,20 @@ def is_picture(path: Path) -> bool:
     return True
 
 
+def only_pillow_reads(path: Path) -> bool:
+    """Return True if a file is a picture of a format that GDAL does not read, such as AVIF.
+
+    Raises:
+        DataError: The file is absent, empty or unreadable.
+    """
+    try:
+        with opened(path):
+            return False
+    except DataError:
+        look(state(path))
+        return True
+
+
 def open_part(path: Path, window: Window, *, shape: tuple[int, int]) -> Image.Image:
     """Open a window of a picture in mode RGB, of `shape` (H, W) or its own size.
 

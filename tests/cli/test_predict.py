@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 from rasterio.windows import Window as RasterWindow
 
@@ -58,6 +59,23 @@ def pair(tmp_path: Path) -> list[Path]:
 
 
 DETECT = ("predict", "--model", "nano", "--task", "xbd/detect", "--window", "112")
+
+
+def test_what_is_assumed_about_an_image_is_told_and_written(
+    tmp_path: Path, answered_by, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered_by(Oracle([], QWEN, []))
+    scene, out = write_scene(tmp_path / "a.tif", (56, 56), bands=4), tmp_path / "a.geojson"
+    with rasterio.open(scene, "r+") as file:
+        # near infrared that GDAL calls alpha
+        file.write(np.arange(56 * 56).reshape(56, 56).astype("uint8"), 4)
+        file.colorinterp = (*file.colorinterp[:3], ColorInterp.alpha)
+    words = ("--question", "Is there water?", "--out", out)
+    assert status("predict", "--model", "nano", "--task", "rsvqa/lr", scene, *words) in (0, 1)
+    expected = f"{scene}: band 4 is called alpha, but its values are those of no mask"
+    assert capsys.readouterr().err.count(f"note: {expected}") == 1
+    (note,) = json.loads(out.read_text(encoding="utf-8"))["geovlm"]["notes"]
+    assert note.startswith(expected)
 
 
 def test_geojson_tells_all_of_itself(

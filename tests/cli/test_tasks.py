@@ -117,6 +117,18 @@ def test_tasks_preview_draws_one_picture_per_sample(tmp_path: Path) -> None:
     assert "generated data" in done.stderr
 
 
+def test_tasks_preview_tells_what_is_assumed_about_images(tmp_path: Path) -> None:
+    install(tmp_path, "toy", TOY)
+    data = tmp_path / "data"
+    geovlm("data", "sample", "toy", "--out", str(data), "-n", "2", folder=tmp_path)
+    picture = sorted(data.rglob("*.png"))[0]
+    picture.with_name(f"{picture.name}.msk").touch()
+    flags = ["--data", str(data), "--out", str(tmp_path / "out"), "-n", "2"]
+    done = geovlm("tasks", "preview", "toy/name", *flags, folder=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.count(f"note: {picture}: {picture.name}.msk is not applied") == 1
+
+
 def test_tasks_preview_shows_the_pixels_that_nano_sees(tmp_path: Path) -> None:
     install(tmp_path, "toy", TOY)
     flags = ["--out", str(tmp_path / "out"), "-n", "1", "--model-pixels", "nano", "--json"]

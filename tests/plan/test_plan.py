@@ -103,6 +103,15 @@ def test_without_data_everything_is_generated_and_said(known, tmp_path):
     assert one.skipped == {"too small": 2}  # one of each split
 
 
+def test_what_is_assumed_about_images_is_told_once_when_a_run_starts(known, tmp_path, capsys):
+    make_sample(tmp_path / "tiles_a", 3, 0)
+    (tmp_path / "tiles_a" / "train" / "1.png.msk").touch()
+    build.make(config(data_root=tmp_path), registry=known, output=tmp_path / "run")
+    (note,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert f"{tmp_path}/tiles_a/train/1.png: 1.png.msk is not applied" in note
+    assert "(in 1 of 3 images)" in note
+
+
 def test_an_evaluation_reads_no_training_data(known, tmp_path):
     made = build.make(config(stages=[]), registry=known, output=tmp_path)
     assert made.tasks[0].samples == {"test": 4}

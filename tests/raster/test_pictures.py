@@ -18,6 +18,7 @@ from geovlm.errors import DataError
 from geovlm.predict import images, scenes
 from geovlm.raster import open_window
 from geovlm.raster.checks import suspicions
+from geovlm.raster.images import has_data
 from tests.raster.test_windows import described, write
 
 RED, GREEN, BLUE = (200, 20, 10), (30, 190, 40), (5, 60, 180)
@@ -104,6 +105,32 @@ def test_a_resampled_picture_keeps_the_order_of_its_colours(tmp_path: Path) -> N
     described(other, ("B02", "B03", "B04"))
     scene = scenes.scene([images.reference(path) for path in (first, other)], folder=tmp_path)
     assert open_window(scene.images[1], (20, 20, 1, 1)).getpixel((0, 0)) == RED
+
+
+def test_near_infrared_called_alpha_fades_nothing_of_a_resampled_picture(tmp_path: Path) -> None:
+    grid = {"crs": "EPSG:32633", "photometric": "rgb"}
+    solid = np.broadcast_to(np.array(RED, np.uint8)[:, None, None], (3, 64, 64))
+    infrared = np.zeros((1, 64, 64), np.uint8)
+    infrared[..., ::2] = 90
+    fine, coarse = (rasterio.Affine(side, 0, 0, 0, -side, 640) for side in (10, 20))
+    first = write(tmp_path / "a.tif", solid, transform=fine, **grid)
+    bands = np.concatenate([solid, infrared])
+    other = write(tmp_path / "b.tif", bands, transform=coarse, alpha="yes", **grid)
+    scene = scenes.scene([images.reference(path) for path in (first, other)], folder=tmp_path)
+    assert np.unique(np.asarray(open_window(scene.images[1], (9, 9, 40, 40)))).tolist() == [
+        10,
+        20,
+        200,
+    ]
+
+
+def test_a_picture_that_gdal_does_not_read_is_a_scene_without_georeference(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6), RED).save(tmp_path / "a.avif")
+    path = images.reference(tmp_path / "a.avif")
+    scene = scenes.scene([path], folder=tmp_path)
+    assert scene.georeference is None
+    assert scene.notes == (f"{path} is not georeferenced",)
+    assert has_data(path, (0, 0, 8, 6))
 
 
 # -- what Pillow does not read, or shows otherwise ------------------------------------------------

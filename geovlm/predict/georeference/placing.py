@@ -31,8 +31,11 @@ def placed(image: Path | Raster) -> tuple[Georeference | None, str]:
     """
     from geovlm.raster.faults import require_proj
     from geovlm.raster.files import opened
+    from geovlm.raster.pictures import only_pillow_reads
 
     path = first_file(image)
+    if not isinstance(image, Raster) and only_pillow_reads(path):
+        return None, f"{path} is not georeferenced"
     with opened(path) as source:
         if source.gcps[0] or not source.transform.is_identity:
             require_proj()
