@@ -121,7 +121,7 @@ def test_tasks_preview_tells_what_is_assumed_about_images(tmp_path: Path) -> Non
     install(tmp_path, "toy", TOY)
     data = tmp_path / "data"
     geovlm("data", "sample", "toy", "--out", str(data), "-n", "2", folder=tmp_path)
-    picture = sorted(data.rglob("*.png"))[0]
+    picture = data / "train" / "0.png"
     picture.with_name(f"{picture.name}.msk").touch()
     flags = ["--data", str(data), "--out", str(tmp_path / "out"), "-n", "2"]
     done = geovlm("tasks", "preview", "toy/name", *flags, folder=tmp_path)
