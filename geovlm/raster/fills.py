@@ -5,14 +5,14 @@ most 1024 x 1024 are read, evenly spread over the whole band:
 
 - it is the lowest or the highest value, and finite;
 - at least one pixel in a thousand has it;
-- the other pixels have at least 16 different values;
 - it is further from the nearest other value than those are from each other. Of the values that
   nobody measures (-9999, -99999, -32768, -32767, -2147483648, and all beyond 1e20 such as the
   lowest float), a hundredth of that distance is enough, and both are measured without the extreme
   hundredth of the others: resampling mixes a fill with its neighbours.
 
 Percentiles leave out these values, and 65535, 32767, 2147483647, -999 and -28672, which programs
-write too. Any other fill is reported only: it may be a lake. Zeros around a tilted scene are not
+write too. Any other fill may be a lake: it is only reported, and only if the other pixels have at
+least 16 different values, so that masks and classes have none. Zeros around a tilted scene are not
 told from dark ground by this, unless all ground is bright.
 """
 
@@ -114,6 +114,7 @@ def _fill(kept: np.ndarray, value: float, total: int) -> Fill | None:
         least = (high - low) * _NEAR_SHARE
     if not min(abs(low - value), abs(high - value)) > least:
         return None
-    if np.unique(others).size < _FEWEST_VALUES:
+    known = never or value in _USUAL
+    if not known and np.unique(others).size < _FEWEST_VALUES:
         return None
-    return Fill(float(value), share, low, high, left_out=never or value in _USUAL)
+    return Fill(float(value), share, low, high, left_out=known)

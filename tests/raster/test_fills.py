@@ -88,6 +88,18 @@ def test_a_scene_with_an_undeclared_fill_looks_as_if_it_were_declared(
     assert has_data(plain, (0, 0, 40, 11))
 
 
+def test_a_usual_fill_is_found_beside_a_flat_scene(tmp_path: Path) -> None:
+    land_and_water = np.where(np.arange(40) < 20, 0.3, 0.05) * np.ones((40, 1))
+    for value in (-9999.0, float(np.float32(1e20)), LOWEST):
+        values = land_and_water.astype("float32")
+        values[:10] = value
+        path = write(tmp_path / f"{value}.tif", values)
+        assert found(path) == [value]
+    values = (land_and_water * 10_000).astype("uint16")
+    values[:10] = 65535
+    assert found(write(tmp_path / "integers.tif", values)) == [65535.0]
+
+
 def test_percentiles_leave_two_fills_out(tmp_path: Path) -> None:
     values = ground(most=100.0)
     values[:5], values[5:10] = -9999, -32768
