@@ -69,9 +69,9 @@ class Report:
     degenerate: Finding = field(default_factory=Finding)
     duplicates: Finding = field(default_factory=Finding)
     implausible: str = ""
-    """Why the pixels contradict what the data set declares; empty if they do not."""
+    """Reason for which the images are refused, from their pixels; empty if they are not."""
     assumed: list[str] = field(default_factory=list)
-    """What was assumed about images that can be read in more than one way, a line per kind."""
+    """Assumptions about images that can be read in more than one way, a line per kind."""
     shared: Finding = field(default_factory=Finding)
     """Images that several splits hold."""
     unknown: Finding = field(default_factory=Finding)

@@ -40,7 +40,7 @@ class Assumption(NamedTuple):
 
 
 class Appearance(NamedTuple):
-    """How the bands of a file become a picture; bands are numbered from 1."""
+    """The way from the bands of a file to a picture; bands are numbered from 1."""
 
     colours: tuple[int, ...]
     """One band of grey or of a palette, or red, green and blue."""

@@ -75,7 +75,7 @@ def suspicions(ref: Path | Raster) -> tuple[Suspicion, ...]:
 
 
 class Verdict(NamedTuple):
-    """What the suspicions in several images of one data set come to."""
+    """The result of the suspicions in several images of one data set."""
 
     refusal: DataError | None
     notes: tuple[str, ...]

@@ -55,7 +55,7 @@ _UNKNOWN = "not recognized as being in a supported file format"
 
 
 class Look(NamedTuple):
-    """How a picture file is read."""
+    """The way in which a picture file is read."""
 
     size: Size
     """Width and height as it is seen, pixels."""
