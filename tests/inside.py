@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from geovlm import cli
 from geovlm.plugins import references, registry
@@ -24,6 +27,10 @@ from geovlm.run import launch, process
 
 ALONE = "geovlm.engine.programs.stock"
 """A program whose tests need a process without GeoVLM."""
+_OTHER_COMMAND = re.compile(
+    r"\b((?:geovlm|pip|hf|accelerate|torchrun|swift|apt|git|sbatch)(?: [a-z]+){0,2})(?: [^,;'()]*)?"
+)
+"""A command line in a message, and the command that it names."""
 
 
 def geovlm(
@@ -54,7 +61,27 @@ def geovlm(
             cli.main(argv)
     status = left.value.code
     assert isinstance(status, int)
+    assert foreign_options(argv, err.getvalue()) == set(), err.getvalue()
     return subprocess.CompletedProcess(argv, status, out.getvalue(), err.getvalue())
+
+
+def foreign_options(argv: Sequence[str], printed: str) -> set[str]:
+    """Return the options that an error of a command names and that the command does not have.
+
+    Options behind the name of another program or command, in quotes or not, are those of that one.
+    """
+    command: Any = typer.main.get_group(cli.app)
+    words = [word for word in argv if not word.startswith("-")]
+    path = "geovlm"
+    while words and hasattr(command, "commands"):
+        name = words.pop(0)
+        if (below := command.get_command(typer.Context(command), name)) is None:
+            return set()
+        command, path = below, f"{path} {name}"
+    known = {option for each in command.params for option in each.opts} | {"--help"}
+    errors = [line for line in printed.splitlines() if line.startswith("error: ")]
+    text = _OTHER_COMMAND.sub(lambda found: found[0] if found[1] == path else "", " ".join(errors))
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - known if errors else set()
 
 
 @contextmanager

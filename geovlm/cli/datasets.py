@@ -4,37 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm.cli import arguments, output
 from geovlm.errors import DatasetNotFoundError
 
 if TYPE_CHECKING:
     from geovlm.api import DatasetSpec
+    from geovlm.config.schema import RunConfig
     from geovlm.plan.data import Reader
-    from geovlm.plugins.registry import Selected
+    from geovlm.plugins.registry import Registry, Selected
 
 MINIATURE_RECORDS = 16
 """Records per split of the generated data that is used without `--data`."""
 
 
-def locate(spec: DatasetSpec, data: Path | None, *, quiet: bool = False) -> Path:
-    """Return the folder of a data set: `data`, or a folder in it; generated data if `None`."""
-    from geovlm.data.loading import find_root, sample_root
+class Located(NamedTuple):
+    """The folder of one data set, and the configuration with its options."""
 
-    if data is None:
-        if not quiet:
-            output.say(f"generated data, not {spec.name} itself; give yours with --data DIR")
-        return sample_root(spec, n=MINIATURE_RECORDS, seed=0)
-    if not data.is_dir():
-        raise DatasetNotFoundError(spec.name, data, hint="--data takes an existing folder")
-    if any((data / name).is_dir() for name in spec.folders):
-        return find_root(spec, data_root=data)
-    if not quiet and data.name not in spec.folders:
+    root: Path
+    config: RunConfig
+
+
+def locate(
+    spec: DatasetSpec,
+    data: Sequence[str] | None,
+    *,
+    overrides: Sequence[str] = (),
+    registry: Registry,
+) -> Located:
+    """Return the folder of a data set from `--data` and the configuration with `--set`.
+
+    A folder that holds none of the spec's folders is the data set itself; without `--data`, a
+    miniature is generated.
+
+    Raises:
+        ConfigError: a name or a key that does not exist.
+        DatasetNotFoundError: the folder does not exist.
+    """
+    from geovlm.config import load
+    from geovlm.config.options import lookup
+    from geovlm.data.loading import find_root, sample_root
+    from geovlm.plan.checks import check_data_names
+
+    miniature = f"sample.records={MINIATURE_RECORDS}"
+    given = arguments.settings(tasks=None, data=data)
+    config = load.load(None, overrides=[miniature, *overrides], **given)
+    check_data_names(config, registry=registry)
+    own = lookup(config.data, spec.name)
+    root = (own.root if own is not None else None) or config.data_root
+    if root is None:
+        output.say(f"generated data, not {spec.name} itself; give yours with --data DIR")
+        sample = config.sample
+        return Located(sample_root(spec, n=sample.records, seed=sample.seed), config)
+    if not root.is_dir():
+        raise DatasetNotFoundError(spec.name, root, hint="--data takes an existing folder")
+    if any((root / name).is_dir() for name in spec.folders):
+        return Located(find_root(spec, data_root=root), config)
+    if root == config.data_root and root.name not in spec.folders:
         output.say(
-            f"{data} holds no {' or '.join(spec.folders)}: reading it as the data set itself"
+            f"{root} holds no {' or '.join(spec.folders)}: reading it as the data set itself"
         )
-    return data
+    return Located(root, config)
 
 
 def reader(

@@ -10,13 +10,12 @@ from typing import Any
 from geovlm import boxes
 from geovlm.api import DatasetSpec, LoadContext, Raster, Sample, Split
 from geovlm.data.findings import Finding, Report
-from geovlm.data.imagefiles import Header, Progress, files, headers, name_of, same
+from geovlm.data.imagefiles import Header, Presence, Progress, headers, name_of, same
 from geovlm.data.loading import load_records
 from geovlm.data.texts import USED_ID
 from geovlm.errors import DataError, GeoVLMError
 from geovlm.plugins.references import resolve
 from geovlm.raster import checks
-from geovlm.raster.files import is_absent
 from geovlm.raster.images import is_turned
 
 SHORT_PX = 28
@@ -123,14 +122,20 @@ def _read_images(
 ) -> dict[str, Header]:
     """Read every distinct image; return the headers of those that can be read."""
     report.images = len(images)
+    there = Presence()
+    present: dict[str, Path | Raster] = {}
+    for name, image in images.items():
+        absent = there.lacking(image)
+        for path in absent:
+            report.missing.add(str(path))
+        if absent:
+            report.incomplete += 1
+        else:
+            present[name] = image
     found: dict[str, Header] = {}
-    for name, result in headers(images, decode=decode, progress=progress):
+    for name, result in headers(present, decode=decode, progress=progress):
         if isinstance(result, DataError):
-            absent = [path for path in files(images[name]) if is_absent(path)]
-            for path in absent:
-                report.missing.add(str(path))
-            if not absent:
-                report.unreadable.add(f"{name}: {result.args[0]}")
+            report.unreadable.add(f"{name}: {result.args[0]}")
             continue
         found[name] = result
         width, height = result.size

@@ -59,6 +59,9 @@ class Report:
     unused: list[str] = field(default_factory=list)
     """Labels of the vocabulary that no record has."""
     missing: Finding = field(default_factory=Finding)
+    """Files of images that do not exist."""
+    incomplete: int = 0
+    """Images that lack a file."""
     unreadable: Finding = field(default_factory=Finding)
     small: Finding = field(default_factory=Finding)
     narrow: Finding = field(default_factory=Finding)
@@ -104,7 +107,7 @@ class Report:
             for reason, found in reasons.items():
                 yield f"{split} skipped, {reason}", found
         yield "images", f"{self.images}, {'decoded' if self.decoded else 'headers read'}"
-        yield "images missing", self.missing
+        yield "images missing", self._missing()
         yield "images unreadable", self.unreadable
         yield "images with a side under 28 px", self.small
         yield "images over 200 times as long as wide, which models refuse", self.narrow
@@ -125,6 +128,13 @@ class Report:
             yield "labels outside the vocabulary", self.unknown
             more = shortened(self.unused[:LABELS], unused)
             yield f"labels without a record, {unused}", "\n".join(more)
+
+    def _missing(self) -> str:
+        if not self.incomplete:
+            return "0"
+        many = f"{self.incomplete} of {self.images}"
+        files = "" if self.missing.count == self.incomplete else f", {self.missing.count} files"
+        return "\n".join([many + files, *shortened(self.missing.first, self.missing.count)])
 
     def _counted(self, split: str, count: int) -> str:
         official = self.official.get(split)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from geovlm.api import Raster, Size
 from geovlm.data import cache
 from geovlm.errors import DataError
 from geovlm.raster.faults import unreadable
+from geovlm.raster.files import is_absent
 
 Progress = Callable[..., Iterator[Any]]
 """`(items, *, label, total)` yields the items and shows the progress."""
@@ -91,6 +93,34 @@ def files(image: Path | Raster) -> tuple[Path, ...]:
     if image.file is not None:
         paths.append(image.file)
     return tuple({str(path): path for path in paths}.values())  # hashing paths takes longer
+
+
+class Presence:
+    """Tells which files exist, as of the first time that their folders are asked about.
+
+    Below a folder that does not exist no file is looked for: half a million patches that were never
+    unpacked cost seconds.
+    """
+
+    def __init__(self) -> None:
+        self._absent: dict[str, bool] = {}
+
+    def lacking(self, image: Path | Raster) -> list[Path]:
+        """Return the files of an image that do not exist."""
+        return [
+            path
+            for path in files(image)
+            if self._is_absent_folder(str(path).rpartition(os.sep)[0]) or is_absent(path)
+        ]
+
+    def _is_absent_folder(self, folder: str) -> bool:
+        known = self._absent.get(folder)
+        if known is None:
+            above = folder.rpartition(os.sep)[0]
+            known = bool(above) and self._is_absent_folder(above)
+            known = known or (bool(folder) and is_absent(Path(folder)))
+            self._absent[folder] = known
+        return known
 
 
 def name_of(image: Path | Raster) -> str:

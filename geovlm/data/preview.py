@@ -24,14 +24,18 @@ _MOST_CHARS = 4_000
 """Characters of a text that are drawn; a picture of a megabyte of text takes minutes."""
 
 
-def samples(task: TaskSpec, spec: DatasetSpec, *, root: Path, split: Split, n: int) -> list[Sample]:
+def samples(
+    task: TaskSpec, spec: DatasetSpec, *, root: Path, split: Split, n: int, options: Any = None
+) -> list[Sample]:
     """Return the first `n` samples of a task, reading only as many records as needed.
+
+    `options` are those of the data set; `None`: the default ones.
 
     Raises:
         DataError: the split has no sample of the task.
     """
     for limit in (4 * n, 64 * n, None):
-        records = load_records(spec, root=root, split=split, limit=limit).records
+        records = load_records(spec, root=root, split=split, limit=limit, options=options).records
         found = task_samples(task, records)[:n]
         if len(found) == n or (limit is not None and len(records) < limit):
             break

@@ -19,9 +19,13 @@ def parts(
 
     A data set that does not exist is left out: `Reader.plan` refuses it. Held out is by default
     the split on which the run evaluates each task.
+
+    Raises:
+        DatasetNotFoundError: of the first data set, if this leaves no split to compare.
     """
     config = reader.config
     found: dict[tuple[str, Split], Part] = {}
+    missing: list[DatasetNotFoundError] = []
     for task in tasks:
         spec = reader.registry.dataset(task.dataset)
         wanted: list[Split] = ["train", *(held_out or [config.eval_split(task.name)])]
@@ -30,11 +34,15 @@ def parts(
                 continue
             try:
                 records = reader.load(spec, root=reader.root(spec).folder, split=split).records
-            except DatasetNotFoundError:
+            except DatasetNotFoundError as error:
+                missing.append(error)
                 continue
             found[spec.name, split] = Part(dataset=spec.name, split=split, records=records)
     train = [part for part in found.values() if part.split == "train"]
-    return train, [part for part in found.values() if part.split != "train"]
+    others = [part for part in found.values() if part.split != "train"]
+    if missing and not (train and others):
+        raise missing[0]
+    return train, others
 
 
 def left_out(reader: Reader, tasks: Sequence[TaskSpec]) -> LeftOut:

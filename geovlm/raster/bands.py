@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -179,11 +180,20 @@ def needed(ref: Raster) -> tuple[str, ...]:
     """Return the names in `files` that `bands` and their indices need, as far as known."""
     if not ref.files:
         return ()
-    found = roles(_known(ref))
+    return _needed(ref.bands, tuple(ref.files), _known(ref))
+
+
+@lru_cache(maxsize=256)
+def _needed(
+    bands: tuple[str, ...], files: tuple[str, ...], known: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return `needed` of all references that have these names."""
+    found = roles(known)
     taken: list[str] = []
-    for name in ref.bands:
-        taken += [found.get(r, "") for r in INDICES[name]] if is_index(ref, name) else [name]
-    return tuple(name for name in dict.fromkeys(taken) if name in ref.files)
+    for name in bands:
+        is_one = name in INDICES and name not in known
+        taken += [found.get(role, "") for role in INDICES[name]] if is_one else [name]
+    return tuple(name for name in dict.fromkeys(taken) if name in files)
 
 
 def nodata_in(ref: Raster, path: Path) -> float | None:

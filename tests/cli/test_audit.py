@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_plugins import TOY, install
 from tests.inside import geovlm
 
 FEW = ("--set", "sample.records=16")
@@ -72,3 +73,20 @@ def test_a_wrong_task_is_answered_with_the_nearest(tmp_path: Path) -> None:
     done = geovlm("audit", "xdb", folder=tmp_path)
     assert done.returncode == 2
     assert "did you mean 'xbd" in done.stderr.lower()
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "problem"),
+    [
+        ('reasoning="It is blue."', 'reasoning=""', "wrote no reasoning for sample 'test-0'"),
+        ('answer="water"', 'answer=" "', "wrote no answer for sample 'test-0'"),
+    ],
+)
+def test_a_turn_that_is_no_completion_names_task_and_sample(
+    tmp_path: Path, written: str, instead: str, problem: str
+) -> None:
+    install(tmp_path, "toy", TOY.replace(written, instead))
+    done = geovlm("audit", "toy/name", *FEW, folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: task 'toy/name'")
+    assert problem in done.stderr.splitlines()[-1]

@@ -103,3 +103,10 @@ def test_a_folder_that_is_not_there_is_one_line(toy: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: data set 'toy': ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_options_may_be_set_as_in_every_command(toy: Path) -> None:
+    flags = ["--data", f"toy={toy / 'eo' / 'Toy_v1'}", "--set", "data.toy.options.shoot=true"]
+    done = geovlm("data", "check", "toy", *flags, folder=toy)
+    assert done.returncode == 2
+    assert "did you mean 'shout'" in done.stderr

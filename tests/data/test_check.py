@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from geovlm.api import DatasetSpec, LoadContext, Raster, Sample
-from geovlm.data import cache
+from geovlm.data import cache, imagefiles
 from geovlm.data import check as inspection
 from geovlm.data.cache import cache_dir
 from geovlm.data.findings import Report
@@ -255,3 +255,26 @@ def test_a_cache_that_cannot_be_read_is_named(
     (tmp_path / "a").write_bytes(b"x")
     with pytest.raises(DataError, match=r"files\.sqlite.*delete it"):
         look([tmp_path / "a"], [])
+
+
+def test_below_an_absent_folder_no_file_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    looked = imagefiles.is_absent
+    monkeypatch.setattr(imagefiles, "is_absent", lambda path: asked.append(path) or looked(path))
+    paths = [tmp_path / "gone" / f"{i}" / f"{name}.png" for i in range(50) for name in "ab"]
+    report = check(tmp_path, lambda ctx: [one(path, f"{ctx.split} {path}") for path in paths])
+    assert (report.incomplete, report.images, report.missing.count) == (100, 100, 100)
+    assert str(dict(report.lines())["images missing"]).startswith("100 of 100\n")
+    assert len(asked) == len(set(asked)) <= len(tmp_path.parts) + 1
+
+
+def test_an_image_without_one_of_its_bands_is_missing_and_not_unreadable(tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.png" for name in ("r", "g", "b")}
+    write(files["r"])
+    image = Raster(files=files, bands=("r", "g", "b"), high=255.0)
+    record = Sample(id="a", images=(image,), target={})
+    report = check(tmp_path, lambda ctx: [record] if ctx.split == "train" else [])
+    assert (report.incomplete, report.missing.count, report.unreadable.count) == (1, 2, 0)
+    assert str(dict(report.lines())["images missing"]).startswith("1 of 1, 2 files\n")

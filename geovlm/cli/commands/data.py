@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -46,14 +47,25 @@ def sample(
 @app.command()
 def check(
     dataset: options.DatasetArgument,
-    data: Annotated[Path, typer.Option(help="Folder of the data set, or of several data sets.")],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="Folder of the data set, or of several data sets; NAME=DIR for one of them. "
+            "Repeatable.",
+            metavar="<path>",
+        ),
+    ],
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image, not only its header.")
     ] = False,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="Option of the data set, K=V. Repeatable.", metavar="K=V"),
+        typer.Option(
+            help="Option of the data set, K=V: --set data.NAME.options.K=V. Repeatable.",
+            metavar="K=V",
+        ),
     ] = None,
+    set_: options.SetOption = None,
     json: options.JsonOption = False,
 ) -> None:
     """Check a copy of a data set; exit code 1 if it is unfit for training.
@@ -66,14 +78,15 @@ def check(
     from geovlm.config.options import parse
     from geovlm.data import check as inspection
 
-    spec = registry.load().dataset(dataset)
-    root = datasets.locate(spec, data)
+    loaded = registry.load()
+    spec = loaded.dataset(dataset)
+    root, config = datasets.locate(spec, data, overrides=set_ or [], registry=loaded)
+    given = config.data_options(spec)
+    if option:
+        known = dataclasses.asdict(given) if given is not None else {}
+        given = parse(spec.options, known | dict(map(pair, option)), path="--option")
     report = inspection.inspect(
-        spec,
-        root=root,
-        options=parse(spec.options, dict(map(pair, option or ())), path="--option"),
-        decode=decode,
-        progress=output.progress,
+        spec, root=root, options=given, decode=decode, progress=output.progress
     )
     if json:
         output.print_json(report.as_json())

@@ -11,7 +11,7 @@ import typer
 from geovlm.api import DatasetSpec, ModelProfile, Split, TaskSpec
 from geovlm.cli import output
 from geovlm.cli.groups import subcommands
-from geovlm.cli.options import JsonOption, TaskArgument
+from geovlm.cli.options import JsonOption, SetOption, TaskArgument
 from geovlm.errors import GeoVLMError
 from geovlm.plugins import registry
 from geovlm.plugins.registry import Registry
@@ -107,8 +107,12 @@ def preview(
     out: Annotated[Path, typer.Option(help="Folder of the PNG files.")],
     n: Annotated[int, typer.Option("-n", min=1, help="Number of samples.")] = 4,
     data: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the data set, or of several; default: generated data."),
+        list[str] | None,
+        typer.Option(
+            help="Folder of the data set, or of several; NAME=DIR for one of them. Repeatable. "
+            "Default: generated data.",
+            metavar="<path>",
+        ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Split; default: the first one of the data set.")
@@ -120,24 +124,30 @@ def preview(
             help="Source of the pixel limits: nano, a model folder, or the largest area in pixels."
         ),
     ] = None,
+    set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
     """Draw samples: correct boxes, question, answer, reasoning, and the image of the model."""
     from geovlm.cli import datasets
-    from geovlm.config.model import with_pixels
+    from geovlm.config.model import limited, with_pixels
+    from geovlm.config.tasks import configured
     from geovlm.data import preview as pictures
     from geovlm.data.prompts import Prompter
     from geovlm.raster import checks
 
     loaded = registry.load()
-    task = loaded.task(name)
-    spec = loaded.dataset(task.dataset)
+    declared = loaded.task(name)
+    spec = loaded.dataset(declared.dataset)
     family = with_pixels(loaded.profile(profile), model_pixels)
-    root = datasets.locate(spec, data)
+    root, config = datasets.locate(spec, data, overrides=set_ or [], registry=loaded)
+    family = limited(family, config)
+    task = configured(declared, config, profile=family)
     part = cast("Split", split or spec.splits[0])
-    found = pictures.samples(task, spec, root=root, split=part, n=n)
+    found = pictures.samples(
+        task, spec, root=root, split=part, n=n, options=config.data_options(spec)
+    )
     out.mkdir(parents=True, exist_ok=True)
-    prompter = Prompter(task, profile=family)
+    prompter = Prompter(task, profile=family, options=config.task_options(task))
     rows: list[dict[str, Any]] = []
     pictured = [image for sample in found for image in sample.images]
     verdict = checks.judge([checks.suspicions(image) for image in pictured])
@@ -219,12 +229,13 @@ def _full(task: TaskSpec, spec: DatasetSpec, *, loaded: Registry) -> dict[str, A
 
 def _example(task: TaskSpec, spec: DatasetSpec, *, profile: ModelProfile) -> dict[str, Any]:
     """Return one turn from generated data; `{"error": …}` if the plugin cannot make one."""
-    from geovlm.cli import datasets
+    from geovlm.cli.datasets import MINIATURE_RECORDS
     from geovlm.data import preview as pictures
+    from geovlm.data.loading import sample_root
     from geovlm.data.prompts import Prompter
 
     try:
-        root = datasets.locate(spec, None, quiet=True)
+        root = sample_root(spec, n=MINIATURE_RECORDS, seed=0)
         sample = pictures.samples(task, spec, root=root, split=spec.splits[0], n=1)[0]
         turn = Prompter(task, profile=profile).prompt(sample).turn
     except GeoVLMError as error:
