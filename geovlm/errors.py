@@ -55,6 +55,12 @@ class RewardError(GeoVLMError):
     exit_code = 1
 
 
+class MetricError(GeoVLMError):
+    """A metric raised, or gave something else than numbers; names the metric."""
+
+    exit_code = 1
+
+
 class RunFailedError(GeoVLMError):
     """A stage that was started and did not finish; names the stage and its log."""
 

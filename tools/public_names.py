@@ -52,6 +52,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "DataError",
         "DatasetNotFoundError",
         "GeoVLMError",
+        "MetricError",
         "PluginUnavailableError",
         "RewardError",
         "RunFailedError",

@@ -15,6 +15,8 @@ def print_results(metrics: Mapping[str, Any]) -> None:
     The columns per stage are the primary metric with its interval, its change since the previous
     stage with the p-value, and the sampled reward; another column is the best blind baseline.
     """
+    for line in tables.remarks(metrics):
+        output.say(line)
     stages = tables.stage_names(metrics)
     columns = ["task", "metric", "n", *stages]
     table = tables.table(metrics)
@@ -24,7 +26,7 @@ def print_results(metrics: Mapping[str, Any]) -> None:
     for row in table:
         cells = [row["cells"].get(stage) for stage in stages]
         rewards = ["-" if cell is None else f"{cell['reward']:.3f}" for cell in cells]
-        scores = [*map(_score, cells), *([_blind(row["blind"])] if blind else [])]
+        scores = [*map(_score, cells), *([_blind(row["blind"], n=row["n"])] if blind else [])]
         rows.append([row["name"], row["primary"], row["n"], *scores, *rewards])
     output.table(columns, rows)
 
@@ -51,15 +53,21 @@ def _score(cell: Mapping[str, Any] | None) -> str:
     """Return `0.712 [0.65, 0.77] +0.103 p=0.004`, without parts that do not exist."""
     if cell is None:
         return "-"
+    if cell["value"] is None:
+        return "undefined"
     interval = "" if cell["low"] is None else f" [{cell['low']:.2f}, {cell['high']:.2f}]"
     change = cell["change"]
     moved = "" if change is None else f" {change['difference']:+.3f} p={change['p']:.3f}"
     return f"{cell['value']:.3f}{interval}{moved}"
 
 
-def _blind(baseline: Mapping[str, Any] | None) -> str:
-    """Return `0.531 majority, not beaten`; the end is omitted if the model is surely better."""
+def _blind(baseline: Mapping[str, Any] | None, *, n: int) -> str:
+    """Return `0.531 majority, n 64, not beaten`; without n if it is that of the task.
+
+    The end is omitted if the model is surely better.
+    """
     if baseline is None:
         return "-"
+    number = f", n {baseline['n']}" if baseline["n"] != n else ""
     verdict = ", not beaten" if baseline["beaten"] is False else ""
-    return f"{baseline['value']:.3f} {baseline['name']}{verdict}"
+    return f"{baseline['value']:.3f} {baseline['name']}{number}{verdict}"

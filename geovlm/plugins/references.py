@@ -12,6 +12,19 @@ from geovlm.plugins.guard import stdout_to_stderr
 
 T = TypeVar("T")
 
+BUGS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""Errors that count as a bug of a plugin; a service that its function calls raises an `OSError`."""
+
 
 def resolve(ref: Ref[T]) -> T:
     """Return the object itself, or the one that `"module:attribute"` names, imported.

@@ -60,7 +60,7 @@ def _metadata(facts: CardFacts, *, base: str | None, licence: Mapping[str, Any])
     results = []
     for spec in specs:
         entry = facts.entry(spec.name)
-        if entry is not None:
+        if entry is not None and entry["metrics"].get(spec.primary_metric) is not None:
             results.append(
                 EvalResult(
                     task_type=PIPELINE,

@@ -53,6 +53,7 @@ def write(run: Path) -> Path:
         environment=files.read_json(environment) if environment.is_file() else {},
         stages=tables.stage_names(metrics),
         rows=tables.table(metrics),
+        remarks=tables.remarks(metrics),
         baselines=tables.baselines(metrics),
         pairs=tables.pair_probes(metrics),
         provenance=tables.provenance(metrics),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,8 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Each row has `name`, `primary`, `n`, `split`, `mean` (True for a mean), `blind` (the best
     baseline, as in `baselines`, or `None`) and `cells`: stage -> `value`, `low`, `high`, `reward`,
-    `change` (against the stage before: `against`, `difference`, `ci95`, `p`; or `None`).
+    `change` (against the stage before: `against`, `difference`, `ci95`, `p`; or `None`). A `value`
+    is `None` where the metric is undefined.
     """
     rows: list[dict[str, Any]] = []
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -27,7 +27,7 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         for stage, entry in task["stages"].items():
             low, high = entry["ci95"].get(task["primary"], (None, None))
             cells[stage] = {
-                "value": _number(entry["metrics"], task["primary"]),
+                "value": entry["metrics"].get(task["primary"]),
                 "low": low,
                 "high": high,
                 "reward": entry["sampled_reward"],
@@ -75,6 +75,21 @@ def pair_probes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def remarks(metrics: Mapping[str, Any]) -> list[str]:
+    """Return a line for each score that lacks records of ours, or is undefined."""
+    lines = []
+    for name, task in metrics["tasks"].items():
+        for stage, entry in task["stages"].items():
+            if entry["metrics"].get(task["primary"]) is None:
+                lines.append(f"{name}, {stage}: {task['primary']!r} is no finite number")
+            scores = entry.get("published") or {}
+            n = sum(scores.get("skipped", {}).values())
+            if n:
+                part = f"{n} of {scores['lines']} records ({n / scores['lines']:.2%})"
+                lines.append(f"{name}, {stage}: {scores['protocol']} skips {part}")
+    return lines
+
+
 def provenance(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the provenance of every reported score: `task`, `stage` and their entry."""
     return [
@@ -91,14 +106,19 @@ def _baselines(name: str, task: Mapping[str, Any]) -> list[dict[str, Any]]:
         if "unavailable" in entry:
             found.append({**made, "unavailable": entry["unavailable"], "value": None})
             continue
+        value, model = entry["metrics"].get(primary), entry["model"].get(primary)
+        if value is None or model is None:
+            undefined = f"{primary} is undefined for its {entry['n']} samples"
+            found.append({**made, "unavailable": undefined, "value": None})
+            continue
         gain = _defined(entry["gain"].get(primary))
         found.append(
             {
                 **made,
                 "stage": entry["stage"],
                 "n": entry["n"],
-                "value": _number(entry["metrics"], primary),
-                "model": _number(entry["model"], primary),
+                "value": value,
+                "model": model,
                 "gain": gain,
                 "beaten": None if gain is None else gain["ci95"][0] > 0,
             }
@@ -115,17 +135,16 @@ def _change(entry: Mapping[str, Any], primary: str) -> dict[str, Any] | None:
     return None if moved is None else {"against": change["against"], **moved}
 
 
-def _number(values: Mapping[str, float | None], name: str) -> float:
-    """Return a stored number; JSON has null where a metric is not defined."""
-    value = values[name]
-    return math.nan if value is None else value
-
-
 def _defined(change: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """Return a stored change, or `None` if a number of it is not defined."""
     if change is None or None in (change["difference"], change["p"], *change["ci95"]):
         return None
     return change
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _mean_row(
@@ -136,7 +155,7 @@ def _mean_row(
         found = [row["cells"][stage] for row in rows if stage in row["cells"]]
         if len(found) == len(rows):
             cells[stage] = {
-                "value": sum(cell["value"] for cell in found) / len(found),
+                "value": _mean([cell["value"] for cell in found]),
                 "low": None,
                 "high": None,
                 "reward": sum(cell["reward"] for cell in found) / len(found),

@@ -7,23 +7,10 @@ from collections.abc import Callable, Sequence
 
 from geovlm.api import RewardContext, RewardSpec
 from geovlm.errors import GeoVLMError, RewardError
-from geovlm.plugins.references import resolve
+from geovlm.plugins.references import BUGS, resolve
 
 FORMAT_REWARDS = {"format/think": 0.5, "format/answer": 0.5}
 """Weights of the rewards that the engine adds to every task."""
-
-_BUGS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""Errors that count as a bug of the reward; a service that it calls raises an `OSError`."""
 
 
 def score(
@@ -46,7 +33,7 @@ def score(
         began(contexts[0])
         try:
             values = list(function(completions, contexts))
-        except _BUGS as error:
+        except BUGS as error:
             raise _broken(reward, contexts[0], f"raised {error!r}") from error
         if len(values) != len(completions):
             raise _broken(reward, contexts[0], f"returned {len(values)} values for a batch")
@@ -56,7 +43,7 @@ def score(
             began(context)
             try:
                 values.append(function(completion, context))
-            except _BUGS as error:
+            except BUGS as error:
                 raise _broken(reward, context, f"raised {error!r}") from error
     for value, context in zip(values, contexts, strict=True):
         if value is None:

@@ -19,9 +19,10 @@ def by_protocol(
 ) -> dict[str, Any] | None:
     """Return the scores of `eval/<stage>/<task>.jsonl`, as a protocol publishes them.
 
-    `protocol`, `rule`, `n`, `metrics`, `counts` (samples behind each metric) and `ci95`; or
-    `protocol` and `unavailable`, the reason why it cannot score the file; `None` if the protocol's
-    name is empty.
+    `protocol`, `rule`, `n`, `metrics`, `counts` (samples behind each metric), `ci95`, `lines`,
+    `skipped` and `unreadable` (by reason), `left_out` (metric -> reason) and `notes`; or `protocol`
+    and `unavailable`, the reason why it cannot score the file; `None` if the protocol's name is
+    empty.
     """
     from geovlm.score.protocols import catalogue, records, scoring
 
@@ -40,6 +41,11 @@ def by_protocol(
         "metrics": found.published,
         "counts": found.counts,
         "ci95": {name: list(bounds) for name, bounds in found.ci95["published"].items()},
+        "lines": found.lines,
+        "skipped": found.skipped,
+        "unreadable": found.unreadable,
+        "left_out": found.left_out,
+        "notes": found.notes,
     }
 
 
@@ -104,9 +110,15 @@ def _differences(
     differs = []
     if entry["protocol"] and entry["protocol"] != row.protocol:
         differs.append(f"protocol: theirs {row.protocol}; our task has {entry['protocol']}")
+    skipped = sum(scores.get("skipped", {}).values())
+    if skipped:
+        differs.append(f"{skipped} of our {scores['lines']} records are skipped")
+    differs += scores.get("notes", [])
     if n is None:
-        why = scores.get("unavailable") or f"{row.protocol} gives our answers no {row.metric!r}"
-        differs.append(f"no such score of ours: {why}")
+        left_out = scores.get("left_out", {})
+        reason = f"it {left_out[row.metric]}" if row.metric in left_out else ""
+        none = f"{row.protocol} gives our answers no {row.metric!r}"
+        differs.append(f"no such score of ours: {scores.get('unavailable') or reason or none}")
     elif not _same_split(row.split, entry["split"], n):
         differs.append(f"split: theirs {row.split}; ours {entry['split']}, {n} samples")
     if row.note:

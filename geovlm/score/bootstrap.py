@@ -142,7 +142,7 @@ def changes(pair: Statistic, *, resamples: int = 1000, seed: int = 0) -> dict[st
     The interval is that of the difference under the same resampled groups. The p-value is of a
     permutation test that swaps both answers of whole groups at random, so it cannot fall below
     2 / 2^k with k groups. It is not corrected for the number of comparisons. There are as many
-    permutations as resamples.
+    permutations as resamples; one in which a number is undefined is left out for that number.
     """
     groups = pair.groups // 2
     if groups < 2:
@@ -157,11 +157,12 @@ def changes(pair: Statistic, *, resamples: int = 1000, seed: int = 0) -> dict[st
     found = {}
     for name, values in observed.items():
         bounds = _bounds(drawn[name], groups=groups)
-        if bounds is None or math.isnan(values[0]):
+        if bounds is None or not math.isfinite(values[0]):
             continue
         difference = float(values[0])
-        as_large = np.nansum(np.abs(swapped[name]) >= abs(difference) - 1e-12)
-        p = float((1 + as_large) / (1 + resamples))
+        known = swapped[name][np.isfinite(swapped[name])]
+        as_large = np.sum(np.abs(known) >= abs(difference) - 1e-12)
+        p = float((1 + as_large) / (1 + len(known)))
         found[name] = Change(difference=difference, low=bounds.low, high=bounds.high, p=p)
     return found
 
@@ -188,7 +189,7 @@ def _bounds(values: Array, *, groups: int) -> Interval | None:
     """Return the expanded percentiles; `None` where no value is defined."""
     from scipy.special import ndtr, stdtrit
 
-    values = values[~np.isnan(values)]
+    values = values[np.isfinite(values)]
     if not len(values):
         return None
     quantile = stdtrit(groups - 1, (1 + _LEVEL) / 2)

@@ -45,7 +45,7 @@ def metrics_perfect_on_gold(subject: Subject) -> Iterator[Finding]:
                     file=file,
                 )
                 break
-            if not nonsense[task.primary_metric] < value:
+            if not nonsense.get(task.primary_metric, value) < value:
                 yield fault(f"{where} is {value:.4g} on nonsense as on correct answers", file=file)
                 break
 

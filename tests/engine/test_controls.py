@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,13 @@ import pytest
 from PIL import Image
 
 from geovlm import answers
-from geovlm.api import TaskSpec
+from geovlm.api import MetricSpec, TaskSpec
 from geovlm.config.schema import EvalConfig
 from geovlm.engine.evaluation import blind, controls, pairs
 from geovlm.engine.evaluation.judge import Judge, clusters, prompt_hash
 from geovlm.engine.rows.images import GREY, ImageCache, shifted
 from geovlm.engine.rows.rows import Row, pictures
+from geovlm.errors import MetricError
 from geovlm.plugins import registry
 from geovlm.plugins.profiles import QWEN2_5_VL
 
@@ -106,6 +108,48 @@ def test_without_an_answer_for_unchanged_pairs_there_is_no_false_alarm_rate() ->
 def test_boxes_where_nothing_changed_are_an_alarm(prediction, answer: str, alarm: bool) -> None:
     one = prediction(FRAME.format(answer), target={"boxes": [[1, 2, 30, 40]]})
     assert pairs.claims_change(a_judge(unchanged="none").task, one) is alarm
+
+
+@pytest.mark.parametrize("target", [{"boxes": []}, {"answer": "no"}])
+def test_no_answer_about_an_unchanged_pair_is_an_alarm(prediction, target: dict) -> None:
+    one = prediction("I see nothing.", target=target)
+    assert pairs.claims_change(a_judge(unchanged="no").task, one) is True
+
+
+def broken_judge(compute: Callable[..., dict[str, float]]) -> Judge:
+    judge = a_judge()
+    known = dict(judge.registry.metrics) | {
+        "t/own": MetricSpec(name="t/own", summary="", compute=compute)
+    }
+    task = replace(judge.task, metrics=("t/own",), primary_metric="own")
+    return replace(judge, task=task, registry=replace(judge.registry, metrics=known))
+
+
+def test_a_metric_that_raises_is_named_before_the_model_answers() -> None:
+    def compute(predictions: object) -> dict[str, float]:
+        raise KeyError("label")
+
+    with pytest.raises(MetricError, match=r"metric 't/own' raised KeyError\('label'\)"):
+        broken_judge(compute).check(PAIRS)
+
+
+def test_the_metrics_are_tried_on_correct_answers() -> None:
+    seen = []
+
+    def compute(predictions: object) -> dict[str, float]:
+        seen.extend(answers.answer_text(each.completion) for each in predictions)
+        return {"own": 1.0}
+
+    broken_judge(compute).check(PAIRS)
+    assert seen == ["yes", "no", "yes", "no"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_that_is_not_finite_is_no_score(value: float) -> None:
+    judge = broken_judge(lambda predictions: {"own": value, "other": 0.5})
+    answered = judge.predictions(PAIRS, [FRAME.format("yes")] * 4)
+    assert judge.metrics(answered) == {"other": 0.5}
+    assert set(judge.intervals(PAIRS, answered)) == {"other"}
 
 
 def test_the_majority_is_that_of_the_question_type() -> None:

@@ -27,6 +27,7 @@ def test_the_entry_scores_greedy_answers_and_rewards_sampled_ones() -> None:
     assert scored.entry["metrics"]["accuracy"] == 1.0
     assert scored.entry["greedy_reward"] == 2.0  # two tags of 0.5 each, and exact
     assert scored.entry["sampled_reward"] == 1.5  # two of four answers are no
+    assert scored.entry["sampled_rewards_n"]["exact"] == 4
     assert scored.controls == {}
     assert [record["sampled"]["completion"] for record in scored.records] == NO
 

@@ -183,7 +183,7 @@ def test_the_best_blind_baseline_stands_in_the_table(tmp_path: Path) -> None:
     assert (row["blind"]["name"], row["blind"]["value"]) == ("text only", 0.6875)
     assert row["blind"]["beaten"] is False
     page = report.write(tmp_path).read_text()
-    assert "text only, not beaten" in page
+    assert "text only, n 9, not beaten" in page  # the task has 17 samples
     assert "all samples show the same images" in page
     assert "0.312" in page  # the majority's 0.3125
     assert "Image pairs" in page
@@ -220,4 +220,6 @@ def test_a_metric_that_is_not_defined_is_shown_as_such(tmp_path: Path) -> None:
     assert run.read_metrics()["tasks"]["xbd/detect"]["stages"]["base"]["metrics"] == {
         "mean_iou": None
     }
-    assert '<td class="n">nan' in report.write(tmp_path).read_text()
+    page = report.write(tmp_path).read_text()
+    assert '<td class="n">undefined' in page
+    assert "xbd/detect, base: &#39;mean_iou&#39; is no finite number" in page

@@ -85,3 +85,20 @@ def test_a_protocol_that_does_not_fit_says_why() -> None:
 def test_generated_data_cannot_be_compared() -> None:
     (found,) = rows(a_row(), generated=True)
     assert found["differs"] == ["our data are generated, not the benchmark"]
+
+
+def test_skipped_records_and_notes_are_reasons_not_to_compare() -> None:
+    scores = SCORED | {
+        "lines": 2003,
+        "skipped": {"no reference caption": 3},
+        "notes": ["half read"],
+    }
+    (found,) = rows(a_row(), scores=scores)
+    assert found["differs"] == ["3 of our 2003 records are skipped", "half read"]
+
+
+def test_a_score_that_is_left_out_says_why() -> None:
+    scores = SCORED | {"left_out": {"rougeL": "reads a to z only"}}
+    (found,) = rows(a_row(metric="rougeL"), scores=scores)
+    assert found["ours"] is None
+    assert found["differs"] == ["no such score of ours: it reads a to z only"]

@@ -147,6 +147,19 @@ def test_a_change_in_every_one_of_twenty_groups_is_significant() -> None:
     assert found.p == 0.001  # 1 / (1 + 999): no permutation gets as far
 
 
+def test_permutations_without_a_number_do_not_make_a_change_significant() -> None:
+    pair = paired([0.0, 1.0] * 10, [1.0, 0.0] * 10)
+
+    def at(weights: np.ndarray) -> dict[str, np.ndarray]:
+        agree = weights[:, 0] == weights[:, 1]  # half of the permutations
+        return {"mean": np.where(agree, pair.at(weights)["mean"], np.nan)}
+
+    found = bootstrap.changes(bootstrap.Statistic(groups=pair.groups, at=at), resamples=400)
+    # the means are equal, so every permutation with a number gets as far
+    assert found["mean"].difference == 0.0
+    assert found["mean"].p == 1.0
+
+
 def test_the_paired_test_rejects_no_true_null_too_often() -> None:
     rng = np.random.default_rng(8)
     rejected = 0

@@ -40,6 +40,7 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
     of the rows. A resumed run keeps the tasks that are scored and the answers that are written.
 
     Raises:
+        MetricError: a metric raises on correct answers; found before the model answers.
         StoppedError: the run is to stop; the answers so far are on the disk.
     """
     tasks = [stage.task(task) for task in stage.task_names]
@@ -73,14 +74,8 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
             seed=stage.config.seed,
         ),
     ]
-    texts = _answer(stage, loaded, prompts, folder=folder, title=f"evaluating {name}")
-    if not stage.is_main:
-        return
-    template = str(loaded.processor.chat_template)  # type: ignore[attr-defined]  # a mixin's field
-    for task in missing:
-        own = rows[task.name]
-        answers = _answers(stage, task, own, texts, profile=loaded.profile)
-        judge = Judge(
+    judges = {
+        task.name: Judge(
             task=task,
             profile=loaded.profile,
             registry=stage.registry,
@@ -90,6 +85,17 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
             reward_options=stage.config.reward_options,
             watch=stage.watch,
         )
+        for task in missing
+    }
+    for each, judge in judges.items():
+        judge.check(rows[each])
+    texts = _answer(stage, loaded, prompts, folder=folder, title=f"evaluating {name}")
+    if not stage.is_main:
+        return
+    template = str(loaded.processor.chat_template)  # type: ignore[attr-defined]  # a mixin's field
+    for task in missing:
+        own, judge = rows[task.name], judges[task.name]
+        answers = _answers(stage, task, own, texts, profile=loaded.profile)
         provenance = {
             "n": len(own),
             "split": stage.config.eval_split(task.name),

@@ -7,17 +7,19 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from geovlm.api import Json, ModelProfile, Prediction, TaskSpec
+from geovlm import answers
+from geovlm.api import Json, ModelProfile, Prediction, TaskSpec, Turn
 from geovlm.data.prompts import prediction, reward_context
 from geovlm.engine import rewards
 from geovlm.engine.rows.rows import Row
 from geovlm.engine.stopping import RewardWatch
 from geovlm.files.jsontext import dumps
-from geovlm.plugins.metrics import function
-from geovlm.plugins.references import resolve
+from geovlm.plugins import metrics
 from geovlm.plugins.registry import Registry
 from geovlm.score import bootstrap
 
+CHECKED = 32
+"""Correct answers on which the metrics are tried."""
 MIN_EVENTS = 8
 """With fewer events among the samples, the images are the groups: no interval of so few holds."""
 
@@ -85,8 +87,23 @@ class Judge:
         """Return every number of every metric of the task."""
         values: dict[str, float] = {}
         for metric in self.task.metrics:
-            values.update(function(self.registry.metric(metric))(answered))
+            values.update(metrics.function(self.registry.metric(metric))(answered))
         return values
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Compute the metrics of a few correct answers, before a model has answered.
+
+        Raises:
+            MetricError: a metric raises; names it.
+        """
+        chosen = rows[:CHECKED]
+        texts = [
+            answers.frame(
+                Turn(question=each.question, answer=each.answer, reasoning=each.reasoning)
+            )
+            for each in chosen
+        ]
+        self.metrics(self.predictions(chosen, texts))
 
     def intervals(
         self, rows: Sequence[Row], answered: Sequence[Prediction]
@@ -122,9 +139,9 @@ class Judge:
         found = []
         for name in self.task.metrics:
             spec = self.registry.metric(name)
-            if spec.counts is not None and spec.finish is not None:
-                counts = [resolve(spec.counts)(one) for one in answered]
-                found.append(bootstrap.of_sums(counts, resolve(spec.finish), clusters=names))
+            if spec.counts is not None:
+                counts = list(map(metrics.counts(spec), answered))
+                found.append(bootstrap.of_sums(counts, metrics.finish(spec), clusters=names))
             else:
-                found.append(bootstrap.of_items(function(spec), answered, clusters=names))
+                found.append(bootstrap.of_items(metrics.function(spec), answered, clusters=names))
         return bootstrap.together(found)

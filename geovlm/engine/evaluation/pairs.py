@@ -62,11 +62,14 @@ def report(judge: Judge, answered: Mapping[str, Sequence[Prediction]]) -> dict[s
 def claims_change(task: TaskSpec, prediction: Prediction) -> bool | None:
     """Return True if an answer states a change; `None` if the task has no `unchanged`.
 
-    An answer of boxes does so if it has any; another one if it is not the task's `unchanged`.
+    An answer of boxes does so if it has any; another one if it is not the task's `unchanged`. No
+    answer does not state that nothing changed: it counts as a claim.
     """
     if not task.unchanged:
         return None
     answer = answers.answer_text(prediction.completion)
+    if not answer:
+        return True
     if "boxes" in prediction.target and "answer" not in prediction.target:
         return bool(boxes.parse(answer, prediction))
     return answers.normalise(answer) != answers.normalise(task.unchanged)

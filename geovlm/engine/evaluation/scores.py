@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -58,7 +59,11 @@ class Scored(NamedTuple):
 
 
 def score(answers: Answers, judge: Judge, *, name: str, last: bool) -> Scored:
-    """Return the scores of one task; only the run's last evaluation has a gain over `majority`."""
+    """Return the scores of one task; only the run's last evaluation has a gain over `majority`.
+
+    Raises:
+        MetricError: a metric raised.
+    """
     rows = answers.rows
     greedy, sampled = (judge.rewards(rows, each) for each in (answers.greedy, answers.sampled))
     predictions = judge.predictions(rows, answers.greedy)
@@ -68,6 +73,7 @@ def score(answers: Answers, judge: Judge, *, name: str, last: bool) -> Scored:
         "sampled_reward": sum(total for total, _ in sampled) / len(rows),
         "greedy_reward": sum(total for total, _ in greedy) / len(rows),
         "sampled_rewards": _means([parts for _, parts in sampled]),
+        "sampled_rewards_n": _applying([parts for _, parts in sampled]),
         "published": None,
     }
     if answers.earlier is not None:
@@ -151,6 +157,11 @@ def _baseline(
         "model": judge.metrics(seeing),
         "gain": judge.changes(rows, without, seeing) if compare else {},
     }
+
+
+def _applying(parts: Sequence[Mapping[str, float | None]]) -> dict[str, int]:
+    """Return the number of rows that each reward applies to."""
+    return Counter(name for each in parts for name, value in each.items() if value is not None)
 
 
 def _means(parts: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
