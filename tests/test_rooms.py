@@ -36,9 +36,8 @@ ROOMS = """
 
 INSIDE = {
     "boxes": "rectangle | frames | reading | arrays",
-    "raster": "faults headers spectra | files | masks | fills | bands | appearance reference"
-    " scaling | decoding | pictures"
-    " | checks images",
+    "raster": "faults headers spectra | files | masks places | fills | bands"
+    " | appearance reference scaling | decoding | pictures | checks images",
     "scenes": "composing | painting",
     "files": "text images jsontext | records tables",
     "plugins": "declarations guard installed profiles scaffold | builtin | discover | registry"

@@ -77,12 +77,9 @@ def first_file(image: Path | Raster) -> Path:
     """Return the file of an image; of several files, that of the first band."""
     if not isinstance(image, Raster):
         return image
-    from geovlm.raster.bands import needed
+    from geovlm.raster.bands import locate
 
-    bands = needed(image)
-    path = image.files[bands[0]] if bands else image.file
-    assert path is not None
-    return path
+    return locate(image, image.bands[0]).path
 
 
 def _three(bands: Sequence[str]) -> tuple[str, str, str]:

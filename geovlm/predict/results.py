@@ -118,6 +118,7 @@ class Results:
             "images": list(images),
             "notes": list(self.notes),
             "coordinates": units[crs if self.where is not None else "pixels"],
+            **self._accuracy(crs),
             "question": self.plan.question,
             "window": self.plan.side,
             "overlap": self.plan.overlap,
@@ -129,6 +130,17 @@ class Results:
             "features": counts.features,
             "features_outside": counts.outside,
             "counts": dict(counts.labels.most_common(_DISTINCT)),
+        }
+
+    def _accuracy(self, crs: str) -> dict[str, Any]:
+        """Return how longitude and latitude were made: PROJ's operation and its accuracy."""
+        if self.where is None or crs != "wgs84":
+            return {}
+        operation = self.where.operation
+        return {
+            "operation": operation.name,
+            "accuracy_m": operation.accuracy_m,
+            "accuracy_note": self.where.doubt(),
         }
 
     @property

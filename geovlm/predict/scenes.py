@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from geovlm.api import Json, Raster, Size
 from geovlm.errors import DataError
-from geovlm.predict.georeference.georeference import Georeference, reprojected
+from geovlm.predict.georeference.georeference import Georeference
 from geovlm.predict.georeference.placing import placed
 from geovlm.predict.images import first_file
 from geovlm.predict.windows.tiles import Window
+from geovlm.raster.places.operations import parsed
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -96,11 +97,9 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
 
 def _same_grid(a: Georeference, b: Georeference) -> bool:
     """Return True if two grids of one size agree to a millionth of a pixel's side per pixel."""
-    from rasterio.crs import CRS
-
     step = max(abs(a.transform[0]), abs(a.transform[1]))
     near = all(abs(x - y) <= 1e-6 * step for x, y in zip(a.transform, b.transform, strict=True))
-    return near and CRS.from_user_input(a.crs) == CRS.from_user_input(b.crs)
+    return near and (a.crs == b.crs or parsed(a.crs) == parsed(b.crs))
 
 
 def _covered(
@@ -114,7 +113,7 @@ def _covered(
     width, height = other_size
     outline = [(s * width, edge) for s in shares for edge in (0.0, float(height))]
     outline += [(edge, s * height) for s in shares for edge in (0.0, float(width))]
-    there = reprojected(other.source(outline), other.crs, grid.crs)
+    there = other.to(grid.crs).points(other.source(outline))
     if there is None:
         return None
     xs, ys = zip(*grid.pixels(there), strict=True)
@@ -127,7 +126,7 @@ def _lies_in(grid: Georeference, size: Size, other: Georeference, other_size: Si
     """Return True if the corners and the middle of a grid lie in another image."""
     width, height = size
     points = [(0, 0), (width, 0), (width, height), (0, height), (width / 2, height / 2)]
-    there = reprojected(grid.source(points), grid.crs, other.crs)
+    there = grid.to(other.crs).points(grid.source(points))
     if there is None:
         return False
     seen = other.pixels(there)
@@ -172,29 +171,19 @@ def _own_ranges(image: Raster) -> Mapping[str, tuple[float, float]]:
 def _write_warp(
     path: Path, *, grid: Georeference, size: Size, to: Path, nodata: float | None = None
 ) -> Path:
-    import rasterio.shutil
-    from rasterio import Affine
-    from rasterio.enums import Resampling
-    from rasterio.vrt import WarpedVRT
+    from geovlm.raster.places import grids, reading
 
-    arguments: dict[str, Any] = {
-        "crs": grid.crs,
-        "transform": Affine(*grid.transform),
-        "width": size[0],
-        "height": size[1],
-        "resampling": Resampling.bilinear,
-    }
-    own, note = placed(path)
-    if own is None:
-        raise DataError(note, hint="all bands of a pair need a georeference")
-    arguments |= {"src_crs": own.crs, "src_transform": Affine(*own.transform)}
+    options: dict[str, Any] = {}
     with _without_false_alpha(path.absolute(), to=to) as source:
+        own, note = reading.read(source, path)
+        if own is None or own.crs is None:
+            raise DataError(note, hint="all bands of a pair need a georeference")
         if nodata is not None:
-            arguments |= {"src_nodata": nodata, "nodata": nodata}
+            options |= {"src_nodata": nodata, "nodata": nodata}
         elif source.nodata is None and source.dtypes[0].startswith("float"):
-            arguments["nodata"] = math.nan  # 0 would be bright where values are decibels
-        with WarpedVRT(source, **arguments) as warped:
-            rasterio.shutil.copy(warped, to, driver="VRT")
+            options["nodata"] = math.nan  # 0 would be bright where values are decibels
+        place = reading.Place(grid.crs, grid.transform, size)
+        to.write_text(grids.resampled(source, own, place, **options), encoding="utf-8")
     return to
 
 

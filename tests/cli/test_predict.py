@@ -349,6 +349,35 @@ def test_a_bad_file_is_named(
     assert "bad.tif" in said
 
 
+def test_a_place_of_unknown_accuracy_is_warned_of_and_written_into_the_file(
+    tmp_path: Path, answered_by, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered_by(lambda rows, cache: ["<answer> yes </answer>"] * len(rows))
+    grid = Affine(10, 0, 500_000, 0, -10, 1_300_000)
+    scene = write_scene(tmp_path / "a.tif", (60, 60), crs="EPSG:3148", transform=grid)
+    words = ("predict", "--model", "nano", "--task", "rsvqa/lr", "--question", "Is there a road?")
+    assert status(*words, scene, "--out", tmp_path / "a.geojson") == 0
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if "warning" in each]
+    assert line.startswith(f"warning: coordinates of {scene} may be off by tens of metres: Indian")
+    member = json.loads((tmp_path / "a.geojson").read_text(encoding="utf-8"))["geovlm"]
+    assert (member["operation"], member["accuracy_m"]) == ("Indian 1960 to WGS 84 (2)", None)
+    assert f"warning: {member['accuracy_note']}" == line
+
+
+def test_coordinates_of_the_scenes_own_crs_need_no_operation(
+    tmp_path: Path, answered_by, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyogrio", reason="the extra geo has pyogrio")
+    answered_by(lambda rows, cache: ["<answer> yes </answer>"] * len(rows))
+    grid = Affine(10, 0, 500_000, 0, -10, 1_300_000)
+    scene = write_scene(tmp_path / "a.tif", (60, 60), crs="EPSG:3148", transform=grid)
+    words = ("predict", "--model", "nano", "--task", "rsvqa/lr", "--question", "Is there a road?")
+    assert status(*words, scene, "--out", tmp_path / "a.gpkg", "--json") == 0
+    said = capsys.readouterr()
+    assert "warning" not in said.err
+    assert "accuracy_m" not in json.loads(said.out)
+
+
 def test_the_proj_of_another_program_is_one_line_before_the_model_is_loaded(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", (64, 64))
     words = ["predict", "--model", "nano", "--task", "bigearthnet", str(scene)]

@@ -132,6 +132,8 @@ def predict(
             output.say(f"note: {note}")
         if scene.georeference is None:
             output.say("warning: without georeference, coordinates are pixels")
+        elif not in_source and scene.georeference.doubt():
+            output.say(f"warning: {scene.georeference.doubt()}")
         request = job.Request(
             task=task,
             images=scene.encoded(),

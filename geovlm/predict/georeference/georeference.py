@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from geovlm.api import Size
 from geovlm.errors import DataError
 from geovlm.predict.georeference import antimeridian
 from geovlm.predict.georeference.antimeridian import LonLat, Point
+from geovlm.raster.places.operations import WGS84, Operation, choose, name_of, parsed
 
-WGS84 = "EPSG:4326"
 _BEYOND_POLE = 1.0  # degrees: half a pixel of a coarse global grid is not an error
 _STEPS = 8  # points per side of a ring with long sides
+_METRES_PER_DEGREE = 111_195.0  # of a sphere with the earth's mean radius
+_HALF_PX = 0.51  # half a pixel, give or take its shape on the ground
+_WIDE_M = 2000.0  # half of such a pixel is more than datums differ by
+_SMALLEST_M = 0.001  # no image of the ground is finer
 _SAMPLES = 5  # points per axis of a scene that is checked
 
 
@@ -27,6 +32,66 @@ class Georeference:
     """a, b, c, d, e, f of x = a column + b row + c, y = d column + e row + f."""
     file: Path
     """File that declares it, for messages."""
+    size: Size = (1, 1)
+    """Width and height of the grid, pixels: the ground for which an operation is chosen."""
+
+    @property
+    def operation(self) -> Operation:
+        """PROJ's operation to longitude and latitude; all of them are made by it.
+
+        Raises:
+            DataError: PROJ knows none.
+        """
+        return self.to(WGS84)
+
+    def to(self, crs: str) -> Operation:
+        """Return the operation from the grid's CRS to another, chosen for this grid."""
+        width, height = self.size
+        shares = [i / (_SAMPLES - 1) for i in range(_SAMPLES)]
+        around = self.source([(x * width, y * height) for y in shares for x in shares])
+        return choose(self.crs, crs, tuple(around))
+
+    def pixel_m(self) -> float | None:
+        """Return the shorter side of the pixel in the middle, metres; `None` if it has no place."""
+        x, y = self.size[0] / 2, self.size[1] / 2
+        placed = self.operation.points(self.source([(x, y), (x + 1, y), (x, y + 1)]))
+        if placed is None:
+            return None
+        (lon, lat), *others = placed
+        return min(
+            _METRES_PER_DEGREE * math.hypot((u - lon) * math.cos(math.radians(lat)), v - lat)
+            for u, v in others
+        )
+
+    def doubt(self) -> str:
+        """Return why longitude and latitude may be off by over half a pixel; empty if they are not.
+
+        The line names the operation, its accuracy and a better one, as far as PROJ knows them.
+        """
+        operation, pixel = self.operation, self.pixel_m()
+        if pixel is None:
+            return ""
+        if pixel < _SMALLEST_M:
+            return (
+                f"a pixel of {self.file} would be {pixel * 1000:.2g} mm wide by its transform in "
+                f"{name_of(self.crs)}: is that its CRS?"
+            )
+        accuracy = operation.accuracy_m
+        if accuracy is not None and accuracy <= _HALF_PX * pixel:
+            return ""
+        if accuracy is None and pixel > _WIDE_M:
+            return ""
+        why = f" ({operation.doubt})" if operation.doubt else ""
+        better = f"; {operation.missing}" if operation.missing else ""
+        if accuracy is None:
+            off = (
+                "up to some hundred metres" if "datum out" in operation.doubt else "tens of metres"
+            )
+            return f"coordinates of {self.file} may be off by {off}: {operation.name}{why}{better}"
+        return (
+            f"coordinates of {self.file} are accurate to {accuracy:g} m, {accuracy / pixel:.1f} "
+            f"px: {operation.name}{why}{better}"
+        )
 
     def source(self, points: Sequence[Point]) -> list[Point]:
         """Return points (column, row) as (x, y) of the grid's own CRS."""
@@ -80,7 +145,7 @@ class Georeference:
         try:
             placed = self._placed([point])
             ((x, y),) = self.source([point])
-            ((back_x, back_y),) = reprojected(placed, WGS84, self.crs) or [(math.inf, math.inf)]
+            ((back_x, back_y),) = self.operation.points(placed, back=True) or [(math.inf, math.inf)]
         except DataError:
             return False
         a, b, _, d, e, _ = self.transform
@@ -88,16 +153,14 @@ class Georeference:
         return near or self._is_geographic  # its longitudes may come back 360 degrees away
 
     def _placed(self, points: Sequence[Point]) -> list[LonLat]:
-        found = reprojected(self.source(points), self.crs, WGS84)
+        found = self.operation.points(self.source(points))
         if found is None or any(abs(lat) > 90 + _BEYOND_POLE for _, lat in found):
             raise self._outside()
         return [LonLat(*point) for point in found]
 
     @property
     def _is_geographic(self) -> bool:
-        from rasterio.crs import CRS
-
-        return bool(CRS.from_user_input(self.crs).is_geographic)
+        return bool(parsed(self.crs).is_geographic)
 
     def _outside(self) -> DataError:
         return DataError(
@@ -105,32 +168,6 @@ class Georeference:
             "have no longitude and latitude",
             hint="check its CRS and its transform with gdalinfo",
         )
-
-
-def name_of(crs: str) -> str:
-    """Return `EPSG:…`, or else the name that a CRS has in WKT."""
-    from rasterio.crs import CRS
-
-    known = CRS.from_user_input(crs)
-    code = known.to_epsg()
-    if code is not None:
-        return f"EPSG:{code}"
-    quoted = known.to_wkt().split('"')
-    return quoted[1] if len(quoted) > 1 else crs
-
-
-def reprojected(points: Sequence[Point], crs: str, to: str) -> list[Point] | None:
-    """Return points (x, y) in another CRS; `None` if one of them has no coordinates there."""
-    from rasterio._err import CPLE_BaseError  # GDAL's errors have no public name
-    from rasterio.warp import transform
-
-    try:
-        xs, ys = transform(crs, to, [x for x, _ in points], [y for _, y in points])
-    except CPLE_BaseError:
-        return None
-    if not all(map(math.isfinite, [*xs, *ys])):
-        return None
-    return list(zip(xs, ys, strict=True))
 
 
 def _denser(ring: Sequence[Point]) -> list[Point]:

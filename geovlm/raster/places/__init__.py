@@ -1,0 +1,1 @@
+"""From a file's header to its place on the earth."""
