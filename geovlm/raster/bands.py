@@ -24,6 +24,7 @@ from geovlm.raster.files import (
 )
 from geovlm.raster.fills import declared_nodata, fills, without_fills
 from geovlm.raster.masks import valid
+from geovlm.raster.places import grids
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -59,6 +60,7 @@ class Bands:
         self.ref = ref
         self._stack = stack
         self._sources: dict[Path, DatasetReader] = {}
+        self._moved: dict[Path, grids.Moved | None] = {}
 
     def source(self, path: Path) -> DatasetReader:
         """Open a file, or return it if it is open."""
@@ -71,9 +73,12 @@ class Bands:
     ) -> np.ndarray:
         """Read the stored values of a band, or an index: (H, W) float32, NaN where no data.
 
-        `grid` is the size of the raster's first band, of which `window` is read. A band of another
-        size is assumed to cover the same ground and is resampled (bilinear). If `shape`, (H, W), is
-        smaller than the window, pixels are left out.
+        `grid` is the size of the raster's first band, of which `window` is read. Another file is
+        brought to its place, see `moved`. A band of another size that covers the same ground is
+        resampled (bilinear). If `shape`, (H, W), is smaller than the window, pixels are left out.
+
+        Raises:
+            DataError: A file cannot be read, or does not show the same place.
         """
         if not is_index(self.ref, name):
             return self._band_values(name, window=window, grid=grid, shape=shape)
@@ -87,12 +92,33 @@ class Bands:
         total = first + second
         return np.divide(first - second, total, out=np.full_like(total, np.nan), where=total > 0)
 
+    def moved(self, path: Path) -> grids.Moved | None:
+        """Return a file on the grid of the first band; `None` if it covers the same ground.
+
+        Raises:
+            DataError: The files do not show the same place; names both extents.
+        """
+        first = locate(self.ref, self.ref.bands[0]).path
+        if path == first:
+            return None
+        if path not in self._moved:
+            self._moved[path] = grids.moved(
+                grids.Opened(path, self.source(path)),
+                grids.Opened(first, self.source(first)),
+                nodata=nodata_in(self.ref, path),
+                stack=self._stack,
+            )
+        return self._moved[path]
+
     def _band_values(
         self, name: str, *, window: Window, grid: Size, shape: tuple[int, int]
     ) -> np.ndarray:
         band = locate(self.ref, name)
         source = self.source(band.path)
         require_finished(source, band.number)
+        moved = self.moved(band.path)
+        if moved is not None:
+            return read(moved.source, band.number, window=window, shape=shape)
         if band.size == grid:
             return self._stored(source, band.number, window=window, shape=shape)
         part = tuple(

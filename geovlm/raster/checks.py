@@ -40,6 +40,10 @@ _TOO_BRIGHT = 2.0
 """Highest median reflectance: snow and cloud reach 1.6."""
 
 
+_WHOLE = 0.99
+"""Share of the ground at which a band counts as covering it all."""
+
+
 class Suspicion(NamedTuple):
     """A value that does not agree with the declaration."""
 
@@ -67,6 +71,7 @@ def suspicions(ref: Path | Raster) -> tuple[Suspicion, ...]:
     with bands_of(ref) as bands:
         return (
             *_reflectance(bands),
+            *_ground(bands),
             *_nodata(bands),
             *_zeros(bands),
             *_contrast(bands),
@@ -186,6 +191,24 @@ def _is_byte(kept: dict[str, np.ndarray], ref: Raster) -> bool:
     within = all(float(values.max()) <= 255 for values in kept.values())
     visible = np.median(kept["green"]) if "green" in kept else 0
     return within and bool(np.median(kept["nir"]) > 0.5 * visible)
+
+
+def _ground(bands: Bands) -> Iterator[Suspicion]:
+    """Report files of bands that cover a part of the ground of the first band only."""
+    ref = bands.ref
+    for name in dict.fromkeys(ref.bands):
+        if is_index(ref, name):
+            continue
+        path = locate(ref, name).path
+        moved = bands.moved(path)
+        if moved is not None and moved.share < _WHOLE:
+            yield Suspicion(
+                "ground",
+                f"{path}: {name} covers {moved.share:.0%} of the ground of {ref.bands[0]} and is "
+                "black outside",
+                hint="cut the files to one extent with gdalwarp -te",
+                rejects=False,
+            )
 
 
 def _nodata(bands: Bands) -> Iterator[Suspicion]:

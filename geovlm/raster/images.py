@@ -40,8 +40,8 @@ def open_image(ref: Path | Raster) -> Image.Image:
     """Open an image as a decoded picture in mode RGB.
 
     A `Raster` is stretched linearly: `low` becomes 0, `high` becomes 255, values outside are
-    clipped. Nodata and NaN are black in their band. Bands of another size than the first are
-    resampled (bilinear) to it; all band files are assumed to cover the same ground.
+    clipped. Nodata and NaN are black in their band. A band file of another resolution, extent
+    or CRS than that of the first band is resampled (bilinear) to it by its georeference.
 
     Args:
         ref: A path or a `Raster`.
