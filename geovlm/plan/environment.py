@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from geovlm import __version__
 from geovlm.plan import checksums
+from geovlm.plugins.installed import version
 
 if TYPE_CHECKING:
     from geovlm.plan.build import Plan
@@ -27,7 +27,7 @@ def describe(plan: Plan, *, registry: Registry, gpus: int) -> dict[str, Any]:
     return {
         "geovlm": __version__,
         "python": platform.python_version(),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "packages": {name: found for name in _PACKAGES if (found := version(name))},
         "plugins": [
             {key: getattr(record, key) for key in _PLUGIN_KEYS} for record in registry.plugins
         ],
@@ -67,10 +67,3 @@ def describe(plan: Plan, *, registry: Registry, gpus: int) -> dict[str, Any]:
         "seed": plan.config.seed,
         "command": sys.argv[1:],
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from geovlm.errors import ConfigError
+from geovlm.plugins import installed
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
@@ -19,7 +19,7 @@ def visible_gpus() -> list[str]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [each.strip() for each in named.split(",") if each.strip() not in ("", "-1")]
-    if metadata.version("torch").endswith("+cpu"):
+    if (installed.version("torch") or "").endswith("+cpu"):
         return []
     try:
         listed = subprocess.run(

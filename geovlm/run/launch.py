@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
+from geovlm.plugins import installed
+from geovlm.plugins.discover import GROUP
 from geovlm.run import devices, files, parallel
-from geovlm.run.hidden import hidden
+from geovlm.run.hidden import PACKAGES, hidden
 from geovlm.run.machines import Machine
 from geovlm.run.parallel import Layout
 from geovlm.run.process import LAUNCHER, Outcome, execute, isolated, python
@@ -237,7 +239,9 @@ def raise_for(outcome: Outcome, *, name: str, log: Path, by: int | None = None) 
         why = f"was killed by {signal.Signals(number).name}"
         hint = _HINTS.get(number, "")
         raise RunFailedError(f"{who} {why}", hint=f"{hint}its output is in {log}")
-    causes = "".join(f"{each}: {each.fix}; " for each in hidden())
+    found = [f"{each}: {each.fix}" for each in hidden()]
+    found += map(str, installed.conflicts(group=GROUP, also=PACKAGES))
+    causes = "".join(f"{each}; " for each in found)
     raise RunFailedError(
         f"stage {name} failed with exit status {outcome.status}; its traceback is above",
         hint=f"{causes}its output is in {log}",

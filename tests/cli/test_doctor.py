@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -71,9 +70,11 @@ def test_a_rank_that_never_joins_is_named_with_a_way_out(worker) -> None:
 
 def test_a_process_that_cannot_import_is_no_fault_of_the_network(worker) -> None:
     output = (
+        "[rank1]: Traceback (most recent call last):\n"
+        "[rank1]:   File 'x.py', line 1, in <module>\n"
+        "[rank1]: RuntimeError: Failed to import trl because of the following error:\n"
+        "[rank1]: cannot import name 'Dataset' from 'datasets'\n"
         "Traceback (most recent call last):\n"
-        "RuntimeError: Failed to import trl because of the following error:\n"
-        "cannot import name 'Dataset' from 'datasets'\n"
         "subprocess.CalledProcessError: Command '['python']' returned non-zero exit status 1.\n"
     )
     worker({}, {}, status=1, output=output)
@@ -138,12 +139,7 @@ def test_a_gpu_without_bfloat16_fails(worker) -> None:
 def test_vllm_is_tried_where_it_can_be(
     worker, monkeypatch: pytest.MonkeyPatch, version, device, state, found
 ) -> None:
-    def installed(name: str) -> str:
-        if version is None:
-            raise metadata.PackageNotFoundError(name)
-        return version
-
-    monkeypatch.setattr(smoke.metadata, "version", installed)
+    monkeypatch.setattr(smoke.installed, "version", lambda name: version)
     monkeypatch.setattr(devices, "visible_gpus", lambda: ["0"])
     worker({"synced": {"with_new": 0.01, "with_old": 3.0, "tokens": 16}})
     check = smoke.vllm(smoke.Ranks(1, device), deadline_s=5)

@@ -66,6 +66,17 @@ def test_a_hidden_package_is_a_warning_with_the_folder(
     assert check.found == f"{tmp_path}/datasets/__init__.py hides the module datasets"
 
 
+def test_an_empty_metadata_folder_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "torch-0.0.9.dist-info").mkdir()
+    (check,) = machine.conflicts()
+    assert (check.check, check.state) == ("metadata of torch", "warn")
+    assert "torch-0.0.9.dist-info holds no metadata" in check.found
+    assert "FAIL" not in states(machine.versions()).values()
+
+
 def test_plugins_that_do_not_work_are_named() -> None:
     records = [
         SimpleNamespace(name="xbd", status="active"),

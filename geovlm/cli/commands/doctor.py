@@ -41,7 +41,7 @@ def doctor(
 
     if processes is not None and gpus is not None:
         raise ConfigError("--processes and --gpus are both given", hint="give one of them")
-    checks = [*machine.versions(), *machine.imports()]
+    checks = [*machine.versions(), *machine.conflicts(), *machine.imports()]
     checks += machine.plugins(registry.load())
     checks += machine.geodata()
     checks += machine.disk(out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from geovlm.cli.groups import subcommands
 from geovlm.cli.options import JsonOption, PluginArgument
 from geovlm.plugins import registry
 from geovlm.plugins.discover import DISABLE_VARIABLE, PluginRecord
+from geovlm.plugins.installed import version
 
 app = subcommands("List installed plugins, diagnose or check one, or create a new one.")
 
@@ -162,19 +162,24 @@ def _requirement(line: str) -> tuple[str, str, bool]:
         return line, f"unreadable: {' '.join(str(error).split())}", False
     if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
         return line, "not needed here", True
-    try:
-        installed = version(requirement.name)
-    except PackageNotFoundError:
+    installed = version(requirement.name)
+    if installed is None:
         return line, "nothing", False
     return line, installed, requirement.specifier.contains(installed, prereleases=True)
 
 
 def _advice(plugin: PluginRecord, *, unmet: list[str]) -> str:
     """Return the advice for a plugin in this state."""
+    top = plugin.module.partition(":")[0].partition(".")[0]
     if plugin.status == "disabled":
         return f"remove {plugin.name} from --no-plugin and {DISABLE_VARIABLE}"
     if unmet:
         return f"pip install --upgrade {plugin.distribution}; not met: {', '.join(unmet)}"
+    if plugin.reason.startswith(f"ModuleNotFoundError: No module named '{top}'"):
+        return (
+            f"its code is missing, only its metadata are there: pip install --force-reinstall "
+            f"{plugin.distribution}, or pip uninstall {plugin.distribution}"
+        )
     if plugin.status == "broken":
         return (
             f"the fault is in the plugin: upgrade {plugin.distribution}, or send the traceback to "

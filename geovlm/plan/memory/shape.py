@@ -9,13 +9,13 @@ import json
 import shlex
 import subprocess
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geovlm.data import cache
 from geovlm.errors import ConfigError, DataError
 from geovlm.plan.memory.parts import ModelShape, Stack
+from geovlm.plugins.installed import version
 from geovlm.run.process import isolated, python
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def inspect(facts: ModelFacts, config: RunConfig) -> ModelShape:
 
 def _cached(request: dict[str, Any], file: Path) -> bytes:
     """Return the answer of the engine's process, from the cache if there is one."""
-    libraries = [f"{name} {metadata.version(name)}" for name in ("transformers", "peft")]
+    libraries = [f"{name} {version(name)}" for name in ("transformers", "peft")]
     kind = " ".join(["shape", str(_VERSION), *libraries, json.dumps(request)])
     try:
         ((_, answer),) = cache.look(

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from geovlm.errors import ConfigError
+from geovlm.plugins import installed
+from geovlm.plugins.discover import GROUP
 from geovlm.run.hidden import hidden
 
 if TYPE_CHECKING:
@@ -51,14 +53,14 @@ def tested() -> dict[str, str]:
 
 
 def versions(
-    installed: Mapping[str, str] | None = None, requires: Iterable[str] | None = None
+    present: Mapping[str, str] | None = None, requires: Iterable[str] | None = None
 ) -> list[Check]:
     """Compare installed versions, by normalised name, with required and with tested ones."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
     from packaging.version import Version
 
-    here = _installed() if installed is None else installed
+    here = _installed() if present is None else present
     wanted = [Requirement(text) for text in (_requires() if requires is None else requires)]
     found = [Check("python", "ok", f"{platform.python_version()}, {sys.executable}")]
     failed = set()
@@ -91,6 +93,15 @@ def versions(
 def imports() -> list[Check]:
     """Report each module of Python or of a package that a folder of PYTHONPATH hides."""
     return [Check(f"import {each.module}", "warn", str(each), each.fix) for each in hidden()]
+
+
+def conflicts() -> list[Check]:
+    """Report distributions with several metadata folders, or with an empty one."""
+    also = [*tested(), "vllm", "torchvision"]
+    return [
+        Check(f"metadata of {each.project}", "warn", each.found, each.fix)
+        for each in installed.conflicts(group=GROUP, also=also)
+    ]
 
 
 def plugins(registry: Registry) -> list[Check]:
@@ -172,12 +183,12 @@ def shared_memory(*, ranks: int, folder: Path = Path("/dev/shm")) -> list[Check]
 def _installed() -> dict[str, str]:
     from packaging.utils import canonicalize_name
 
-    return {
-        canonicalize_name(each.name): each.version
-        for each in metadata.distributions()
-        if each.name is not None
-    }
+    names = {each.name for each in metadata.distributions() if each.name is not None}
+    return {canonicalize_name(name): installed.version(name) or "unknown" for name in names}
 
 
 def _requires() -> list[str]:
-    return metadata.requires(DISTRIBUTION) or []
+    for each in metadata.distributions(name=DISTRIBUTION):
+        if each.requires:
+            return each.requires
+    return []

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from geovlm.errors import GeoVLMError, RunFailedError
+from geovlm.plugins import installed
 from geovlm.run import files, launch
 from geovlm.run.doctor.machine import Check
 from geovlm.run.machines import Machine
@@ -29,8 +29,9 @@ _PARALLEL = {
 
 
 _ABOVE = "its output is above; 'geovlm run' would fail in the same way"
+_RANK = re.compile(r"^\[rank\d+\]: ", re.M)
 _EXCEPTION = re.compile(
-    r"^(?:\[rank\d+\]: )?([A-Za-z_][\w.]*(?:Error|Exception)\b.*?(?::\n.+|$))", re.M
+    r"^Traceback \(most recent call last\):\n(?: .*\n)*(\S.*?(?::\n.+|$))", re.M
 )
 _OF_LAUNCHER = ("torch.distributed.elastic.", "subprocess.CalledProcessError")
 
@@ -87,9 +88,8 @@ def vllm(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> Check:
     """Let TRL sync changed weights to vLLM, and check that it answers with them."""
     from packaging.version import Version
 
-    try:
-        version = metadata.version("vllm")
-    except metadata.PackageNotFoundError:
+    version = installed.version("vllm")
+    if version is None:
         return Check("vLLM", "ok", "not installed: GRPO generates by transformers")
     low, high = VLLM_SUPPORTED
     if not Version(low) <= Version(Version(version).base_version) <= Version(high):
@@ -155,7 +155,8 @@ def _exception(log: Path) -> str:
     """Return the end of the last traceback of a rank in one line; empty if there is none."""
     if not log.is_file():
         return ""
-    found = _EXCEPTION.findall(log.read_text(encoding="utf-8", errors="replace"))
+    text = _RANK.sub("", log.read_text(encoding="utf-8", errors="replace"))
+    found = _EXCEPTION.findall(text)
     of_ranks = [each for each in found if not each.startswith(_OF_LAUNCHER)]
     return " ".join(of_ranks[-1].split()) if of_ranks else ""
 
