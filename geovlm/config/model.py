@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NANO = nano.NAME
 PROCESSOR = "preprocessor_config.json"
+COUNTED_CHARS = 100_000
+"""Characters of a text that are tokenized to count it; a megabyte would take seconds."""
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -130,7 +132,8 @@ def pixel_limits(folder: Path) -> PixelLimits:
 def token_counter(facts: ModelFacts) -> Callable[[str], int] | None:
     """Return a function that counts a text's tokens, or `None` without the tokenizer's file.
 
-    Control tokens in the text are letters, as they are to the model.
+    Control tokens in the text are letters, as they are to the model. Of a text of more than
+    `COUNTED_CHARS` characters the beginning is counted, and the rest estimated from it.
     """
     file = facts.folder / "tokenizer.json" if facts.folder is not None else None
     if file is None or not file.is_file():
@@ -139,7 +142,13 @@ def token_counter(facts: ModelFacts) -> Callable[[str], int] | None:
 
     tokenizer = Tokenizer.from_file(str(file))
     escape = control_tokens.of_folder(file.parent, tokenizer).escape
-    return lambda text: len(tokenizer.encode(escape(text), add_special_tokens=False).ids)
+
+    def count(text: str) -> int:
+        counted = text[:COUNTED_CHARS]
+        found = len(tokenizer.encode(escape(counted), add_special_tokens=False).ids)
+        return found if counted == text else math.ceil(found * len(text) / len(counted))
+
+    return count
 
 
 def _folder(config: RunConfig) -> Path | None:

@@ -183,6 +183,7 @@ def check(stage: Stage) -> None:
                 count_images=count_images,
                 limit=limit,
             )
+            precheck.audit_tokens(rows, processor=processor)
             precheck.audit_images(rows, cache=stage.cache)
             if split == "train" and task.name in colocated:
                 vllm.refuse_large_images(rows.prompts(), task=task.name, profile=profile)

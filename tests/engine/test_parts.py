@@ -166,9 +166,11 @@ class Words:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.at_once: list[int] = []
 
     def __call__(self, texts: Sequence[str]) -> list[int]:
         self.asked += texts
+        self.at_once.append(len(texts))
         return [len(text.split()) for text in texts]
 
 
@@ -219,10 +221,22 @@ def test_a_control_token_is_measured_as_letters() -> None:
 
 def test_long_texts_are_tokenized_a_few_at_a_time() -> None:
     words = Words()
-    asked = [a_prompt(str(i), f"{i} {'what ' * 400_000}") for i in range(5)]  # 2 MB each
-    with pytest.raises(DataError, match="sample '2'"):
-        audit(asked, words=words, limit=1000)
-    assert len(words.asked) == 4  # the empty text, and 6 MB
+    asked = [a_prompt(str(i), f"{i} {'what ' * 4000}") for i in range(300)]  # 20 kB each
+    audit(asked, words=words, limit=4020)
+    assert max(words.at_once) == 210  # 4 MB
+
+
+def test_a_text_that_cannot_fit_is_refused_by_its_beginning() -> None:
+    words = Words()
+    with pytest.raises(DataError, match=r"sample '1' of task 't/a' needs more than 3209 tokens"):
+        audit([a_prompt("1", "what " * 400_000)], words=words, limit=1000)
+    assert max(map(len, words.asked)) == 16_000
+
+
+def test_a_long_text_whose_beginning_fits_is_measured_as_a_whole() -> None:
+    words = Words()
+    audit([a_prompt("1", f"{'w' * 20_000} w")], words=words, limit=1000)
+    assert max(map(len, words.asked)) > 20_000
 
 
 def test_rows_are_written_when_they_are_asked_for(tmp_path: Path) -> None:
