@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geovlm import answers
 from geovlm.api import DatasetSpec, LoadContext, Sample, Split, TaskSpec
 from geovlm.data import texts
 from geovlm.data.cache import cache_dir
@@ -107,13 +108,19 @@ def load_records(
     was unpacked into a folder of its own name.
 
     Raises:
-        DataError: the spec has no such split, or the loader cannot read a text of its files.
+        DataError: the spec has no such split, the loader cannot read a text of its files, or the
+            name of the folder is not Unicode.
         DatasetNotFoundError: `root` does not hold the data set.
     """
     if split not in spec.splits:
         raise DataError(
             f"data set {spec.name!r} has no split {split!r}",
             hint=f"one of {', '.join(spec.splits)}",
+        )
+    why = answers.defect(str(root))
+    if why is not None:
+        raise DataError(
+            f"data set {spec.name!r}: the name of its folder {root} holds {why}", hint="rename it"
         )
     if options is None and spec.options is not None:
         options = spec.options()

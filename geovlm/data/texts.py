@@ -19,7 +19,6 @@ NO_ID = "an id that is blank or not text"
 USED_ID = "an id that an earlier record has"
 NO_QUESTION = "a question that is not text"
 NO_ANSWER = "a correct answer without text"
-NUL_NAME = "an image whose name holds a NUL character"
 TAGS = "an annotation with <think> or <answer> tags"
 LONGEST = answers.MAX_CHARS - len("<think> x </think><answer>  </answer>")
 """Characters of the longest answer that a completion can give, beside a reasoning of one letter."""
@@ -47,8 +46,10 @@ class Gate:
         answer = record.target.get("answer", "-")
         if answer is None or (isinstance(answer, str) and not answer.strip()):
             return NO_ANSWER
-        if any(isinstance(image, Path) and "\0" in str(image) for image in record.images):
-            return NUL_NAME
+        for image in record.images:
+            found = answers.defect(str(image)) if isinstance(image, Path) else None
+            if found is not None:
+                return f"an image whose name holds {found}"
         # Python writes what is not printable with a backslash, and ten times faster than a walk
         # through the values reads them
         written = repr((record.id, record.question, record.target, record.meta))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from geovlm import answers
 from geovlm.api import Size
 from geovlm.errors import DataError
 from geovlm.raster.faults import reported, require_image, unreadable
@@ -54,8 +55,11 @@ def state(path: Path) -> State:
     """Return the path, length and time of a file.
 
     Raises:
-        DataError: The file is absent, empty or unreadable, or not a file.
+        DataError: The file is absent, empty or unreadable, or not a file, or its name not Unicode.
     """
+    why = answers.defect(str(path))
+    if why is not None:  # GDAL and files of JSON take names in UTF-8 only
+        raise DataError(f"{path}: its name holds {why}", hint="rename it")
     try:
         found = path.stat()
     except _ABSENT:

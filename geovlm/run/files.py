@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from geovlm import answers
 from geovlm.errors import ConfigError, DataError
 from geovlm.files import jsontext
 
@@ -104,10 +105,13 @@ def check_writable(folder: Path) -> None:
     """Refuse a folder in which nothing can be written, before anything expensive.
 
     Raises:
-        ConfigError: states what the system answered.
+        ConfigError: states what the system answered, or that the name is not Unicode.
     """
     import tempfile
 
+    why = answers.defect(str(folder))
+    if why is not None:
+        raise ConfigError(f"{folder}: its name holds {why}", hint="give another --output")
     above = folder
     while not above.exists():
         above = above.parent

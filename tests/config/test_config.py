@@ -183,3 +183,11 @@ def test_the_configuration_is_importable_without_torch():
 def test_a_value_that_json_lacks_is_refused(override: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"stages.0.trainer.{problem}")):
         load.load(None, overrides=[f"stages.0.trainer.{override}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("a \udcff", "half of a surrogate pair"), ("a\0", "a control character")]
+)
+def test_an_instruction_that_no_model_takes_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=f"instruction: it holds {why}"):
+        load.load(None, tasks=["rsvqa/lr"], overrides=[f"instruction={text}"])

@@ -70,7 +70,11 @@ def test_a_sound_record_passes(record: Sample) -> None:
         (a_record(target={"answer": "yes</answer>"}), texts.TAGS),
         (a_record(target={"text": "x" * (texts.LONGEST + 1)}), texts.LONG),
         (a_record(meta={"event": "storm \ud83d"}), NOT_UNICODE),
-        (a_record(images=(Path("a\0.png"),)), texts.NUL_NAME),
+        (a_record(images=(Path("a\0.png"),)), "an image whose name holds a control character"),
+        (
+            a_record(images=(Path("a.png"), Path("a\udcff.png"))),
+            "an image whose name holds half of a surrogate pair, which is not Unicode",
+        ),
     ],
 )
 def test_a_record_that_cannot_be_used_has_a_reason(record: Sample, reason: str) -> None:
@@ -156,3 +160,14 @@ def test_a_name_is_shown_on_one_line() -> None:
     assert texts.shown("a\n\ud83d") == r"a\n\ud83d"
     assert texts.shown("é 1") == "é 1"
     assert texts.shown("x" * 300) == "x" * 200 + "…"
+
+
+def test_a_folder_whose_name_is_not_unicode_is_refused() -> None:
+    with pytest.raises(DataError, match=r"'tiles': the name of its folder .* \(rename it\)"):
+        loading.load_records(a_dataset(a_record()), root=Path("eo\udcff"), split="train")
+
+
+def test_the_reason_of_an_error_is_on_one_line() -> None:
+    spec = a_dataset(a_record(id="a\nb", question="\0"))
+    loaded = loading.load_records(spec, root=Path(), split="train")
+    assert loaded.reasons == r"; 1 left out for a text with a control character (a\nb, …)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,3 +137,20 @@ def test_a_pair_task_wants_two_images() -> None:
         asking.check_images(registry.load().task("xbd/detect"), 1)
     with pytest.raises(ConfigError, match="one image, 2 given"):
         asking.check_images(registry.load().task("bigearthnet"), 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"question": "Is \udcff it?"}, "--question holds half of a surrogate pair"),
+        ({"question": "Is \x1b[31m it?"}, "--question holds a control character"),
+        ({"question": " "}, "--question holds no text"),
+        ({"values": {"phrase": "\udcff"}}, "--ask phrase holds half of a surrogate pair"),
+    ],
+)
+def test_an_input_that_is_no_text_is_refused(given: dict[str, Any], why: str) -> None:
+    name = "geochat/refer" if "values" in given else "geochat/vqa"
+    with pytest.raises(ConfigError, match=why):
+        asking.user_inputs(
+            registry.load().task(name), **{"question": None, "boxes": [], "values": {}} | given
+        )

@@ -163,3 +163,12 @@ def test_gdal_and_proj_find_their_own_data() -> None:
     (check,) = machine.geodata()
     assert (check.state, check.fix) == ("ok", "")
     assert check.found.startswith("GDAL 3.")
+
+
+def test_a_file_whose_name_is_not_unicode_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "tile\udcff.png"
+    path.write_bytes(b"a picture")
+    with pytest.raises(DataError, match="its name holds half of a surrogate pair"):
+        raster.open_image(path)
+    with pytest.raises(DataError, match="its name holds half of a surrogate pair"):
+        raster.image_size(path)

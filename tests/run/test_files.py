@@ -60,6 +60,11 @@ def test_a_folder_below_a_file_cannot_be_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_folder_whose_name_is_not_unicode_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"its name holds half of a surrogate pair, which is not"):
+        files.check_writable(tmp_path / "run\udcff")
+
+
 def test_what_the_disk_refused_is_found_behind_other_exceptions():
     try:
         try:
