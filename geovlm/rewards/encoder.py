@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from geovlm import answers
 from geovlm.errors import GeoVLMError
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -51,6 +52,9 @@ def similarities(
 ) -> list[float]:
     """Return max(0, cosine) of each text and the nearest of its references; 0 for empty text.
 
+    An encoder for English takes a sentence in Thai as unknown words, and any two of them as equal.
+    A reference of which it knows less than half the tokens has 1 for the same text, 0 for others.
+
     Raises:
         GeoVLMError: there is no encoder, or it cannot be loaded.
     """
@@ -61,7 +65,11 @@ def similarities(
     vectors, wanted = _vectors(where, texts, gold)
     values = []
     for text, vector, many in zip(texts, vectors, references, strict=True):
-        cosines = [float(np.dot(vector, wanted[r])) for r in many if r.strip()]
+        cosines = [
+            _same(text, r) if wanted[r] is None else float(np.dot(vector, wanted[r]))
+            for r in many
+            if r.strip()
+        ]
         best = max(cosines, default=0.0) if text.strip() else 0.0
         values.append(min(1.0, max(0.0, best)))
     return values
@@ -70,21 +78,42 @@ def similarities(
 def _vectors(where: str, texts: Sequence[str], gold: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """Embed the texts and those references that are not known yet, in one call.
 
-    Lone surrogates, which no tokenizer takes, become question marks.
+    `None` stands for a reference that the encoder cannot read. Lone surrogates, which no tokenizer
+    takes, become question marks.
     """
     known = _KNOWN.setdefault(where, OrderedDict())
     new = [text for text in gold if text not in known]
     if not texts and not new:
         return [], {}
     encodable = [text.encode(errors="replace").decode() for text in (*texts, *new)]
-    vectors = _load(where).encode(encodable, normalize_embeddings=True, show_progress_bar=False)
-    known.update(zip(new, vectors[len(texts) :], strict=True))
+    model = _load(where)
+    vectors = model.encode(encodable, normalize_embeddings=True, show_progress_bar=False)
+    read = _read(model, encodable[len(texts) :])
+    known.update(
+        (text, vector if is_read else None)
+        for text, vector, is_read in zip(new, vectors[len(texts) :], read, strict=True)
+    )
     wanted = {text: known[text] for text in gold}
     for text in gold:
         known.move_to_end(text)
     while len(known) > MAX_REFERENCES:
         known.popitem(last=False)
     return vectors[: len(texts)], wanted
+
+
+def _read(model: Any, texts: Sequence[str]) -> list[bool]:
+    """Return which texts the model's tokenizer knows at least half the tokens of."""
+    from transformers import PreTrainedTokenizerBase
+
+    tokenizer = model.tokenizer
+    if not texts or not isinstance(tokenizer, PreTrainedTokenizerBase):
+        return [True] * len(texts)
+    ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    return [2 * each.count(tokenizer.unk_token_id) <= len(each) for each in ids]
+
+
+def _same(text: str, reference: str) -> float:
+    return float(answers.normalise(text) == answers.normalise(reference))
 
 
 @lru_cache(maxsize=2)

@@ -84,7 +84,8 @@ def box_scores(sums: Sums) -> Sums:
     """One-to-one box scores, 0 to 1: `precision`, `recall`, `f1`, `f1_25`, `mean_iou`.
 
     The first three are at IoU 0.5, `f1_25` is at 0.25, all of counts summed over the corpus;
-    `mean_iou` is the mean over samples of the matched IoU (the reward `matched_iou`).
+    `mean_iou` is the mean over samples of the matched IoU: the reward `matched_iou`, but 0 for a
+    sample that is not answered.
     """
     truth, predicted, hits = sums["truth"], sums["predicted"], sums["hits"]
     return {

@@ -13,6 +13,8 @@ from geovlm.rewards import encoder, paper
 class Axes:
     """An encoder that turns each word count into its own direction and records its calls."""
 
+    tokenizer = None
+
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
 
@@ -76,3 +78,22 @@ def test_hslr_is_the_mean_of_meaning_and_wording(axes, reward_ctx) -> None:
     other = "<think> x </think><answer> two chips </answer>"
     # two words each: meaning 1; wording of the second: 18 letters, 16 of them shared
     assert paper.hslr([same, other], [ctx, ctx]) == [1.0, pytest.approx((1 + 16 / 18) / 2)]
+
+
+@pytest.mark.parametrize(
+    ("right", "other"),
+    [
+        ("เรือสามลำจอดอยู่ที่ท่าเรือ", "ถนนผ่านหมู่บ้าน"),
+        ("ទូកបីនៅក្នុងកំពង់ផែ", "ផ្លូវឆ្លងកាត់ភូមិ"),
+    ],
+)
+def test_sentences_of_unknown_words_are_not_all_alike(right: str, other: str) -> None:
+    pytest.importorskip(encoder.PACKAGE)
+    values = encoder.similarities([right, other, "a road"], [[right]] * 3)
+    assert values == [1.0, 0.0, 0.0]
+
+
+def test_an_english_reference_is_still_compared_by_meaning() -> None:
+    pytest.importorskip(encoder.PACKAGE)
+    (value,) = encoder.similarities(["two boats at a quay"], [["two ships at the pier"]])
+    assert 0.5 < value < 1.0

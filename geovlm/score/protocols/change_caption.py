@@ -155,7 +155,8 @@ def _bleu() -> BLEU:
 def _captions(counts: Counts, half: str) -> Scores:
     """BLEU-1 to 4, ROUGE-L, CIDEr and METEOR of one half, or of all (`""`).
 
-    There is no BLEU-n without a reference of n words.
+    There is no BLEU-n without a reference of n words, and no CIDEr of one case: its weights are
+    the logarithms of the number of cases a word is absent from.
     """
     from sacrebleu.metrics import BLEU
 
@@ -177,7 +178,7 @@ def _captions(counts: Counts, half: str) -> Scores:
     return {
         **scores,
         "rougeL": share(counts[f"{half}rougeL"], n),
-        "cider": share(counts[f"{half}cider"], n),
+        **({"cider": counts[f"{half}cider"] / n} if n > 1 else {}),
     }
 
 
@@ -205,8 +206,10 @@ def _left_out(counts: Counts) -> dict[str, str]:
     short = [order for order in _ORDERS if not counts[f"long{order}"]]
     present = [half for half in _HALVES if counts[f"{half}n"]]
     measured = [f"{half}{measure}" for half in ("", *present) for measure in _MEASURES]
+    single = [half for half in ("", *_HALVES) if counts[f"{half}n"] == 1]
     return {
         **{f"bleu{order}": f"needs a reference of {order} words" for order in short},
+        **{f"{half}cider": "needs two pairs" for half in single},
         **letters.left_out(counts, "spaced", measured),
         **letters.left_out(counts, "latin", [_HALVES[half] for half in present]),
         **({} if len(present) == 2 else {"balanced_accuracy": "needs pairs of both halves"}),

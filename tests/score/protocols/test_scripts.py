@@ -143,6 +143,12 @@ def test_no_bleu_without_a_reference_of_so_many_words(score) -> None:
     assert made.left_out["bleu3"] == "needs a reference of 3 words"
 
 
+def test_a_single_pair_has_no_cider(score) -> None:
+    made = score("change_caption", row("a new road", "a new road"))
+    assert "cider" not in {*made.published, *made.strict}
+    assert made.left_out["cider"] == "needs two pairs"
+
+
 def test_one_half_of_the_pairs_has_no_balanced_accuracy(score) -> None:
     made = score("change_caption", row("anything at all", "a road is built", "a road appears"))
     assert "balanced_accuracy" not in made.strict

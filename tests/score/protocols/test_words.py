@@ -50,6 +50,11 @@ def test_labels_are_split_at_commas_without_a_vocabulary() -> None:
     assert words.label_set("Water, bare land") == {"water", "bareland"}
 
 
+@pytest.mark.parametrize("text", ["水体，森林", "森林、水体", "水体；森林"])
+def test_labels_are_split_at_the_separators_of_other_scripts(text: str) -> None:
+    assert words.label_set(text) == {"水体", "森林"}
+
+
 def test_labels_with_commas_are_read_by_vocabulary() -> None:
     vocabulary = ("Beaches, dunes, sands", "Pastures")
     assert words.label_set("beaches, dunes, sands, pastures", vocabulary) == {

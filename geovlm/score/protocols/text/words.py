@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from nltk.tokenize import NLTKWordTokenizer
 
 _LATIN = re.compile(r"[a-z0-9]+")
-_SEPARATOR = re.compile(r"[,;\n]")
+_SEPARATOR = re.compile(r"[,;\n\uff0c\uff1b\u3001\u060c\u061b]")
+"""Between labels: comma and semicolon, those of Chinese, Japanese and Arabic, and a line's end."""
 
 
 def token_recall(truth: str, answer: str) -> float:
@@ -41,7 +42,7 @@ def exact(truth: str, answer: str) -> bool:
 
 
 def label_set(text: str, vocabulary: Sequence[str] = ()) -> frozenset[str]:
-    """Labels that a text names: entries of the vocabulary, else its parts between commas or `;`."""
+    """Labels that a text names: entries of the vocabulary, else its parts between separators."""
     if vocabulary:
         return frozenset(_plain(label) for label in answers.labels(text, vocabulary))
     return frozenset(filter(None, (_plain(part) for part in _SEPARATOR.split(text))))
