@@ -112,6 +112,18 @@ def applied_orientation(path: Path, declared: int) -> int:
         return declared
 
 
+def by_pillow(path: Path) -> Image.Image | Exception:
+    """Return the picture upright in mode RGB, or why Pillow does not decode it."""
+    image = header(path)
+    if not isinstance(image, ImageFile.ImageFile):
+        return image
+    with image:
+        try:
+            return decoded(image, path)
+        except BROKEN as error:
+            return error
+
+
 def opaqueness(path: Path) -> Image.Image | None:
     """Return how opaque each stored pixel of a picture is; `None` if it has no transparency."""
     image = header(path)

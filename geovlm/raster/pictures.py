@@ -27,6 +27,7 @@ from geovlm.raster.appearance import (
 from geovlm.raster.decoding import (
     BROKEN,
     applied_orientation,
+    by_pillow,
     decoded,
     header,
     is_plain,
@@ -89,18 +90,17 @@ def open_picture(path: Path) -> Image.Image:
     require_showable(path, found.size)
     try:
         return _whole(path, found.turn, sure=sure)
+    except NoAppearanceError:
+        raise
     except DataError as error:
         if isinstance(fault, UnidentifiedImageError):
             raise
-        if fault is None:
-            try:
-                with header(path) as image:  # type: ignore[union-attr]
-                    return decoded(image, path)
-            except BROKEN as second:
-                fault = second
+        second = fault or by_pillow(path)
+        if isinstance(second, Image.Image):
+            return second
         why = f"; {reason(error.__cause__)}" if error.__cause__ is not None else ""
         raise DataError(
-            f"{path}: the image is damaged or cut off: {fault}{why}", hint="copy the file again"
+            f"{path}: the image is damaged or cut off: {second}{why}", hint="copy the file again"
         ) from error
 
 
@@ -193,10 +193,18 @@ def open_part(path: Path, window: Window, *, shape: tuple[int, int]) -> Image.Im
     """
     file = state(path)
     found = look(file)
-    if found.blocks and found.turn == 1:
+    if not (found.blocks and found.turn == 1):
+        return _kept(file).crop(_box(window))
+    try:
         with opened(path) as source:
             return shown(source, appearance(source), window=window, shape=shape)
-    return _kept(file).crop(_box(window))
+    except NoAppearanceError:
+        raise
+    except DataError as error:
+        try:
+            return _kept(file).crop(_box(window))  # perhaps Pillow reads it
+        except DataError:
+            raise error from None
 
 
 def picture_has_data(path: Path, window: Window, *, shape: tuple[int, int]) -> bool:
@@ -229,10 +237,8 @@ def assumptions(path: Path) -> tuple[Assumption, ...]:
     made: list[Assumption] = []
     mask = path.with_name(f"{path.name}.msk")
     if not found.blocks and mask.is_file():
-        message = (
-            f"{mask.name} is not applied: masks are read next to TIFF and similar formats only"
-        )
-        made.append(Assumption("mask", f"{path}: {message}", "convert the image to TIFF"))
+        message = f"{path}: {mask.name} is not applied: it lies next to a PNG, JPEG or similar"
+        made.append(Assumption("mask", message, "convert the image to TIFF"))
     try:
         with opened(path) as source:
             made += appearance(source).assumed if found.blocks else ()
@@ -272,19 +278,15 @@ def _look_by_gdal(path: Path, fault: Exception | None) -> Look:
         raise
     except DataError as error:
         if isinstance(fault, UnidentifiedImageError) and _UNKNOWN in error.args[0]:
-            raise DataError(
-                f"{path}: not a readable image; the file is damaged, cut off or of an unknown "
-                "format",
-                hint="copy the file again",
-            ) from error
+            message = "not a readable image; the file is damaged, cut off or of an unknown format"
+            raise DataError(f"{path}: {message}", hint="copy the file again") from error
         if not isinstance(fault, Image.DecompressionBombError):
             raise
     raise DataError(f"{path}: {fault}", hint="cut the image into tiles")
 
 
 def _box(window: Window) -> tuple[int, int, int, int]:
-    column, row, width, height = window
-    return column, row, column + width, row + height
+    return window[0], window[1], window[0] + window[2], window[1] + window[3]
 
 
 @lru_cache(maxsize=1)

@@ -247,6 +247,16 @@ def test_cyan_magenta_yellow_and_black_are_shown_as_colours(tmp_path: Path) -> N
     assert (whole(path) == np.asarray(image.convert("RGB"))).all()
 
 
+def test_what_gdal_cannot_read_is_read_by_pillow_in_windows_too(tmp_path: Path) -> None:
+    bands = np.tile(DARKER, (1, 4, 4))
+    blocks = {"tiled": True, "blockxsize": 16, "blockysize": 16, "interleave": "band"}
+    path = write(tmp_path / "a.tif", bands, photometric="cmyk", **blocks)
+    with pytest.raises(rasterio.errors.RasterioIOError), rasterio.open(path) as file:
+        file.read(1)
+    cmyk = Image.merge("CMYK", [Image.fromarray(band) for band in bands])
+    assert (whole(path) == np.asarray(cmyk.convert("RGB"))).all()
+
+
 def test_a_picture_with_more_metadata_than_pillow_takes_is_shown(tmp_path: Path) -> None:
     note = PngInfo()
     note.add_text("history", "x" * (2 << 20), zip=True)
