@@ -31,8 +31,10 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """Orientation of EXIF 2.32, section 4.6.4, and of TIFF 6.0, page 36 -> what undoes it."""
-_END = 1 << 14
+_END = 1 << 13
 """Bytes at the end of a PNG in which its EXIF chunk is looked for, if it follows the pixels."""
+_TELLING = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})
+"""Parts of a picture's header in which Pillow finds an orientation."""
 _TILTED_DEG = 45.0
 """Largest angle between the top of a picture and north: scenes along an orbit have less."""
 _FAULTS = (OSError, SyntaxError, ValueError, KeyError, TypeError, EOFError, struct.error)
@@ -94,6 +96,8 @@ def exif_orientation(image: ImageFile.ImageFile) -> int:
             late = _late_exif(image.fp)
             if late is not None:
                 image.info["exif"] = late
+        if not _TELLING & image.info.keys():
+            return 1
         # PngImageFile.getexif decodes the pixels to find a chunk behind them
         return _checked(Image.Image.getexif(image).get(ExifTags.Base.Orientation))
     except _FAULTS:

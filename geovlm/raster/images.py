@@ -1,4 +1,4 @@
-"""Opens references to images as RGB pictures: files through Pillow, bands through rasterio.
+"""Opens references to images as RGB pictures: paths as `pictures` does, bands through rasterio.
 
 Images with an agreed appearance are shown: 8-bit grey and colour, palettes, CMYK, bi-level.
 Transparent pixels and pixels without data are black. Other images are refused, and the error names
@@ -61,8 +61,9 @@ def open_window(ref: Path | Raster, window: Window, *, out_size: Size | None = N
 
     Without `out_size`, the result equals that part of `open_image`: all windows of a scene share
     one scaling. Percentiles come from the whole scene, which is read once, with pixels left out. A
-    TIFF or band file may have any size. PNG, JPEG and similar formats have no blocks: they are
-    decoded as a whole (refused over 178 megapixels), and the last one is kept for the next window.
+    TIFF or band file may have any size. PNG, JPEG and similar formats have no blocks, and a picture
+    that declares an orientation is turned as a whole: these are decoded as a whole (refused over
+    178 megapixels), and the last one is kept for the next window.
 
     Args:
         ref: A path or a `Raster`.

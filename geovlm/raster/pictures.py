@@ -8,6 +8,7 @@ alike, is read as a whole by Pillow, which is faster. If one of the two fails, t
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -89,7 +90,7 @@ def open_picture(path: Path) -> Image.Image:
     found = look(file)
     require_showable(path, found.size)
     try:
-        return _whole(path, found.turn, sure=sure)
+        return _whole(path, found.turn, strict=fault is not None, sure=sure)
     except NoAppearanceError:
         raise
     except DataError as error:
@@ -248,14 +249,15 @@ def assumptions(path: Path) -> tuple[Assumption, ...]:
     return tuple(made)
 
 
-def _whole(path: Path, turn: int, *, sure: bool) -> Image.Image:
+def _whole(path: Path, turn: int, *, strict: bool, sure: bool) -> Image.Image:
     """Return the whole picture as GDAL shows it, turned upright.
 
-    If it is not `sure` that the file is whole, only a driver that notices missing parts counts.
+    With `strict`, a JPEG or PNG that is cut off is not filled. Unless it is `sure` that the file is
+    whole, only a driver that notices missing parts counts.
     """
     import rasterio
 
-    with rasterio.Env(**_STRICT), opened(path) as source:
+    with rasterio.Env(**_STRICT) if strict else nullcontext(), opened(path) as source:
         if not sure and source.driver not in _NOTICING:
             raise DataError(f"{path}: GDAL's driver {source.driver} does not notice missing parts")
         size = (source.width, source.height)
@@ -278,8 +280,8 @@ def _look_by_gdal(path: Path, fault: Exception | None) -> Look:
         raise
     except DataError as error:
         if isinstance(fault, UnidentifiedImageError) and _UNKNOWN in error.args[0]:
-            message = "not a readable image; the file is damaged, cut off or of an unknown format"
-            raise DataError(f"{path}: {message}", hint="copy the file again") from error
+            why = "not a readable image; the file is damaged, cut off or of an unknown format"
+            raise DataError(f"{path}: {why}", hint="copy the file again") from error
         if not isinstance(fault, Image.DecompressionBombError):
             raise
     raise DataError(f"{path}: {fault}", hint="cut the image into tiles")
