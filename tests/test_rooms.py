@@ -42,7 +42,8 @@ INSIDE = {
     "files": "text images jsontext | records tables",
     "plugins": "declarations guard installed profiles scaffold | builtin | discover | registry"
     " | references | metrics",
-    "config": "control_tokens health options presets | stages | schema | load model | extras tasks",
+    "config": "checkpoint control_tokens health options presets | stages | schema | load model"
+    " | extras tasks",
     "data": "cache findings fingerprints mixture texts | imagefiles loading prompts"
     " | check leaks preview",
     "run": "devices files hidden machines stopping | folder parallel process"

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm import nano
 from geovlm.api import ModelProfile
-from geovlm.config import control_tokens
+from geovlm.config import checkpoint, control_tokens
+from geovlm.config.options import near
 from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,17 +51,22 @@ def hub_name(name: str) -> str | None:
     return name if is_hub and name != NANO else None
 
 
-def inspect(config: RunConfig, *, registry: Registry) -> ModelFacts:
-    """Return the facts in the model's files.
+def inspect(config: RunConfig, *, registry: Registry, weights: bool = False) -> ModelFacts:
+    """Return the facts in the model's files; with `weights`, all its files must be there and whole.
+
+    A model of the hub that is not on this machine, or only its JSON files, is downloaded when it is
+    loaded.
 
     Raises:
         ConfigError: the model is a path that does not hold one.
         UnknownNameError: no plugin knows its family.
     """
     folder = _folder(config)
+    if weights:
+        _require_whole(folder, config.model)
     if folder is None:
         return ModelFacts(name=config.model)
-    model_type = _read(folder / "config.json").get("model_type", "")
+    model_type = checkpoint.read_object(folder / checkpoint.CONFIG).get("model_type", "")
     profile = registry.profile(model_type)
     return ModelFacts(
         name=config.model,
@@ -69,7 +74,7 @@ def inspect(config: RunConfig, *, registry: Registry) -> ModelFacts:
         folder=folder,
         model_type=model_type,
         profile=limited(profile, config, folder=folder),
-        parameters=_parameters(folder),
+        parameters=checkpoint.parameters(folder),
     )
 
 
@@ -122,7 +127,7 @@ def pixel_limits(folder: Path) -> PixelLimits:
     file = folder / PROCESSOR
     if not file.is_file():
         return PixelLimits()
-    settings = _read(file)
+    settings = checkpoint.read_object(file)
     size = settings.get("size") or {}
     # transformers prefers `min_pixels` and `max_pixels` where a file has both
     low = settings.get("min_pixels") or size.get("shortest_edge")
@@ -155,12 +160,13 @@ def _folder(config: RunConfig) -> Path | None:
     """Return the folder of the model's files; `None` for a hub name that is not in the cache."""
     path = Path(source(config.model)).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ConfigError(
-                f"model {config.model!r} is a folder without config.json",
-                hint="give the folder that holds it, such as RUN/stages/2-grpo/model",
-            )
+        checkpoint.require(path, name=config.model)
         return path.absolute()
+    if path.is_file():
+        raise ConfigError(
+            f"model {config.model!r} is a file",
+            hint=f"give the folder of the model, such as {path.parent}",
+        )
     if not HUB_NAME.fullmatch(config.model) or config.model.startswith("."):
         raise ConfigError(
             f"model {config.model!r} does not exist",
@@ -168,28 +174,30 @@ def _folder(config: RunConfig) -> Path | None:
         )
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(config.model, "config.json", revision=config.revision)
-    return Path(found).parent if isinstance(found, str) else None
-
-
-def _parameters(folder: Path) -> int | None:
-    """Return the number of weights in the safetensors files, from their headers."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        return None
-    total = 0
-    for path in files:
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        total += sum(math.prod(t["shape"]) for name, t in header.items() if name != "__metadata__")
-    return total
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    for file in (checkpoint.CONFIG, checkpoint.ADAPTERS):
+        found = try_to_load_from_cache(config.model, file, revision=config.revision)
+        if isinstance(found, str):
+            checkpoint.require(Path(found).parent, name=config.model)
+            return Path(found).parent
+    if "/" not in config.model:  # names on the hub have an account before them
         raise ConfigError(
-            f"{path} cannot be read: {error}", hint="is the model complete?"
-        ) from error
-    return value
+            f"model {config.model!r} is neither a folder nor in the local cache",
+            hint=near(config.model, [NANO]) or "a name on the hub has the form ACCOUNT/NAME",
+        )
+    return None
+
+
+def _require_whole(folder: Path | None, name: str) -> None:
+    """Refuse weights that are not whole, and a download where the hub must not be asked."""
+    from huggingface_hub import constants
+
+    offline = constants.is_offline_mode()
+    if folder is not None and (offline or hub_name(name) is None):
+        checkpoint.require_whole(folder, name=name)
+    elif folder is None and offline:
+        cached = Path(constants.HF_HUB_CACHE).glob("models--*")
+        known = [each.name.removeprefix("models--").replace("--", "/") for each in cached]
+        raise ConfigError(
+            f"model {name!r} is not in the local cache, and HF_HUB_OFFLINE forbids to download it",
+            hint=near(name, known) or f"unset it, or run hf download {name} where it is allowed",
+        )

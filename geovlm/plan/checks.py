@@ -97,7 +97,9 @@ def _tasks(context: Context) -> None:
 
 
 def _model(context: Context) -> None:
-    context.model = models.inspect(context.config, registry=context.registry)
+    context.model = models.inspect(
+        context.config, registry=context.registry, weights=not context.elsewhere
+    )
 
 
 def _data(context: Context) -> None:

@@ -65,7 +65,8 @@ def export(
     target = out.absolute()
     exports.check_target(target)
     known = registry.load()
-    facts = model.inspect(config.model_copy(update={"model": str(chosen.model)}), registry=known)
+    exported = config.model_copy(update={"model": str(chosen.model)})
+    facts = model.inspect(exported, registry=known, weights=True)
     names: list[str] = resolved["task_names"]
     metrics = directory.read_metrics()
     stages = [task["stages"] for task in metrics["tasks"].values()]

@@ -107,11 +107,13 @@ def predict(
     The exit code is 1 if no answer could be read.
     """
     from geovlm.config import load
+    from geovlm.config.model import inspect
     from geovlm.plugins import registry
     from geovlm.predict import asking, job, results, scenes
     from geovlm.predict import images as pictures
 
-    spec = registry.load().task(task)
+    loaded = registry.load()
+    spec = loaded.task(task)
     asking.check_images(spec, len(images))
     boxes = [predict_options.numbers(each, option="--box", count=(4, 5)) for each in box or []]
     inputs = asking.user_inputs(
@@ -126,6 +128,7 @@ def predict(
     chosen = bands.split(",") if bands is not None else None
     limits = predict_options.value_range(value_range)
     references = [pictures.reference(path, bands=chosen, value_range=limits) for path in images]
+    inspect(config, registry=loaded, weights=True)
     with _folder(out or overlay, resume=resume, overwrite=overwrite) as folder:
         scene = scenes.scene(references, folder=folder.path)
         for note in scene.notes:
