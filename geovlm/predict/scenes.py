@@ -87,6 +87,12 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
         )
     warped = _warped(images[1], grid=first, size=sizes[0], folder=folder)
     notes.append(f"{newer} is resampled to the pixels of {older}")
+    between = second.to(first.crs)
+    if between.accuracy_m is None:
+        notes.append(
+            f"{newer} is placed on {older} to an unknown accuracy, by {between.name}: "
+            f"{between.doubt}"
+        )
     if shared != area:
         notes.append(
             f"both images cover {shared.width} x {shared.height} px of {older} at ({shared.x}, "

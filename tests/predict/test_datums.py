@@ -175,6 +175,11 @@ DOUBTED = {
         from_origin(500_000, 3_500_000, 0.5, 0.5),
         "5 m, 10.0 px",
     ),
+    "coarse degrees in a projected CRS": (
+        "EPSG:32633",
+        from_origin(10.5, 50.2, 0.01, 0.01),
+        "10 mm wide by its transform in EPSG:32633, near that CRS's origin: are ",
+    ),
     "degrees in a projected CRS": (
         "EPSG:32633",
         from_origin(10.5, 50.2, 1e-4, 1e-4),
@@ -224,6 +229,8 @@ def test_a_pair_of_two_datums_is_aligned_by_the_operation_of_the_coordinates(
     grey = {"bands": ("1", "1", "1"), "band_index": {"1": 1}, "high": 255}
     pair = [Raster(file=path, **grey) for path in (older, newer)]  # type: ignore[arg-type]
     scene = scenes.scene(pair, folder=tmp_path)
+    (note,) = [each for each in scene.notes if "is placed on" in each]
+    assert "Indian 1960 to WGS 84 (2)" in note and "for other areas only" in note
     assert scene.area.width >= SIDE - 1 and scene.area.height >= SIDE - 1
     one, two = (
         np.asarray(raster.open_image(ref)).astype(int)[5:55, 5:55, 0] for ref in scene.images

@@ -38,6 +38,13 @@ def test_the_pair_of_joplin_lies_on_one_grid(tmp_path: Path) -> None:
     assert abs(shifts[int(np.argmax(fit))]) <= 3
 
 
+@pytest.mark.parametrize("path", sorted(REALDATA.rglob("*.tif")), ids=lambda path: path.name)
+def test_a_real_file_is_neither_doubted_nor_suspect(path: Path, tmp_path: Path) -> None:
+    scene = scenes.scene([images.reference(path)], folder=tmp_path)
+    assert scene.georeference is None or scene.georeference.doubt() == ""
+    assert [note for note in scene.notes if "georeference" not in note] == []
+
+
 # bounds: the corners of the files in EPSG:32615 and EPSG:32633 by pyproj, rounded outwards
 @pytest.mark.slow
 @pytest.mark.usefixtures("engine_here")

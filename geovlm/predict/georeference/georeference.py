@@ -19,6 +19,7 @@ _METRES_PER_DEGREE = 111_195.0  # of a sphere with the earth's mean radius
 _HALF_PX = 0.51  # half a pixel, give or take its shape on the ground
 _WIDE_M = 2000.0  # half of such a pixel is more than datums differ by
 _SMALLEST_M = 0.001  # no image of the ground is finer
+_FINE_M = 0.1  # pixels of 0.1 degrees, taken for metres
 _SAMPLES = 5  # points per axis of a scene that is checked
 
 
@@ -71,10 +72,10 @@ class Georeference:
         operation, pixel = self.operation, self.pixel_m()
         if pixel is None:
             return ""
-        if pixel < _SMALLEST_M:
+        if pixel < _SMALLEST_M or (pixel < _FINE_M and self._looks_like_degrees):
             return (
                 f"a pixel of {self.file} would be {pixel * 1000:.2g} mm wide by its transform in "
-                f"{name_of(self.crs)}: is that its CRS?"
+                f"{name_of(self.crs)}, near that CRS's origin: are its numbers degrees?"
             )
         accuracy = operation.accuracy_m
         if accuracy is not None and accuracy <= _HALF_PX * pixel:
@@ -161,6 +162,13 @@ class Georeference:
     @property
     def _is_geographic(self) -> bool:
         return bool(parsed(self.crs).is_geographic)
+
+    @property
+    def _looks_like_degrees(self) -> bool:
+        """True if a projected CRS has no number that a longitude or latitude cannot have."""
+        width, height = self.size
+        corners = self.source([(0, 0), (width, 0), (width, height), (0, height)])
+        return not self._is_geographic and all(abs(x) <= 360 and abs(y) <= 90 for x, y in corners)
 
     def _outside(self) -> DataError:
         return DataError(
