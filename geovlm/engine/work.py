@@ -31,7 +31,6 @@ from geovlm.engine.stopping import RewardWatch, Stop, end_with_launcher
 from geovlm.engine.training import arguments, checkpoints, grpo, probe, sft, sharded, vllm
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.plugins import registry
-from geovlm.rewards import encoder
 from geovlm.run import files
 from geovlm.run.folder import RunDir
 from geovlm.run.vllm import stage as vllm_stage
@@ -148,10 +147,6 @@ def check(stage: Stage) -> None:
     """
     config = stage.config
     tasks = [stage.task(name) for name in stage.task_names]
-    named = {reward for task in tasks for each in task.rewards.values() for reward in each}
-    if named & encoder.NEED_ENCODER:
-        chosen = config.reward_options.get("encoder")
-        encoder.find(str(chosen) if chosen is not None else None)
     check_arguments(stage)
     processor, profile = load.load_reader(source(config.model), config, registry=stage.registry)
     tokenizer, control = processor.tokenizer, control_tokens(processor)

@@ -22,7 +22,7 @@ from geovlm.config import model as models
 from geovlm.config.model import ModelFacts
 from geovlm.config.options import near
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
-from geovlm.plan import leaks, trainers
+from geovlm.plan import leaks, needs, trainers
 from geovlm.plan.data import EmptySplitError, Reader, TaskPlan
 from geovlm.plugins.registry import Registry
 from geovlm.rewards import options
@@ -191,7 +191,30 @@ CHECKS: tuple[Check, ...] = (
         lambda context: options.validate(context.config.reward_options),
         "An unknown key or value of `[reward_options]`.",
     ),
+    Check(
+        "functions",
+        lambda context: needs.check_functions(context.specs, registry=context.registry),
+        "A reward or metric of a plugin that cannot be imported.",
+    ),
+    Check(
+        "encoder",
+        lambda context: (
+            None if context.elsewhere else needs.check_encoder(context.config, context.specs)
+        ),
+        "A reward that embeds sentences without a sentence encoder on this machine; not "
+        "checked for other machines.",
+    ),
     Check("model", _model, "A model that does not exist, or of a family that no plugin knows."),
+    Check(
+        "space",
+        lambda context: (
+            None
+            if context.elsewhere
+            else needs.check_space(context.config, context.model, begun=context.begun)
+        ),
+        "A run folder that cannot be written, or on a disk without room for models and "
+        "checkpoints; not checked by `geovlm plan` and `--launcher slurm`.",
+    ),
     Check(
         "data",
         _data,

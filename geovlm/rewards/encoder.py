@@ -47,6 +47,39 @@ def find(name: str | None) -> str:
     )
 
 
+def check(name: str | None) -> None:
+    """Refuse an encoder that cannot be loaded, without loading it.
+
+    Raises:
+        GeoVLMError: there is none, it is neither a model folder nor in the local Hugging Face
+            cache, or the package that loads it is missing.
+    """
+    where = find(name)
+    if not _is_here(where):
+        raise GeoVLMError(
+            f"the sentence encoder {where!r} is neither a model folder nor in the local Hugging "
+            "Face cache",
+            hint="reward_options.encoder takes one of them; leave it out for the default one",
+        )
+    if find_spec("sentence_transformers") is None:
+        raise GeoVLMError(
+            "the sbert reward needs sentence-transformers, which is not installed",
+            hint="pip install 'geovlm[sbert]'",
+        )
+
+
+def _is_here(where: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    names = ("modules.json", "config.json")
+    if Path(where).is_dir():
+        return any((Path(where) / name).is_file() for name in names)
+    try:
+        return any(isinstance(try_to_load_from_cache(where, name), str) for name in names)
+    except ValueError:  # not a name of the hub
+        return False
+
+
 def similarities(
     texts: Sequence[str], references: Sequence[Sequence[str]], *, name: str | None = None
 ) -> list[float]:

@@ -114,6 +114,11 @@ class RunDir:
         """Return True if a stage is finished: `done.json` is written last."""
         return (self.stage(index) / "done.json").is_file()
 
+    def has_model(self, index: int) -> bool:
+        """Return True if a stage has written its model."""
+        folders: list[str] = self.read_resolved()["stage_folders"]
+        return index < len(folders) and (self.stage(index) / "model").is_dir()
+
     def eval_file(self, task: str, stage: str) -> Path:
         """Return the file of one task's scored answers after a stage (`base`, `sft`, `grpo`)."""
         return self.path / "eval" / stage / f"{task.replace('/', '__')}.jsonl"

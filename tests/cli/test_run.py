@@ -234,6 +234,17 @@ def test_a_run_resumes_from_another_folder_and_under_another_name(
     assert (status, stages) == (0, [(2, True, 1)]), err
 
 
+def test_generated_data_are_made_again_where_the_cache_is_another(
+    call, tmp_path, stages, monkeypatch
+):
+    in_grpo(call, tmp_path)
+    monkeypatch.setenv("GEOVLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    stages.clear()
+    status, _, err = call("run", "--resume", "--output", "r")
+    assert (status, stages) == (0, [(2, True, 1)]), err
+
+
 def test_a_moved_model_is_given_by_its_new_folder(call, tmp_path, stages):
     shutil.copytree(nano.path(), tmp_path / "m")
     in_grpo(call, tmp_path, "--model", "m")

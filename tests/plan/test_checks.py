@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from geovlm.config import extras, load
 from geovlm.errors import ConfigError
 from geovlm.plan import checks, trainers
 from geovlm.plan.checks import Check, Context
+from geovlm.plugins import registry
 from geovlm.run.vllm import server
 
 BOTH = "rsvqa/lr,rsvqa/hr"
@@ -22,7 +25,14 @@ CASES: dict[str, tuple[str, list[str], str]] = {
     "data names": ("rsvqa/lr", ["data.rsvqq.root=/x"], "data.rsvqq: no data set of this name"),
     "bitsandbytes": ("rsvqa/lr", ["lora.quantize=nf4"], "'nf4' needs bitsandbytes"),
     "reward options": ("rsvqa/lr", ["reward_options.hbb=x"], "reward_options.hbb is 'x'"),
+    "functions": ("rsvqa/lr", [], "reward 'jaccard' of task 'rsvqa/lr': reference 'gone:jaccard'"),
+    "encoder": (
+        "geochat/caption",
+        ["reward_options.encoder=/none"],
+        "the sentence encoder '/none' is neither a model folder nor in the local",
+    ),
     "model": ("rsvqa/lr", ["model=./none"], "model './none' does not exist"),
+    "space": ("rsvqa/lr", [], "0.00 GB free, models and checkpoints of this run take at least 0.0"),
     "data": ("rsvqa/lr", ["data.rsvqa.root=/none"], "/none does not exist"),
     "prefixes": ("rsvqa", ["data.rsvqa.root=/none"], "no task of 'rsvqa' has data"),
     "stage tasks": ("rsvqa/lr", ['stages.0.tasks=["xbd"]'], "stages.0.tasks names 'xbd'"),
@@ -66,6 +76,12 @@ def test_a_dry_run_and_a_real_run_refuse_the_same(
 ) -> None:
     tasks, settings, message = CASES[name]
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    if name == "functions":
+        broken = dataclasses.replace(registry.load().rewards["jaccard"], score="gone:jaccard")
+        monkeypatch.setitem(registry.load().rewards, "jaccard", broken)  # type: ignore[arg-type]
+    if name == "space":
+        full = shutil.disk_usage("/")._replace(free=0)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     if name == "vllm servers":  # the checks of the installation come before it
         monkeypatch.setattr(server, "check", lambda config: None)
         monkeypatch.setattr(trainers, "check", lambda *_, **__: None)

@@ -97,3 +97,23 @@ def test_an_english_reference_is_still_compared_by_meaning() -> None:
     pytest.importorskip(encoder.PACKAGE)
     (value,) = encoder.similarities(["two boats at a quay"], [["two ships at the pier"]])
     assert 0.5 < value < 1.0
+
+
+@pytest.mark.parametrize("name", ["/none", "no such name", "nobody/nothing"])
+def test_an_encoder_that_is_not_on_this_machine_is_refused_without_loading_it(name: str) -> None:
+    with pytest.raises(GeoVLMError, match="is neither a model folder nor in the local"):
+        encoder.check(name)
+
+
+def test_a_folder_with_an_encoder_passes(tmp_path: Path) -> None:
+    with pytest.raises(GeoVLMError, match="neither a model folder"):
+        encoder.check(str(tmp_path))
+    (tmp_path / "modules.json").write_text("[]")
+    encoder.check(str(tmp_path))
+
+
+def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "modules.json").write_text("[]")
+    monkeypatch.setattr(encoder, "find_spec", lambda name: None)
+    with pytest.raises(GeoVLMError, match=r"sentence-transformers.*geovlm\[sbert\]"):
+        encoder.check(str(tmp_path))

@@ -237,8 +237,12 @@ def _arguments(stage: Stage, *, max_steps: int) -> Any:
 
 
 def _step(small: Stage, rows: list[Row]) -> None:
-    """Build the trainer of a stage with the built-in model and take a step."""
+    """Build the trainer of a stage with the built-in model and take a step.
+
+    The callbacks of plugins are built, which may need packages, and do not take part.
+    """
     config = small.config
+    small.registry.callbacks(small.info())
     loaded = load.load(source(NANO), config, registry=small.registry, to_train=True)
     freeze = small.settings.freeze_vision
     if freeze:
