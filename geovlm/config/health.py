@@ -7,12 +7,15 @@ or null, such as the KL term at beta 0, breaks no rule. All thresholds are ours.
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+
+from geovlm.answers import UNSPACED
 
 WINDOW = 10
 """Number of records in a window: a rule reads the last one, some compare it with the first."""
@@ -23,6 +26,7 @@ Action = Literal["off", "warn", "stop"]
 _GRAM = 4
 _REPEATED = 0.5
 _MIN_GRAMS = 12
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 Log: TypeAlias = Sequence[Mapping[str, Any]]
 RewardSets: TypeAlias = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -137,9 +141,10 @@ def reward_divergence(log: Log, threshold: float, rewards: RewardSets) -> str:
 def repeats(text: str) -> bool:
     """Return true if at least half of a text's word 4-grams repeat earlier ones.
 
-    False for texts of fewer than 15 words. Boxes and lists of numbers are read as words too.
+    False for texts of fewer than 15 words. Boxes and lists of numbers are read as words too, and so
+    is each character of a script without blanks.
     """
-    words = text.split()
+    words = _UNSPACED.sub(r" \g<0> ", text).split()
     grams = [tuple(words[i : i + _GRAM]) for i in range(len(words) - _GRAM + 1)]
     return len(grams) >= _MIN_GRAMS and 1 - len(set(grams)) / len(grams) >= _REPEATED
 

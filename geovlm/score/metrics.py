@@ -60,9 +60,10 @@ def label_scores(sums: Sums) -> Sums:
     """Multi-label scores, 0 to 1: `sample_f1`, `micro_f1`, `macro_f1`, `recall`, `exact_set`.
 
     `recall` is per sample; `macro_f1` is over the labels that occur in truth or predictions; a
-    sample without any label on either side counts as right if it is answered.
+    sample without any label on either side counts as right if it is answered. Without any label in
+    the corpus `micro_f1` and `macro_f1` are 1, or 0 if a sample is not answered.
     """
-    n = sums["n"]
+    n, answered = sums["n"], sums["silent"] == 0
     names = dict.fromkeys(key.partition(":")[2] for key in sums if ":" in key)
     nothing = 0.0 * n
     found = [[sums.get(f"{k}:{name}", nothing) for k in ("tp", "fp", "fn")] for name in names]
@@ -73,8 +74,8 @@ def label_scores(sums: Sums) -> Sums:
     )
     return {
         "sample_f1": sums["f1"] / n,
-        "micro_f1": _f1(*micro),
-        "macro_f1": _ratio(macro, sum(occurring, nothing)),
+        "micro_f1": _f1(*micro, empty=answered),
+        "macro_f1": _ratio(macro, sum(occurring, nothing), empty=answered),
         "recall": sums["recall"] / n,
         "exact_set": sums["exact"] / n,
     }
@@ -88,11 +89,12 @@ def box_scores(sums: Sums) -> Sums:
     sample that is not answered.
     """
     truth, predicted, hits = sums["truth"], sums["predicted"], sums["hits"]
+    answered = sums["silent"] == 0
     return {
-        "precision": _ratio(hits, predicted, empty=truth == 0),  # without boxes: 1 if that is right
-        "recall": _ratio(hits, truth),
-        "f1": _ratio(2 * hits, predicted + truth),
-        "f1_25": _ratio(2 * sums["hits25"], predicted + truth),
+        "precision": _ratio(hits, predicted, empty=answered & (truth == 0)),  # 1 if that is right
+        "recall": _ratio(hits, truth, empty=answered),
+        "f1": _ratio(2 * hits, predicted + truth, empty=answered),
+        "f1_25": _ratio(2 * sums["hits25"], predicted + truth, empty=answered),
         "mean_iou": sums["iou"] / sums["n"],
     }
 
@@ -128,6 +130,7 @@ def label_counts(prediction: Prediction) -> Counts:
         "f1": 2 * both / total if total else float(bool(said)),
         "recall": both / len(truth) if truth else float(bool(said) and not named),
         "exact": float(bool(said) and truth == named),
+        "silent": float(not said),
     }
     counts.update({f"tp:{label}": 1.0 for label in truth & named})
     counts.update({f"fp:{label}": 1.0 for label in named - truth})
@@ -149,6 +152,7 @@ def box_counts(prediction: Prediction) -> Counts:
         "predicted": float(len(found)),
         "hits": float(sum(value >= 0.5 for _, _, value in pairs)),
         "hits25": float(sum(value >= 0.25 for _, _, value in pairs)),
+        "silent": float(not text),
         "iou": sum(value for _, _, value in pairs) / larger if larger else float(bool(text)),
     }
 
@@ -188,8 +192,8 @@ def format_counts(prediction: Prediction) -> Counts:
     return {"n": 1.0, "format_rate": float(right)}
 
 
-def _f1(tp: Any, fp: Any, fn: Any) -> Any:
-    return _ratio(2 * tp, 2 * tp + fp + fn)
+def _f1(tp: Any, fp: Any, fn: Any, *, empty: Any = 1.0) -> Any:
+    return _ratio(2 * tp, 2 * tp + fp + fn, empty=empty)
 
 
 def _ratio(part: Any, whole: Any, *, empty: Any = 1.0) -> Any:

@@ -182,3 +182,11 @@ def test_a_rule_set_to_stop_ends_the_run_and_names_the_last_good_checkpoint(
 def test_without_an_older_checkpoint_the_starting_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(RunFailedError, match="the stage began with runs/a/stages/0-sft/model"):
         train(tmp_path, log(kl=(9.0, 9.0)), kl_blowup="stop")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("河流穿过森林" * 5, True), ("三艘船停在码头旁边一条路通向小村庄房屋很多", False)],
+)
+def test_repetition_is_seen_in_scripts_without_blanks(text: str, expected: bool) -> None:
+    assert health.repeats(text) is expected

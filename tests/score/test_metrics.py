@@ -103,9 +103,9 @@ def test_no_answer_is_wrong_where_there_is_nothing_to_find(prediction, completio
     labels = measured(
         "labels", [prediction(completion, target={"labels": [], "vocabulary": LABELS})]
     )
-    assert labels["sample_f1"] == labels["recall"] == labels["exact_set"] == answered
+    assert set(labels.values()) == {answered}
     found = measured("detection", [prediction(completion, target={"boxes": []})])
-    assert found["mean_iou"] == answered
+    assert set(found.values()) == {answered}
 
 
 @pytest.mark.parametrize(

@@ -121,9 +121,9 @@ def _published(counts: Counts) -> Scores:
 
 def _strict(counts: Counts) -> Scores:
     f1s = _f1s(counts)
+    of_labels = {"micro_f1": _micro(counts), "macro_f1": share(sum(f1s.values()), len(f1s))}
     return {
-        "micro_f1": _micro(counts),
-        "macro_f1": share(sum(f1s.values()), len(f1s)),
+        **(of_labels if f1s else {}),
         "sample_f1": counts["f1"] / counts["n"],
         "precision": counts["precision"] / counts["n"],
         "exact_match": counts["exact"] / counts["n"],

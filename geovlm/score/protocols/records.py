@@ -69,9 +69,9 @@ def read(path: Path) -> PredictionFile:
 
 
 def task(file: PredictionFile) -> str | None:
-    """Return the task that the file's first record names; `None` if the file is not GeoVLM's."""
-    first = file.records[0]
-    return str(first.fields["task"]) if first.own else None
+    """Return the task that the file's first records name; `None` if the file is not GeoVLM's."""
+    named = (each.fields.get("task") for each in file.records if each.own)
+    return next((name for name in named if isinstance(name, str)), None)
 
 
 def _fields_of_ours(fields: Mapping[str, Any]) -> int:

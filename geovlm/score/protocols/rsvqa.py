@@ -22,7 +22,7 @@ from geovlm.score.protocols.text import words
 Resolution = Literal["lr", "hr"]
 
 _LIMITS = (0, 10, 100, 1000)
-_AMOUNT = re.compile(r"(\d+|\d{1,3}(?:,\d{3})+)\s*(m2|m²)?")
+_AMOUNT = re.compile(r"(\d+|\d{1,3}(?:,\d{3})+)(?:\.0+)?\s*(m2|m²)?")
 _CLASSED: dict[Resolution, tuple[str, str]] = {"lr": ("count", ""), "hr": ("area", "m2")}
 """The type whose answers become classes, and its unit."""
 
@@ -40,7 +40,8 @@ class Question(NamedTuple):
 def number_class(amount: str, *, unit: str = "") -> str:
     """Return the official class of a number such as `47` or `9658m2`; other text is normalised.
 
-    Digits of any script and commas between groups of three are read; a class is its own class.
+    Digits of any script are read, commas between groups of three, and a fraction of zeros; a class
+    is its own class.
     """
     plain = answers.normalise(amount)
     found = _AMOUNT.fullmatch(plain)

@@ -160,7 +160,22 @@ def _scores(counts: Counts, levels: Sequence[int], *, before: str) -> Scores:
 def _strict(counts: Counts) -> Scores:
     present = [level for level in LEVELS if counts[f"tp{level}"] or counts[f"fn{level}"]]
     tp, fp, fn = (counts[part] for part in _PARTS)
-    return {**_scores(counts, present, before="all_"), "localization_iou": share(tp, tp + fp + fn)}
+    found = _scores(counts, present, before="all_")
+    found["localization_iou"] = share(tp, tp + fp + fn)
+    return {name: value for name, value in found.items() if name not in _undefined(counts)}
+
+
+def _undefined(counts: Counts) -> set[str]:
+    """Strict scores of pixels on no side: they are 0 for right answers and for wrong ones."""
+    names = set()
+    if not any(counts[part] for part in _PARTS):
+        names |= {"localization_f1", "localization_iou", "score"}
+    for level, name in LEVELS.items():
+        if not any(counts[f"all_{part}{level}"] for part in _PARTS):
+            names.add(f"damage_f1_{name}")
+    if len(names & {f"damage_f1_{name}" for name in LEVELS.values()}) == len(LEVELS):
+        names |= {"damage_f1", "score"}
+    return names
 
 
 def _counted(counts: Counts) -> dict[str, int]:
@@ -177,7 +192,7 @@ XVIEW2 = Protocol(
     published_rule="score: 0.3 localization_f1 + 0.7 damage_f1; damage_f1: harmonic mean of the "
     "four levels, on true buildings only, a level that never occurs counts as 0",
     strict_rule="damage on every pixel, false alarms outside buildings included; damage_f1 over "
-    "the levels that occur",
+    "the levels that occur; a score of pixels that occur on no side is left out",
     source="DIUx-xView/xView2_scoring, xview2_metrics.py, ea0793d",
     needs=(("localization", "localization_prediction"), ("damage", "damage_prediction")),
     needs_own=None,

@@ -21,6 +21,12 @@ def asked(kind: str, answer: object, truth: object) -> dict:
     return {"answer": answer, "annotation": truth, "vqa_type": kind}
 
 
+def printed(capsys: pytest.CaptureFixture, *arguments: str) -> tuple[str, str]:
+    with pytest.raises(SystemExit):
+        main(["score", *arguments])
+    return capsys.readouterr()
+
+
 # -- answers --------------------------------------------------------------------------------------
 
 
@@ -228,13 +234,52 @@ def test_a_sample_that_is_answered_twice_counts_once(score, own) -> None:
     assert made.skipped == {"sample_id repeats that of an earlier line": 1}
 
 
+# -- nothing to find -------------------------------------------------------------------------------
+
+
+def test_nothing_found_where_nothing_is_has_no_strict_box_score(score) -> None:
+    none = {"answer": "[]", "gt_bbox": "[]", "size_group": "small"}
+    assert score("earthdial/refer", none).strict == {}
+    false_alarm = score("earthdial/refer", none | {"answer": BOX})
+    assert false_alarm.strict["f1"] == 0.0
+
+
+def test_no_labels_on_either_side_have_no_strict_f1_of_labels(score) -> None:
+    made = score("bigearthnet", {"answer": "none", "labels": []})
+    assert made.strict == {"sample_f1": 1.0, "precision": 1.0, "exact_match": 1.0}
+
+
+def test_an_image_without_buildings_has_no_strict_score(score, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((2, 3), dtype=np.uint8)).save(tmp_path / "mask.png")
+    assert score("xview2", dict.fromkeys(MASKS, "mask.png")).strict == {}
+
+
+def test_a_level_on_no_side_has_no_strict_score(score, tmp_path: Path) -> None:
+    Image.fromarray(np.array([[1, 4]], dtype=np.uint8)).save(tmp_path / "mask.png")
+    made = score("xview2", dict.fromkeys(MASKS, "mask.png"))
+    assert "damage_f1_minor_damage" not in made.strict
+    assert made.strict["damage_f1_destroyed"] == 1.0
+    assert made.strict["score"] == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("answer", ["4.0", "4", "\u0664", "\uff14", 4, 4.0])
+def test_a_count_is_in_its_class_however_it_is_written(score, answer: object) -> None:
+    assert score("rsvqa", asked("count", answer, "4")).published["count"] == 1.0
+
+
+@pytest.mark.parametrize("answer", ["3,5", "4.5", "1e1", "-4", "4 or 5"])
+def test_other_spellings_are_no_count(score, answer: str) -> None:
+    assert score("rsvqa", asked("count", answer, "35")).published["count"] == 0.0
+
+
+def test_a_damaged_first_line_does_not_hide_whose_file_it_is(write, own, capsys) -> None:
+    line = own("rsvqa/lr", "yes", answer="yes", type="presence")
+    path = write({}, line | {"task": None}, line | {"sample_id": "x"})
+    out, _ = printed(capsys, str(path), "--json")
+    assert json.loads(out)["n"] == 2
+
+
 # -- what people read -----------------------------------------------------------------------------
-
-
-def printed(capsys: pytest.CaptureFixture, *arguments: str) -> tuple[str, str]:
-    with pytest.raises(SystemExit):
-        main(["score", *arguments])
-    return capsys.readouterr()
 
 
 def test_the_share_of_skipped_lines_comes_first(write, capsys) -> None:

@@ -82,8 +82,11 @@ def _totals(counts: Counts, name: str) -> dict[str, int]:
 def _strict_refer(counts: Counts) -> Scores:
     """F1 of each group, then precision, recall and F1 over all of them."""
     found = [group for group in _groups(counts) if group != "all"]
-    by_group = {group: strict_scores(counts, f":{group}")["f1"] for group in found}
+    scored = {group: strict_scores(counts, f":{group}") for group in found}
+    by_group = {group: scores["f1"] for group, scores in scored.items() if scores}
     predicted, truth = counts["boxes:all"], counts["digits_truth"]
+    if not predicted and not truth:
+        return {**by_group, **strict_scores(counts)}
     as_read = {
         "precision_digits_only": share(counts["digits_match"], predicted),
         "recall_digits_only": share(counts["digits_match"], truth),

@@ -156,9 +156,14 @@ def compare(cases: Sequence[BoxCase]) -> list[Compared]:
 
 
 def strict_scores(counts: Counts, suffix: str = "") -> Scores:
-    """Precision, recall and F1 at IoU 0.5 and F1 at 0.25, over all boxes of the file."""
+    """Precision, recall and F1 at IoU 0.5 and 0.25, over all boxes of the file; none without boxes.
+
+    Without a box on either side no score says if the answers are right.
+    """
     predicted, truth = counts[f"predicted{suffix}"], counts[f"truth{suffix}"]
     near, far = counts[f"match50{suffix}"], counts[f"match25{suffix}"]
+    if not predicted and not truth:
+        return {}
     return {
         "precision": share(near, predicted),
         "recall": share(near, truth),
