@@ -183,7 +183,10 @@ def _write_warp(
     with _without_false_alpha(path.absolute(), to=to) as source:
         own, note = reading.read(source, path)
         if own is None or own.crs is None:
-            raise DataError(note, hint="all bands of a pair need a georeference")
+            raise DataError(
+                note or f"{path} has a transform but no CRS",
+                hint="all bands of a pair need a georeference",
+            )
         if nodata is not None:
             options |= {"src_nodata": nodata, "nodata": nodata}
         elif source.nodata is None and source.dtypes[0].startswith("float"):

@@ -99,9 +99,9 @@ def reported(path: Path | str, *, doing: str = "cannot be read") -> Iterator[Non
     except (rasterio.errors.RasterioError, CPLE_BaseError) as error:
         why = reason(error)
         source = _UNKNOWN.search(why)
-        hint = "the file is damaged or cut off: copy it again"
+        hint = "copy the file again if it is damaged or cut off; gdalinfo tells more"
         if Path(path).suffix.lower() == ".vrt":
-            hint = "a VRT holds no pixels: copy the files that it names too, to the same place"
+            hint = "a VRT holds no pixels: copy the files that it names too, beside it"
             if source is not None and Path(source["path"]).is_file():
                 require_image(Path(source["path"]))
         raise DataError(f"{path}: {doing}: {why}", hint=hint) from error

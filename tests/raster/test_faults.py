@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,16 @@ def test_text_in_place_of_an_image_is_recognised(
         raster.open_image(tmp_path / name)
     with pytest.raises(DataError, match=expected):
         raster.open_image(shown(tmp_path / name))
+
+
+def test_a_compression_that_gdal_lacks_is_named(tmp_path: Path) -> None:
+    path = tiff(tmp_path / "a.tif")
+    data = bytearray(path.read_bytes())
+    field = data.index(struct.pack("<HHI", 259, 3, 1))  # compression: one 16-bit number
+    data[field + 8 : field + 10] = struct.pack("<H", 35_925)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.tif: .*missing codec of code 35925"):
+        raster.open_image(shown(path))
 
 
 def test_a_mask_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -217,3 +217,15 @@ def test_a_pair_of_folders_puts_the_bands_of_both_images_in_place(tmp_path: Path
     inside = (slice(5, 90), slice(20, 110))
     assert np.abs(older - newer)[inside].max() <= 2
     assert np.abs(newer[..., 1] - newer[..., 0])[inside].max() <= 2
+
+
+def test_a_band_of_a_pair_without_crs_is_named(tmp_path: Path) -> None:
+    for name, crs in (("old", UTM), ("new", None)):
+        (tmp_path / name).mkdir()
+        write(
+            tmp_path / name / "B04.tif", GRID if name == "old" else GRID @ Affine.translation(3, 0)
+        )
+        write(tmp_path / name / "B03.tif", GRID, crs=crs)
+        write(tmp_path / name / "B02.tif", GRID)
+    with pytest.raises(DataError, match=r"new/B03\.tif has a transform but no CRS"):
+        scenes.scene([shown(tmp_path / "old"), shown(tmp_path / "new")], folder=tmp_path)
