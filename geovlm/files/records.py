@@ -27,10 +27,15 @@ def read_json(path: Path) -> Any:
     return parse_json(text.decode(text.read_bytes(path), path), path)
 
 
-def parse_json(source: str, path: Path, *, line: int = 1) -> Any:
-    """Return the value of a JSON text that begins in a line of a file; errors as `read_json`."""
+def parse_json(
+    source: str, path: Path, *, line: int = 1, parse_int: Callable[[str], Any] | None = None
+) -> Any:
+    """Return the value of a JSON text that begins in a line of a file; errors as `read_json`.
+
+    `parse_int` makes numbers of integers, as `json.loads` takes it.
+    """
     try:
-        return json.loads(source)
+        return json.loads(source, parse_int=parse_int)
     except json.JSONDecodeError as error:
         raise _not_json(error, path, line=line) from error
     except RecursionError as error:
@@ -40,7 +45,10 @@ def parse_json(source: str, path: Path, *, line: int = 1) -> Any:
 
 
 def json_lines(
-    path: Path, *, skip: Callable[[str, str], None] | None = None
+    path: Path,
+    *,
+    skip: Callable[[str, str], None] | None = None,
+    parse_int: Callable[[str], Any] | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """Yield (number of the line, from 1; value) for each line of a JSON-lines file but blank ones.
 
@@ -48,6 +56,7 @@ def json_lines(
         path: the file; only one line of it is held in memory, unless it is UTF-16.
         skip: called as `skip(reason, item)` for a line that is not JSON, which is then left out;
             `LoadContext.skip` is such a function. `None`: the line raises.
+        parse_int: makes numbers of integers, as `json.loads` takes it.
 
     Raises:
         DataError: the file cannot be opened or holds no text, or, without `skip`, a line of it is
@@ -58,7 +67,7 @@ def json_lines(
             source = text.decode(line, path, line=number, form=form).rstrip()
             if not source:
                 continue
-            value = parse_json(source, path, line=number)
+            value = parse_json(source, path, line=number, parse_int=parse_int)
         except DataError as error:
             if skip is None:
                 raise

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from geovlm import files
 from geovlm.errors import DataError
 from geovlm.score.protocols import values
 from geovlm.score.protocols.contract import Record
@@ -28,7 +29,7 @@ def read(path: Path) -> PredictionFile:
     """Read a prediction file; blank lines are ignored, malformed ones are counted.
 
     Raises:
-        DataError: the file is absent, or no line of it holds a JSON object.
+        DataError: the file is absent or holds no text, or no line of it holds a JSON object.
     """
     if not path.is_file():
         raise DataError(
@@ -36,19 +37,13 @@ def read(path: Path) -> PredictionFile:
         )
     objects: list[dict[str, Any]] = []
     skipped: Counter[str] = Counter()
-    with path.open("rb") as lines:
-        for line in lines:
-            if not line.strip():
-                continue
-            try:
-                fields = json.loads(line, parse_int=values.integer)
-            except (ValueError, RecursionError):  # bad UTF-8 is a ValueError too
-                skipped["line is not JSON"] += 1
-                continue
-            if not isinstance(fields, dict):
-                skipped["line is not a JSON object"] += 1
-                continue
+    for _, fields in files.json_lines(
+        path, skip=lambda reason, item: skipped.update([reason]), parse_int=values.integer
+    ):
+        if isinstance(fields, dict):
             objects.append(fields)
+        else:
+            skipped["line is not a JSON object"] += 1
     if not objects:
         raise DataError(
             f"{str(path)!r} holds no JSON object", hint="write one prediction per line as JSON"

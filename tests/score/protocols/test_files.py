@@ -38,6 +38,20 @@ def test_bytes_that_are_no_text_are_counted(tmp_path: Path) -> None:
     assert made.skipped == {"line is not JSON": 1}
 
 
+@pytest.mark.parametrize("form", ["utf-8-sig", "utf-16"])
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(f"{json.dumps(ROW)}\n{json.dumps(ROW)}\n", encoding=form)
+    assert (len(records.read(path).records), records.read(path).skipped) == (2, {})
+
+
+def test_a_file_that_holds_no_text_is_called_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(DataError, match="is a pointer of Git LFS"):
+        records.read(path)
+
+
 def test_wrong_fields_name_what_is_missing_and_what_fits(score) -> None:
     row = {"answer": "[[1, 2, 3, 4, 0]]", "gt_bbox": "[[1, 2, 3, 4, 0]]", "size_group": "small"}
     with pytest.raises(DataError) as caught:
