@@ -15,6 +15,18 @@ PROJ_VARIABLES = ("PROJ_DATA", "PROJ_LIB")
 """Variables that name PROJ's folder of data; GDAL reads the first that is set."""
 _HEAD = 512  # bytes of a file that show that it is text
 _UNKNOWN = re.compile(r"[`'](?P<path>.+)' not recognized as being in a supported file format")
+_UNSUPPORTED = {
+    b"ftyphei": "HEIC",
+    b"ftypmif1": "HEIF",
+    b"ftypavif": "AVIF",
+    b"JXL \r\n\x87\n": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    b"%PDF-": "PDF",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b\x08": "a gzip archive",
+    b"\x93NUMPY": "an array of numpy",
+}
+"""Bytes at the start of a file, or after its first four -> format that Pillow or GDAL may lack."""
 _LESS = ("See previous exception for details",)  # rasterio's pointer to the cause
 
 
@@ -36,15 +48,24 @@ def require_readable(path: Path) -> None:
 
 
 def require_image(path: Path) -> None:
-    """Raise `DataError` if the file is text in place of an image; call it when opening has failed.
+    """Raise `DataError` if the file is no image that can be read; call it when opening has failed.
 
-    Such a file is a Git LFS pointer, the page of a web server, or its message in XML or JSON.
+    Such a file is a picture of a format that is not supported, or text in place of an image: a Git
+    LFS pointer, the page of a web server, or its message in XML or JSON.
     """
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD).decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
+            start_bytes = file.read(_HEAD)
     except OSError as error:
         raise unreadable(path, error) from error
+    heads = (start_bytes, start_bytes[4:])  # some formats begin with a length
+    name = next((n for mark, n in _UNSUPPORTED.items() for h in heads if h.startswith(mark)), None)
+    if name is not None:
+        raise DataError(
+            f"{path} is {name}, which neither Pillow nor GDAL read here",
+            hint="convert it to PNG, JPEG or TIFF",
+        )
+    head = start_bytes.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
     start = head[:20].lower()
     if start.startswith(("<vrtdataset", "<gdal")):
         return  # GDAL's own XML, which describes an image
@@ -100,6 +121,8 @@ def reported(path: Path | str, *, doing: str = "cannot be read") -> Iterator[Non
         why = reason(error)
         source = _UNKNOWN.search(why)
         hint = "copy the file again if it is damaged or cut off; gdalinfo tells more"
+        if "codec" in why:
+            hint = "the file may be sound: write it with another compression, such as deflate"
         if Path(path).suffix.lower() == ".vrt":
             hint = "a VRT holds no pixels: copy the files that it names too, beside it"
             if source is not None and Path(source["path"]).is_file():

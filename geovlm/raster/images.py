@@ -19,11 +19,11 @@ from PIL import Image
 
 from geovlm.api import Raster, Size
 from geovlm.raster.bands import bands_of, is_index, locate
+from geovlm.raster.decoding import look
 from geovlm.raster.files import Window, decimated, state
 from geovlm.raster.fills import SAMPLED_PX
 from geovlm.raster.masks import declares_nodata
 from geovlm.raster.pictures import (
-    look,
     open_part,
     open_picture,
     picture_has_data,

@@ -21,7 +21,7 @@ _ROUGH = 1e-3
 _STEPS = 2  # of the type, to either side
 _SAMPLED_PX = 512
 """Most pixels along a side, evenly spread, from which an alpha band is judged."""
-_OPAQUE_SHARE = 0.9
+OPAQUE_SHARE = 0.9
 """Least share of opaque pixels among those that a mask does not hide: it has few soft edges."""
 _LOSSY = 16
 """Largest error of a mask's values 0 and 255 after a compression such as JPEG."""
@@ -131,13 +131,21 @@ def _is_mask(file: State, number: int) -> bool:
             return np.concatenate([each.ravel() for each in found])
 
         alpha = sampled(number)
-        seen = alpha[alpha > near]
-        if seen.size:
-            top = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 255
-            opaque = (seen == 255) | (seen >= top - near)  # some writers put 255 in wide integers
-            return float(opaque.mean()) >= _OPAQUE_SHARE
+        share = opaque_share(alpha, near=near)
+        if share is not None:
+            return share >= OPAQUE_SHARE
         others = [sampled(index) for index in source.indexes if index != number]
         return all(np.ptp(each) <= near for each in others)
+
+
+def opaque_share(alpha: np.ndarray, *, near: int = _LOSSY) -> float | None:
+    """Return the share of opaque pixels among those whose alpha is over `near`; `None`: of none."""
+    seen = alpha[alpha > near]
+    if not seen.size:
+        return None
+    top = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 255
+    opaque = (seen == 255) | (seen >= top - near)  # some writers put 255 in wide integers
+    return float(opaque.mean())
 
 
 def _masked(source: DatasetReader, index: int) -> bool:

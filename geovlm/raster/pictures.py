@@ -8,65 +8,43 @@ alike, is read as a whole by Pillow, which is faster. If one of the two fails, t
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from geovlm.api import Size
 from geovlm.errors import DataError
-from geovlm.raster.appearance import (
-    Assumption,
-    NoAppearanceError,
-    appearance,
-    require_picture,
-    shown,
-    turns,
-)
+from geovlm.raster.appearance import Assumption, NoAppearanceError, appearance, shown, turns
 from geovlm.raster.decoding import (
     BROKEN,
-    applied_orientation,
     by_pillow,
     decoded,
+    frame_count,
     header,
     is_plain,
-    is_plain_to_gdal,
-    is_stub,
+    look,
     opaqueness,
     require_8_bits,
 )
 from geovlm.raster.faults import reason
 from geovlm.raster.files import State, Window, opened, read, state
-from geovlm.raster.headers import (
-    exif_orientation,
-    is_placed,
-    stored_orientation,
-    upright,
-    upright_size,
+from geovlm.raster.headers import upright
+from geovlm.raster.masks import (
+    OPAQUE_SHARE,
+    alpha_hides,
+    declares_nodata,
+    opaque_share,
+    valid,
 )
-from geovlm.raster.masks import PICTURE_DRIVERS, alpha_hides, declares_nodata, valid
 
 _STRICT = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "YES", "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
 """Options of GDAL without which it fills what is cut off a JPEG or PNG."""
-_NOTICING = frozenset({"GTiff", "JP2OpenJPEG", "JPEG", "PNG", "WEBP", "GIF", "BMP"})
-"""Drivers of GDAL that notice a file that is cut off; those of raw formats read zeros."""
-_UNKNOWN = "not recognized as being in a supported file format"
-"""GDAL's words for a file of no format that it reads."""
-
-
-class Look(NamedTuple):
-    """The way in which a picture file is read."""
-
-    size: Size
-    """Width and height as it is seen, pixels."""
-    blocks: bool
-    """True if GDAL reads a window without the rest."""
-    declared: int
-    """Orientation, 1 to 8, that the file declares."""
-    turn: int
-    """Orientation that is undone: 1, if the file places its stored pixels on the ground."""
+_NOTICING = frozenset({"GTiff", "JP2OpenJPEG", "JPEG", "PNG", "WEBP"})
+"""Drivers of GDAL that notice damage as well as Pillow; those of raw formats read zeros."""
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -103,36 +81,6 @@ def open_picture(path: Path) -> Image.Image:
         raise DataError(
             f"{path}: the image is damaged or cut off: {second}{why}", hint="copy the file again"
         ) from error
-
-
-@lru_cache(maxsize=65536)
-def look(file: State) -> Look:
-    """Return how a file of any size is read, from its header; cached until the file changes.
-
-    Raises:
-        NoAppearanceError: Bands or a range have to be chosen first.
-        DataError: The file is unreadable; damage behind the header is not noticed.
-    """
-    path, image = file.path, header(file.path)
-    if isinstance(image, Exception):
-        return _look_by_gdal(path, image)
-    with image:
-        if is_plain_to_gdal(image):
-            return Look(image.size, True, 1, 1)
-        if is_plain(image, path):
-            require_8_bits(image, path)
-            declared = 1 if image.format == "TIFF" else exif_orientation(image)
-            turn = applied_orientation(path, declared)
-            return Look(upright_size(image.size, turn), False, declared, turn)
-        try:
-            return _look_by_gdal(path, None)
-        except NoAppearanceError:
-            raise
-        except DataError:
-            if is_stub(image):
-                raise
-            require_8_bits(image, path)
-            return Look(image.size, False, 1, 1)
 
 
 def picture_size(path: Path) -> Size:
@@ -235,18 +183,37 @@ def assumptions(path: Path) -> tuple[Assumption, ...]:
         DataError: The file is unreadable.
     """
     found = look(state(path))
-    made: list[Assumption] = []
-    mask = path.with_name(f"{path.name}.msk")
-    if not found.blocks and mask.is_file():
-        message = f"{path}: {mask.name} is not applied: it lies next to a PNG, JPEG or similar"
-        made.append(Assumption("mask", message, "convert the image to TIFF"))
+    made = [] if found.blocks else list(_assumed_by_pillow(path))
     try:
         with opened(path) as source:
             made += appearance(source).assumed if found.blocks else ()
             made += turns(source, declared=found.declared, undone=found.turn)
+            if source.driver == "GTiff" and len(source.subdatasets) > 1:
+                made.append(_first_of(path, len(source.subdatasets)))
     except DataError:
         pass  # of a format that only Pillow reads, or that it reads better
     return tuple(made)
+
+
+def _assumed_by_pillow(path: Path) -> Iterator[Assumption]:
+    """Yield what is assumed about a PNG, JPEG or similar picture."""
+    mask = path.with_name(f"{path.name}.msk")
+    if mask.is_file():
+        message = f"{path}: {mask.name} is not applied: it lies next to a PNG, JPEG or similar"
+        yield Assumption("mask", message, "convert the image to TIFF")
+    opaque = opaqueness(path)
+    share = None if opaque is None else opaque_share(np.asarray(opaque))
+    if share is not None and share < OPAQUE_SHARE:
+        message = f"{path}: its alpha, whose values are those of no mask, fades it to black"
+        yield Assumption("alpha", message, "if that is no transparency, write the file without it")
+    frames = frame_count(path)
+    if frames > 1:
+        yield _first_of(path, frames)
+
+
+def _first_of(path: Path, count: int) -> Assumption:
+    message = f"{path}: it holds {count} images, of which the first is shown"
+    return Assumption("pages", message, "write the others to files of their own")
 
 
 def _whole(path: Path, turn: int, *, strict: bool, sure: bool) -> Image.Image:
@@ -263,28 +230,6 @@ def _whole(path: Path, turn: int, *, strict: bool, sure: bool) -> Image.Image:
         size = (source.width, source.height)
         picture = shown(source, appearance(source), window=(0, 0, *size), shape=size[::-1])
     return upright(picture, turn)
-
-
-def _look_by_gdal(path: Path, fault: Exception | None) -> Look:
-    """Return how GDAL shows a file; `fault` is why Pillow does not, `None` if it might."""
-    try:
-        with opened(path) as source:
-            require_picture(source)
-            declared = stored_orientation(source, path)
-            turn = 1 if is_placed(source) else declared
-            size = upright_size((source.width, source.height), turn)
-            blocks = source.driver not in PICTURE_DRIVERS
-            if blocks or not isinstance(fault, Image.DecompressionBombError):
-                return Look(size, blocks, declared, turn)
-    except NoAppearanceError:
-        raise
-    except DataError as error:
-        if isinstance(fault, UnidentifiedImageError) and _UNKNOWN in error.args[0]:
-            why = "not a readable image; the file is damaged, cut off or of an unknown format"
-            raise DataError(f"{path}: {why}", hint="copy the file again") from error
-        if not isinstance(fault, Image.DecompressionBombError):
-            raise
-    raise DataError(f"{path}: {fault}", hint="cut the image into tiles")
 
 
 def _box(window: Window) -> tuple[int, int, int, int]:
