@@ -14,7 +14,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache as cached
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -167,10 +167,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:
-        from geovlm.run import files  # only here: it imports json
+        from geovlm.data import cache  # only here: they import json and sqlite3
+        from geovlm.run import files
 
         if isinstance(error, FileNotFoundError) and not _working_folder_exists():
             _fail("the working folder was deleted (cd to a folder that exists)", code=2)
+        if "No usable temporary directory" in str(error):
+            _fail("no folder for temporary files can be written (name one in TMPDIR)", code=2)
+        unusable = cache.explain(error)
+        if unusable is not None:
+            _fail(unusable, code=2)
         refused = files.refusal(error)
         if refused is None:
             raise
@@ -233,7 +239,7 @@ def _usage(error: Any) -> str:
     return f"{message[:1].lower()}{message[1:]} (see '{path} --help')"
 
 
-@cache
+@cached
 def _plugin_commands() -> Mapping[str, Command]:
     """Return the commands of plugins by name; a plugin that fails causes a warning."""
     from geovlm.plugins import registry

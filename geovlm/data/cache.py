@@ -22,6 +22,7 @@ from geovlm.errors import DataError
 T = TypeVar("T")
 U = TypeVar("U")
 
+_ELSEWHERE = "name a folder that can be written in GEOVLM_CACHE"
 _AT_ONCE = 256  # items per query of the cache
 _PER_TASK = 8  # items per thread task: handing over one costs as much as reading its entry
 _SECONDS = 1.0  # between two writes: at most this much work is lost when the process is killed
@@ -29,9 +30,29 @@ _WORKERS = 16
 
 
 def cache_dir() -> Path:
-    """Return the folder of the cache and of generated data: `GEOVLM_CACHE` or ~/.cache/geovlm."""
+    """Return the folder of the cache and of generated data: `GEOVLM_CACHE` or ~/.cache/geovlm.
+
+    Raises:
+        DataError: the user has no home, as the numeric users of containers.
+    """
     named = os.environ.get("GEOVLM_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "geovlm"
+    try:
+        return Path(named) if named else Path.home() / ".cache" / "geovlm"
+    except RuntimeError as error:
+        raise DataError("the user has no home folder for the cache", hint=_ELSEWHERE) from error
+
+
+def explain(error: OSError) -> str | None:
+    """Return why the cache cannot be used, with the fix; `None` if the error is about another file.
+
+    Generated data lie in the cache too, so nearly every command may be the first to need it.
+    """
+    if error.filename is None or isinstance(error.filename, int):
+        return None
+    folder, at = cache_dir().absolute(), Path(os.fsdecode(error.filename)).absolute()
+    if not (at.is_relative_to(folder) or folder.is_relative_to(at)):
+        return None
+    return f"the cache {folder} cannot be used: {error.strerror} ({at}) ({_ELSEWHERE})"
 
 
 def look(
@@ -92,7 +113,7 @@ def look(
     except sqlite3.Error as error:
         raise DataError(
             f"{path}: the cache cannot be used: {error}",
-            hint="delete it, or name another folder in GEOVLM_CACHE",
+            hint=f"delete it, or {_ELSEWHERE}",
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

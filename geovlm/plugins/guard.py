@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 _MOST_BYTES = 10_000
 """Largest number of bytes of output that is kept."""
@@ -38,7 +39,7 @@ def guarded() -> Iterator[Traces]:
     """
     traces = Traces()
     text = io.StringIO()
-    raw = tempfile.TemporaryFile()  # noqa: SIM115
+    raw = _unnamed_file()
     environment = dict(os.environ)
     folder = _working_folder()
     try:
@@ -52,6 +53,13 @@ def guarded() -> Iterator[Traces]:
         raw.close()
         traces.printed = " ".join(f"{printed} {written}".split())
         traces.changed = (*_put_back(environment), *_return_to(folder))
+
+
+def _unnamed_file() -> IO[bytes]:
+    """Return an empty file; on Linux one in memory, as the disk may be read-only or full."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("geovlm"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 @contextmanager

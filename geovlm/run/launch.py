@@ -81,7 +81,7 @@ def environment(local: int, *, on_cpu: bool) -> dict[str, str]:
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     variables = isolated() | {
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // local)),
+        "OMP_NUM_THREADS": _threads() or str(max(1, cores // local)),
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY") or "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
@@ -93,6 +93,15 @@ def environment(local: int, *, on_cpu: bool) -> dict[str, str]:
         size = os.get_terminal_size(sys.stderr.fileno())
         variables |= {"TTY_COMPATIBLE": "1", "COLUMNS": str(size.columns)}
     return variables
+
+
+def _threads() -> str:
+    """Return the user's number of threads; empty if there is none.
+
+    OpenMP takes `4,2`, one number per level, and reports and ignores what is not a number.
+    """
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return first if first.isascii() and first.isdigit() and int(first) else ""
 
 
 def start(program: str, *words: str, folder: Path, on_cpu: bool) -> None:

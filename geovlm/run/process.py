@@ -32,6 +32,10 @@ _ISOLATED = {
 """Variables of Python: import nothing from the working folder, read and write UTF-8."""
 _TORCHRUN_TAKES = "SIGINT,SIGHUP,SIGQUIT"
 """Signals that torchrun handles; not SIGTERM, after which it would kill workers within 30 s."""
+_CODE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
+"""A colour, a move of the cursor, or a link or title, of a terminal."""
+_BEGUN = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,4000}\x1b?)?\Z")
+"""The beginning of one, at the end of what was read."""
 _PATIENCE_S = 20.0
 """Seconds from SIGTERM to SIGKILL."""
 
@@ -62,8 +66,12 @@ def isolated(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment of a process of `python`, and of the processes that it starts.
 
     Launchers start their ranks by command lines of their own, so `-P` alone does not reach those.
+    Docstrings are kept, whatever PYTHONOPTIMIZE says.
     """
-    return without_launcher(variables) | _ISOLATED
+    kept = without_launcher(variables)
+    if kept.get("PYTHONOPTIMIZE", "") not in ("", "0", "1"):
+        del kept["PYTHONOPTIMIZE"]  # transformers reads docstrings when it is imported
+    return kept | _ISOLATED
 
 
 def execute(
@@ -153,6 +161,7 @@ class _Relay:
         self._line = b""
         self._printed = 0
         self._tail = b""
+        self._unfinished = b""
 
     @property
     def tail(self) -> str:
@@ -180,11 +189,14 @@ class _Relay:
         self._line, self._printed = b"", 0
 
     def _store(self, data: bytes) -> None:
-        """Write to the file; a full disk ends the file, not the training."""
+        """Write to the file, without the codes of a terminal; a full disk ends only the file."""
         if self._file is None:
             return
+        held = _BEGUN.search(self._unfinished + data)
+        text = (self._unfinished + data)[: held.start() if held else None]
+        self._unfinished = held[0] if held else b""
         try:
-            self._file.write(data)
+            self._file.write(_CODE.sub(b"", text))
         except OSError as error:
             name, self._file = self._file.name, None
             print(f"warning: no more output is kept in {name}: {error.strerror}", file=sys.stderr)

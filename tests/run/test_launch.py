@@ -187,6 +187,21 @@ def test_waiting_threads_sleep_unless_the_user_says_otherwise(monkeypatch):
     assert launch.environment(1, on_cpu=True)["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
+@pytest.mark.parametrize(
+    ("given", "used"), [("3", "3"), ("4,2", "4"), ("many", None), ("0", None), ("-1", None)]
+)
+def test_a_number_of_threads_that_is_none_is_not_passed_on(monkeypatch, given, used):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    own = launch.environment(1, on_cpu=True)["OMP_NUM_THREADS"]
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert launch.environment(1, on_cpu=True)["OMP_NUM_THREADS"] == (used or own)
+
+
+def test_docstrings_are_kept_for_transformers(monkeypatch):
+    monkeypatch.setenv("PYTHONOPTIMIZE", "2")
+    assert "PYTHONOPTIMIZE" not in launch.environment(1, on_cpu=True)
+
+
 def test_a_process_sees_no_more_gpus_than_it_has_ranks(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
     assert devices.visible_gpus() == ["3", "5", "7"]

@@ -102,3 +102,16 @@ def test_what_a_process_alone_says_does_not_change_how_it_ended(tmp_path: Path) 
     )
     done = execute([sys.executable, "-c", code], variables=dict(os.environ), log=tmp_path / "log")
     assert (done.status, done.rank) == (-signal.SIGKILL, None)
+
+
+def test_the_codes_of_a_terminal_are_not_kept(tmp_path: Path, capfd) -> None:
+    code = """
+import os, time
+for part in ("\\x1b[1;3", "1mred\\x1b[0m \\x1b]8;;http://a", "\\x1b\\\\link\\x1b", "[2K\\n"):
+    os.write(2, part.encode())
+    time.sleep(0.3)
+"""
+    log = tmp_path / "log"
+    done = execute([sys.executable, "-c", code], variables=dict(os.environ), log=log)
+    assert (done.status, log.read_bytes()) == (0, b"red link\n")
+    assert "\x1b[1;31mred" in capfd.readouterr().err
