@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
     from geovlm.run.folder import RunDir
 
-_VERSION = 1
+_VERSION = 2
 """Version of the trial; to be raised with every change of `geovlm.engine.programs.trainers`."""
 _READ = ("model", "trust_remote_code", "lora", "stages", "device", "parallel")
 """Fields of the configuration on which a trial depends, besides numbers of processes."""

@@ -234,6 +234,21 @@ def test_a_run_resumes_from_another_folder_and_under_another_name(
     assert (status, stages) == (0, [(2, True, 1)]), err
 
 
+def test_a_stage_may_be_added_to_the_file_of_a_run(call, tmp_path, stages):
+    """One more stage after those that are done: the others are not repeated."""
+    file = tmp_path / "run.toml"
+    text = 'tasks = ["xbd/count"]\n[[stages]]\nkind = "sft"\nsteps = 1\n'
+    file.write_text(text)
+    assert call("run", "run.toml", "--output", "r", *FAST)[0] == 0
+    file.write_text(text + '[[stages]]\nkind = "grpo"\nsteps = 1\n')
+    stages.clear()
+    status, _, err = call("run", "run.toml", "--resume", "--output", "r", *FAST)
+    assert (status, stages) == (0, [(1, True, 1)]), err
+    resolved = RunDir(tmp_path / "r").read_resolved()
+    assert resolved["started_with"] == {"0": 1, "1": 1}
+    assert [each["key"] for each in resolved["changes"]] == ["stages.1"]
+
+
 def test_generated_data_are_made_again_where_the_cache_is_another(
     call, tmp_path, stages, monkeypatch
 ):

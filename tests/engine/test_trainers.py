@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers.integrations import integration_utils
 
+from geovlm import nano
 from geovlm.config import load
 from geovlm.engine.programs import trainers
 from geovlm.errors import ConfigError
@@ -97,6 +99,18 @@ def test_the_processes_of_a_stage_share_its_groups() -> None:
 def test_precision_of_a_gpu_elsewhere_is_not_refused_here() -> None:
     wrong = ("stages.0.trainer.tf32=true", "stages.0.trainer.bf16=true")
     assert problems(*wrong, stages=(0,), config={"device": "cuda"}, elsewhere=True) == []
+
+
+def test_what_only_the_run_s_model_can_take_is_not_tried_with_another(tmp_path: Path) -> None:
+    other = str(shutil.copytree(nano.path(), tmp_path / "other"))
+    setting = "stages.0.trainer.eos_token=<|of_another_family|>"
+    assert problems(setting, f"model={other}", stages=(0,)) == []
+    (found,) = problems(setting, stages=(0,))
+    assert found.startswith("stages.0.trainer.eos_token='<|of_another_family|>'")
+
+
+def test_compiling_is_not_tried() -> None:
+    assert problems("stages.0.trainer.torch_compile_backend=inductor", stages=(0,)) == []
 
 
 @pytest.mark.usefixtures("without_wandb", "tried_trainers")

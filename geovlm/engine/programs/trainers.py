@@ -44,10 +44,17 @@ from geovlm.run.folder import RunDir
 _TOKENS = 4
 """Longest completion of a trial."""
 _OF_A_GPU = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")
+_OF_A_MODEL = frozenset(
+    {"eos_token", "pad_token", "chat_template_path", "chat_template_kwargs", "assistant_only_loss"}
+    | {"cast_lm_head_to_fp32", "router_aux_loss_coef"}
+)
+"""Arguments that the run's model may take and the built-in one may not."""
 _NOT_TRIED: Mapping[str, Any] = {
     "save_strategy": "no",
     "push_to_hub": False,
     "torch_compile": False,
+    "torch_compile_backend": None,
+    "torch_compile_mode": None,
     "gradient_accumulation_steps": 1,
     "logging_steps": 1,
 }
@@ -275,6 +282,8 @@ def _small(stage: Stage) -> Stage:
     settings = stage.settings
     config = stage.config
     trainer = {**settings.trainer, **_NOT_TRIED}
+    if config.model != NANO:
+        trainer = {key: value for key, value in trainer.items() if key not in _OF_A_MODEL}
     update: dict[str, Any] = {"trainer": trainer}
     if settings.kind == "grpo":
         trainer |= _NOT_TRIED_OF_GRPO
