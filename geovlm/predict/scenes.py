@@ -21,6 +21,7 @@ from geovlm.raster.places.operations import parsed
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
+_WHOLE = 0.99  # share of an area that counts as all of it
 _EDGE_POINTS = 21  # per side of an image, when its outline is put on another grid
 _FLAT = 1e-6  # share of a flat band's value that separates black from white
 
@@ -48,8 +49,8 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
 
     Two images with georeference are aligned by it: the second is resampled (bilinear, when it is
     read) to the pixels of the first, unless it has the same ones, and the scene is the part that
-    both cover. If one or both have no georeference, they must be of one size. `folder` gets the
-    files that describe the resampling (`warped-….vrt`).
+    both cover with all of their bands. If one or both have no georeference, they must be of one
+    size. `folder` gets the files that describe the resampling (`warped-….vrt`).
 
     Raises:
         DataError: A file cannot be read; the images do not overlap; their sizes differ.
@@ -64,7 +65,8 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
     notes += [note for _, note in found if note]
     where = next((each for each, _ in found if each is not None), None)
     if len(images) == 1:
-        return Scene(images=tuple(images), area=area, georeference=where, notes=tuple(notes))
+        kept = _cut_to_bands(area, images, grid=where, notes=notes)
+        return Scene(images=tuple(images), area=kept, georeference=where, notes=tuple(notes))
     (first, _), (second, _) = found
     older, newer = map(first_file, images)
     if first is None or second is None:
@@ -78,7 +80,8 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
             notes.append("the georeference of one image is used for both")
         return Scene(images=tuple(images), area=area, georeference=where, notes=tuple(notes))
     if sizes[0] == sizes[1] and _same_grid(first, second):
-        return Scene(images=tuple(images), area=area, georeference=first, notes=tuple(notes))
+        kept = _cut_to_bands(area, images, grid=first, notes=notes)
+        return Scene(images=tuple(images), area=kept, georeference=first, notes=tuple(notes))
     shared = _covered(second, sizes[1], grid=first, size=sizes[0])
     if shared is None:
         raise DataError(
@@ -98,7 +101,65 @@ def scene(images: Sequence[Path | Raster], *, folder: Path) -> Scene:
             f"both images cover {shared.width} x {shared.height} px of {older} at ({shared.x}, "
             f"{shared.y}); only these are used"
         )
+    shared = _cut_to_bands(shared, images, grid=first, notes=notes)
     return Scene(images=(images[0], warped), area=shared, georeference=first, notes=tuple(notes))
+
+
+def _cut_to_bands(
+    area: Window,
+    images: Sequence[Path | Raster],
+    *,
+    grid: Georeference | None,
+    notes: list[str],
+) -> Window:
+    """Return the part of an area that the files of all bands cover, and add a note about it.
+
+    A part that lacks under 1 % of the area is the whole: resolutions end at different pixels.
+    """
+    from geovlm.raster.files import opened
+    from geovlm.raster.places import reading
+
+    left, top = area.x, area.y
+    right, bottom = area.x + area.width, area.y + area.height
+    for path in _further_files(images) if grid is not None else ():
+        assert grid is not None
+        with opened(path) as source:
+            place = reading.read(source, path).place
+        if place is None:
+            continue
+        crs = place.crs or grid.crs
+        own = Georeference(crs=crs, transform=place.transform, file=path, size=place.size)
+        seen = _covered(own, place.size, grid=grid, size=grid.size)
+        if seen is not None:  # bands that do not overlap are refused when they are read
+            left, top = max(left, seen.x), max(top, seen.y)
+            right, bottom = min(right, seen.x + seen.width), min(bottom, seen.y + seen.height)
+    part = Window(left, top, right - left, bottom - top)
+    if min(part.width, part.height) <= 0:
+        raise DataError(
+            f"the bands of {' and '.join(str(first_file(image)) for image in images)} cover no "
+            "ground together",
+            hint="check their extents with gdalinfo",
+        )
+    if part.width * part.height > _WHOLE * area.width * area.height:
+        return area
+    notes.append(
+        f"all bands cover {part.width} x {part.height} px at ({part.x}, {part.y}); only these are "
+        "used"
+    )
+    return part
+
+
+def _further_files(images: Sequence[Path | Raster]) -> list[Path]:
+    """Return the files of the shown bands that are not an image's first."""
+    from geovlm.raster.bands import locate
+
+    return [
+        path
+        for image in images
+        if isinstance(image, Raster)
+        for path in dict.fromkeys(locate(image, name).path for name in image.bands)
+        if path != first_file(image)
+    ]
 
 
 def _same_grid(a: Georeference, b: Georeference) -> bool:

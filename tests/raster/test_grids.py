@@ -229,3 +229,33 @@ def test_a_band_of_a_pair_without_crs_is_named(tmp_path: Path) -> None:
         write(tmp_path / name / "B02.tif", GRID)
     with pytest.raises(DataError, match=r"new/B03\.tif has a transform but no CRS"):
         scenes.scene([shown(tmp_path / "old"), shown(tmp_path / "new")], folder=tmp_path)
+
+
+def test_predict_asks_about_the_ground_of_all_bands_only(tmp_path: Path) -> None:
+    write(tmp_path / "B04.tif", GRID)
+    write(tmp_path / "B03.tif", Affine(10, 0, 500_600, 0, -10, 5_000_000))
+    write(tmp_path / "B02.tif", GRID, (120, 80))
+    scene = scenes.scene([shown(tmp_path)], folder=tmp_path)
+    assert scene.area == (60, 0, 60, 80)  # B03 begins at column 60, B02 ends at row 80
+    assert "all bands cover 60 x 80 px at (60, 0); only these are used" in scene.notes
+    assert np.asarray(raster.open_window(scene.images[0], scene.area)).min() > 0
+
+
+@pytest.mark.parametrize(("side", "size"), [(10, (120, 100)), (20, (60, 50)), (60, (20, 17))])
+def test_predict_asks_about_the_whole_scene_if_bands_differ_in_resolution_only(
+    tmp_path: Path, side: int, size: tuple[int, int]
+) -> None:
+    write(tmp_path / "B04.tif", GRID)
+    write(tmp_path / "B03.tif", Affine(side, 0, 500_000, 0, -side, 5_000_000), size)
+    write(tmp_path / "B02.tif", GRID)
+    scene = scenes.scene([shown(tmp_path)], folder=tmp_path)
+    assert scene.area == (0, 0, 120, 100)
+    assert scene.notes == ()
+
+
+def test_bands_that_cover_no_ground_together_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "B04.tif", GRID)
+    write(tmp_path / "B03.tif", GRID, (40, 100))
+    write(tmp_path / "B02.tif", Affine(10, 0, 500_800, 0, -10, 5_000_000), (40, 100))
+    with pytest.raises(DataError, match="cover no ground together"):
+        scenes.scene([shown(tmp_path)], folder=tmp_path)
