@@ -204,8 +204,33 @@ def test_docstrings_are_kept_for_transformers(monkeypatch):
 
 def test_a_process_sees_no_more_gpus_than_it_has_ranks(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
+    monkeypatch.setattr(devices.installed, "version", lambda name: "2.13.0")
+    monkeypatch.setattr(devices, "_listed", lambda: 8)
     assert devices.visible_gpus() == ["3", "5", "7"]
     assert launch.environment(2, on_cpu=False)["CUDA_VISIBLE_DEVICES"] == "3,5"
+
+
+@pytest.mark.parametrize(
+    ("torch", "listed", "named", "seen"),
+    [
+        ("2.13.0+cpu", 8, "7", []),  # left over from another machine
+        ("2.13.0", 1, "7", []),
+        ("2.13.0", 2, "1,5,0", ["1"]),  # as CUDA does
+        ("2.13.0", 2, "GPU-12ab,0", ["GPU-12ab", "0"]),
+        ("2.13.0", None, "7", ["7"]),  # a container without nvidia-smi
+        ("2.13.0", 2, None, ["0", "1"]),
+        ("2.13.0", None, None, []),
+        ("2.13.0", 2, "", []),
+    ],
+)
+def test_only_gpus_that_exist_are_visible(monkeypatch, torch, listed, named, seen):
+    monkeypatch.setattr(devices.installed, "version", lambda name: torch)
+    monkeypatch.setattr(devices, "_listed", lambda: listed)
+    if named is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert devices.visible_gpus() == seen
 
 
 def test_the_device_is_a_gpu_only_where_there_are_enough():

@@ -251,7 +251,7 @@ def test_a_stage_finds_the_server_that_was_started_for_it(tmp_path, monkeypatch)
         return [sys.executable, "-c", STAND_IN, str(port)]
 
     monkeypatch.setattr(vllm_server, "command", command)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
+    monkeypatch.setattr(stage.devices, "visible_gpus", lambda: list("01234567"))
     with stage.serve(directory, config=run, index=2, heartbeat=None) as server:
         assert server.variables == {"GEOVLM_VLLM_URL": f"http://127.0.0.1:{port}"}
         server.check()
