@@ -23,6 +23,7 @@ TAGS = "an annotation with <think> or <answer> tags"
 LONGEST = answers.MAX_CHARS - len("<think> x </think><answer>  </answer>")
 """Characters of the longest answer that a completion can give, beside a reasoning of one letter."""
 LONG = f"an annotation of more than {LONGEST:,} characters"
+_REMEMBERED = 4096
 _NAMED_CHARS = 200
 
 
@@ -36,6 +37,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
+        self._sound: dict[int, Any] = {}  # by identity, which the value keeps alive
 
     def defect(self, record: Sample) -> str | None:
         """Return the reason to leave a record out; `None` for a sound one."""
@@ -50,19 +52,38 @@ class Gate:
             found = answers.defect(str(image)) if isinstance(image, Path) else None
             if found is not None:
                 return f"an image whose name holds {found}"
-        # Python writes what is not printable with a backslash, and ten times faster than a walk
-        # through the values reads them
-        written = repr((record.id, record.question, record.target, record.meta))
-        if "\\" in written or "<" in written or len(written) > LONGEST:
-            found = _defect([record.id, record.question, record.meta], correct=False) or _defect(
-                record.target, correct=True
-            )
+        if self._suspicious(record):
+            found = _defect([record.id, record.question, record.meta], correct=False)
+            found = found or _defect(record.target, correct=True)
             if found is not None:
                 return found
         if record.id in self._ids:
             return USED_ID
         self._ids.add(record.id)
         return None
+
+    def _suspicious(self, record: Sample) -> bool:
+        """Return True if a text of the record may have a defect; nearly all records have none.
+
+        Python writes what is not printable with a backslash, and faster than a walk reads it. The
+        lists and objects that records share, such as vocabularies, are read once.
+        """
+        parts = [record.id, record.question, *record.target, *record.meta]
+        fresh = []
+        for values in (record.target.values(), record.meta.values()):
+            for value in values:
+                if isinstance(value, str):
+                    parts.append(value)
+                elif self._sound.get(id(value)) is not value:
+                    parts.append(repr(value))
+                    fresh.append(value)
+        text = "".join(parts)
+        if not text.isprintable() or "\\" in text or "<" in text or len(text) > LONGEST:
+            return True
+        if len(self._sound) > _REMEMBERED:
+            self._sound.clear()
+        self._sound.update({id(value): value for value in fresh})
+        return False
 
 
 def _defect(value: Any, *, correct: bool) -> str | None:

@@ -86,6 +86,26 @@ def test_the_longest_answer_is_the_longest_that_a_completion_holds() -> None:
     assert len(answers.frame(turn)) == answers.MAX_CHARS
 
 
+def test_what_records_share_is_read_once() -> None:
+    class Vocabulary(list[str]):
+        read = 0
+
+        def __repr__(self) -> str:
+            self.read += 1
+            return super().__repr__()
+
+    shared, gate = Vocabulary(["ship", "car"]), Gate()
+    records = [a_record(id=str(i), target={"vocabulary": shared}) for i in range(9)]
+    assert [gate.defect(record) for record in records] == [None] * 9
+    assert shared.read == 1
+
+
+def test_a_value_that_only_looks_like_one_that_was_read_is_read() -> None:
+    gate = Gate()
+    assert gate.defect(a_record(id="1", target={"labels": ["ship"]})) is None
+    assert gate.defect(a_record(id="2", target={"labels": ["sh\ud83d"]})) == NOT_UNICODE
+
+
 def a_dataset(*records: Sample) -> DatasetSpec:
     def load(ctx: LoadContext) -> Iterable[Sample]:
         return records

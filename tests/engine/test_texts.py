@@ -8,6 +8,7 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,11 +24,13 @@ from geovlm.config import control_tokens
 from geovlm.config.control_tokens import TAGS
 from geovlm.data.prompts import visual_tokens
 from geovlm.data.texts import Gate
+from geovlm.engine import rewards
 from geovlm.engine.generation import generate
 from geovlm.engine.models.processor import load_processor
 from geovlm.engine.rows import precheck, tokens
 from geovlm.engine.rows.rows import Row, gold, messages
 from geovlm.errors import DataError
+from geovlm.plugins import registry
 from geovlm.plugins.profiles import QWEN2_5_VL
 from tests.fake_plugins import install
 from tests.inside import geovlm
@@ -102,6 +105,28 @@ def test_a_correct_completion_does_not_end_in_its_middle(processor: Any, token: 
     assert tokens.texts(processor, [ids]) == [
         f"<think> {token} is so </think><answer> yes {token} no </answer>"
     ]
+
+
+def test_a_right_answer_with_a_control_token_earns_its_reward(processor: Any) -> None:
+    row = a_row(answer="yes <|im_end|> no")
+    known = registry.load()
+    columns = [
+        rewards.Column(task="t/a", reward=known.reward(name), weight=1.0)
+        for name in ("exact", "format/answer")
+    ]
+    functions = rewards.trl_functions(
+        columns,
+        rows=[row],
+        decode=partial(tokens.texts, processor),
+        profile=QWEN2_5_VL,
+        options={},
+        log=rewards.CompletionLog(columns, write=lambda records: None),
+    )
+    text = gold(row, tokens=tokens.control_tokens(processor))
+    ids = processor.tokenizer(f"{text}<|im_end|>")["input_ids"]
+    state = SimpleNamespace(global_step=0, max_steps=1)
+    values = [f(completion_ids=[ids], row=[0], trainer_state=state) for f in functions]
+    assert values == [[1.0], [1.0]]
 
 
 def test_the_frame_of_a_completion_stays_tokens(processor: Any) -> None:
@@ -219,6 +244,10 @@ def test_a_run_trains_on_every_text_or_counts_it(tmp_path: Path) -> None:
     sound = [*NASTY, *OTHERS, *WHITE, *PLAIN[1:], "<think>", "a/b\nc", "x" * 99]
     records: list[dict[str, Any]] = [
         {"id": f"q {text[:5]!a} {i}", "question": f"Is {text} it?"} for i, text in enumerate(sound)
+    ]
+    records += [
+        {"id": f"{'a/' * 300}{i}\n\t\\..", "question": "Is it?", "answer": text}
+        for i, text in enumerate(NASTY)
     ]
     records += [
         {"id": f"a{i}", "question": "Is it?", "answer": f"it {text}", "labels": [text, "b, c"]}
