@@ -66,11 +66,16 @@ def isolated(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment of a process of `python`, and of the processes that it starts.
 
     Launchers start their ranks by command lines of their own, so `-P` alone does not reach those.
-    Docstrings are kept, whatever PYTHONOPTIMIZE says.
+    Docstrings are kept, whatever PYTHONOPTIMIZE says. A command that ignores PYTHONPATH or the
+    user's site-packages starts processes that ignore them too.
     """
     kept = without_launcher(variables)
     if kept.get("PYTHONOPTIMIZE", "") not in ("", "0", "1"):
         del kept["PYTHONOPTIMIZE"]  # transformers reads docstrings when it is imported
+    if sys.flags.ignore_environment:  # as `python -I` or `-E` started us
+        kept.pop("PYTHONPATH", None)
+    if sys.flags.no_user_site:
+        kept["PYTHONNOUSERSITE"] = "1"
     return kept | _ISOLATED
 
 
@@ -111,6 +116,7 @@ def execute(
             raise
         finally:
             process.stdin.close()
+            process.stdout.close()
     if status and not relay.error and not relay.stopped:
         relay.release()
     report = relay.tail if LAUNCHER in argv else ""

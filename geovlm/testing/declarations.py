@@ -61,7 +61,7 @@ def light_import(subject: Subject) -> Iterator[Finding]:
             file=subject.declarations,
         )
         return
-    heavy, seconds = json.loads(done.stdout)
+    heavy, seconds = json.loads(done.stdout.splitlines()[-1])  # a sitecustomize may print too
     if heavy:
         yield fault(
             f"loading plugin {subject.name!r} imports {', '.join(heavy)}: name functions as "

@@ -93,6 +93,15 @@ def test_python_m_runs_the_installed_command(
     assert (done.returncode, "xbd/count" in done.stdout, done.stderr) == (0, True, "")
 
 
+def test_a_command_that_ignores_the_environment_hands_that_on() -> None:
+    code = (
+        "from geovlm.run.process import isolated as i; print(i().get('PYTHONPATH'), *sorted(i()))"
+    )
+    argv = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"]
+    found = text(argv, PYTHONPATH="/nowhere").split()
+    assert (found[0], "PYTHONNOUSERSITE" in found) == ("None", True)
+
+
 def test_only_one_function_makes_command_lines_of_python() -> None:
     made = re.compile(r"[\[(]\s*sys\.executable")
     uses = {

@@ -115,3 +115,9 @@ for part in ("\\x1b[1;3", "1mred\\x1b[0m \\x1b]8;;http://a", "\\x1b\\\\link\\x1b
     done = execute([sys.executable, "-c", code], variables=dict(os.environ), log=log)
     assert (done.status, log.read_bytes()) == (0, b"red link\n")
     assert "\x1b[1;31mred" in capfd.readouterr().err
+
+
+def test_no_pipe_of_an_ended_process_stays_open(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    execute([sys.executable, "-c", "pass"], variables=dict(os.environ), log=tmp_path / "log")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
