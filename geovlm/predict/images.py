@@ -10,6 +10,7 @@ from pathlib import Path
 
 from geovlm.api import Raster
 from geovlm.errors import ConfigError, DataError
+from geovlm.files.images import is_clutter
 
 PERCENTILES = (2.0, 98.0)
 """Percentiles of the whole scene that are shown as black and white."""
@@ -107,7 +108,9 @@ def _band_file(folder: Path, band: str) -> Path:
         listed = sorted(folder.iterdir())
     except OSError as error:
         raise unreadable(folder, error) from error
-    files = [path for path in listed if path.suffix.lower() in _SUFFIXES]
+    files = [
+        path for path in listed if path.suffix.lower() in _SUFFIXES and not is_clutter(path.name)
+    ]
     fitting = [path for path in files if ending.search(path.stem)]
     if len(fitting) == 1:
         return fitting[0]

@@ -492,3 +492,12 @@ def test_a_torn_line_is_dropped(tmp_path: Path) -> None:
     job.append([Answer(tile=2, text="c\u2028d")])
     assert [one.text for one in job.read()] == ["a", None, "c\u2028d"]
     assert json.loads(job.answers.read_text(encoding="utf-8").split("\n")[0])["tile"] == 0
+
+
+def test_files_that_macos_leaves_beside_the_bands_are_no_bands(tmp_path: Path) -> None:
+    for name in ("T33_B04.TIF", "T33_B03.TIF", "T33_B02.TIF"):
+        (tmp_path / name).write_bytes(b"")
+        (tmp_path / f"._{name}").write_bytes(b"\0\5\26\7")
+    found = images.reference(tmp_path, bands=["B04", "B03", "B02"], value_range=(0, 9))
+    assert isinstance(found, Raster)
+    assert found.files["B04"] == tmp_path / "T33_B04.TIF"

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from geovlm import files
 from geovlm.api import Json, LoadContext, PromptContext, Sample, Turn
 from geovlm.errors import DatasetNotFoundError
 from geovlm_eurosat.classes import FOLDERS, GROUP, LABELS
@@ -37,7 +38,8 @@ def tiles(root: Path) -> Iterator[Path]:
     folder = root / "2750" if (root / "2750").is_dir() else root
     if not any((folder / name).is_dir() for name in FOLDERS):
         raise DatasetNotFoundError("eurosat", folder / FOLDERS[0], hint="unpack EuroSAT.zip there")
-    return (path for name in FOLDERS for path in sorted((folder / name).glob(f"{name}_*.jpg")))
+    listed = ((name, files.listed(folder / name, ending=".jpg")) for name in FOLDERS)
+    return (folder / name / tile for name, held in listed for tile in held)
 
 
 def load(ctx: LoadContext) -> Iterator[Sample]:
