@@ -22,6 +22,8 @@ SHORT_PX = 28
 """Side of one visual token of Qwen2.5-VL; images with a shorter side are reported."""
 LOOKED_AT = 64
 """Number of images, evenly spread, whose pixels are compared with what is declared."""
+DECODED_LOOKED_AT = 1024
+"""The same if all images are decoded: a comparison takes longer than decoding."""
 LONG = 200
 """Largest ratio of the sides that the resize of the Qwen family accepts."""
 
@@ -57,7 +59,9 @@ def inspect(
             named[split].append(names)
     _count_labels(chain.from_iterable(parts.values()), report)
     found = _read_images(images, report, decode=decode, progress=progress)
-    _look_closer({name: images[name] for name in found}, report, decode=decode)
+    readable = {name: images[name] for name in found}
+    most = DECODED_LOOKED_AT if decode else LOOKED_AT
+    _look_closer(readable, report, most=most, progress=progress)
     for split, records in parts.items():
         for record, names in zip(records, named[split], strict=True):
             _measure(record, names, found, report)
@@ -146,10 +150,13 @@ def _read_images(
     return found
 
 
-def _look_closer(images: Mapping[str, Path | Raster], report: Report, *, decode: bool) -> None:
-    """Compare the pixels of some images with what is declared; with `decode`, of all."""
+def _look_closer(
+    images: Mapping[str, Path | Raster], report: Report, *, most: int, progress: Progress
+) -> None:
+    """Compare the pixels of about `most` images, evenly spread, with what is declared."""
     found = []
-    for name in list(images)[:: 1 if decode else max(1, len(images) // LOOKED_AT)]:
+    names = list(images)[:: max(1, len(images) // most)]
+    for name in progress(names, label="pixels", total=len(names)):
         try:
             found.append(checks.suspicions(images[name]))
         except DataError as error:
