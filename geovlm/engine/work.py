@@ -113,6 +113,7 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
         watch=RewardWatch(limit_s=config.timeout_s, rank=failures.who()),
     )
     if index == -1:
+        check(current)
         loaded = load.load(source(config.model), config, registry=current.registry)
         evaluate.evaluate(current, loaded, name="base")
         return
@@ -136,7 +137,7 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
 
 
 def check(stage: Stage) -> None:
-    """Find what would stop a later stage, before the first one trains.
+    """Find what would stop a later stage, or an evaluation, before the first one begins.
 
     Builds every stage's trainer arguments, measures every row and decodes images of every task.
 
@@ -158,7 +159,7 @@ def check(stage: Stage) -> None:
     def count_tokens(texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
 
-    limit = load.max_positions(load.load_config(config), tokenizer)
+    most = load.max_positions(load.load_config(config), tokenizer)
     colocated = {
         task.name
         for index, settings in enumerate(config.stages)
@@ -166,9 +167,10 @@ def check(stage: Stage) -> None:
         for task in dataclasses.replace(stage, index=index).tasks
     }
     for task in tasks:
-        splits: tuple[Split, ...] = ("train", config.eval_split(task.name))
-        for split in dict.fromkeys(splits):
-            rows = stage.rows(task, split=split, profile=profile)
+        splits: list[Split] = ["train"] if config.stages else []
+        for split in dict.fromkeys([*splits, config.eval_split(task.name)]):
+            limit = None if config.stages else config.eval.limit
+            rows = stage.rows(task, split=split, profile=profile, limit=limit)
             precheck.audit_lengths(
                 rows.prompts(),
                 task=task.name,
@@ -176,7 +178,7 @@ def check(stage: Stage) -> None:
                 tokens=control,
                 count_tokens=count_tokens,
                 count_images=count_images,
-                limit=limit,
+                limit=most,
             )
             precheck.audit_tokens(rows, processor=processor)
             precheck.audit_images(rows, cache=stage.cache)

@@ -306,6 +306,15 @@ def test_a_question_of_a_megabyte_is_refused_by_its_id_in_seconds(tmp_path: Path
     assert not (tmp_path / "run" / "stages" / "0-sft" / "log.jsonl").exists()
 
 
+def test_an_evaluation_refuses_what_the_model_does_not_take(tmp_path: Path) -> None:
+    records = [{"id": "short", "question": "?"}, {"id": "long", "question": "ship " * 9000}]
+    given = odd(tmp_path, records)
+    chosen = ("--model", "nano", "--set", "eval.split=train")
+    done = geovlm("eval", *given, *chosen, folder=tmp_path)
+    assert done.returncode == 2
+    assert "sample 'long' of task 'odd/ask' needs " in done.stderr
+
+
 def test_a_split_of_which_nothing_is_left_is_refused_with_the_reason(tmp_path: Path) -> None:
     given = odd(tmp_path, [{"id": "one", "question": "\ud83d"}])
     done = geovlm("run", *given, *STEPS, "--dry-run", folder=tmp_path)
