@@ -14,7 +14,7 @@ from geovlm import nano
 from geovlm.api import ModelProfile
 from geovlm.config import checkpoint, control_tokens
 from geovlm.config.options import near
-from geovlm.errors import ConfigError
+from geovlm.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
@@ -62,6 +62,8 @@ def inspect(config: RunConfig, *, registry: Registry, weights: bool = False) -> 
         UnknownNameError: no plugin knows its family.
     """
     folder = _folder(config)
+    if folder is None and (weights or not _is_family(config.model, registry)):
+        _require_hub_name(config.model)
     if weights:
         _require_whole(folder, config.model)
     if folder is None:
@@ -179,12 +181,25 @@ def _folder(config: RunConfig) -> Path | None:
         if isinstance(found, str):
             checkpoint.require(Path(found).parent, name=config.model)
             return Path(found).parent
-    if "/" not in config.model:  # names on the hub have an account before them
-        raise ConfigError(
-            f"model {config.model!r} is neither a folder nor in the local cache",
-            hint=near(config.model, [NANO]) or "a name on the hub has the form ACCOUNT/NAME",
-        )
     return None
+
+
+def _is_family(name: str, registry: Registry) -> bool:
+    """Return True if a name is the `model_type` of a family, which has limits but no files."""
+    try:
+        registry.profile(name)
+    except UnknownNameError:
+        return False
+    return True
+
+
+def _require_hub_name(name: str) -> None:
+    """Refuse a name that no model on the hub can have: it has no account before it."""
+    if "/" not in name:
+        raise ConfigError(
+            f"model {name!r} is neither a folder nor in the local cache",
+            hint=near(name, [NANO]) or "a name on the hub has the form ACCOUNT/NAME",
+        )
 
 
 def _require_whole(folder: Path | None, name: str) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from geovlm.errors import MetricError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
@@ -56,10 +58,11 @@ def attempt(function: Callable[..., Any], *arguments: Any, doing: str, blame: ob
         value = function(*arguments)
         return list(value) if inspect.isgenerator(value) else value
     except Exception as error:
-        message = " ".join(str(error).split())[:200]
+        raised = error.__cause__ if isinstance(error, MetricError) and error.__cause__ else error
+        message = " ".join(str(raised).split())[:200]
         file = source(function if blame is None else blame)
         raise PluginFault(
-            fault(f"{doing} raised {type(error).__name__}: {message}", file=file)
+            fault(f"{doing} raised {type(raised).__name__}: {message}", file=file)
         ) from error
 
 
