@@ -47,7 +47,7 @@ INSIDE = {
     "data": "cache findings fingerprints mixture texts | imagefiles loading prompts"
     " | check leaks preview",
     "run": "devices files hidden machines stopping | folder parallel process"
-    " | changes export heartbeat | resuming | vllm | launch | doctor",
+    " | changes export heartbeat | resuming | vllm | launch | adapters doctor",
     "predict": "asking images reading windows | georeference job | features overlay scenes"
     " | results writing",
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",

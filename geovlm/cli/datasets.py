@@ -82,9 +82,10 @@ def reader(
     from geovlm.plan.checks import check_data_names
     from geovlm.plan.data import Reader
     from geovlm.plugins import registry
+    from geovlm.run import adapters
 
     given = arguments.settings(tasks=tasks, data=data, model=model, rewards=rewards)
-    config = load.load(None, overrides=overrides, **given)
+    config = adapters.whole(load.load(None, overrides=overrides, **given), merge=False)
     loaded = registry.load()
     chosen = loaded.select(tasks)
     check_data_names(config, registry=loaded)

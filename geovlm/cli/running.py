@@ -115,9 +115,10 @@ def prepare(
     """
     from geovlm.plan import build
     from geovlm.plugins import registry
-    from geovlm.run import devices, resuming
+    from geovlm.run import adapters, devices, resuming
     from geovlm.run.folder import RunDir
 
+    config = adapters.whole(config)
     device = devices.device(config, gpus=config.gpus or 0 if elsewhere else None)
     resolved = config.model_copy(update={"device": device, "output": folder})
     if resume and Path(config.model).is_absolute() and not Path(config.model).is_dir():

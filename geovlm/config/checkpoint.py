@@ -34,12 +34,14 @@ def require(folder: Path, *, name: str) -> None:
     Raises:
         ConfigError: states what the folder holds instead, and which folder to give.
     """
-    if (folder / ADAPTERS).is_file() and not _is_whole(folder):
-        base = read_object(folder / ADAPTERS).get("base_model_name_or_path")
-        of = f"adapters of {base}" if isinstance(base, str) and base else "adapters"
+    if holds_adapters(folder):
+        base = base_name(folder)
+        fetch = "; if the base is on this machine, geovlm merges them itself" if base else ""
+        of = f"adapters of {base}" if base else "adapters"
         raise ConfigError(
             f"model {name!r} holds {of}, not a whole model",
-            hint=f"merge them into their base model first, with {_MERGE}, and give that folder",
+            hint=f"merge them into their base model first, with {_MERGE}, and give that folder"
+            f"{fetch}",
         )
     if (folder / CONFIG).is_file():
         return
@@ -90,6 +92,17 @@ def require_whole(folder: Path, *, name: str) -> None:
                 f"model {name!r} has no {part}: none of {', '.join(names)}",
                 hint="copy these files from the folder of its base model",
             )
+
+
+def holds_adapters(folder: Path) -> bool:
+    """Return True if a folder holds adapters and no whole model."""
+    return (folder / ADAPTERS).is_file() and not _is_whole(folder)
+
+
+def base_name(folder: Path) -> str:
+    """Return the name or path of the base model that adapters name; empty if they name none."""
+    base = read_object(folder / ADAPTERS).get("base_model_name_or_path")
+    return base if isinstance(base, str) else ""
 
 
 def parameters(folder: Path) -> int | None:

@@ -51,6 +51,26 @@ def hub_name(name: str) -> str | None:
     return name if is_hub and name != NANO else None
 
 
+def base_of(folder: Path) -> Path | None:
+    """Return the folder of the base model of adapters, if it is on this machine.
+
+    A relative path counts from the working folder, or else from the folder of the adapters. A name
+    on the hub is looked up in the local cache.
+    """
+    name = checkpoint.base_name(folder)
+    if not name:
+        return None
+    for place in (Path(source(name)).expanduser(), folder / name):
+        if (place / checkpoint.CONFIG).is_file():
+            return place.absolute()
+    from huggingface_hub import try_to_load_from_cache
+
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return None
+    found = try_to_load_from_cache(name, checkpoint.CONFIG)
+    return Path(found).parent if isinstance(found, str) else None
+
+
 def inspect(config: RunConfig, *, registry: Registry, weights: bool = False) -> ModelFacts:
     """Return the facts in the model's files; with `weights`, all its files must be there and whole.
 

@@ -48,6 +48,7 @@ def plan(
     from geovlm.plan.memory import shape as modelshape
     from geovlm.plan.memory import stages
     from geovlm.plugins import registry
+    from geovlm.run import adapters
     from geovlm.run.folder import default_output
 
     given = settings(
@@ -61,6 +62,7 @@ def plan(
         gpus=gpus,
     )
     loaded = load.load(config, preset=preset, overrides=set_ or [], **given)
+    loaded = adapters.whole(loaded, merge=False)
     folder = loaded.output or default_output(list(loaded.tasks)).absolute()
     device = _device(loaded, gpu_memory=gpu_memory)
     resolved = loaded.model_copy(update={"device": device, "output": folder})

@@ -111,6 +111,7 @@ def predict(
     from geovlm.plugins import registry
     from geovlm.predict import asking, job, results, scenes
     from geovlm.predict import images as pictures
+    from geovlm.run import adapters
 
     loaded = registry.load()
     spec = loaded.task(task)
@@ -128,6 +129,7 @@ def predict(
     chosen = bands.split(",") if bands is not None else None
     limits = predict_options.value_range(value_range)
     references = [pictures.reference(path, bands=chosen, value_range=limits) for path in images]
+    config = adapters.whole(config)
     inspect(config, registry=loaded, weights=True)
     with _folder(out or overlay, resume=resume, overwrite=overwrite) as folder:
         scene = scenes.scene(references, folder=folder.path)
