@@ -41,7 +41,7 @@ def hidden() -> list[Hidden]:
     Only folders of PYTHONPATH count, because our processes import nothing else before Python's own
     modules. A folder with another installation of a package, with its metadata, hides nothing.
     """
-    folders = [Path(each) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    folders = [Path(each) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     return [*_of_python(folders), *_of_packages([str(each.absolute()) for each in folders])]
 
 

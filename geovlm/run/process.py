@@ -66,12 +66,16 @@ def isolated(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment of a process of `python`, and of the processes that it starts.
 
     Launchers start their ranks by command lines of their own, so `-P` alone does not reach those.
-    Docstrings are kept, whatever PYTHONOPTIMIZE says. A command that ignores PYTHONPATH or the
-    user's site-packages starts processes that ignore them too.
+    An empty entry of PYTHONPATH means the working folder and is left out: `PYTHONPATH=/a:` comes
+    from `/a:$PYTHONPATH`. Docstrings are kept, whatever PYTHONOPTIMIZE says. A command that ignores
+    PYTHONPATH or the user's site-packages starts processes that ignore them too.
     """
     kept = without_launcher(variables)
     if kept.get("PYTHONOPTIMIZE", "") not in ("", "0", "1"):
         del kept["PYTHONOPTIMIZE"]  # transformers reads docstrings when it is imported
+    folders = [each for each in kept.pop("PYTHONPATH", "").split(os.pathsep) if each]
+    if folders:
+        kept["PYTHONPATH"] = os.pathsep.join(folders)
     if sys.flags.ignore_environment:  # as `python -I` or `-E` started us
         kept.pop("PYTHONPATH", None)
     if sys.flags.no_user_site:

@@ -58,6 +58,13 @@ def test_a_process_of_a_process_does_too(project: Path) -> None:
     assert "python -m json.tool" in text(python("-c", code))
 
 
+def test_an_empty_entry_of_pythonpath_is_not_the_working_folder(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{os.environ.get('PYTHONPATH', '')}:")
+    assert str(project) not in text(python("-c", "import types, json; print(json.__file__)"))
+
+
 def test_the_ranks_of_a_launcher_do_too(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
