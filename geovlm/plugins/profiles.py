@@ -39,6 +39,22 @@ QWEN3_VL = replace(
 )
 """Boxes in thousandths of width and height; patches of 16 px, merged 2 x 2."""
 
+QWEN3_5 = replace(QWEN3_VL, name="qwen3.5", model_types=("qwen3_5", "qwen3_5_moe"))
+"""As Qwen3-VL, whose processor it has; the frame is that of ms-swift's template of Qwen3.5."""
+
+GLM_V = ModelProfile(
+    name="glm-v",
+    model_types=("glm4v", "glm4v_moe", "glm46v"),
+    box_frame="norm1000",
+    size_factor=28,
+    min_pixels=112 * 112 // 2,
+    max_pixels=6144 * 28 * 28,
+    lora_targets=_DECODER,
+    vision_module="model.visual",
+)
+"""Boxes in thousandths of width and height: zai-org/GLM-V, skill `glmv-grounding`. The limits that
+its processor states, 112 x 112 and 2 x 6144 x 28 x 28, count the two frames of a video's patch."""
+
 INTERNVL = ModelProfile(
     name="internvl",
     model_types=("internvl",),
@@ -52,7 +68,14 @@ INTERNVL = ModelProfile(
 )
 """Boxes in thousandths. Images become up to 12 tiles of 448 px: the input size is approximate."""
 
-BUILTIN: tuple[ModelProfile, ...] = (QWEN2_5_VL, QWEN2_VL, QWEN3_VL, INTERNVL)
+BUILTIN: tuple[ModelProfile, ...] = (
+    QWEN2_5_VL,
+    QWEN2_VL,
+    QWEN3_VL,
+    QWEN3_5,
+    GLM_V,
+    INTERNVL,
+)
 """The built-in profiles, in the order in which they are tried."""
 
 

@@ -34,7 +34,13 @@ def test_lora_takes_the_decoder_and_leaves_the_vision_tower(profile: object) -> 
 
 @pytest.mark.parametrize(
     ("profile", "size"),
-    [(profiles.QWEN2_5_VL, 28), (profiles.QWEN2_VL, 28), (profiles.QWEN3_VL, 32)],
+    [
+        (profiles.QWEN2_5_VL, 28),
+        (profiles.QWEN2_VL, 28),
+        (profiles.QWEN3_VL, 32),
+        (profiles.QWEN3_5, 32),
+        (profiles.GLM_V, 28),
+    ],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_pixel_limits_are_whole_numbers_of_tokens(profile: object, size: int) -> None:
