@@ -176,6 +176,23 @@ class ModelProfile:
     """Smallest area after the resize, pixels."""
     max_pixels: int = 12845056
     """Largest area after the resize, pixels."""
+    limit_frames: int = 1
+    """Frames that the limits of the checkpoint's processor count: 2 if its `longest_edge` is the
+    area of two frames of a video, as for GLM. `min_pixels` and `max_pixels` are of one image."""
+    resize: Literal["multiples", "processor"] = "multiples"
+    """Resize of an image. `multiples`: by GeoVLM, to the sides that `size_factor`, `min_pixels` and
+    `max_pixels` give, and the processor leaves it as it is. `processor`: by the processor, which
+    gets the stored picture, and resizes it or cuts it into tiles."""
+    image_tokens: Callable[[Sequence[Size]], int] | None = field(
+        default=None, compare=False, repr=False
+    )
+    """Returns how many tokens the model makes of the images of one prompt, which the processor gets
+    at these sizes. GeoVLM sets it where `resize` is `processor` and the checkpoint's processor is
+    at hand. `None`: `size_factor` and `cell_tokens` decide."""
+    seen_size: Callable[[Size], Size] | None = field(default=None, compare=False, repr=False)
+    """Returns the size at which the model sees an image, which the processor gets at this size. Of
+    an image in tiles it is the size of all tiles together. Set as `image_tokens`. `None`: the
+    image is seen as the processor gets it."""
     lora_targets: str = "all-linear"
     """Regular expression over module names (`target_modules` of peft). Default: all linear ones."""
     vision_module: str = "model.visual"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ def inspect(facts: ModelFacts, config: RunConfig) -> ModelShape:
         "source": str(folder),
         "revision": None,
         "trust_remote_code": config.trust_remote_code,
-        "profile": asdict(facts.profile),
+        "profile": asdict(replace(facts.profile, image_tokens=None, seen_size=None)),
         "targets": config.lora.targets if config.lora is not None else None,
     }
     # code that comes with a model may change without its config.json
