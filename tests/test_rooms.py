@@ -46,8 +46,8 @@ INSIDE = {
     " | extras tasks",
     "data": "cache findings fingerprints mixture texts | imagefiles loading prompts"
     " | check leaks preview",
-    "run": "devices files hidden machines stopping | folder parallel process"
-    " | changes export heartbeat | resuming | vllm | launch | adapters doctor",
+    "run": "devices files machines stopping | folder parallel process"
+    " | changes export heartbeat imports | resuming | vllm | launch | adapters doctor",
     "predict": "asking images reading windows | georeference job | features overlay scenes"
     " | results writing",
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",

@@ -26,7 +26,7 @@ from geovlm.plan import leaks, needs, trainers
 from geovlm.plan.data import EmptySplitError, Reader, TaskPlan
 from geovlm.plugins.registry import Registry
 from geovlm.rewards import options
-from geovlm.run import parallel
+from geovlm.run import imports, parallel
 from geovlm.run.vllm import server
 
 if TYPE_CHECKING:
@@ -185,6 +185,12 @@ CHECKS: tuple[Check, ...] = (
         "bitsandbytes",
         lambda context: extras.check(context.config),
         "4-bit weights or an 8-bit optimiser without bitsandbytes.",
+    ),
+    Check(
+        "torchvision",
+        lambda context: imports.require_torchvision(),
+        "An installed torchvision that does not fit torch: transformers imports it wherever it is "
+        "installed. It is tried once for each torch and torchvision.",
     ),
     Check(
         "reward options",

@@ -20,7 +20,7 @@ from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
 from geovlm.plugins import installed
 from geovlm.plugins.discover import GROUP
 from geovlm.run import devices, files, parallel
-from geovlm.run.hidden import PACKAGES, hidden
+from geovlm.run.imports import PACKAGES, hidden, require_torchvision
 from geovlm.run.machines import Machine
 from geovlm.run.parallel import Layout
 from geovlm.run.process import LAUNCHER, Outcome, execute, isolated, python
@@ -108,9 +108,11 @@ def start(program: str, *words: str, folder: Path, on_cpu: bool) -> None:
     """Run a program of `geovlm.engine.programs` to its end; its output is also kept in `folder`.
 
     Raises:
+        ConfigError: the installed torchvision would break its imports.
         GeoVLMError: the program refused the job.
         RunFailedError: it failed.
     """
+    require_torchvision()
     log = folder / "stderr.txt"
     argv = python("-m", f"geovlm.engine.programs.{program}", *words)
     outcome = execute(argv, variables=environment(1, on_cpu=on_cpu), log=log)

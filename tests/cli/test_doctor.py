@@ -87,6 +87,25 @@ def test_a_process_that_cannot_import_is_no_fault_of_the_network(worker) -> None
     assert "the imports of a stage fail" in found.fix
 
 
+def test_an_import_that_fails_in_one_rank_is_named_with_its_cause(worker) -> None:
+    output = (
+        "[rank1]: Traceback (most recent call last):\n"
+        "[rank1]: OSError: libmkl_core.so: cannot open shared object file\n"
+        "[rank1]: Traceback (most recent call last):\n"
+        "[rank1]: ModuleNotFoundError: Could not import module 'PrinterCallback'.\n"
+        "[rank0]: Traceback (most recent call last):\n"
+        "[rank0]: torch.distributed.DistStoreError: 1/2 clients joined\n"
+    )
+    worker({"devices": NO_GPU}, {}, status=1, output=output)
+    found = smoke.ranks(CPU, deadline_s=5)[-1]
+    assert (found.check, found.state) == ("start of a stage", "FAIL")
+    assert found.found == (
+        "OSError: libmkl_core.so: cannot open shared object file; then ModuleNotFoundError: Could "
+        "not import module 'PrinterCallback'."
+    )
+    assert "GLOO" not in found.fix
+
+
 def test_one_rank_that_fails_is_no_fault_of_the_network(worker) -> None:
     worker({"devices": NO_GPU}, status=1, error="no memory is left")
     found = row(smoke.ranks(smoke.Ranks(1, "cpu"), deadline_s=5), "all-reduce")
@@ -191,6 +210,17 @@ def test_wrong_versions_are_fixed_before_anything_is_tried(
     status, out, _ = call()
     assert status == 1
     assert "torch\tFAIL\t" in out
+    assert "training step\twarn\tnot tried" in out
+
+
+def test_a_torchvision_that_does_not_fit_is_fixed_before_anything_is_tried(
+    call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "torchvision 0.29.1 does not fit torch 2.13.0"
+    monkeypatch.setattr(machine, "torchvision_fault", lambda: reason)
+    status, out, _ = call("--processes", "2")
+    assert status == 1
+    assert f"torchvision\tFAIL\t{reason}\tpip uninstall torchvision, or" in out
     assert "training step\twarn\tnot tried" in out
 
 

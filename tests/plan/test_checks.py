@@ -15,6 +15,7 @@ from geovlm.errors import ConfigError
 from geovlm.plan import checks, trainers
 from geovlm.plan.checks import Check, Context
 from geovlm.plugins import registry
+from geovlm.run import imports
 from geovlm.run.vllm import server
 
 BOTH = "rsvqa/lr,rsvqa/hr"
@@ -24,6 +25,7 @@ CASES: dict[str, tuple[str, list[str], str]] = {
     "vllm": ("rsvqa/lr", ["stages.2.generation=vllm-colocate"], "'vllm-colocate' needs GPUs"),
     "data names": ("rsvqa/lr", ["data.rsvqq.root=/x"], "data.rsvqq: no data set of this name"),
     "bitsandbytes": ("rsvqa/lr", ["lora.quantize=nf4"], "'nf4' needs bitsandbytes"),
+    "torchvision": ("rsvqa/lr", [], "torchvision 0.29.1 does not fit torch 2.13.0"),
     "reward options": ("rsvqa/lr", ["reward_options.hbb=x"], "reward_options.hbb is 'x'"),
     "functions": ("rsvqa/lr", [], "reward 'jaccard' of task 'rsvqa/lr': reference 'gone:jaccard'"),
     "encoder": (
@@ -76,6 +78,9 @@ def test_a_dry_run_and_a_real_run_refuse_the_same(
 ) -> None:
     tasks, settings, message = CASES[name]
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    if name == "torchvision":
+        fault = "torchvision 0.29.1 does not fit torch 2.13.0"
+        monkeypatch.setattr(imports, "torchvision_fault", lambda: fault)
     if name == "functions":
         broken = dataclasses.replace(registry.load().rewards["jaccard"], score="gone:jaccard")
         monkeypatch.setitem(registry.load().rewards, "jaccard", broken)  # type: ignore[arg-type]

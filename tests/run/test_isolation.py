@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.run import launch
-from geovlm.run.hidden import Hidden, hidden
+from geovlm.errors import ConfigError
+from geovlm.run import imports, launch
+from geovlm.run.imports import Hidden, hidden
 from geovlm.run.machines import Machine
 from geovlm.run.parallel import Layout
 from geovlm.run.process import execute, isolated, python
@@ -154,3 +155,57 @@ def test_a_failed_stage_names_what_is_hidden(monkeypatch: pytest.MonkeyPatch) ->
         launch.raise_for(launch.Outcome(1, ""), name="0-sft", log=Path("log"))
     assert "/project/datasets/__init__.py hides the module datasets" in caught.value.hint
     assert "remove /project from PYTHONPATH" in caught.value.hint
+
+
+def _torchvision(folder: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes find this torchvision, and a torch that is imported at once."""
+    for name, text in {"torch": "__version__ = '2.13.0+cpu'", "torchvision": code}.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(text)
+        (folder / f"{name}-0.28.0.dist-info").mkdir()
+        info = f"Name: {name}\nVersion: 0.28.0\n"
+        (folder / f"{name}-0.28.0.dist-info" / "METADATA").write_text(info)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("GEOVLM_CACHE", str(folder / "cache"))
+    monkeypatch.syspath_prepend(str(folder))
+    for name in ("torch", "torchvision"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def test_a_torchvision_of_another_torch_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "raise RuntimeError('operator torchvision::nms does not exist')"
+    _torchvision(tmp_path, code, monkeypatch)
+    with pytest.raises(ConfigError) as caught:
+        imports.require_torchvision()
+    assert str(caught.value) == (
+        "torchvision 0.28.0 does not fit torch 2.13.0+cpu: RuntimeError: operator torchvision::nms "
+        "does not exist (pip uninstall torchvision, or install the one that belongs to torch)"
+    )
+
+
+def test_a_torchvision_that_fits_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = tmp_path / "tried"
+    code = f"open({str(tried)!r}, 'a').write('x')"
+    _torchvision(tmp_path, code, monkeypatch)
+    imports.require_torchvision()
+    imports.require_torchvision()
+    assert tried.read_text() == "x"
+
+
+def test_an_absent_torchvision_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(imports.subprocess, "run", None)
+    imports.require_torchvision()
+
+
+def test_a_program_of_the_engine_is_not_started_with_a_torchvision_that_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "torchvision_fault", lambda: "it does not fit")
+    monkeypatch.setattr(launch, "execute", None)
+    with pytest.raises(ConfigError, match="it does not fit"):
+        launch.start("merge", folder=tmp_path, on_cpu=True)

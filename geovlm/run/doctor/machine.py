@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from geovlm.errors import ConfigError
 from geovlm.plugins import installed
 from geovlm.plugins.discover import GROUP
-from geovlm.run.hidden import hidden
+from geovlm.run.imports import TORCHVISION_REMEDY, hidden, torchvision_fault
 
 if TYPE_CHECKING:
     from geovlm.plugins.registry import Registry
@@ -91,8 +91,15 @@ def versions(
 
 
 def imports() -> list[Check]:
-    """Report each module of Python or of a package that a folder of PYTHONPATH hides."""
-    return [Check(f"import {each.module}", "warn", str(each), each.fix) for each in hidden()]
+    """Report modules that a folder of PYTHONPATH hides, and a torchvision that does not fit torch.
+
+    The second fails: every process of the engine would end with another message of transformers.
+    """
+    found = [Check(f"import {each.module}", "warn", str(each), each.fix) for each in hidden()]
+    fault = torchvision_fault()
+    if fault is not None:
+        found.append(Check("torchvision", "FAIL", fault, TORCHVISION_REMEDY))
+    return found
 
 
 def conflicts() -> list[Check]:

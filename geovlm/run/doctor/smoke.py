@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +34,7 @@ _RANK = re.compile(r"^\[rank\d+\]: ", re.M)
 _EXCEPTION = re.compile(
     r"^Traceback \(most recent call last\):\n(?: .*\n)*(\S.*?(?::\n.+|$))", re.M
 )
+_OF_IMPORTS = ("ImportError: ", "ModuleNotFoundError: ")
 _OF_LAUNCHER = ("torch.distributed.elastic.", "subprocess.CalledProcessError")
 
 
@@ -53,6 +55,8 @@ class _Ended(NamedTuple):
     """Message of the worker's failure, or empty."""
     notes: list[dict[str, Any]]
     """Notes of each rank; empty for a rank that wrote none."""
+    imports: bool = False
+    """True if an import failed."""
 
 
 def ranks(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> list[Check]:
@@ -60,9 +64,10 @@ def ranks(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> list[Che
     ended = _run("ranks", wanted, deadline_s=deadline_s, module=module)
     first = ended.notes[0]
     checks = [_devices(first["devices"], wanted)] if "devices" in first else []
-    if ended.error and not any("devices" in each for each in ended.notes):
+    started = any("devices" in each for each in ended.notes)
+    if ended.error and (not started or ended.imports):
         fix = f"the imports of a stage fail; {_ABOVE}"
-        return [Check("start of a stage", "FAIL", ended.error, fix)]
+        return [*checks, Check("start of a stage", "FAIL", ended.error, fix)]
     title, where = "all-reduce", f"{wanted.number} ranks by {wanted.backend}"
     if not all("reduced" in each for each in ended.notes):
         lost = ", ".join(str(i) for i, each in enumerate(ended.notes) if "joined" not in each)
@@ -125,7 +130,7 @@ def _run(stage: str, wanted: Ranks, *, deadline_s: float, module: str) -> _Ended
             yaml.write_text(
                 launch.accelerate_config(ranks, on_cpu=on_cpu, port=port), encoding="utf-8"
             )
-        error = ""
+        error, imports = "", False
         limit_s = _START_S + 8 * deadline_s
         ends = time.monotonic() + limit_s
 
@@ -144,21 +149,35 @@ def _run(stage: str, wanted: Ranks, *, deadline_s: float, module: str) -> _Ended
         except TimeoutError:
             error = f"did not end within {limit_s:g} s"
         except RunFailedError as failed:
-            error = _exception(folder / "stderr.txt") or str(failed.args[0])
+            raised = _exceptions(folder / "stderr.txt")
+            imports = any(each.startswith(_OF_IMPORTS) for each in raised)
+            error = _told(raised, imports=imports) or str(failed.args[0])
         except GeoVLMError as refused:
             error = str(refused)
         paths = [folder / f"rank-{i}.json" for i in range(wanted.number)]
-        return _Ended(error, [files.read_json(path) if path.is_file() else {} for path in paths])
+        notes = [files.read_json(path) if path.is_file() else {} for path in paths]
+        return _Ended(error, notes, imports)
 
 
-def _exception(log: Path) -> str:
-    """Return the end of the last traceback of a rank in one line; empty if there is none."""
+def _exceptions(log: Path) -> list[str]:
+    """Return the end of each traceback of a rank, one line each, in their order."""
     if not log.is_file():
-        return ""
+        return []
     text = _RANK.sub("", log.read_text(encoding="utf-8", errors="replace"))
     found = _EXCEPTION.findall(text)
-    of_ranks = [each for each in found if not each.startswith(_OF_LAUNCHER)]
-    return " ".join(of_ranks[-1].split()) if of_ranks else ""
+    return [" ".join(each.split()) for each in found if not each.startswith(_OF_LAUNCHER)]
+
+
+def _told(raised: Sequence[str], *, imports: bool) -> str:
+    """Return the exception that explains the others; empty if there is none.
+
+    That is the last one. Of failed imports it is the first one too: transformers raises another
+    exception from it, which names no cause, and the other ranks end for want of that one.
+    """
+    if not imports:
+        return raised[-1] if raised else ""
+    last = next(each for each in reversed(raised) if each.startswith(_OF_IMPORTS))
+    return last if last == raised[0] else f"{raised[0]}; then {last}"
 
 
 def _devices(found: dict[str, Any], wanted: Ranks) -> Check:
