@@ -50,7 +50,9 @@ from trl.trainer.utils import get_peak_flops
 from geovlm import nano
 from geovlm.config.schema import RunConfig
 from geovlm.engine.generation.generate import image_tokens
+from geovlm.engine.models import adapters as lora
 from geovlm.engine.models import load as engine_model
+from geovlm.engine.models import structure
 from geovlm.engine.models.processor import load_processor
 from geovlm.engine.programs import shape as shapes
 from geovlm.engine.speedups import distinct_images, vision_attention
@@ -205,14 +207,14 @@ def measure(case: str, means: str, args: argparse.Namespace) -> Result:
     side = args.side
     run = RunConfig.model_validate({"lora": {} if adapters == "lora" else None})
     config = configuration(args.size)
-    shape = shapes.of_model(shapes.empty(config), PROFILE, targets=None)
+    shape = shapes.of_model(shapes.empty(config), PROFILE)
     dtype = torch.bfloat16 if on_gpu else torch.float32
     with torch.device("cuda" if on_gpu else "cpu"):
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
     model.generation_config.eos_token_id = config.text_config.eos_token_id
     model.generation_config.pad_token_id = config.text_config.pad_token_id
     if means != "trl":
-        vision_attention.batch(model.get_submodule(PROFILE.vision_module))
+        vision_attention.batch(model.get_submodule(structure.tower(model, PROFILE)))
     if means not in ("trl", "windows"):
         distinct_images.share(model)
     processor = load_processor(str(nano.path()), min_pixels=side**2, max_pixels=side**2)
@@ -235,7 +237,7 @@ def measure(case: str, means: str, args: argparse.Namespace) -> Result:
         parts: dict[str, Any] = {
             "model": model,
             "processing_class": processor,
-            "peft_config": engine_model.lora(run, PROFILE, model=model),
+            "peft_config": lora.of_run(run, PROFILE, model=model),
             "callbacks": [clock],
         }
         if kind == "sft":

@@ -193,10 +193,12 @@ class ModelProfile:
     """Returns the size at which the model sees an image, which the processor gets at this size. Of
     an image in tiles it is the size of all tiles together. Set as `image_tokens`. `None`: the
     image is seen as the processor gets it."""
-    lora_targets: str = "all-linear"
-    """Regular expression over module names (`target_modules` of peft). Default: all linear ones."""
-    vision_module: str = "model.visual"
-    """Dotted name of the vision tower inside the model."""
+    lora_targets: str | None = None
+    """Regular expression over module names (`target_modules` of peft), or `all-linear`. Default:
+    the linear layers and fused experts of the text decoder, found in the model."""
+    vision_module: str | None = None
+    """Dotted name of the vision tower inside the model. Default: the module that has the model's
+    `vision_config`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -70,10 +70,12 @@ class LoraConfig(Table):
     """Rank."""
     alpha: PositiveFloat = 128
     """Scale of the adapters: their output is multiplied by alpha / r."""
-    dropout: Share = 0.05
-    """Share of the adapters' inputs that is dropped in training."""
+    dropout: Share | None = None
+    """Share of the adapters' inputs that is dropped in training. Default: 0.05; 0 if fused experts
+    have adapters, which cannot have dropout."""
     targets: str | None = None
-    """Regular expression over module names; default: the model profile's."""
+    """Regular expression over whole names of modules and of fused experts, or `all-linear`.
+    Default: all linear layers and fused experts of the text decoder, without routers."""
     vision: bool = False
     """True if the linear layers of the vision tower have adapters too."""
     quantize: Literal["none", "nf4"] = "none"

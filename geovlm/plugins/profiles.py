@@ -11,9 +11,6 @@ from dataclasses import replace
 
 from geovlm.api import ModelProfile
 
-# The linear layers of the text decoder: the vision tower stays as it was pre-trained.
-_DECODER = r".*language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
-
 QWEN2_5_VL = ModelProfile(
     name="qwen2.5-vl",
     model_types=("qwen2_5_vl",),
@@ -21,8 +18,6 @@ QWEN2_5_VL = ModelProfile(
     size_factor=28,
     min_pixels=4 * 28 * 28,
     max_pixels=16384 * 28 * 28,
-    lora_targets=_DECODER,
-    vision_module="model.visual",
 )
 """Boxes in pixels of the image after the resize."""
 
@@ -49,8 +44,6 @@ GLM_V = ModelProfile(
     size_factor=28,
     min_pixels=112 * 112 // 2,
     max_pixels=6144 * 28 * 28,
-    lora_targets=_DECODER,
-    vision_module="model.visual",
 )
 """Boxes in thousandths of width and height: zai-org/GLM-V, skill `glmv-grounding`. The limits that
 its processor states, 112 x 112 and 2 x 6144 x 28 x 28, count the two frames of a video's patch."""
@@ -63,8 +56,6 @@ INTERNVL = ModelProfile(
     cell_tokens=256,
     min_pixels=448 * 448,
     max_pixels=12 * 448 * 448,
-    lora_targets=_DECODER,
-    vision_module="model.vision_tower",
 )
 """Boxes in thousandths. Images become up to 12 tiles of 448 px: the input size is approximate."""
 

@@ -12,6 +12,7 @@ from peft import get_peft_model
 from trl.trainer.utils import add_fused_lm_head
 
 from geovlm.config.schema import RunConfig
+from geovlm.engine.models import adapters as lora
 from geovlm.engine.models import load as engine_model
 from geovlm.engine.programs import shape as shapes
 from geovlm.plan.memory import estimate
@@ -75,12 +76,12 @@ def measured(
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     with torch.device(device):
         model = transformers.AutoModelForImageTextToText.from_config(config, dtype=dtype)
-    shape = shapes.of_model(model, PROFILE, targets=None)
+    shape = shapes.of_model(model, PROFILE)
     add_fused_lm_head(model)
     run = RunConfig.model_validate({"lora": {"r": 8} if adapters else None})
     adapter = None
     if run.lora is not None:
-        model = get_peft_model(model, engine_model.lora(run, PROFILE, model=model))
+        model = get_peft_model(model, lora.of_run(run, PROFILE, model=model))
         adapter = Adapter(rank=8)
     if checkpointing:
         model.gradient_checkpointing_enable()

@@ -17,8 +17,8 @@ from trl.trainer import grpo_trainer
 from geovlm import nano
 from geovlm.config.schema import RunConfig
 from geovlm.engine.generation.generate import image_tokens
+from geovlm.engine.models import adapters, quantize
 from geovlm.engine.models import load as engine_model
-from geovlm.engine.models import quantize
 from geovlm.plugins import registry
 
 
@@ -53,7 +53,7 @@ def trained(folder: Path, run: RunConfig) -> tuple[GRPOTrainer, engine_model.Loa
         ),
         train_dataset=Dataset.from_list([{"prompt": prompt, "image": image}] * 4),
         processing_class=loaded.processor,
-        peft_config=engine_model.lora(run, loaded.profile, model=loaded.model),
+        peft_config=adapters.of_run(run, loaded.profile, model=loaded.model),
     )
     engine_model.skip_frozen_vision(loaded.model, loaded.profile)
     trainer.train()
@@ -136,7 +136,7 @@ def test_freeze_vision_leaves_the_tower_without_adapters(
 ) -> None:
     run = config(**chosen)
     loaded = engine_model.load(str(nano.path()), run, registry=registry.load())
-    adapter = engine_model.lora(run, loaded.profile, model=loaded.model, freeze_vision=frozen)
+    adapter = adapters.of_run(run, loaded.profile, model=loaded.model, freeze_vision=frozen)
     adapted = get_peft_model(loaded.model, adapter)
     names = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
     assert any("language_model" in name for name in names)

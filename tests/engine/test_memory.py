@@ -20,7 +20,7 @@ from geovlm import nano
 from geovlm.config import model
 from geovlm.config.schema import RunConfig
 from geovlm.config.stages import TRL_DEFAULTS
-from geovlm.engine.models import load as engine_model
+from geovlm.engine.models import adapters
 from geovlm.engine.programs import shape as shapes
 from geovlm.plan.memory import shape
 from geovlm.plugins import profiles, registry
@@ -71,7 +71,7 @@ def test_the_shape_of_nano_is_exact_and_read_in_another_process(
 
 
 def test_the_model_of_the_gpu_benchmark_has_the_size_of_the_published_one() -> None:
-    found = shapes.of_model(shapes.empty(configuration("3b")), profiles.QWEN2_5_VL, targets=None)
+    found = shapes.of_model(shapes.empty(configuration("3b")), profiles.QWEN2_5_VL)
     # model.safetensors.index.json of Qwen/Qwen2.5-VL-3B-Instruct: 7,509,245,952 bytes in bfloat16
     assert found.parameters == 7_509_245_952 // 2
     assert found.vision_parameters == 668_684_288
@@ -96,7 +96,7 @@ def test_adapters_of_the_vision_tower_are_on_its_linear_layers(
         vision_config={blocks: 3}, text_config={"num_hidden_layers": 2}
     )
     empty = shapes.empty(config)
-    names = engine_model.vision_linears(empty, profile)
+    names = adapters.vision_linears(empty, profile)
     assert len(names) == 3 * per_block + beyond
     decoder = RunConfig.model_validate({"lora": {"r": 1}})
     both = RunConfig.model_validate({"lora": {"r": 1, "vision": True}})
@@ -104,13 +104,13 @@ def test_adapters_of_the_vision_tower_are_on_its_linear_layers(
         sum(
             ".lora_A." in name
             for name, _ in get_peft_model(
-                shapes.empty(config), engine_model.lora(run, profile, model=empty)
+                shapes.empty(config), adapters.of_run(run, profile, model=empty)
             ).named_parameters()
         )
         for run in (decoder, both)
     ]
     assert layers[1] - layers[0] == len(names)
-    found = shapes.of_model(empty, profile, targets=None)
+    found = shapes.of_model(empty, profile)
     assert found.vision.layers == 3
     assert found.quantizable > 0
 

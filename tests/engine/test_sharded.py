@@ -21,7 +21,7 @@ from transformers.integrations import (
 
 from geovlm import nano
 from geovlm.data import loading
-from geovlm.engine.models import load
+from geovlm.engine.models import adapters, load
 from geovlm.engine.stage import Stage
 from geovlm.engine.training import sharded
 from tests.engine.test_generation import stage
@@ -44,7 +44,7 @@ def test_gathered_weights_become_a_whole_model(tmp_path, overrides):
     made = stage(tmp_path, "parallel=fsdp2", *overrides)
     start = str(nano.path())
     loaded = load.load(start, made.config, registry=made.registry)
-    adapter = load.lora(made.config, loaded.profile, model=loaded.model)
+    adapter = adapters.of_run(made.config, loaded.profile, model=loaded.model)
     trained = loaded.model if adapter is None else get_peft_model(loaded.model, adapter)
     with torch.no_grad():
         for weight in trained.parameters():

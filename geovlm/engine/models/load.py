@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import gc
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from peft import LoraConfig
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -23,7 +21,7 @@ from transformers import (
 from geovlm.api import ModelProfile
 from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
-from geovlm.engine.models import quantize
+from geovlm.engine.models import quantize, structure
 from geovlm.engine.models.processor import load_processor, save_processor, take_as_sized
 from geovlm.engine.speedups import distinct_images, vision_attention
 from geovlm.errors import ConfigError
@@ -123,7 +121,7 @@ def enable_speedups(model: PreTrainedModel, profile: ModelProfile, *, share_imag
     Windows of the vision tower attend in batches; with `share_images` each distinct image of a
     batch passes the tower once.
     """
-    tower = model.get_submodule(profile.vision_module)
+    tower = model.get_submodule(structure.tower(model, profile))
     if isinstance(tower, PreTrainedModel):
         vision_attention.batch(tower)
     if share_images:
@@ -154,8 +152,8 @@ def max_positions(config: PretrainedConfig, tokenizer: Any) -> int:
 
 
 def freeze_vision(model: PreTrainedModel, profile: ModelProfile) -> None:
-    """Exclude the weights of the profile's `vision_module` from training."""
-    model.get_submodule(profile.vision_module).requires_grad_(False)
+    """Exclude the weights of the vision tower from training."""
+    model.get_submodule(structure.tower(model, profile)).requires_grad_(False)
 
 
 def skip_frozen_vision(model: PreTrainedModel, profile: ModelProfile) -> None:
@@ -164,44 +162,9 @@ def skip_frozen_vision(model: PreTrainedModel, profile: ModelProfile) -> None:
     With gradient checkpointing and adapters, TRL makes the inputs of all parts require gradients;
     the backward pass would go through the whole tower without an effect.
     """
-    tower = model.get_submodule(profile.vision_module)
+    tower = model.get_submodule(structure.tower(model, profile))
     if not any(parameter.requires_grad for parameter in tower.parameters()):
         tower.forward = torch.no_grad()(tower.forward)
-
-
-def vision_linears(model: PreTrainedModel, profile: ModelProfile) -> list[str]:
-    """Return the names of the linear layers below the profile's `vision_module`."""
-    return [
-        name
-        for name, module in model.named_modules()
-        if name.startswith(f"{profile.vision_module}.") and isinstance(module, torch.nn.Linear)
-    ]
-
-
-def lora(
-    config: RunConfig, profile: ModelProfile, *, model: PreTrainedModel, freeze_vision: bool = False
-) -> LoraConfig | None:
-    """Return the adapter of the run, or `None` for full fine-tuning.
-
-    With `freeze_vision` it has no targets within the vision tower of the model.
-    """
-    if config.lora is None:
-        return None
-    targets = config.lora.targets or profile.lora_targets
-    # the profile's own targets are in the text decoder, so there is nothing to leave out
-    left_out = freeze_vision and config.lora.targets is not None
-    if config.lora.vision and not freeze_vision and targets != "all-linear":
-        # peft takes one expression over whole names, or a list of names
-        tower = "|".join(map(re.escape, vision_linears(model, profile)))
-        targets = f"{targets}|{tower}"
-    return LoraConfig(
-        r=config.lora.r,
-        lora_alpha=config.lora.alpha,  # type: ignore[arg-type]  # a float will do
-        lora_dropout=config.lora.dropout,
-        target_modules=targets,
-        exclude_modules=rf"{re.escape(profile.vision_module)}\..*" if left_out else None,
-        task_type="CAUSAL_LM",
-    )
 
 
 def save(model: Any, processor: Any, folder: Path) -> None:

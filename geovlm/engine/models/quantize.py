@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from geovlm.api import ModelProfile
+from geovlm.engine.models import structure
 
 
 def options(
@@ -49,24 +50,28 @@ def options(
 def kept_whole(model: PreTrainedModel, profile: ModelProfile) -> list[str]:
     """Return the modules that are not quantised: the vision tower, and linear layers elsewhere.
 
-    Layers that match the profile's `lora_targets` are quantised.
+    The linear layers of the text decoder (`linears`) are quantised.
     """
-    tower = f"{profile.vision_module}."
+    tower = structure.tower(model, profile)
+    quantised = set(linears(model))
     others = [
         name
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear)
-        and not name.startswith(tower)
-        and not is_decoder(name, profile)
+        and not name.startswith(f"{tower}.")
+        and name not in quantised
     ]
-    return [profile.vision_module, *others]
+    return [tower, *others]
 
 
-def is_decoder(name: str, profile: ModelProfile) -> bool:
-    """Return True if adapters are put on a linear layer outside the vision tower."""
-    if profile.lora_targets == "all-linear":  # peft's word; it leaves out the head, as we do
-        return name != "lm_head"
-    return re.fullmatch(profile.lora_targets, name) is not None
+def linears(model: PreTrainedModel) -> list[str]:
+    """Return the names of the layers that are quantised: what adapters go on by default."""
+    expression = structure.found(model).modules
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and re.fullmatch(expression, name)
+    ]
 
 
 def is_quantized(model: Any) -> bool:

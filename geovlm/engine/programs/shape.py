@@ -7,6 +7,7 @@ writes a `geovlm.plan.memory.parts.ModelShape` as JSON. `geovlm.plan.memory.shap
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -16,8 +17,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 
 from geovlm.api import ModelProfile
-from geovlm.engine.models import quantize
-from geovlm.engine.models.load import vision_linears
+from geovlm.config.schema import LoraConfig as Settings
+from geovlm.engine.models import adapters, quantize, structure
+from geovlm.engine.models.structure import Targets
 from geovlm.engine.programs.main import run
 from geovlm.errors import ConfigError
 from geovlm.files.jsontext import dumps
@@ -30,20 +32,24 @@ def empty(config: Any) -> PreTrainedModel:
         return AutoModelForImageTextToText.from_config(config)
 
 
-def of_model(model: PreTrainedModel, profile: ModelProfile, *, targets: str | None) -> ModelShape:
-    """Return the shape of a model, which may be on the meta device, and is left as it was."""
+def of_model(
+    model: PreTrainedModel, profile: ModelProfile, *, lora: Settings | None = None
+) -> ModelShape:
+    """Return the shape of a model, which may be on the meta device, and is left as it was.
+
+    `lora` chooses the targets of adapters, and by default the model does.
+
+    Raises:
+        ConfigError: the tower or the decoder is not found, or adapters cannot be as `lora` says.
+        ValueError: of peft: no module has a name that `lora.targets` takes.
+    """
+    lora = lora or Settings()
+    chosen = adapters.targets(lora, profile, model=model)
+    adapters.dropout(lora, experts=bool(chosen.parameters))
     text = model.config.get_text_config()
-    vision = model.get_submodule(profile.vision_module)
-    lists = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList)]
-    decoders = set(lists).difference(vision.modules())
-    layers = max((m for m in decoders if len(m) == text.num_hidden_layers), key=_count)
-    linears = [
-        module
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
-        and not name.startswith(f"{profile.vision_module}.")
-        and quantize.is_decoder(name, profile)
-    ]
+    vision = model.get_submodule(structure.tower(model, profile))
+    _, layers = structure.decoder_layers(model)
+    weights = dict(model.named_parameters())
     heads = text.num_attention_heads
     head_size = getattr(text, "head_dim", None) or text.hidden_size // heads
     experts = getattr(text, "num_experts_per_tok", None) or 0
@@ -51,21 +57,27 @@ def of_model(model: PreTrainedModel, profile: ModelProfile, *, targets: str | No
     patch = model.config.vision_config.patch_size
     side = patch if isinstance(patch, int) else patch[0]
     return ModelShape(
-        parameters=_count(model),
-        vision_parameters=_count(vision),
-        quantizable=sum(module.weight.numel() for module in linears),
+        parameters=structure.count(model),
+        vision_parameters=structure.count(vision),
+        quantizable=sum(weights[f"{name}.weight"].numel() for name in quantize.linears(model)),
         text=Stack(
             layers=text.num_hidden_layers,
             width=text.hidden_size,
             inner=inner,
             gated=True,
             keys_width=(text.num_key_value_heads or heads) * head_size,
-            parameters=_count(layers),
+            parameters=structure.count(layers),
         ),
         vision=_stack(vision),
         vocabulary=text.vocab_size,
-        adapter_weights=_adapter_weights(model, targets or profile.lora_targets),
-        adapter_weights_vision=_adapter_weights(model, vision_linears(model, profile)),
+        adapter_weights=_adapter_weights(model, chosen.modules),
+        adapter_weights_experts=sum(
+            weights[name].shape[0] * sum(weights[name].shape[1:]) for name in chosen.parameters
+        ),
+        adapter_weights_vision=_adapter_weights(model, adapters.vision_linears(model, profile)),
+        adapted=_adapted(model, chosen),
+        experts=sum(weights[name].numel() for name in structure.fused_experts(model)),
+        experts_visited=experts or 1,
         patches_per_cell=(profile.size_factor / side) ** 2,
         tokens_per_cell=int(getattr(model.config, "image_seq_length", None) or 1),
     )
@@ -73,7 +85,9 @@ def of_model(model: PreTrainedModel, profile: ModelProfile, *, targets: str | No
 
 def _stack(tower: torch.nn.Module) -> Stack:
     """Return the blocks of a vision tower; configs name them in different ways."""
-    blocks = max((m for m in tower.modules() if isinstance(m, torch.nn.ModuleList)), key=_count)
+    blocks = max(
+        (m for m in tower.modules() if isinstance(m, torch.nn.ModuleList)), key=structure.count
+    )
     linears = [module for module in blocks[0].modules() if isinstance(module, torch.nn.Linear)]
     width = linears[0].in_features
     inner = linears[-1].in_features  # the feed-forward layer comes last, and ends in this one
@@ -83,8 +97,22 @@ def _stack(tower: torch.nn.Module) -> Stack:
         inner=inner,
         gated=sum(each.out_features == inner for each in linears) > 1 and inner != width,
         keys_width=width,
-        parameters=_count(blocks),
+        parameters=structure.count(blocks),
     )
+
+
+def _adapted(model: PreTrainedModel, chosen: Targets) -> int:
+    """Return the number of weights in the decoder's layers that have an adapter."""
+    where, _ = structure.decoder_layers(model)
+    linears = [
+        module.weight.numel()
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and name.startswith(f"{where}.")
+        and (chosen.modules == adapters.ALL_LINEAR or re.fullmatch(chosen.modules, name))
+    ]
+    weights = dict(model.named_parameters())
+    return sum(linears) + sum(weights[name].numel() for name in chosen.parameters)
 
 
 def _adapter_weights(model: PreTrainedModel, targets: str | list[str]) -> int:
@@ -96,10 +124,6 @@ def _adapter_weights(model: PreTrainedModel, targets: str | list[str]) -> int:
     for parameter in trained:
         parameter.requires_grad_(True)
     return number
-
-
-def _count(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def main() -> int:
@@ -119,10 +143,13 @@ def answer(request: dict[str, Any]) -> None:
         trust_remote_code=request["trust_remote_code"],
     )
     profile = ModelProfile(**request["profile"])
+    lora = Settings(**request["lora"])
     try:
-        shape = of_model(empty(config), profile, targets=request["targets"])
+        shape = of_model(empty(config), profile, lora=lora)
     except ValueError as error:  # of peft: no module has such a name
-        raise ConfigError(str(error).splitlines()[0]) from error
+        raise ConfigError(
+            f"lora.targets: {str(error).splitlines()[0]}", hint="it is matched against whole names"
+        ) from error
     print(dumps(asdict(shape)))
 
 

@@ -27,7 +27,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 
 from geovlm.config.model import NANO, source
 from geovlm.config.schema import RunConfig
-from geovlm.engine.models import load
+from geovlm.engine.models import adapters, load
 from geovlm.engine.programs import doctor
 from geovlm.engine.programs.main import run
 from geovlm.engine.programs.shape import empty
@@ -170,7 +170,7 @@ def check_targets(config: RunConfig, *, registry_: registry.Registry) -> None:
         return
     made = load.load_config(config)
     model = empty(made)
-    adapter = load.lora(config, registry_.profile(made.model_type), model=model)
+    adapter = adapters.of_run(config, registry_.profile(made.model_type), model=model)
     assert adapter is not None
     try:
         get_peft_model(model, adapter)
@@ -254,7 +254,7 @@ def _step(small: Stage, rows: list[Row]) -> None:
     freeze = small.settings.freeze_vision
     if freeze:
         load.freeze_vision(loaded.model, loaded.profile)
-    adapter = load.lora(config, loaded.profile, model=loaded.model, freeze_vision=freeze)
+    adapter = adapters.of_run(config, loaded.profile, model=loaded.model, freeze_vision=freeze)
     args = _arguments(small, max_steps=1)
     common = {"args": args, "adapter": adapter, "callbacks": []}
     supervised = small.settings.kind == "sft"

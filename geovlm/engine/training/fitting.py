@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from peft import LoraConfig
 from transformers import PrinterCallback
 
-from geovlm.engine.models import load
+from geovlm.engine.models import adapters, load
 from geovlm.engine.models.load import Loaded
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import StopCallback
@@ -42,7 +42,9 @@ def begin(stage: Stage, *, start: str, resume: bool) -> Begun:
     freeze = stage.settings.freeze_vision
     if freeze:
         load.freeze_vision(loaded.model, loaded.profile)
-    adapter = load.lora(stage.config, loaded.profile, model=loaded.model, freeze_vision=freeze)
+    adapter = adapters.of_run(
+        stage.config, loaded.profile, model=loaded.model, freeze_vision=freeze
+    )
     return Begun(loaded, adapter, checkpoint)
 
 

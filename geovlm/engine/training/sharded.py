@@ -12,7 +12,7 @@ import torch
 from peft import get_peft_model
 from transformers.integrations import unset_hf_deepspeed_config
 
-from geovlm.engine.models import load
+from geovlm.engine.models import adapters, load
 from geovlm.engine.stage import Stage
 from geovlm.run import parallel
 
@@ -33,7 +33,9 @@ def save(trainer: Any, stage: Stage, *, start: str, processor: Any) -> None:
     if stage.is_main:
         whole = load.load(start, stage.config, registry=stage.registry, place="cpu")
         freeze = stage.settings.freeze_vision
-        adapter = load.lora(stage.config, whole.profile, model=whole.model, freeze_vision=freeze)
+        adapter = adapters.of_run(
+            stage.config, whole.profile, model=whole.model, freeze_vision=freeze
+        )
         target = whole.model if adapter is None else get_peft_model(whole.model, adapter)
         fill(target, state)
         load.save(target, processor, stage.folder / "model")

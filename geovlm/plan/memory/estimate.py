@@ -67,7 +67,9 @@ def trained_parameters(shape: ModelShape, adapter: Adapter | None, *, freeze_vis
     """Return the number of weights that training changes."""
     if adapter is not None:
         vision = shape.adapter_weights_vision if adapter.vision else 0
-        return adapter.rank * (shape.adapter_weights + vision)
+        of_an_expert = max(1, adapter.rank // shape.experts_visited)
+        experts = of_an_expert * shape.adapter_weights_experts
+        return adapter.rank * (shape.adapter_weights + vision) + experts
     return shape.parameters - (shape.vision_parameters if freeze_vision else 0)
 
 

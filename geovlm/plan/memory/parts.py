@@ -56,20 +56,28 @@ class ModelShape:
 
     parameters: int
     vision_parameters: int
-    """Parameters below the profile's `vision_module`."""
+    """Parameters of the vision tower."""
     quantizable: int
     """Weights of the decoder's linear layers, which `lora.quantize` makes 4-bit."""
     text: Stack
     vision: Stack
     vocabulary: int
     adapter_weights: int
-    """Weights of adapters of rank 1 on the configured targets, else on the profile's."""
+    """Weights of adapters of rank 1 on the linear layers that are targets."""
     adapter_weights_vision: int
     """Weights of adapters of rank 1 on the vision tower's linear layers."""
     patches_per_cell: float
     """Patches that the vision tower reads per cell of the profile's `size_factor`."""
     tokens_per_cell: int
     """Visual tokens per such cell."""
+    adapter_weights_experts: int = 0
+    """Weights of adapters of rank 1 on the fused experts that are targets."""
+    adapted: int = 0
+    """Weights in the decoder's layers that have an adapter."""
+    experts: int = 0
+    """Weights of fused experts, which `lora.quantize` leaves in 16 bits."""
+    experts_visited: int = 1
+    """Number of experts that a token visits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +22,18 @@ if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
 
 MODULE = "geovlm.engine.programs.shape"
-_VERSION = 1
+_VERSION = 2
 """Version of the cached answers; to be raised with every change of `ModelShape`."""
+_OF_PROFILE = ("name", "model_types", "box_frame", "size_factor", "lora_targets", "vision_module")
+"""The fields of a profile that the engine's process reads, or that a profile must have."""
 
 
 def inspect(facts: ModelFacts, config: RunConfig) -> ModelShape:
     """Return the exact sizes of the model, from its config alone.
 
     Raises:
-        ConfigError: its files are not on this machine, or no module matches `lora.targets`.
+        ConfigError: its files are not on this machine, its parts are not found, or it cannot have
+            adapters as `lora` says.
     """
     folder = facts.folder
     if folder is None or facts.profile is None:
@@ -40,12 +42,13 @@ def inspect(facts: ModelFacts, config: RunConfig) -> ModelShape:
             f"model {config.model!r} is not on this machine: its memory cannot be estimated",
             hint=f"hf download {name} --include '*.json' downloads the needed files",
         )
+    lora = config.lora
     request = {
         "source": str(folder),
         "revision": None,
         "trust_remote_code": config.trust_remote_code,
-        "profile": asdict(replace(facts.profile, image_tokens=None, seen_size=None)),
-        "targets": config.lora.targets if config.lora is not None else None,
+        "profile": {name: getattr(facts.profile, name) for name in _OF_PROFILE},
+        "lora": {} if lora is None else {"targets": lora.targets, "dropout": lora.dropout},
     }
     # code that comes with a model may change without its config.json
     answer = _ask(request) if config.trust_remote_code else _cached(request, folder / "config.json")
@@ -79,8 +82,7 @@ def _ask(request: dict[str, Any]) -> bytes:
         check=False,
     )
     if done.returncode == 2:
-        problem = done.stderr.strip().splitlines()[-1].removeprefix("error: ")
-        raise ConfigError(f"lora.targets: {problem}", hint="it is matched against whole names")
+        raise ConfigError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
     if done.returncode:
         raise RuntimeError(f"{MODULE} failed: {done.stderr}")
     return done.stdout.splitlines()[-1].encode()

@@ -90,7 +90,7 @@ def adapter_of(config: RunConfig) -> Adapter | None:
         return None
     return Adapter(
         rank=config.lora.r,
-        dropout=config.lora.dropout > 0,
+        dropout=config.lora.dropout != 0,
         vision=config.lora.vision,
         quantized=config.lora.quantize != "none",
     )
