@@ -1,0 +1,1 @@
+"""Tiny checkpoints of public model families: real config classes and tokenizers, random weights."""
