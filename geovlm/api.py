@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 __all__ = [
     "Asked",
     "BoxFrame",
+    "BoxOrder",
     "DatasetSpec",
     "Json",
     "LoadContext",
@@ -48,6 +49,7 @@ Ref: TypeAlias = T | str
 Size: TypeAlias = tuple[int, int]
 Split: TypeAlias = Literal["train", "val", "test"]
 BoxFrame: TypeAlias = Literal["input_pixels", "norm1000", "norm100", "norm1"]
+BoxOrder: TypeAlias = Literal["xyxy", "yxyx"]
 
 
 def options(cls: type[T]) -> type[T]:
@@ -163,9 +165,12 @@ class ModelProfile:
     """Name of the family, such as `qwen2.5-vl`."""
     model_types: tuple[str, ...]
     """Values of `model_type` in `config.json` that this profile serves."""
-    box_frame: BoxFrame
+    box_frame: BoxFrame | None
     """Frame in which the model writes boxes. `input_pixels`: pixels of the image after the
-    processor's resize; `norm1000`, `norm100`, `norm1`: shares of width and height, times that."""
+    processor's resize; `norm1000`, `norm100`, `norm1`: shares of width and height, times that.
+    `None`: not known; a run whose tasks write or read boxes then stops and asks for it."""
+    box_order: BoxOrder = "xyxy"
+    """Order of a box's numbers: `xyxy` is x0, y0, x1, y1; `yxyx` is y0, x0, y1, x1."""
     box_angle: bool = False
     """True if boxes carry a fifth number, the angle in degrees."""
     size_factor: int = 28

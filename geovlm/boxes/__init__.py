@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from geovlm.boxes.frames import HasSizes, from_frame, geochat_box, input_size, to_frame, write
+from geovlm.boxes.frames import (
+    HasSizes,
+    from_frame,
+    geochat_box,
+    input_size,
+    require_frame,
+    to_frame,
+    write,
+)
 from geovlm.boxes.reading import parse, strip, target_boxes
 from geovlm.boxes.rectangle import (
     Box,
@@ -30,6 +38,7 @@ __all__ = [
     "match",
     "overlap",
     "parse",
+    "require_frame",
     "rotated_iou",
     "strip",
     "target_boxes",

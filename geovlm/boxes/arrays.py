@@ -56,7 +56,11 @@ def parse(
     counts = np.array([len(each) for each in read], dtype=np.intp)
     sample = np.repeat(np.arange(len(read)), counts)
     found = rows(list(chain.from_iterable(read)))
-    sizes = np.array([frames.last_image(ctx) for ctx in contexts], dtype=float).reshape(-1, 4)
+    images = np.array([frames.last_image(ctx) for ctx in contexts], dtype=float).reshape(-1, 5)
+    sizes, y_first = images[:, :4], images[:, 4] > 0
+    if np.any(y_first):
+        turned = y_first[sample]
+        found[turned, :4] = found[turned][:, [1, 0, 3, 2]]
     found[:, :4] /= np.tile(sizes[sample, 2:], 2)
     keep = _clip(found, sizes[sample, :2])
     sample, found = sample[keep], found[keep]

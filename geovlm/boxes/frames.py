@@ -2,10 +2,13 @@
 
 A model writes boxes in the frame of its family (`ModelProfile.box_frame`), always of the LAST
 image: `input_pixels` are pixels of the image after the processor's resize; `norm1000`, `norm100`
-and `norm1` are shares of width and height. Text that a model reads or writes is in that frame;
-everything else in GeoVLM is in stored pixels, and `write` and `parse` are the only border. A change
-of frame keeps the angle: a resize that changes the aspect ratio (by a few percent in smart
-resizing) shears a rotated box, and the four numbers scale as the corners before rotation.
+and `norm1` are shares of width and height. `ModelProfile.box_order` says whether x or y comes
+first. Text that a model reads or writes is in that frame and order; everything else in GeoVLM is in
+stored pixels, x first, and `write` and `parse` are the only border.
+
+A change of frame keeps the angle: a resize that changes the aspect ratio (by a few percent in smart
+resizing) shears a rotated box, and the four numbers scale as the corners before rotation. The order
+does not touch the angle either: it stays the fifth number, and a positive one turns x towards y.
 """
 
 from __future__ import annotations
@@ -14,9 +17,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from geovlm.api import ModelProfile, Size
+from geovlm.api import BoxFrame, BoxOrder, ModelProfile, Size
 from geovlm.boxes.rectangle import Box, enclosing, iou
-from geovlm.errors import DataError
+from geovlm.errors import ConfigError, DataError
 
 _RESOLVED_PX = 14.0  # one patch of Qwen2.5-VL's vision tower
 FAR = 1e9
@@ -95,12 +98,16 @@ def to_frame(
 
     Args:
         box: Four or five numbers, pixels of the stored image.
-        profile: The model family; its `box_frame` and `box_angle` decide the result.
+        profile: The model family; its `box_frame`, `box_order` and `box_angle` decide the result.
         image_size: Width and height of the stored image, pixels.
         input_size: Width and height at which the model sees it, pixels; see `input_size`.
 
     Returns:
-        x0, y0, x1, y1 in the model's frame, and the angle in degrees if the profile has angles.
+        The four numbers in the model's frame and order, and the angle in degrees if the profile
+        has angles.
+
+    Raises:
+        ConfigError: The frame of the family is not known.
 
     Example:
         >>> from geovlm.plugins.profiles import QWEN2_5_VL  # frame: pixels of the resized image
@@ -111,7 +118,7 @@ def to_frame(
     """
     x, y = units_per_px(profile, image_size, input_size)
     x0, y0, x1, y1, angle = Box(*box)
-    corners = (x0 * x, y0 * y, x1 * x, y1 * y)
+    corners = in_order((x0 * x, y0 * y, x1 * x, y1 * y), order=profile.box_order)
     return (*corners, angle) if profile.box_angle else corners
 
 
@@ -121,10 +128,13 @@ def from_frame(
     """Convert numbers of the model's frame to a box of stored pixels; the inverse of `to_frame`.
 
     Args:
-        numbers: x0, y0, x1, y1 in the model's frame, and degrees if there is a fifth.
-        profile: The model family; its `box_frame` decides.
+        numbers: Four numbers in the model's frame and order, and degrees if there is a fifth.
+        profile: The model family; its `box_frame` and `box_order` decide.
         image_size: Width and height of the stored image, pixels.
         input_size: Width and height at which the model sees it, pixels; see `input_size`.
+
+    Raises:
+        ConfigError: The frame of the family is not known.
 
     Example:
         >>> from geovlm.plugins.profiles import QWEN3_VL  # frame: 0..1000 along both sides
@@ -134,26 +144,28 @@ def from_frame(
         Box(x0=0.0, y0=0.0, x1=400.0, y1=100.0, angle_deg=0.0)
     """
     x, y = units_per_px(profile, image_size, input_size)
-    x0, y0, x1, y1, angle = Box(*numbers)
-    return Box(x0 / x, y0 / y, x1 / x, y1 / y, angle)
+    x0, y0, x1, y1 = in_order(numbers, order=profile.box_order)
+    return Box(x0 / x, y0 / y, x1 / x, y1 / y, *numbers[4:])
 
 
 def write(boxes: Iterable[Box | Sequence[float]], ctx: HasSizes) -> str:
     """Return boxes as a model should write them: `[x0, y0, x1, y1], [...]`, or `none` for no box.
 
-    Boxes are clipped to the image. A profile without angles gets the enclosing box of a rotated
-    one. Numbers are integers, as the families were trained, if the written box keeps an IoU of at
-    least 0.9 with the true one; otherwise they have the fewest decimals that do. An integer grid
-    guarantees 0.9 only for sides of 20 units and more: a 16 px object on a 2048 px image is 8 units
-    of 0..1000 wide. Objects smaller than 14 px as the model sees them are below one patch of its
-    vision tower; for them 0.5 is enough, as finer digits would teach guessing. Angles are rounded
-    to whole degrees.
+    A family of order `yxyx` writes `[y0, x0, y1, x1]`. Boxes are clipped to the image. A profile
+    without angles gets the enclosing box of a rotated one. Numbers are integers, as the families
+    were trained, if the written box keeps an IoU of at least 0.9 with the true one; otherwise they
+    have the fewest decimals that do. An integer grid guarantees 0.9 only for sides of 20 units and
+    more: a 16 px object on a 2048 px image is 8 units of 0..1000 wide. Objects smaller than 14 px
+    as the model sees them are below one patch of its vision tower; for them 0.5 is enough, as finer
+    digits would teach guessing. Angles are rounded to whole degrees.
 
     Args:
         boxes: Four or five numbers each, pixels of the stored last image.
         ctx: Holds profile and sizes; the last image counts.
 
     Raises:
+        ConfigError: The frame of the family is not known; also where there is no box, so that a run
+            stops before it begins and not at the first image with an object.
         DataError: A box has no area inside the image.
 
     Example:
@@ -167,6 +179,7 @@ def write(boxes: Iterable[Box | Sequence[float]], ctx: HasSizes) -> str:
         'none'
     """
     profile, image_size, seen_size = ctx.profile, ctx.image_sizes[-1], ctx.input_sizes[-1]
+    require_frame(profile)
     texts = []
     for numbers in boxes:
         box = Box(*numbers)
@@ -222,27 +235,60 @@ class Scale(NamedTuple):
 
 
 class LastImage(NamedTuple):
-    """Size of the stored last image in pixels, and its `Scale`."""
+    """Size of the stored last image in pixels, its `Scale`, and True if y comes first."""
 
     width: float
     height: float
     scale_x: float
     scale_y: float
+    y_first: bool
 
 
 def last_image(ctx: HasSizes) -> LastImage:
-    """Return size and scale of the last image; all are 1 without an image."""
+    """Return size and scale of the last image; all sizes are 1 without an image."""
+    y_first = ctx.profile.box_order == "yxyx"
     if not ctx.image_sizes:
-        return LastImage(1.0, 1.0, 1.0, 1.0)
+        return LastImage(1.0, 1.0, 1.0, 1.0, y_first)
     size = ctx.image_sizes[-1]
-    return LastImage(*size, *units_per_px(ctx.profile, size, ctx.input_sizes[-1]))
+    return LastImage(*size, *units_per_px(ctx.profile, size, ctx.input_sizes[-1]), y_first)
 
 
 def units_per_px(profile: ModelProfile, image_size: Size, input_size: Size) -> Scale:
-    """Return the units of the model's frame per pixel of the stored image."""
-    full = _FULL.get(profile.box_frame)
+    """Return the units of the model's frame per pixel of the stored image.
+
+    Raises:
+        ConfigError: The frame of the family is not known.
+    """
+    full = _FULL.get(require_frame(profile))
     width, height = input_size if full is None else (full, full)
     return Scale(width / image_size[0], height / image_size[1])
+
+
+def require_frame(profile: ModelProfile) -> BoxFrame:
+    """Return the frame of the family's boxes.
+
+    Raises:
+        ConfigError: It is not known. It is never guessed: every figure of a run in a wrong frame
+            looks like one of a run in the right frame.
+    """
+    if profile.box_frame is None:
+        raise ConfigError(
+            f"model family {profile.name}: the frame of its boxes is not known",
+            hint="say it with --set profile.box_frame=norm1000 (or norm1, norm100, input_pixels), "
+            "as its model card does: no figure of a run shows a wrong frame",
+        )
+    return profile.box_frame
+
+
+def in_order(numbers: Sequence[float], *, order: BoxOrder) -> tuple[float, float, float, float]:
+    """Return the first four numbers x first from `order`, or from x first in `order`.
+
+    Example:
+        >>> in_order((1, 2, 30, 40), order="yxyx")
+        (2, 1, 40, 30)
+    """
+    a, b, c, d = numbers[:4]
+    return (b, a, d, c) if order == "yxyx" else (a, b, c, d)
 
 
 def clip(box: Box, size: Size) -> Box | None:

@@ -31,7 +31,7 @@ _GROUP = re.compile(
 
 
 def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
-    """Read the boxes of a model's text, as pixels of the stored last image; never raises.
+    """Read the boxes of a model's text, as pixels of the stored last image; no text makes it raise.
 
     Reads `[a, b, c, d]` and `[a, b, c, d, angle]` separated by commas or white space, alone, in
     lists, side by side or inside JSON; GeoChat's `{<a><b><c><d>|<angle>}`; Qwen2-VL's
@@ -50,6 +50,9 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
     Returns:
         The boxes in order of the text; empty if there is none, or no image.
 
+    Raises:
+        ConfigError: The frame of the family is not known, whatever the text.
+
     Example:
         >>> from geovlm.api import PromptContext
         >>> from geovlm.plugins.profiles import QWEN3_VL  # frame: 0..1000 along both sides
@@ -62,12 +65,15 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
         return ()
     image_size = ctx.image_sizes[-1]
     x, y = units_per_px(ctx.profile, image_size, ctx.input_sizes[-1])
+    y_first = ctx.profile.box_order == "yxyx"
     found: list[Box] = []
     width, height = image_size
     for numbers in read_numbers(text[:MAX_CHARS]):
         if len(found) >= limit:
             break
         x0, y0, x1, y1, angle = numbers if len(numbers) == 5 else (*numbers, 0.0)
+        if y_first:
+            x0, y0, x1, y1 = y0, x0, y1, x1
         box = Box(x0 / x, y0 / y, x1 / x, y1 / y, float(angle))
         if not angle and 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height:
             found.append(box)  # most boxes; the other checks take twice as long
@@ -115,7 +121,7 @@ def target_numbers(target: Mapping[str, object]) -> Sequence[Sequence[float]]:
 
 @lru_cache(maxsize=1024)  # every reward of a task reads the same answers
 def read_numbers(text: str) -> tuple[_Numbers, ...]:
-    """Return the groups of four or five numbers of the text, in order, in the model's frame."""
+    """Return the groups of four or five numbers of the text, as they are written."""
     if _LISTS.fullmatch(text):  # most answers; JSON takes half the time
         try:
             found = json.loads(f"[{text}]")

@@ -69,7 +69,11 @@ def _model(plan: Plan) -> str:
     if model.profile is None:
         return f"{name}: its files are not on this machine, the first stage downloads them"
     size = f", {model.parameters / 1e6:,.2f} M parameters" if model.parameters else ""
-    return f"{name}: {model.model_type}{size}, boxes in {model.profile.box_frame}"
+    frame = model.profile.box_frame
+    boxes = f"boxes in {frame}" if frame else "frame of its boxes not known"
+    if frame and model.profile.box_order == "yxyx":
+        boxes += ", y first"
+    return f"{name}: {model.model_type}{size}, {boxes}"
 
 
 def _data(plan: Plan) -> str:

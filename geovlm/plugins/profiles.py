@@ -7,9 +7,11 @@ of transformers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, get_args
 
-from geovlm.api import ModelProfile
+from geovlm.api import BoxFrame, BoxOrder, Json, ModelProfile
 
 QWEN2_5_VL = ModelProfile(
     name="qwen2.5-vl",
@@ -68,6 +70,37 @@ BUILTIN: tuple[ModelProfile, ...] = (
     INTERNVL,
 )
 """The built-in profiles, in the order in which they are tried."""
+
+
+def to_record(profile: ModelProfile) -> dict[str, Json]:
+    """Return the fields of a record that say how the boxes of its completion are to be read."""
+    return {
+        "profile": profile.name,
+        "box_frame": profile.box_frame,
+        "box_order": profile.box_order,
+        "box_angle": profile.box_angle,
+    }
+
+
+def of_record(record: Mapping[str, Any]) -> ModelProfile | None:
+    """Return the profile in whose frame the boxes of a record are; `None` if it does not say.
+
+    A record with no `box_frame` field has that of the built-in profile of its name.
+    """
+    name = record.get("profile")
+    built_in = next((each for each in BUILTIN if each.name == name), None)
+    if "box_frame" not in record or not isinstance(name, str):
+        return built_in
+    frame, order = record["box_frame"], record.get("box_order", "xyxy")
+    if frame not in [None, *get_args(BoxFrame)] or order not in get_args(BoxOrder):
+        return None
+    return ModelProfile(
+        name=name,
+        model_types=built_in.model_types if built_in else (),
+        box_frame=frame,
+        box_order=order,
+        box_angle=record.get("box_angle") is True,
+    )
 
 
 def find(model_type: str) -> ModelProfile | None:

@@ -23,6 +23,8 @@ FRAMES: Mapping[str, str] = {
     "norm1": "shares of the image's width and height, from 0 to 1",
 }
 """Frame of a model family's boxes -> its description in a sentence."""
+ORDERS: Mapping[str, str] = {"xyxy": "[x0, y0, x1, y1]", "yxyx": "[y0, x0, y1, x1]"}
+"""Order of a box's numbers -> a box as a model writes it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +130,10 @@ def _answers(facts: CardFacts) -> str:
     if facts.model.model_type in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"):
         lines.append("`AutoProcessor` needs torchvision for this family.")
     if facts.model.profile is not None:
-        lines.append(f"Boxes are `[x0, y0, x1, y1]` in {FRAMES[facts.model.profile.box_frame]}.")
+        frame = facts.model.profile.box_frame
+        order = ORDERS[facts.model.profile.box_order]
+        if frame is not None:
+            lines.append(f"Boxes are `{order}` in {FRAMES[frame]}.")
         for name in facts.task_names:
             low = (facts.entry(name) or {}).get("pixels", {}).get("min", 0)
             if low > facts.model.profile.min_pixels:

@@ -193,13 +193,15 @@ def _card(
 
 
 def _predicted(record: Mapping[str, Any]) -> tuple[boxes.Box, ...]:
-    """Return the boxes of the newest answer, if the task is answered with boxes."""
+    """Return the boxes of the newest answer, where the task has boxes and their frame is known."""
     if "boxes" not in record["target"] or "answer" in record["target"]:
         return ()
-    profile = record.get("profile")
+    profile = profiles.of_record(record)
+    if profile is None or profile.box_frame is None:
+        return ()
     context = PromptContext(
         image_sizes=tuple((w, h) for w, h in record["image_sizes"]),
         input_sizes=tuple((w, h) for w, h in record["input_sizes"]),
-        profile=next((p for p in profiles.BUILTIN if p.name == profile), profiles.QWEN2_5_VL),
+        profile=profile,
     )
     return boxes.parse(answers.answer_text(record["completion"]), context)

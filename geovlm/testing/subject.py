@@ -199,11 +199,12 @@ class Subject:
 
     @cached_property
     def cases(self) -> dict[str, list[Case]]:
-        """Task -> each chosen sample with each built-in model profile, by profile."""
+        """Task -> each chosen sample with each built-in profile of a known frame, by profile."""
         return {
             task.name: [
                 case(task, sample, profile=profile)
                 for profile in profiles.BUILTIN
+                if profile.box_frame is not None
                 for sample in self.chosen[task.name]
             ]
             for task in self.tasks

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geovlm import answers, boxes
-from geovlm.api import RewardContext
+from geovlm.api import ModelProfile, RewardContext
 from geovlm.boxes import Box, arrays, reading
 from geovlm.plugins.profiles import INTERNVL, QWEN2_5_VL
 from geovlm.rewards import boxes as rewards_boxes
@@ -36,6 +36,10 @@ TEXTS = st.lists(
 ).map(", ".join)
 
 
+Y_FIRST = ModelProfile(name="y", model_types=("y",), box_frame="norm1", box_order="yxyx")
+FAMILIES = {"qwen": QWEN2_5_VL, "internvl": INTERNVL, "y first": Y_FIRST}
+
+
 def context(*, frame: str = "qwen", truth: object = (), **options: str) -> RewardContext:
     return RewardContext(
         task="t",
@@ -45,7 +49,7 @@ def context(*, frame: str = "qwen", truth: object = (), **options: str) -> Rewar
         target={"boxes": truth},  # type: ignore[dict-item]
         image_sizes=((100, 100), (300, 200)),
         input_sizes=((112, 112), (308, 196)),
-        profile=QWEN2_5_VL if frame == "qwen" else INTERNVL,
+        profile=FAMILIES[frame],
         options=options,
     )
 
@@ -53,7 +57,8 @@ def context(*, frame: str = "qwen", truth: object = (), **options: str) -> Rewar
 @settings(max_examples=300, deadline=None)
 @given(texts=st.lists(TEXTS, max_size=4), limit=st.integers(1, 5))
 def test_many_texts_are_read_as_each_alone(texts: list[str], limit: int) -> None:
-    contexts = [context(frame="qwen" if i % 2 else "internvl") for i in range(len(texts))]
+    frames = ["y first", "qwen", "internvl", "y first"]
+    contexts = [context(frame=frame) for frame in frames[: len(texts)]]
     found, counts = arrays.parse(texts, contexts, limit=limit)
     expected = [
         boxes.parse(text, ctx, limit=limit) for text, ctx in zip(texts, contexts, strict=True)

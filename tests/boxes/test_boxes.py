@@ -12,14 +12,22 @@ from hypothesis import strategies as st
 from geovlm import boxes
 from geovlm.api import ModelProfile, PromptContext, Size
 from geovlm.boxes import Box
-from geovlm.errors import DataError
+from geovlm.errors import ConfigError, DataError
 from geovlm.plugins.profiles import BUILTIN, INTERNVL, QWEN2_5_VL, QWEN2_VL, QWEN3_VL
 
 NORM100 = ModelProfile(
     name="percent", model_types=("percent",), box_frame="norm100", box_angle=True
 )
 NORM1 = ModelProfile(name="unit", model_types=("unit",), box_frame="norm1")
-PROFILES = (*BUILTIN, NORM100, NORM1)
+Y_FIRST = ModelProfile(
+    name="y-first",
+    model_types=("y_first",),
+    box_frame="norm1000",
+    box_order="yxyx",
+    box_angle=True,
+)
+UNKNOWN = ModelProfile(name="unknown-vl", model_types=("unknown_vl",), box_frame=None)
+PROFILES = (*(each for each in BUILTIN if each.box_frame), NORM100, NORM1, Y_FIRST)
 SIDE = st.integers(256, 2048)
 
 
@@ -158,6 +166,32 @@ def test_boxes_are_read_in_the_frame_of_the_model() -> None:
         profile=QWEN2_VL, image_sizes=((9, 9), (500, 2000)), input_sizes=((28, 28), (504, 1988))
     )
     assert boxes.parse("[100, 100, 200, 200]", ctx) == (Box(50, 200, 100, 400),)
+
+
+def test_a_family_that_names_y_first_writes_and_reads_y_first() -> None:
+    ctx = context((800, 400), Y_FIRST)
+    assert boxes.write([Box(80, 200, 400, 300)], ctx) == "[500, 100, 750, 500, 0]"
+    assert boxes.parse("[500, 100, 750, 500]", ctx) == (Box(80, 200, 400, 300),)
+
+
+def test_the_order_leaves_the_angle_alone() -> None:
+    # 30 degrees clockwise on screen, whichever of x and y comes first
+    ctx = context((1000, 1000), Y_FIRST)
+    assert boxes.write([Box(100, 200, 500, 300, 30)], ctx) == "[200, 100, 300, 500, 30]"
+    assert boxes.parse("[200, 100, 300, 500, 30]", ctx) == (Box(100, 200, 500, 300, 30),)
+
+
+@pytest.mark.parametrize("held", [[], [Box(0, 0, 20, 20)]])
+def test_no_box_is_written_in_a_frame_that_is_not_known(held: list[Box]) -> None:
+    with pytest.raises(ConfigError, match="model family unknown-vl: the frame of its boxes") as e:
+        boxes.write(held, context((280, 280), UNKNOWN))
+    assert "--set profile.box_frame=norm1000" in e.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2, 30, 40]"])
+def test_no_text_is_read_in_a_frame_that_is_not_known(text: str) -> None:
+    with pytest.raises(ConfigError, match="the frame of its boxes is not known"):
+        boxes.parse(text, context((280, 280), UNKNOWN))
 
 
 def test_a_rotated_box_keeps_corners_that_lie_outside_before_rotation() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from geovlm.api import ModelProfile
@@ -40,3 +42,30 @@ def test_pixel_limits_are_whole_numbers_of_tokens(profile: object, size: int) ->
     assert profile.size_factor == size  # type: ignore[attr-defined]
     assert profile.min_pixels % size**2 == 0  # type: ignore[attr-defined]
     assert profile.max_pixels % size**2 == 0  # type: ignore[attr-defined]
+
+
+def test_a_record_says_in_which_frame_its_boxes_are() -> None:
+    mine = ModelProfile(
+        name="mine", model_types=("mine",), box_frame="norm100", box_order="yxyx", box_angle=True
+    )
+    again = profiles.of_record(json.loads(json.dumps(profiles.to_record(mine))))
+    assert again is not None
+    assert (again.box_frame, again.box_order, again.box_angle) == ("norm100", "yxyx", True)
+
+
+def test_the_frame_of_a_record_comes_before_that_of_the_family() -> None:
+    made = profiles.of_record({"profile": "qwen2.5-vl", "box_frame": "norm1"})
+    assert made is not None and made.box_frame == "norm1"
+
+
+@pytest.mark.parametrize("name", ["qwen2.5-vl", "qwen2-vl"])
+def test_a_record_without_a_frame_has_that_of_its_family(name: str) -> None:
+    made = profiles.of_record({"profile": name})
+    assert made is not None and made.name == name
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"profile": "mine"}, {"profile": "mine", "box_frame": ["x"]}], ids=str
+)
+def test_a_record_that_names_no_frame_has_no_profile(record: dict[str, object]) -> None:
+    assert profiles.of_record(record) is None

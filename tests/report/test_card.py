@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,21 @@ def test_it_says_how_boxes_and_sizes_are_meant() -> None:
     card = model_card.write(a_card())
     assert "in pixels of the image as the model sees it, after the processor's resize" in card
     assert "Enlarge images of `xbd/detect` to at least 200,704 pixels" in card
+
+
+def test_it_says_which_of_x_and_y_comes_first() -> None:
+    facts = a_card()
+    y_first = dataclasses.replace(QWEN2_5_VL, box_order="yxyx", box_frame="norm1000")
+    model = dataclasses.replace(facts.model, profile=y_first)
+    card = model_card.write(dataclasses.replace(facts, model=model))
+    assert "Boxes are `[y0, x0, y1, x1]` in thousandths" in card
+
+
+def test_it_says_nothing_of_boxes_in_a_frame_that_is_not_known() -> None:
+    facts = a_card()
+    unknown = dataclasses.replace(QWEN2_5_VL, box_frame=None)
+    model = dataclasses.replace(facts.model, profile=unknown)
+    assert "Boxes are" not in model_card.write(dataclasses.replace(facts, model=model))
 
 
 def test_the_snippet_is_python_with_the_question_of_the_run() -> None:

@@ -54,7 +54,7 @@ def scored(run: RunDir, stage: str, *, value: float, completion: str) -> None:
         "target": {"boxes": [[1, 2, 30, 40]]},
         "image_sizes": [[56, 56]],
         "input_sizes": [[56, 56]],
-        "profile": "qwen2_5_vl",
+        "profile": "qwen2.5-vl",
         "rewards": {"detection": 0.25, "sbert": None},
     }
     run.write_eval("xbd/detect", stage, [record])

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from geovlm import boxes
-from geovlm.api import PromptContext, RewardSpec, Sample, TaskSpec, Turn
+from geovlm.api import ModelProfile, PromptContext, RewardSpec, Sample, TaskSpec, Turn
 from geovlm.errors import DataError, GeoVLMError, RewardError
 from geovlm.plugins import registry
 from geovlm.plugins.registry import Registry
@@ -79,6 +79,19 @@ def test_naming_every_label_is_caught_in_recall_and_not_in_label_f1(image: Path)
     assert (recall.gold, recall.policies["every label"], recall.passes) == (1.0, 1.0, False)
     assert f1.policies["every label"] == pytest.approx((2 * 2 / (2 + 19)) ** 2)
     assert f1.passes
+
+
+def test_a_task_without_boxes_needs_no_frame(image: Path) -> None:
+    found = made(image, *closed("yes", "no", vocabulary=("yes", "no")))
+    unknown = ModelProfile(name="unknown-vl", model_types=("unknown_vl",), box_frame=None)
+    result = audit(
+        task(robust={"exact": 1.0}),
+        registry=registry.load(),
+        samples=found,
+        train=found,
+        profile=unknown,
+    )
+    assert result.rewards["robust"]["exact"].gold == 1.0
 
 
 def test_a_grid_on_a_crowd_is_caught_in_detection_and_not_in_matched_iou(image: Path) -> None:

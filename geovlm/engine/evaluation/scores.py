@@ -12,6 +12,7 @@ from geovlm.api import Prediction
 from geovlm.engine.evaluation import blind, pairs
 from geovlm.engine.evaluation.judge import Judge
 from geovlm.engine.rows.rows import Row
+from geovlm.plugins import profiles
 
 BASELINES = ("text_only", "shuffled")
 """Blind baselines that the model itself answers."""
@@ -93,7 +94,7 @@ def score(answers: Answers, judge: Judge, *, name: str, last: bool) -> Scored:
             "input_sizes": row.input_sizes,
             "meta": dict(row.meta),
             "completion": answers.greedy[i],
-            "profile": judge.profile.name,
+            **profiles.to_record(judge.profile),
             "rewards": greedy[i][1],
             "sampled": {"completion": answers.sampled[i], "rewards": sampled[i][1]},
         }

@@ -46,6 +46,14 @@ class Question:
     image_sizes: tuple[Size, ...]
     input_sizes: tuple[Size, ...]
 
+    def boxes(self, text: str, *, limit: int = 256) -> tuple[Box, ...]:
+        """Return the boxes of the question or its answer; none if the frame is not known.
+
+        A task that writes a box in an unknown frame has stopped before.
+        """
+        known = self.profile.box_frame is not None
+        return boxes.parse(text, self, limit=limit) if known else ()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exchange:
@@ -108,7 +116,7 @@ def exchange(prompt: Prompt, *, profile: ModelProfile) -> Exchange:
         image_sizes=prompt.image_sizes,
         input_sizes=prompt.input_sizes,
     )
-    named = boxes.parse(bare.text, bare, limit=1)
+    named = bare.boxes(bare.text, limit=1)
     question = replace(bare, place=_place(named[0], bare.image_sizes[-1])) if named else bare
     return Exchange(question=question, answer=prompt.answer, target=target)
 
@@ -223,7 +231,7 @@ def _box_habits(exchanges: Sequence[Exchange]) -> BoxHabits | None:
     counts = []
     for each in exchanges:
         width, height = each.question.image_sizes[-1]
-        found = [boxes.enclosing(box) for box in boxes.parse(each.answer, each.question)]
+        found = [boxes.enclosing(box) for box in each.question.boxes(each.answer)]
         shares += [
             (box.x0 / width, box.y0 / height, box.x1 / width, box.y1 / height) for box in found
         ]

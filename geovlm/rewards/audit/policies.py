@@ -67,7 +67,7 @@ def padded(question: Question, *, answer: str, lessons: Lessons) -> str:
     fact, else the constant caption.
     """
     more = answer
-    if boxes.parse(answer, question, limit=1):
+    if question.boxes(answer, limit=1):
         more = f"{answer}, {_written(_grid(), question)}"
     elif lessons.options(question):
         more = "; ".join([answer, *lessons.options(question)])

@@ -65,9 +65,9 @@ def _own(record: Record, answer: str) -> BoxCase:
     if not isinstance(gold.get("boxes"), list):
         raise UnreadableError("field 'target' has no boxes")
     name = record.text("profile")
-    profile = next((each for each in profiles.BUILTIN if each.name == name), None)
-    if profile is None:
-        raise UnreadableError(f"profile {name!r} is not built in")
+    profile = profiles.of_record(record.fields)
+    if profile is None or profile.box_frame is None:
+        raise UnreadableError(f"the frame of the boxes of profile {name!r} is not known")
     try:
         context = PromptContext(
             profile=profile,
