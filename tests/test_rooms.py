@@ -40,8 +40,8 @@ INSIDE = {
     " | appearance reference scaling | decoding | pictures | checks images",
     "scenes": "composing | painting",
     "files": "text images jsontext | records tables",
-    "plugins": "declarations guard installed profiles scaffold | builtin | discover | registry"
-    " | references | metrics",
+    "plugins": "declarations families guard installed profiles scaffold | builtin | discover"
+    " | registry | references | metrics",
     "config": "checkpoint control_tokens health options presets | stages | schema | load model"
     " | extras tasks",
     "data": "cache findings fingerprints mixture texts | imagefiles loading prompts"
@@ -73,6 +73,7 @@ LIGHT = (
     "answers",
     "boxes",
     "errors",
+    "plugins.families",
     "plugins.profiles",
     "data.mixture",
 )

@@ -21,6 +21,7 @@ _PARTS = {
     "image processor": ("preprocessor_config.json", "processor_config.json"),
 }
 """Part of a model beside its weights -> files of which at least one holds it."""
+_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _LARGEST_HEADER = 100_000_000  # bytes; safetensors refuses larger ones
 _DOWNLOAD = "download it again, such as with hf download"
 _MERGE = "merge_and_unload of peft, or swift export --merge_lora true"
@@ -92,6 +93,16 @@ def require_whole(folder: Path, *, name: str) -> None:
                 f"model {name!r} has no {part}: none of {', '.join(names)}",
                 hint="copy these files from the folder of its base model",
             )
+
+
+def lacks_chat_template(folder: Path) -> bool:
+    """Return True if a folder holds a tokenizer and no chat template, in any of its files."""
+    if not (folder / "tokenizer_config.json").is_file():
+        return False
+    if any((folder / name).is_file() for name in _TEMPLATES):
+        return False
+    bundles = [folder / name for name in ("tokenizer_config.json", "processor_config.json")]
+    return not any(read_object(each).get("chat_template") for each in bundles if each.is_file())
 
 
 def holds_adapters(folder: Path) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geovlm import nano
 from geovlm.api import ModelProfile
@@ -79,7 +79,7 @@ def inspect(config: RunConfig, *, registry: Registry, weights: bool = False) -> 
 
     Raises:
         ConfigError: the model is a path that does not hold one.
-        UnknownNameError: no plugin knows its family.
+        UnknownNameError: it is of a family without a profile, or of none that answers questions.
     """
     folder = _folder(config)
     if folder is None and (weights or not _is_family(config.model, registry)):
@@ -88,8 +88,12 @@ def inspect(config: RunConfig, *, registry: Registry, weights: bool = False) -> 
         _require_whole(folder, config.model)
     if folder is None:
         return ModelFacts(name=config.model)
-    model_type = checkpoint.read_object(folder / checkpoint.CONFIG).get("model_type", "")
-    profile = registry.profile(model_type)
+    settings = checkpoint.read_object(folder / checkpoint.CONFIG)
+    model_type = settings.get("model_type", "")
+    profile = profile_of(settings, registry=registry)
+    # of a model of the hub, the cache may hold some files without the template
+    if hub_name(config.model) is None and checkpoint.lacks_chat_template(folder):
+        raise no_chat_template(config.model)
     return ModelFacts(
         name=config.model,
         built_in=config.model == NANO,
@@ -100,16 +104,45 @@ def inspect(config: RunConfig, *, registry: Registry, weights: bool = False) -> 
     )
 
 
+def profile_of(settings: Mapping[str, Any], *, registry: Registry) -> ModelProfile:
+    """Return the profile of the family that a `config.json` names.
+
+    Raises:
+        UnknownNameError: there is none; states the reason, and what to give instead.
+    """
+    name = settings.get("model_type")
+    return registry.profile(
+        name if isinstance(name, str) else "", own_code=bool(settings.get("auto_map"))
+    )
+
+
+def no_chat_template(name: str) -> ConfigError:
+    """Return the error about a model that has no chat template."""
+    return ConfigError(
+        f"model {name!r} has no chat template, so it answers no questions",
+        hint="give the checkpoint that was tuned to instructions, often named -Instruct, -it or "
+        "-Chat; GeoVLM asks every question as a chat",
+    )
+
+
 def limited(
     profile: ModelProfile, config: RunConfig, *, folder: Path | None = None
 ) -> ModelProfile:
-    """Return the profile with the run's pixel limits, else the checkpoint's, else its own."""
+    """Return the profile with the run's pixel limits, else the checkpoint's, else its own.
+
+    Its frame and order of boxes are those of `framed`.
+    """
     low, high = pixel_limits(folder) if folder is not None else PixelLimits()
     return dataclasses.replace(
-        profile,
+        framed(profile, config),
         min_pixels=config.min_pixels or low or profile.min_pixels,
         max_pixels=config.max_pixels or high or profile.max_pixels,
     )
+
+
+def framed(profile: ModelProfile, config: RunConfig) -> ModelProfile:
+    """Return the profile with the run's frame and order of boxes, else the family's own."""
+    return dataclasses.replace(profile, **config.profile.model_dump(exclude_none=True))
 
 
 def with_pixels(profile: ModelProfile, pixels: str | None) -> ModelProfile:

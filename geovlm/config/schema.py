@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from geovlm.answers import INSTRUCTION
-from geovlm.api import DatasetSpec, Split, TaskSpec
+from geovlm.api import BoxFrame, BoxOrder, DatasetSpec, Split, TaskSpec
 from geovlm.config.health import HealthConfig, Share
 from geovlm.config.options import lookup, near, parse
 from geovlm.config.stages import Parallel, Stage, Table, Text
@@ -61,6 +61,18 @@ class SampleConfig(Table):
     """Records per split."""
     seed: NonNegativeInt = 0
     """Seed of the data: the same seed gives the same data."""
+
+
+class ProfileConfig(Table):
+    """The user's word on how the model writes boxes, in place of its family's profile."""
+
+    box_frame: BoxFrame | None = None
+    """Frame of boxes: `input_pixels` (pixels of the image as the model sees it), or `norm1000`,
+    `norm100`, `norm1` (shares of width and height, times that); default: the family's. Tasks with
+    boxes need it where the family's is not known, see docs/models.md."""
+    box_order: BoxOrder | None = None
+    """Order of a box's numbers: `xyxy` (x0, y0, x1, y1) or `yxyx` (y0, x0, y1, x1); default: the
+    family's."""
 
 
 class LoraConfig(Table):
@@ -154,6 +166,8 @@ class RunConfig(Table):
     """Training rows that are left out: with `images` those with an image that equals or nearly
     equals one of the evaluation rows, with `events` also those of an event or scene of the
     evaluation rows."""
+    profile: ProfileConfig = ProfileConfig()
+    """Boxes of the model."""
     lora: LoraConfig | None = None
     """Low-rank adapters; default: full fine-tuning."""
     stages: list[Stage] = []

@@ -1,8 +1,10 @@
 """Holds the profiles of the built-in model families: frame of boxes, limits of image size.
 
-The frames are those of the families' model cards and of ms-swift's `Custom-dataset.md`; the pixel
-limits those of the published `preprocessor_config.json`, not the smaller defaults in the signatures
-of transformers.
+A profile holds what cannot be found in the checkpoint. `GENERIC` serves every other chat model of
+transformers. A docstring names the source of the frame, and `docs/models.md` prints it; "not
+checked" marks a statement that was not read at its source. Where no source names a frame it is
+`None`, and the user states it. The pixel limits are those of the published
+`preprocessor_config.json`, not the smaller defaults in the signatures of transformers.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ QWEN2_5_VL = ModelProfile(
     min_pixels=4 * 28 * 28,
     max_pixels=16384 * 28 * 28,
 )
-"""Boxes in pixels of the image after the resize."""
+"""Boxes in pixels of the image after the resize: QwenLM/Qwen3-VL#931, and the cookbook of
+Qwen2.5-VL."""
 
 QWEN2_VL = replace(QWEN2_5_VL, name="qwen2-vl", model_types=("qwen2_vl",), box_frame="norm1000")
-"""Boxes in thousandths of width and height."""
+"""Boxes in thousandths of width and height: model card of Qwen2-VL (not checked)."""
 
 QWEN3_VL = replace(
     QWEN2_VL,
@@ -34,10 +37,13 @@ QWEN3_VL = replace(
     min_pixels=64 * 32 * 32,
     max_pixels=16384 * 32 * 32,
 )
-"""Boxes in thousandths of width and height; patches of 16 px, merged 2 x 2."""
+"""Boxes in thousandths of width and height: QwenLM/Qwen3-VL, `cookbooks/2d_grounding.ipynb`."""
 
 QWEN3_5 = replace(QWEN3_VL, name="qwen3.5", model_types=("qwen3_5", "qwen3_5_moe"))
-"""As Qwen3-VL, whose processor it has; the frame is that of ms-swift's template of Qwen3.5."""
+"""Boxes as those of Qwen3-VL, whose processor it has: ms-swift's template of Qwen3.5."""
+
+QWEN4_EXP = replace(QWEN3_5, name="qwen4-exp", model_types=("qwen4_exp",), box_frame=None)
+"""The processor is that of Qwen3-VL; no statement about boxes was found."""
 
 GLM_V = ModelProfile(
     name="glm-v",
@@ -46,6 +52,7 @@ GLM_V = ModelProfile(
     size_factor=28,
     min_pixels=112 * 112 // 2,
     max_pixels=6144 * 28 * 28,
+    limit_frames=2,
 )
 """Boxes in thousandths of width and height: zai-org/GLM-V, skill `glmv-grounding`. The limits that
 its processor states, 112 x 112 and 2 x 6144 x 28 x 28, count the two frames of a video's patch."""
@@ -58,18 +65,56 @@ INTERNVL = ModelProfile(
     cell_tokens=256,
     min_pixels=448 * 448,
     max_pixels=12 * 448 * 448,
+    resize="processor",
 )
-"""Boxes in thousandths. Images become up to 12 tiles of 448 px: the input size is approximate."""
+"""Boxes in thousandths of width and height: documentation of InternVL (not checked). The processor
+makes up to 12 tiles of 448 px, and a thumbnail."""
+
+GENERIC = ModelProfile(
+    name="generic",
+    model_types=(),
+    box_frame=None,
+    resize="processor",
+)
+"""Any other chat model of transformers. The checkpoint tells everything but the frame of boxes."""
+
+GEMMA3 = replace(GENERIC, name="gemma-3", model_types=("gemma3",))
+"""The Gemini API writes y0, x0, y1, x1 in thousandths; Google does not confirm this for Gemma 3:
+google/gemma-3-4b-it, discussion 38."""
+
+GEMMA4 = replace(GENERIC, name="gemma-4", model_types=("gemma4",))
+"""No page of Google that was read states frame and order. Those of the Gemini API are likely:
+y0, x0, y1, x1 in thousandths."""
+
+LLAVA_ONEVISION = replace(
+    GENERIC, name="llava-onevision", model_types=("llava_onevision",), box_frame="norm1"
+)
+"""Boxes in shares of width and height: training data of LLaVA-NeXT (not checked)."""
+
+SMOLVLM = replace(GENERIC, name="smolvlm", model_types=("smolvlm",))
+"""No statement about boxes was found."""
+
+IDEFICS3 = replace(GENERIC, name="idefics3", model_types=("idefics3",))
+"""No statement about boxes was found."""
 
 BUILTIN: tuple[ModelProfile, ...] = (
     QWEN2_5_VL,
     QWEN2_VL,
     QWEN3_VL,
     QWEN3_5,
+    QWEN4_EXP,
     GLM_V,
     INTERNVL,
+    GEMMA3,
+    GEMMA4,
+    LLAVA_ONEVISION,
+    SMOLVLM,
+    IDEFICS3,
 )
 """The built-in profiles, in the order in which they are tried."""
+
+FRAMES: tuple[ModelProfile, ...] = (QWEN2_5_VL, QWEN2_VL, LLAVA_ONEVISION)
+"""One built-in profile for each frame and order of boxes that a family is known to write."""
 
 
 def to_record(profile: ModelProfile) -> dict[str, Json]:
@@ -106,3 +151,8 @@ def of_record(record: Mapping[str, Any]) -> ModelProfile | None:
 def find(model_type: str) -> ModelProfile | None:
     """Return the built-in profile of a `model_type` of `config.json`, such as `qwen2_5_vl`."""
     return next((profile for profile in BUILTIN if model_type in profile.model_types), None)
+
+
+def generic(model_type: str) -> ModelProfile:
+    """Return the profile of a chat model of transformers that has none of its own."""
+    return replace(GENERIC, name=model_type.replace("_", "-"), model_types=(model_type,))

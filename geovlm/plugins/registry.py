@@ -13,6 +13,7 @@ import pluggy
 
 from geovlm.api import DatasetSpec, MetricSpec, ModelProfile, RewardSpec, StageInfo, TaskSpec
 from geovlm.errors import PluginUnavailableError, UnknownNameError
+from geovlm.plugins import families, profiles
 from geovlm.plugins.discover import (
     CORE,
     DEBUG_VARIABLE,
@@ -89,19 +90,25 @@ class Registry(PluginSet):
                 chosen.setdefault(child, Selected(self.task(child), False))
         return list(chosen.values())
 
-    def profile(self, model_type: str) -> ModelProfile:
+    def profile(self, model_type: str, *, own_code: bool = False) -> ModelProfile:
         """Return the profile of a model family.
 
+        It is that of a plugin or of the core. Every other chat model of transformers gets the
+        generic one, whose frame of boxes is not known. `own_code`: the checkpoint comes with code
+        of its own, which is a reason if there is no profile.
+
         Raises:
-            UnknownNameError: no plugin knows it.
+            UnknownNameError: there is none; states the reason, and what to give instead.
         """
         found = _profile(self.manager, self.plugins, model_type)
-        if found is None:
-            raise UnknownNameError(
-                f"no model profile for model type {model_type!r}",
-                hint="a plugin can provide one with the hook geovlm_model_profile",
-            )
-        return found
+        if found is not None:
+            return found
+        if families.is_chat_type(model_type):
+            return profiles.generic(model_type)
+        why = families.refusal(model_type, own_code=own_code)
+        raise UnknownNameError(
+            f"no model profile for model type {model_type!r}: it {why.reason}", hint=why.hint
+        )
 
     def callbacks(self, stage: StageInfo) -> list[Any]:
         """Return the trainer callbacks of all plugins for a stage.

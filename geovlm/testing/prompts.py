@@ -31,7 +31,7 @@ def prompts_clean(subject: Subject) -> Iterator[Finding]:
     """
     for task in subject.tasks:
         file = source(resolve(task.prompt))
-        for profile in (each for each in profiles.BUILTIN if each.box_frame is not None):
+        for profile in profiles.FRAMES:
             for sample in subject.chosen[task.name]:
                 turn = ask(task, sample, profile=profile).turn
                 for why in _unclean(turn):

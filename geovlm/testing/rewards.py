@@ -23,7 +23,7 @@ _BATCH = 8
 
 
 def gold_scores_maximum(subject: Subject) -> Iterator[Finding]:
-    """The correct completion earns the maximum of every reward, in every profile.
+    """The correct completion earns the maximum of every reward, in every frame of boxes.
 
     It is the text on which fine-tuning trains; boxes in it are rounded to whole units. The
     tolerance is the loss of the worst box of the sample (1 - IoU with itself, written and read

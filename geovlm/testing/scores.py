@@ -18,7 +18,7 @@ _NONSENSE = answers.frame(Turn(question="", answer="zzz", reasoning="zzz"))
 
 
 def metrics_perfect_on_gold(subject: Subject) -> Iterator[Finding]:
-    """The primary metric is 1 on correct answers, in every profile, and less on nonsense.
+    """The primary metric is 1 on correct answers, in every frame of boxes, and less on nonsense.
 
     The tolerance is that of `gold_scores_maximum`: the loss of the worst box by rounding.
     """

@@ -199,12 +199,11 @@ class Subject:
 
     @cached_property
     def cases(self) -> dict[str, list[Case]]:
-        """Task -> each chosen sample with each built-in profile of a known frame, by profile."""
+        """Task -> each chosen sample with a profile of each frame of boxes, by profile."""
         return {
             task.name: [
                 case(task, sample, profile=profile)
-                for profile in profiles.BUILTIN
-                if profile.box_frame is not None
+                for profile in profiles.FRAMES
                 for sample in self.chosen[task.name]
             ]
             for task in self.tasks

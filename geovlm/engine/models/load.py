@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ from transformers import (
 )
 
 from geovlm.api import ModelProfile
-from geovlm.config.model import source
+from geovlm.config.model import framed, no_chat_template, profile_of, source
 from geovlm.config.schema import RunConfig
 from geovlm.engine.models import quantize, structure
 from geovlm.engine.models.processor import load_processor, save_processor, take_as_sized
@@ -43,17 +45,12 @@ def load_config(config: RunConfig) -> PretrainedConfig:
     Raises:
         ConfigError: the checkpoint cannot be found.
     """
-    try:
+    with _found(config):
         return AutoConfig.from_pretrained(
             source(config.model),
             revision=config.revision,
             trust_remote_code=config.trust_remote_code,
         )
-    except OSError as error:
-        raise ConfigError(
-            f"model {config.model!r} cannot be loaded: {str(error).splitlines()[0]}",
-            hint="give a folder with config.json, a hub name that is in the local cache, or 'nano'",
-        ) from error
 
 
 def load_reader(
@@ -70,7 +67,7 @@ def load_reader(
         ConfigError: the run's model cannot be found.
         UnknownNameError: no plugin knows its family.
     """
-    profile = registry.profile(load_config(config).model_type)
+    profile = framed(profile_of(_settings(config), registry=registry), config)
     processor = load_processor(
         path,
         min_pixels=config.min_pixels,
@@ -79,6 +76,8 @@ def load_reader(
         trust_remote_code=config.trust_remote_code,
         cache_patches=config.share_images,
     )
+    if not processor.chat_template:
+        raise no_chat_template(config.model)
     take_as_sized(processor)
     size = processor.image_processor.size  # type: ignore[attr-defined]  # a mixin's field
     if "shortest_edge" in size and "longest_edge" in size:
@@ -126,6 +125,23 @@ def enable_speedups(model: PreTrainedModel, profile: ModelProfile, *, share_imag
         vision_attention.batch(tower)
     if share_images:
         distinct_images.share(model)
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """Return what `config.json` of the run's model states; no class of transformers must exist."""
+    with _found(config):
+        return PretrainedConfig.get_config_dict(source(config.model), revision=config.revision)[0]
+
+
+@contextlib.contextmanager
+def _found(config: RunConfig) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"model {config.model!r} cannot be loaded: {str(error).splitlines()[0]}",
+            hint="give a folder with config.json, a hub name that is in the local cache, or 'nano'",
+        ) from error
 
 
 def free() -> None:
