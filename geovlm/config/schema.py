@@ -161,7 +161,8 @@ class RunConfig(Table):
     """Largest area of an image as the model sees it, pixels; default: the checkpoint's."""
     share_images: bool = True
     """True if equal images are cut into patches once and pass the vision tower once per batch:
-    faster, same features. Families that do not report an image's size in patches ignore it."""
+    faster, same features. It is tried when the model is loaded; where it would change features,
+    training says so and goes without."""
     deduplicate: Literal["off", "images", "events"] = "off"
     """Training rows that are left out: with `images` those with an image that equals or nearly
     equals one of the evaluation rows, with `events` also those of an event or scene of the

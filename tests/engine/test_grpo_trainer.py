@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import transformers
 from datasets import Dataset
 from PIL import Image
 from trl import GRPOConfig, GRPOTrainer
 
 from geovlm import nano
 from geovlm.engine.models.processor import load_processor
-from geovlm.engine.speedups import grpo_trainer
+from geovlm.engine.speedups import grpo_trainer, shared_prompt, trial
 from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from geovlm.errors import ConfigError
 
@@ -161,9 +159,8 @@ def test_prompts_that_do_not_repeat_take_the_ordinary_way(
 def test_attention_without_masks_takes_the_ordinary_way(
     trainer: GroupTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grpo_trainer, "_MASKED", ())
-    monkeypatch.setattr(grpo_trainer, "pack", None)
-    measured(trainer, GroupTrainer, a_batch(trainer, [0, 0, 0, 0]))
+    monkeypatch.setattr(shared_prompt, "_MASKED", ())
+    assert "attention (sdpa) takes no mask per pair" in trial.prompts(trainer.model)
 
 
 def test_a_completion_that_is_masked_out_scores_nothing(trainer: GroupTrainer) -> None:
@@ -265,20 +262,3 @@ def test_a_prompt_is_read_once_and_answered_as_by_trl(
     assert len({tuple(ids) for ids in plain}) > 4  # they are sampled
     assert read == ([3, 8] if size is None else [2, 2, 4, 4])
     assert logps is None
-
-
-@pytest.mark.parametrize(
-    ("config", "packs"),
-    [
-        (transformers.Qwen2_5_VLConfig(), True),
-        (transformers.Qwen3VLConfig(), True),
-        (transformers.Qwen3_5Config(), False),  # three of four layers are recurrent
-        (transformers.Gemma3Config(), False),  # five of six layers see a window
-    ],
-)
-def test_prompts_are_shared_where_every_layer_attends_to_all_tokens(
-    config: Any, packs: bool
-) -> None:
-    config.get_text_config()._attn_implementation = "sdpa"
-    model = SimpleNamespace(config=config)
-    assert grpo_trainer._can_pack(model, {"mm_token_type_ids": torch.zeros(1)}) is packs

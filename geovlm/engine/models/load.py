@@ -25,7 +25,8 @@ from geovlm.config.model import framed, no_chat_template, profile_of, source
 from geovlm.config.schema import RunConfig
 from geovlm.engine.models import quantize, structure
 from geovlm.engine.models.processor import load_processor, save_processor, take_as_sized
-from geovlm.engine.speedups import distinct_images, vision_attention
+from geovlm.engine.speedups import trial
+from geovlm.engine.speedups.trial import Speedups
 from geovlm.errors import ConfigError
 from geovlm.plugins.registry import Registry
 
@@ -37,6 +38,8 @@ class Loaded(NamedTuple):
     processor: ProcessorMixin
     profile: ModelProfile
     """The family's profile, with the pixel limits of this processor."""
+    speedups: Speedups
+    """Those of its vision tower, enabled."""
 
 
 def load_config(config: RunConfig) -> PretrainedConfig:
@@ -110,21 +113,14 @@ def load(
     if "quantization_config" not in options:
         # a decorated method
         model.to(torch.device(place or device(config)))  # type: ignore[arg-type]
-    enable_speedups(model, profile, share_images=config.share_images)
-    return Loaded(model=model, processor=processor, profile=profile)
-
-
-def enable_speedups(model: PreTrainedModel, profile: ModelProfile, *, share_images: bool) -> None:
-    """Enable speed-ups that leave outputs unchanged.
-
-    Windows of the vision tower attend in batches; with `share_images` each distinct image of a
-    batch passes the tower once.
-    """
-    tower = model.get_submodule(structure.tower(model, profile))
-    if isinstance(tower, PreTrainedModel):
-        vision_attention.batch(tower)
-    if share_images:
-        distinct_images.share(model)
+    speedups = trial.find(
+        model,
+        processor,
+        tower=model.get_submodule(structure.tower(model, profile)),
+        side=profile.size_factor,
+        share_images=config.share_images,
+    )
+    return Loaded(model=model, processor=processor, profile=profile, speedups=speedups)
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
@@ -147,7 +143,7 @@ def _found(config: RunConfig) -> Iterator[None]:
 def free() -> None:
     """Free the memory of models without references.
 
-    `enable_speedups` makes models refer to themselves, so only a collection frees them.
+    `trial.find` makes models refer to themselves, so only a collection frees them.
     """
     gc.collect()
     if torch.cuda.is_available():

@@ -5,6 +5,7 @@ Each prompt is encoded once per group; prompts of similar length are generated t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -14,16 +15,13 @@ import torch
 from torch import Tensor
 from trl import GRPOTrainer
 
-from geovlm.engine.speedups import shared_prefill
-from geovlm.engine.speedups.shared_prompt import Row, grouped, pack, split
+from geovlm.engine.speedups import shared_prefill, trial
+from geovlm.engine.speedups.shared_prompt import Row, grouped, pack, refusal_of, split
 from geovlm.errors import ConfigError
 
-_MASKED = ("sdpa", "eager")
-"""Attention that takes a mask per pair of tokens; others take one per row."""
-_FULL = "full_attention"
-"""transformers' name of a layer that attends to all tokens before."""
 _IMAGE_FIELDS = {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids"}
 """Fields that TRL passes for images of families with `image_grid_thw`."""
+_PREFILLED = ("image_grid_thw", "pixel_values")
 
 
 class GroupTrainer(GRPOTrainer):
@@ -31,10 +29,8 @@ class GroupTrainer(GRPOTrainer):
 
     Args:
         share_prompt: compute a prompt once for all its completions in a batch, when they are
-            written and when they are scored. Batches that cannot be packed (attention without
-            masks, layers that do not attend to all tokens, families without `image_grid_thw`, the
-            auxiliary loss of mixtures of experts) and batches without repeated prompts take the
-            ordinary way.
+            written and when they are scored. What cannot be shared takes the ordinary way, with
+            one line that says why; so do batches without repeated prompts.
         rows_per_generation: prompts that are generated at once, those of similar length
             together: a batch lasts until its longest completion ends. `None`: all of a step. vLLM
             and transformers' continuous batching schedule by themselves and ignore it.
@@ -45,7 +41,13 @@ class GroupTrainer(GRPOTrainer):
     ) -> None:
         self._share_prompt = share_prompt
         self._rows_per_generation = rows_per_generation
+        self._noted: set[str] = set()
+        # before the trainer may split the model over processes
+        unshared = trial.prompts(_inner(kwargs["model"])) if share_prompt else ""
         super().__init__(**kwargs)
+        if unshared:
+            self._share_prompt = False
+            self._note("share_prompt", unshared)
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -60,7 +62,7 @@ class GroupTrainer(GRPOTrainer):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         inner = _inner(self.accelerator.unwrap_model(model))
         rows = None
-        if self._share_prompt and not compute_aux_loss and _can_pack(inner, images):
+        if self._share_prompt and self._packs(inner, images, aux_loss=compute_aux_loss):
             rows = split(input_ids, attention_mask, n_completion=logits_to_keep, **images)
         if rows is None or len(grouped(rows)) == len(rows):
             return super()._get_per_token_logps_and_entropies(
@@ -85,6 +87,20 @@ class GroupTrainer(GRPOTrainer):
             if compute_entropy:
                 entropies.append(packed.unpack(outputs.entropy, shape))
         return torch.cat(logps), torch.cat(entropies) if compute_entropy else None, None
+
+    def _packs(self, model: Any, images: Mapping[str, Any], *, aux_loss: bool) -> bool:
+        """Return True if a batch can be packed; else say once why not."""
+        why = refusal_of(model, images)
+        if aux_loss:
+            why = "the auxiliary loss of its experts counts the tokens of every row"
+        if why:
+            self._note("share_prompt", why)
+        return not why
+
+    def _note(self, setting: str, why: str) -> None:
+        if why not in self._noted and self.accelerator.is_main_process:
+            print(f"note: {setting} is not used: {why}", file=sys.stderr, flush=True)
+        self._noted.add(why)
 
     def _generate_single_turn(
         self,
@@ -163,28 +179,12 @@ def _alike(
                 kinds=None,
                 completion=nothing,
                 columns=nothing,
-                pixels=part.get("pixel_values"),
-                grids=part.get("image_grid_thw"),
+                images={name: part[name] for name in _PREFILLED if name in part},
             )
             for ids, part in zip(
                 prompt_ids, _by_row(fields, images, n_rows=len(prompt_ids)), strict=True
             )
         ]
-    )
-
-
-def _can_pack(model: Any, images: Mapping[str, Any]) -> bool:
-    """Return True if a mask keeps the completions of a packed row apart.
-
-    A recurrent layer, as in Qwen3.5, carries the state of one completion into the next.
-    """
-    given = {name for name, value in images.items() if value is not None}
-    decoder = model.config.get_text_config()
-    layers = getattr(decoder, "layer_types", None) or [_FULL]
-    return (
-        given in (set(), {"mm_token_type_ids"}, _IMAGE_FIELDS)
-        and decoder._attn_implementation in _MASKED
-        and set(layers) == {_FULL}
     )
 
 

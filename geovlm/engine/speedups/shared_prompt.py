@@ -8,12 +8,26 @@ log-probabilities and gradients are those of `GRPOTrainer`; the vision tower see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+
+_MASKED = ("sdpa", "eager")
+"""Attention that takes a mask per pair of tokens; others take one per row."""
+_FULL = "full_attention"
+"""transformers' name of a layer that attends to all tokens before."""
+_PIXELS = "pixel_values"
+_GRIDS = "image_grid_thw"
+_BY_ROW = ("pixel_attention_mask",)
+"""Fields of families that pad the tiles of all images of a row; their pixels are by row too."""
+_COUNTS = ("num_images", "num_tiles")
+"""Numbers of images and of tiles of every row, which TRL counts."""
+_KINDS = "mm_token_type_ids"
+FIELDS = {_PIXELS, _GRIDS, _KINDS, *_COUNTS, *_BY_ROW}
+"""Fields that `split` divides, of those that TRL passes for images."""
 
 
 class Row(NamedTuple):
@@ -27,10 +41,8 @@ class Row(NamedTuple):
     """Token ids, int64, shape (C,), without padding."""
     columns: Tensor
     """Positions of the completion's tokens among the columns of completions, shape (C,)."""
-    pixels: Tensor | None
-    """Patches of its images, one below the other."""
-    grids: Tensor | None
-    """(time, height, width) of every image in patches, shape (images, 3)."""
+    images: Mapping[str, Tensor]
+    """Fields of its images: pixels, and grids (time, height, width) in patches or a mask."""
 
 
 def split(
@@ -38,25 +50,16 @@ def split(
     attention_mask: Tensor,
     *,
     n_completion: int,
-    pixel_values: Tensor | None = None,
-    image_grid_thw: Tensor | None = None,
-    num_images: Sequence[int] | None = None,
     mm_token_type_ids: Tensor | None = None,
-    **_: None,
+    **images: Any,
 ) -> list[Row]:
     """Return the rows of a batch: prompts padded on the left, completions on the right.
 
     Shapes: `input_ids`, `attention_mask` (0 for padding) and `mm_token_type_ids` (B, P +
-    n_completion), `image_grid_thw` (images, 3). Rows have one image each without `num_images`.
+    n_completion). `images` are some of `FIELDS`; rows have one image each without `num_images`.
     """
     n_prompt = input_ids.size(1) - n_completion
-    pixels: Sequence[Tensor | None] = [None] * len(input_ids)
-    grids: Sequence[Tensor | None] = [None] * len(input_ids)
-    if pixel_values is not None and image_grid_thw is not None:
-        counts = list(num_images) if num_images is not None else [1] * len(input_ids)
-        of_rows = image_grid_thw.split(counts)
-        pixels = pixel_values.split([int(grid.prod(dim=-1).sum()) for grid in of_rows])
-        grids = of_rows
+    of_rows = _images(images, n_rows=len(input_ids))
     rows = []
     for i, kept in enumerate(attention_mask.bool()):
         columns = kept[n_prompt:].nonzero().squeeze(1)
@@ -67,11 +70,29 @@ def split(
                 kinds=None if kinds is None else kinds[kept[:n_prompt]],
                 completion=input_ids[i, n_prompt + columns],
                 columns=columns,
-                pixels=pixels[i],
-                grids=grids[i],
+                images=of_rows[i],
             )
         )
     return rows
+
+
+def _images(fields: Mapping[str, Any], *, n_rows: int) -> list[dict[str, Tensor]]:
+    """Return every row's part of the fields of images: none of rows without an image."""
+    pixels, grids = fields.get(_PIXELS), fields.get(_GRIDS)
+    if pixels is None:
+        return [{} for _ in range(n_rows)]
+    counts = list(fields.get("num_images") or [1] * n_rows)
+    by_row = {name: fields[name].split(1) for name in _BY_ROW if fields.get(name) is not None}
+    if grids is not None:
+        by_row[_GRIDS] = grids.split(counts)
+        sizes = [int(grid.prod(dim=-1).sum()) for grid in by_row[_GRIDS]]
+    else:
+        sizes = [1] * n_rows if by_row else list(fields.get("num_tiles") or counts)
+    by_row[_PIXELS] = pixels.split(sizes)
+    return [
+        {name: parts[i] for name, parts in by_row.items()} if counts[i] else {}
+        for i in range(n_rows)
+    ]
 
 
 def grouped(rows: Sequence[Row]) -> list[list[int]]:
@@ -90,9 +111,10 @@ def grouped(rows: Sequence[Row]) -> list[list[int]]:
 
 
 def _same_images(one: Row, other: Row) -> bool:
-    if one.pixels is None or other.pixels is None or one.grids is None or other.grids is None:
-        return one.pixels is other.pixels
-    return torch.equal(one.grids, other.grids) and torch.equal(one.pixels, other.pixels)
+    return one.images.keys() == other.images.keys() and all(
+        torch.equal(one.images[name], other.images[name])
+        for name in one.images  # pixels last
+    )
 
 
 class Packed(NamedTuple):
@@ -109,6 +131,38 @@ class Packed(NamedTuple):
         """Return values per packed token as values per row and column; 0 where there is none."""
         scored = self.inputs["shift_labels"] != -100
         return values.new_zeros(shape).index_put((self.rows, self.columns), values[scored])
+
+
+def refusal(model: Any) -> str:
+    """Return why the completions of a packed row would not be apart; empty if they are.
+
+    A recurrent layer, as in Qwen3.5, carries the state of one completion into the next; a window,
+    as in Gemma 3, is measured along the packed row.
+    """
+    decoder = model.config.get_text_config()
+    kind = decoder._attn_implementation
+    if kind not in _MASKED:
+        return f"its attention ({kind}) takes no mask per pair of tokens"
+    layers = getattr(decoder, "layer_types", None) or ()
+    others = [each for each in layers if each != _FULL]
+    if others:
+        kinds = " and ".join(sorted(set(others)))
+        return f"{len(others)} of its {len(layers)} layers do not see all tokens before ({kinds})"
+    if not layers and getattr(decoder, "sliding_window", None):
+        return f"its layers see {decoder.sliding_window} tokens before, not all"
+    if getattr(decoder, "output_router_logits", False):
+        return "the auxiliary loss of its experts counts the tokens of every row"
+    return ""
+
+
+def refusal_of(model: Any, fields: Mapping[str, Any]) -> str:
+    """Return why a batch with these fields of images cannot be packed; empty if it can."""
+    given = {name for name, value in fields.items() if value is not None}
+    if given - FIELDS:
+        return f"this family is also given {', '.join(sorted(given - FIELDS))}"
+    if _GRIDS in given and not (_KINDS in given and hasattr(model.base_model, "get_rope_index")):
+        return "the positions of its image tokens are not known"
+    return ""
 
 
 def pack(rows: Sequence[Row], *, model: Any) -> Packed:
@@ -133,9 +187,8 @@ def pack(rows: Sequence[Row], *, model: Any) -> Packed:
         "attention_mask": _mask(owners, dtype=model.dtype),
         "position_ids": places if len(places) == 3 else places[0],
     }
-    if firsts[0].pixels is not None:
-        inputs["pixel_values"] = torch.cat([row.pixels for row in firsts if row.pixels is not None])
-        inputs["image_grid_thw"] = torch.cat([row.grids for row in firsts if row.grids is not None])
+    for name in {name: None for row in firsts for name in row.images}:
+        inputs[name] = torch.cat([row.images[name] for row in firsts if name in row.images])
     if firsts[0].kinds is not None:
         kinds = torch.zeros_like(inputs["input_ids"])
         for number, row in enumerate(firsts):
@@ -186,7 +239,7 @@ def _prompt_positions(rows: Sequence[Row], *, model: Any) -> list[Tensor]:
     """Return the positions of every prompt's tokens: shape (3, P) with images, else (1, P)."""
     if not hasattr(model, "get_rope_index") or rows[0].kinds is None:
         return [torch.arange(len(row.prompt), device=row.prompt.device)[None] for row in rows]
-    grids = [row.grids for row in rows if row.grids is not None]
+    grids = [row.images[_GRIDS] for row in rows if _GRIDS in row.images]
     ids = pad_sequence([row.prompt for row in rows], batch_first=True)
     places, _ = model.get_rope_index(
         ids,

@@ -39,6 +39,14 @@ def batch(tower: PreTrainedModel) -> bool:
     return True
 
 
+def undo(tower: PreTrainedModel) -> None:
+    """Let every sequence attend by itself again."""
+    tower.set_attn_implementation("sdpa")
+    for module in tower.modules():
+        if _takes_sequences(module):
+            del module.forward
+
+
 def _takes_sequences(module: torch.nn.Module) -> bool:
     return hasattr(module, "qkv") and "cu_seqlens" in inspect.signature(module.forward).parameters
 

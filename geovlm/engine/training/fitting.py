@@ -5,6 +5,7 @@ Not the trainer itself, which `sft` and `grpo` build in between.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,8 @@ def begin(stage: Stage, *, start: str, resume: bool) -> Begun:
     full = stage.config.lora is None
     weights = str(checkpoint) if checkpoint is not None and full else start
     loaded = load.load(weights, stage.config, registry=stage.registry, to_train=True)
+    for note in loaded.speedups.notes if stage.is_main else ():
+        print(f"note: {note}", file=sys.stderr, flush=True)
     freeze = stage.settings.freeze_vision
     if freeze:
         load.freeze_vision(loaded.model, loaded.profile)

@@ -17,11 +17,12 @@ from trl import GRPOConfig
 from geovlm.config import health
 from geovlm.engine import rewards
 from geovlm.engine.generation.generate import image_tokens
-from geovlm.engine.models import load
+from geovlm.engine.models import load, structure
 from geovlm.engine.models.load import Loaded
 from geovlm.engine.progress import ProgressCallback
 from geovlm.engine.rows import tokens
 from geovlm.engine.rows.rows import Row, dataset
+from geovlm.engine.speedups import trial
 from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import StopCallback
@@ -181,11 +182,9 @@ def trainer(
         callbacks=callbacks,
     )
     if built.ref_model is not None:
-        load.enable_speedups(
-            built.accelerator.unwrap_model(built.ref_model),
-            loaded.profile,
-            share_images=stage.config.share_images,
-        )
+        reference = built.accelerator.unwrap_model(built.ref_model)
+        tower = reference.get_submodule(structure.tower(reference, loaded.profile))
+        trial.repeat(loaded.speedups, reference, tower=tower)
     return built
 
 
