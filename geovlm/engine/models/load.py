@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
 import os
 import shutil
@@ -23,7 +22,7 @@ from transformers import (
 from geovlm.api import ModelProfile
 from geovlm.config.model import framed, no_chat_template, profile_of, source
 from geovlm.config.schema import RunConfig
-from geovlm.engine.models import quantize, structure
+from geovlm.engine.models import quantize, sizes, structure
 from geovlm.engine.models.processor import load_processor, save_processor, take_as_sized
 from geovlm.engine.speedups import trial
 from geovlm.engine.speedups.trial import Speedups
@@ -61,13 +60,13 @@ def load_reader(
 ) -> tuple[ProcessorMixin, ModelProfile]:
     """Load the processor of a model and its family's profile with the processor's pixel limits.
 
-    `min_pixels` and `max_pixels` of the run override the checkpoint's own. The processor leaves the
-    size of an image as it is where `boxes.input_size` gives the size of its resize: `ImageCache`
-    resizes to that. A second resize would change it again where the limits are close together, as
-    600 x 400 px becomes 532 x 364 and then 560 x 392 with both limits at 200,704.
+    `min_pixels` and `max_pixels` of the run override the checkpoint's own. Where `boxes.input_size`
+    gives the size of the resize, `ImageCache` resizes and the processor leaves the image as it is.
+    A second resize would change it again where the limits are close together, as 600 x 400 px
+    becomes 532 x 364 and then 560 x 392 with both limits at 200,704.
 
     Raises:
-        ConfigError: the run's model cannot be found.
+        ConfigError: the run's model cannot be found, or its processor not be loaded or limited.
         UnknownNameError: no plugin knows its family.
     """
     profile = framed(profile_of(_settings(config), registry=registry), config)
@@ -81,11 +80,10 @@ def load_reader(
     )
     if not processor.chat_template:
         raise no_chat_template(config.model)
-    take_as_sized(processor)
-    size = processor.image_processor.size  # type: ignore[attr-defined]  # a mixin's field
-    if "shortest_edge" in size and "longest_edge" in size:
-        low, high = int(size["shortest_edge"]), int(size["longest_edge"])
-        profile = dataclasses.replace(profile, min_pixels=low, max_pixels=high)
+    if profile.resize == "multiples":
+        take_as_sized(processor)
+    token_id = getattr(load_config(config), "image_token_id", None)
+    profile = sizes.bind(profile, processor, token_id=token_id)
     return processor, profile
 
 

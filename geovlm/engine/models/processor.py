@@ -1,58 +1,87 @@
-"""Processors without torchvision: an image-only form of the Qwen-VL family's, loaded and saved.
+"""Processors for images and text, of any family, loaded and saved without torchvision.
 
-transformers imports torchvision for video only, yet cannot build the stock processor without it.
-What `save_processor` writes, the stock `AutoProcessor` and vLLM read.
+transformers needs torchvision for videos only, yet cannot build most stock processors without it.
+Here the parts for videos and sound are replaced by their settings, and images are processed with
+Pillow. What `save_processor` writes, the stock `AutoProcessor` and vLLM read.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 from transformers.processing_utils import ProcessorMixin
+from transformers.utils import cached_file
 
-from geovlm.engine.speedups.patches import CachedImageProcessor
+from geovlm.engine.models import limits
+from geovlm.engine.speedups import patches
+from geovlm.errors import ConfigError
 from geovlm.files.jsontext import dumps
 
-_STOCK = {
-    "qwen2_vl": ("Qwen2VLProcessor", "Qwen2VLVideoProcessor"),
-    "qwen2_5_vl": ("Qwen2_5_VLProcessor", "Qwen2VLVideoProcessor"),
-    "qwen3_vl": ("Qwen3VLProcessor", "Qwen3VLVideoProcessor"),
-    "qwen3_vl_moe": ("Qwen3VLProcessor", "Qwen3VLVideoProcessor"),
-}
-"""model_type -> names of the stock processor and of its video processor."""
+_USED = ("image_processor", "tokenizer")
+"""Parts of a processor that are loaded."""
+_BUNDLE, _IMAGES, _VIDEOS = (
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+)
 
 
-class ImageProcessorAndTokenizer(Qwen2_5_VLProcessor):
-    """Qwen-VL's processor for images and text.
+class Unused:
+    """Settings of a part of a processor that is not loaded, such as that for videos.
 
-    The three generations differ in patch size and pixel statistics, which the image processor
-    holds, and in video, which is absent here.
+    Stock classes read some of them without a video too; one that the checkpoint does not state is
+    `None`.
     """
 
-    model_type = "qwen2_5_vl"
+    _auto_class = None  # transformers asks every part for it
+    model_input_names: tuple[str, ...] = ()
 
-    def __init__(
-        self,
-        image_processor: Qwen2VLImageProcessorPil | None = None,
-        tokenizer: PreTrainedTokenizerBase | None = None,
-        chat_template: str | None = None,
-    ) -> None:
-        assert tokenizer is not None
-        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
-        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = dict(settings)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # of protocols, such as that of copies
+            raise AttributeError(name)
+        return self.settings.get(name)
+
+
+class StillProcessor(ProcessorMixin):
+    """Mixin of a stock processor whose parts other than tokenizer and images are `Unused`."""
+
+    bundle: Mapping[str, Any]
+    """The checkpoint's `processor_config.json`, without the settings for images."""
+    videos: Mapping[str, Any]
+    """The checkpoint's `video_preprocessor_config.json`; empty if it has none."""
+
+    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+        """Accept an `Unused` part; others as the stock class does."""
+        if isinstance(argument, Unused):
+            return Unused
+        return super().check_argument_for_proper_class(argument_name, argument)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings of the parts that are loaded."""
+        fields: dict[str, Any] = super().to_dict()
+        return {key: value for key, value in fields.items() if not isinstance(value, Unused)}
 
     def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> Any:
-        """Save like the stock class, under the stock class's names."""
-        written = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
-        _write_stock_files(Path(save_directory), self)
-        return written
+        """Write the files of the stock class, under the stock class's names."""
+        folder = Path(save_directory)
+        self.tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]  # a mixin's field
+        return _write_stock_files(folder, self)
+
+
+@functools.cache
+def still(stock: type[ProcessorMixin]) -> type[StillProcessor]:
+    """Return the image-only form of a stock processor's class, under its name."""
+    return type(stock.__name__, (StillProcessor, stock), {"__module__": __name__})
 
 
 def load_processor(
@@ -64,44 +93,42 @@ def load_processor(
     trust_remote_code: bool = False,
     cache_patches: bool = True,
 ) -> ProcessorMixin:
-    """Return the processor of a checkpoint folder or hub name.
+    """Return the processor of a checkpoint folder or hub name, with left padding.
 
-    Qwen2-VL, Qwen2.5-VL and Qwen3-VL get the image-only form with left padding; every other family
-    gets that of `AutoProcessor`. `min_pixels` and `max_pixels` bound the area of the resized image;
-    None keeps the checkpoint's own. `cache_patches` keeps the patches of an image for its next use,
-    in the Qwen-VL families.
+    `min_pixels` and `max_pixels` bound the area of the resized image; None keeps the checkpoint's
+    own. `cache_patches` keeps the patches of an image for its next use, in families whose
+    processors make patches.
+
+    Raises:
+        ConfigError: its images need a package that is not installed, or cannot be bounded so.
     """
     source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    model_type = AutoConfig.from_pretrained(path_or_name, **source).model_type
-    bounds = {"min_pixels": min_pixels, "max_pixels": max_pixels}
-    given = {name: value for name, value in bounds.items() if value is not None}
-    if model_type not in _STOCK:
-        return AutoProcessor.from_pretrained(path_or_name, **source, **given)
-    tokenizer = AutoTokenizer.from_pretrained(path_or_name, **source)
-    tokenizer.padding_side = "left"
-    kind = CachedImageProcessor if cache_patches else Qwen2VLImageProcessorPil
-    image_processor = kind.from_pretrained(path_or_name, revision=revision or "main")
-    size = image_processor.size
-    image_processor.size = type(size)(
-        shortest_edge=size["shortest_edge"] if min_pixels is None else min_pixels,
-        longest_edge=size["longest_edge"] if max_pixels is None else max_pixels,
+    config = AutoConfig.from_pretrained(path_or_name, **source)
+    stock = _stock_class(path_or_name, type(config), source=source)
+    try:
+        processor = (
+            AutoProcessor.from_pretrained(path_or_name, **source)
+            if stock is None
+            else _still_processor(stock, path_or_name, source, cache_patches=cache_patches)
+        )
+    except ImportError as error:
+        raise _missing(path_or_name, error) from error
+    processor.tokenizer.padding_side = "left"
+    limits.bound(
+        processor.image_processor,
+        min_pixels=min_pixels,
+        max_pixels=max_pixels,
+        name=config.model_type,
     )
-    processor = ImageProcessorAndTokenizer(
-        image_processor, tokenizer, chat_template=tokenizer.chat_template
-    )
-    processor.model_type = model_type
     return processor
 
 
 def take_as_sized(processor: ProcessorMixin) -> None:
-    """Let a processor of the Qwen-VL family take images at the size that they have.
+    """Let a processor take images at the size that they have.
 
-    Sides must be multiples of patch and merge size. Processors of other families stay as they are,
-    and so does what `save_processor` writes.
+    Sides must be multiples of patch and merge size. What `save_processor` writes stays as it is.
     """
-    images = processor.image_processor  # type: ignore[attr-defined]  # a mixin's field
-    if isinstance(images, Qwen2VLImageProcessorPil):
-        images.do_resize = False
+    processor.image_processor.do_resize = False  # type: ignore[attr-defined]  # a mixin's field
 
 
 def save_processor(processor: ProcessorMixin, folder: Path | str) -> None:
@@ -109,38 +136,131 @@ def save_processor(processor: ProcessorMixin, folder: Path | str) -> None:
     processor.save_pretrained(folder)
 
 
-def _write_stock_files(folder: Path, processor: ImageProcessorAndTokenizer) -> None:
-    stock, video = _STOCK[processor.model_type]
-    images = processor.image_processor
-    settings = {
-        "do_convert_rgb": True,
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": list(images.image_mean),
-        "image_std": list(images.image_std),
-        "resample": int(images.resample),
-        "rescale_factor": images.rescale_factor,
-        "size": {
-            "shortest_edge": images.size["shortest_edge"],
-            "longest_edge": images.size["longest_edge"],
-        },
-        "min_pixels": images.size["shortest_edge"],
-        "max_pixels": images.size["longest_edge"],
-        "patch_size": images.patch_size,
-        "temporal_patch_size": images.temporal_patch_size,
-        "merge_size": images.merge_size,
-        "processor_class": stock,
-    }
-    still = settings | {"image_processor_type": "Qwen2VLImageProcessor"}
-    # The bundle file would shadow the two single ones; only these are read by every version.
-    (folder / "processor_config.json").unlink(missing_ok=True)
-    _write(folder / "preprocessor_config.json", still)
-    _write(folder / "video_preprocessor_config.json", settings | {"video_processor_type": video})
-    tokenizer_config = folder / "tokenizer_config.json"
-    known = json.loads(tokenizer_config.read_text(encoding="utf-8"))
-    _write(tokenizer_config, known | {"processor_class": stock})
+def build(
+    stock: type[ProcessorMixin],
+    *,
+    image_processor: Any,
+    tokenizer: Any,
+    bundle: Mapping[str, Any],
+    videos: Mapping[str, Any],
+) -> StillProcessor:
+    """Return the image-only form of a stock processor, made of its parts.
+
+    `bundle` are the contents of `processor_config.json`, the chat template included; `videos` those
+    of `video_preprocessor_config.json`.
+    """
+    kind: Any = still(stock)  # type: ignore[arg-type]  # a class is hashable
+    module = sys.modules[stock.__module__]
+    if getattr(module, "num2words", True) is None:
+        # SmolVLM's class wants this package, which names the numbers of a video's frames
+        module.num2words = _no_videos  # type: ignore[attr-defined]
+    parts: list[Any] = []
+    for name in kind.get_attributes():
+        if name in _USED:
+            parts.append(image_processor if name == "image_processor" else tokenizer)
+            continue
+        own = bundle.get(name) or (videos if name == "video_processor" else {})
+        # MiniCPM-V reads settings of both when it is built; they are alike in images and videos
+        parts.append(Unused({**image_processor.to_dict(), **own}))
+    template = bundle.get("chat_template") or tokenizer.chat_template
+    processor = kind.from_args_and_dict(parts, {**bundle, "chat_template": template})
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = template
+    left_out = {"chat_template", "image_processor"}
+    processor.bundle = {key: value for key, value in bundle.items() if key not in left_out}
+    processor.videos = dict(videos)
+    return processor
 
 
-def _write(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(dumps(value, indent=2, ascii=False) + "\n", encoding="utf-8")
+def _still_processor(
+    stock: type[ProcessorMixin], path: str, source: dict[str, Any], *, cache_patches: bool
+) -> StillProcessor:
+    """Return the image-only form of a checkpoint's processor."""
+    revision = source["revision"] or "main"
+    bundle, _ = stock.get_processor_dict(path, revision=revision)
+    image_processor: Any = AutoImageProcessor.from_pretrained(path, backend="pil", **source)
+    if cache_patches and patches.can_cache(image_processor):
+        kind: Any = patches.cached(type(image_processor))
+        image_processor = kind.from_pretrained(path, revision=revision)
+    return build(
+        stock,
+        image_processor=image_processor,
+        tokenizer=AutoTokenizer.from_pretrained(path, **source),
+        bundle=bundle,
+        videos=_read(path, _VIDEOS, revision=source["revision"]),
+    )
+
+
+def _stock_class(
+    path: str, config: type[Any], *, source: Mapping[str, Any]
+) -> type[ProcessorMixin] | None:
+    """Return the stock class of a checkpoint's processor; `None` for code that comes with it."""
+    for file in (_BUNDLE, _IMAGES, "tokenizer_config.json"):
+        settings = _read(path, file, revision=source["revision"])
+        if source["trust_remote_code"] and "AutoProcessor" in settings.get("auto_map", {}):
+            return None
+        named = settings.get("processor_class")
+        found = processor_class_from_name(named) if named else None
+        if found is not None:
+            return found  # type: ignore[no-any-return]  # of an untyped function
+    mapped: Any = PROCESSOR_MAPPING.get(config, None)
+    return mapped  # type: ignore[no-any-return]  # a class of the lazy mapping
+
+
+def _read(path: str, file: str, *, revision: str | None) -> dict[str, Any]:
+    """Return an object of a JSON file of a checkpoint; empty if there is no such file."""
+    try:
+        found: Any = cached_file(path, file, revision=revision)
+    except OSError:
+        return {}
+    read: dict[str, Any] = json.loads(Path(found).read_text(encoding="utf-8"))
+    return read
+
+
+def _missing(path: str, error: ImportError) -> ConfigError:
+    """Return what to install for a processor that cannot be loaded."""
+    said = " ".join(str(error).split())
+    package = next((name for name in ("torchvision", "num2words") if name in said.lower()), None)
+    if package is None:
+        return ConfigError(
+            f"the processor of model {path!r} cannot be loaded: {said}",
+            hint="install the package that is named",
+        )
+    return ConfigError(
+        f"the processor of model {path!r} needs {package}, which is not installed",
+        hint=f"pip install {package}"
+        + (", in the version that fits torch" if package == "torchvision" else ""),
+    )
+
+
+def _no_videos(*_: Any) -> str:
+    raise NotImplementedError("the text of a video needs num2words: pip install num2words")
+
+
+def image_settings(images: Any) -> dict[str, Any]:
+    """Return the settings of an image processor as its file states them."""
+    settings: dict[str, Any] = images.to_dict() | {"do_resize": type(images).do_resize}
+    size = settings.get("size") or {}
+    if limits.makes_grid(images) and {"shortest_edge", "longest_edge"} <= set(size):
+        # the names of earlier versions, which still win where a file has both
+        settings |= {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+    return settings
+
+
+def _write_stock_files(folder: Path, processor: StillProcessor) -> list[str]:
+    """Write the settings of images, videos and the processor itself; returns the files."""
+    stock = type(processor).__name__
+    images = processor.image_processor  # type: ignore[attr-defined]  # a mixin's field
+    files: dict[str, Mapping[str, Any]] = {_IMAGES: image_settings(images)}
+    if processor.videos:
+        files[_VIDEOS] = processor.videos
+    if set(processor.bundle) - {"processor_class"}:
+        files[_BUNDLE] = processor.bundle
+    # left from a processor that was here before
+    (folder / _BUNDLE).unlink(missing_ok=True)
+    tokens = "tokenizer_config.json"
+    files[tokens] = json.loads((folder / tokens).read_text(encoding="utf-8"))
+    for name, value in files.items():
+        text = dumps({**value, "processor_class": stock}, indent=2, ascii=False)
+        (folder / name).write_text(f"{text}\n", encoding="utf-8")
+    return [str(folder / name) for name in files]

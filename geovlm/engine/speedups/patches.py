@@ -6,6 +6,7 @@ one image need them in many batches. The key of the cache is the picture's conte
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -14,14 +15,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from transformers.feature_extraction_utils import BatchFeature
+from transformers.image_processing_backends import PilBackend
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 MAX_BYTES = 256 * 1024 * 1024
 """Bytes of patches kept: fifty images of 448 x 448 pixels."""
 
 
-class CachedImageProcessor(Qwen2VLImageProcessorPil):
-    """The Qwen-VL family's image processor, which makes the same patches once.
+_MADE = ["pixel_values", "image_grid_thw"]
+"""What an image processor returns whose images can be made one by one and joined."""
+
+
+class Cached(PilBackend):
+    """Mixin of an image processor that returns `_MADE`: it makes the same patches once.
 
     What it returns is what the stock one returns. Batches of anything else than PIL images take the
     ordinary way.
@@ -56,9 +62,11 @@ class CachedImageProcessor(Qwen2VLImageProcessorPil):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings, without what was made."""
+        """Return the settings, without what was made, under the name of the stock class."""
         fields: dict[str, Any] = super().to_dict()
         fields.pop("made")
+        stock = next(kind for kind in type(self).__mro__ if not issubclass(kind, Cached))
+        fields["image_processor_type"] = stock.__name__.removesuffix("Pil")
         return fields
 
     def _make(self, key: str, image: Image.Image, kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -92,6 +100,23 @@ class _Made:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Made:
         return _Made()  # a copied processor fills its own
+
+
+class CachedImageProcessor(Cached, Qwen2VLImageProcessorPil):
+    """The Qwen-VL family's image processor, which makes the same patches once."""
+
+
+def can_cache(images: Any) -> bool:
+    """Return True if the patches of an image processor's images can be made once."""
+    return isinstance(images, PilBackend) and images.model_input_names == _MADE
+
+
+@functools.cache
+def cached(kind: type[PilBackend]) -> type[Cached]:
+    """Return the class of an image processor, of which `can_cache` is True, with the cache."""
+    if kind is Qwen2VLImageProcessorPil:
+        return CachedImageProcessor
+    return type(f"Cached{kind.__name__}", (Cached, kind), {"__module__": __name__})
 
 
 def _flat(images: Any) -> Iterator[Any]:
