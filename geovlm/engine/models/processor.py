@@ -79,7 +79,7 @@ class StillProcessor(ProcessorMixin):
 
 
 @functools.cache
-def still(stock: type[ProcessorMixin]) -> type[StillProcessor]:
+def still(stock: Any) -> type[StillProcessor]:
     """Return the image-only form of a stock processor's class, under its name."""
     return type(stock.__name__, (StillProcessor, stock), {"__module__": __name__})
 
@@ -137,7 +137,7 @@ def save_processor(processor: ProcessorMixin, folder: Path | str) -> None:
 
 
 def build(
-    stock: type[ProcessorMixin],
+    stock: Any,
     *,
     image_processor: Any,
     tokenizer: Any,
@@ -149,7 +149,7 @@ def build(
     `bundle` are the contents of `processor_config.json`, the chat template included; `videos` those
     of `video_preprocessor_config.json`.
     """
-    kind: Any = still(stock)  # type: ignore[arg-type]  # a class is hashable
+    kind: Any = still(stock)
     module = sys.modules[stock.__module__]
     if getattr(module, "num2words", True) is None:
         # SmolVLM's class wants this package, which names the numbers of a video's frames
@@ -180,7 +180,7 @@ def _still_processor(
     bundle, _ = stock.get_processor_dict(path, revision=revision)
     image_processor: Any = AutoImageProcessor.from_pretrained(path, backend="pil", **source)
     if cache_patches and patches.can_cache(image_processor):
-        kind: Any = patches.cached(type(image_processor))
+        kind: Any = patches.cached(image_processor.__class__)
         image_processor = kind.from_pretrained(path, revision=revision)
     return build(
         stock,
@@ -254,7 +254,7 @@ def _write_stock_files(folder: Path, processor: StillProcessor) -> list[str]:
     files: dict[str, Mapping[str, Any]] = {_IMAGES: image_settings(images)}
     if processor.videos:
         files[_VIDEOS] = processor.videos
-    if set(processor.bundle) - {"processor_class"}:
+    if processor.bundle:
         files[_BUNDLE] = processor.bundle
     # left from a processor that was here before
     (folder / _BUNDLE).unlink(missing_ok=True)
