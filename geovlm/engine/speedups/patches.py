@@ -23,7 +23,7 @@ MAX_BYTES = 256 * 1024 * 1024
 
 
 _MADE = ["pixel_values", "image_grid_thw"]
-"""What an image processor returns whose images can be made one by one and joined."""
+"""Outputs of an image processor whose images can be made one by one and joined."""
 
 
 class Cached(PilBackend):
