@@ -152,6 +152,9 @@ class Stage:
             "use_cpu": on_cpu,
             "dataloader_pin_memory": not on_cpu,
             "save_strategy": "steps",
+            # adapters do not train the routers that this loss balances, and TRL 1.16 cannot compute
+            # it for GLM-4.5V
+            "router_aux_loss_coef": 0.0,
             # GRPO loads its reference by name
             "trust_remote_code": self.config.trust_remote_code,
         }

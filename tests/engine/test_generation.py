@@ -51,6 +51,12 @@ def test_the_trainer_generates_without_image_tokens(tmp_path):
     assert made.generation_kwargs == {"suppress_tokens": [7, 8]}
 
 
+def test_the_loss_of_routers_is_off_unless_a_run_asks_for_it(tmp_path):
+    assert arguments(tmp_path).router_aux_loss_coef == 0.0
+    asked = arguments(tmp_path, "stages.2.trainer.router_aux_loss_coef=0.01")
+    assert asked.router_aux_loss_coef == 0.01
+
+
 def test_vllm_beside_the_trainer_sleeps_and_never_writes_image_tokens(tmp_path):
     made = arguments(
         tmp_path,

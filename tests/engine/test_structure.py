@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -40,20 +39,20 @@ def test_tower_and_targets_are_found_in_the_model(
     family: str, tower: str, linears: int, experts: int
 ) -> None:
     model = tiny.model(family, device="meta")
-    found = structure.targets(model, PROFILE)
-    names = [name for name, _ in model.named_modules() if re.fullmatch(found.modules, name)]
+    names, parameters = structure.targets(model)
     assert structure.tower(model, PROFILE) == tower
-    assert (len(names), len(found.parameters)) == (linears, experts)
+    assert (len(names), len(parameters)) == (linears, experts)
     assert all(isinstance(model.get_submodule(name), nn.Linear) for name in names)
     assert not any(name.startswith(tower) or "lm_head" in name for name in names)
 
 
 def test_a_router_gets_no_adapter() -> None:
     model: Any = tiny.model("qwen3_5_moe", device="meta")
-    found = structure.targets(model, PROFILE)
-    assert isinstance(model.model.language_model.layers[0].mlp.shared_expert_gate, nn.Linear)
-    assert not re.fullmatch(found.modules, "model.language_model.layers.0.mlp.shared_expert_gate")
-    assert not any("mlp.gate" in name for name in found.parameters)
+    gate = "model.language_model.layers.0.mlp.shared_expert_gate"
+    names, parameters = structure.targets(model)
+    assert isinstance(model.get_submodule(gate), nn.Linear)
+    assert gate not in names
+    assert not any("mlp.gate" in name for name in names + parameters)
 
 
 def test_the_tower_of_another_input_is_found_too() -> None:
@@ -61,11 +60,10 @@ def test_the_tower_of_another_input_is_found_too() -> None:
     assert structure.other_towers(tiny.model("gemma3", device="meta")) == []
 
 
-def test_a_profile_can_name_tower_and_targets() -> None:
+def test_a_profile_can_name_the_tower() -> None:
     model = tiny.model("internvl", device="meta")
-    profile = replace(PROFILE, vision_module="model.vision_tower.encoder", lora_targets=".*q_proj")
+    profile = replace(PROFILE, vision_module="model.vision_tower.encoder")
     assert structure.tower(model, profile) == "model.vision_tower.encoder"
-    assert structure.targets(model, profile) == (".*q_proj", [])
 
 
 def test_a_tower_that_the_profile_names_and_the_model_lacks_is_refused() -> None:
@@ -79,3 +77,10 @@ def test_a_model_without_a_tower_is_refused_with_the_key_to_set() -> None:
     del model.model.vision_tower  # type: ignore[union-attr, operator]
     with pytest.raises(ConfigError, match=r"vision_config.*\(set vision_module of the profile"):
         structure.tower(model, PROFILE)
+
+
+def test_a_model_that_is_loaded_returns_no_router_logits() -> None:
+    model = tiny.model("qwen3_vl_moe", device="meta")
+    model.config.get_text_config().output_router_logits = True
+    structure.drop_router_logits(model)
+    assert model.config.get_text_config().output_router_logits is False

@@ -75,7 +75,12 @@ def test_the_key_that_fails_and_the_reason_are_named(stage: int, setting: str, r
 
 def test_adapters_without_a_layer_are_named() -> None:
     found = problems("lora.targets=nope", stages=(0,))
-    assert found[0].startswith("lora.targets='nope': Target modules nope not found")
+    assert found[0].startswith("lora.targets='nope' matches no module of Qwen2_5_VL")
+
+
+def test_a_loss_of_routers_is_refused_for_a_model_without_routers() -> None:
+    (found,) = problems("stages.0.trainer.router_aux_loss_coef=0.1", stages=(0,))
+    assert "router_aux_loss_coef=0.1: the trainer cannot compute the loss of routers" in found
 
 
 @pytest.mark.usefixtures("without_wandb")

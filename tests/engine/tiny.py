@@ -22,6 +22,7 @@ _HYBRID = {
     "linear_value_head_dim": 8,
     "rope_parameters": {**_ROPE, "partial_rotary_factor": 1.0},
 }
+_GLM = {**_QWEN, "rope_parameters": {**_ROPE, "partial_rotary_factor": 1.0}}
 _GLM_EXPERTS = {
     "n_routed_experts": 3,
     "num_experts_per_tok": 2,
@@ -50,8 +51,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "text_config": {**_HYBRID, **_EXPERTS, "shared_expert_intermediate_size": 8},
         "vision_config": _QWEN3_VISION,
     },
-    "glm4v": {"text_config": _QWEN, "vision_config": _QWEN3_VISION},
-    "glm4v_moe": {"text_config": {**_QWEN, **_GLM_EXPERTS}, "vision_config": _QWEN3_VISION},
+    "glm4v": {"text_config": _GLM, "vision_config": _QWEN3_VISION},
+    "glm4v_moe": {"text_config": {**_GLM, **_GLM_EXPERTS}, "vision_config": _QWEN3_VISION},
     "gemma3": {"text_config": {**_TEXT, "head_dim": 8}, "vision_config": _VISION},
     "gemma4": {
         "text_config": {

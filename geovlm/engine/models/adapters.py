@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
 
 from peft import LoraConfig
+from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -28,42 +29,73 @@ def of_run(
     With `freeze_vision` it has no targets within the vision tower of the model.
 
     Raises:
-        ConfigError: dropout is set and fused experts have adapters.
+        ConfigError: `lora.targets` matches nothing; dropout is set and fused experts have adapters.
     """
     lora = config.lora
     if lora is None:
         return None
-    chosen = targets(lora, profile, model=model)
-    modules = chosen.modules
-    # the targets that are found are in the text decoder, so there is nothing to leave out
-    left_out = freeze_vision and lora.targets is not None
-    if lora.vision and not freeze_vision and modules != ALL_LINEAR:
-        # peft takes one expression over whole names, or a list of names
-        tower = "|".join(map(re.escape, vision_linears(model, profile)))
-        modules = f"{modules}|{tower}"
-    tower = re.escape(structure.tower(model, profile))
+    modules, parameters = targets(lora, profile, model=model)
+    tower = structure.tower(model, profile)
+    if freeze_vision:
+        modules = [name for name in modules if not name.startswith(f"{tower}.")]
+    elif lora.vision:
+        modules = modules + [name for name in vision_linears(model, profile) if name not in modules]
+    chosen = as_peft_takes(Targets(modules, parameters), model=model)
     return LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # a float will do
         lora_dropout=dropout(lora, experts=bool(chosen.parameters)),
-        target_modules=modules,
-        exclude_modules=rf"{tower}\..*" if left_out else None,
+        target_modules=chosen.modules,
+        target_parameters=chosen.parameters or None,
+        rank_pattern=expert_ranks(parameters, model=model, rank=lora.r),
         task_type="CAUSAL_LM",
-        **of_experts(chosen, model=model, rank=lora.r),
     )
 
 
 def targets(lora: Settings, profile: ModelProfile, *, model: PreTrainedModel) -> Targets:
-    """Return what adapters go on: `lora.targets`, else what the profile or the model says.
+    """Return what adapters go on: `lora.targets`, else what the profile says, else the model.
 
-    `lora.targets` is matched against the names of modules and of fused experts.
+    An expression is matched against the whole names of modules and of fused experts.
+
+    Raises:
+        ConfigError: nothing matches.
     """
-    if lora.targets is None:
-        return structure.targets(model, profile)
-    if lora.targets == ALL_LINEAR:
-        return Targets(ALL_LINEAR, [])
-    experts = structure.fused_experts(model)
-    return Targets(lora.targets, [name for name in experts if re.fullmatch(lora.targets, name)])
+    wanted = lora.targets or profile.lora_targets
+    if wanted is None:
+        return structure.targets(model)
+    names = [name for name, _ in model.named_modules()]
+    if wanted == ALL_LINEAR:
+        head = model.get_output_embeddings()
+        return Targets([name for name in _linears(model) if model.get_submodule(name) != head], [])
+    found = Targets(
+        [name for name in names if re.fullmatch(wanted, name)],
+        [name for name in structure.fused_experts(model) if re.fullmatch(wanted, name)],
+    )
+    if found == ([], []):
+        key = "lora.targets" if lora.targets else f"lora_targets of profile {profile.name!r}"
+        raise ConfigError(
+            f"{key}={wanted!r} matches no module of {type(model).__name__}",
+            hint="it is matched against whole names, such as "
+            f"{structure.targets(model).modules[0]!r}",
+        )
+    return found
+
+
+def as_peft_takes(chosen: Targets, *, model: PreTrainedModel) -> Targets:
+    """Return the same targets under names that peft puts adapters on.
+
+    For some mixtures of experts peft 0.21 reads `gate_proj`, `up_proj` and `down_proj` as names of
+    experts from before transformers 5, and would leave out the linear layers of these names, as in
+    GLM-4.5V's shared experts. Their weights are named as parameters instead.
+    """
+    if not chosen.modules:
+        return chosen
+    probe = LoraConfig(target_modules=chosen.modules)
+    convert_peft_config_for_transformers(probe, model, None)
+    kept = set(probe.target_modules or ())
+    renamed = [f"{name}.weight" for name in chosen.modules if name not in kept]
+    modules = [name for name in chosen.modules if name in kept]
+    return Targets(modules, chosen.parameters + renamed)
 
 
 def dropout(lora: Settings, *, experts: bool) -> float:
@@ -82,28 +114,24 @@ def dropout(lora: Settings, *, experts: bool) -> float:
     return 0.0
 
 
-def of_experts(chosen: Targets, *, model: PreTrainedModel, rank: int) -> dict[str, Any]:
-    """Return the arguments of peft's `LoraConfig` for the fused experts among the targets.
+def expert_ranks(experts: Sequence[str], *, model: PreTrainedModel, rank: int) -> dict[str, int]:
+    """Return the ranks of the adapters of fused experts, by expressions over their names.
 
-    The rank of an expert is that of the other adapters, divided by the number of experts that a
-    token visits: adapters then are the same share of the weights everywhere (Schulman et al. 2025,
-    "LoRA Without Regret", thinkingmachines.ai/blog/lora).
+    It is the rank of the other adapters, divided by the number of experts that a token visits:
+    adapters then are the same share of the weights everywhere (Schulman et al. 2025, "LoRA Without
+    Regret", thinkingmachines.ai/blog/lora).
     """
-    if not chosen.parameters:
+    if not experts:
         return {}
-    visited = model.config.get_text_config().num_experts_per_tok
-    each = max(1, rank // visited)
-    return {
-        "target_parameters": chosen.parameters,
-        "rank_pattern": {re.escape(name): each for name in chosen.parameters},
-    }
+    each = max(1, rank // structure.experts_visited(model))
+    return {re.escape(name): each for name in experts}
 
 
 def vision_linears(model: PreTrainedModel, profile: ModelProfile) -> list[str]:
     """Return the names of the linear layers of the vision tower."""
     tower = f"{structure.tower(model, profile)}."
-    return [
-        name
-        for name, module in model.named_modules()
-        if name.startswith(tower) and isinstance(module, nn.Linear)
-    ]
+    return [name for name in _linears(model) if name.startswith(tower)]
+
+
+def _linears(model: PreTrainedModel) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]

@@ -111,6 +111,9 @@ def load(
     if "quantization_config" not in options:
         # a decorated method
         model.to(torch.device(place or device(config)))  # type: ignore[arg-type]
+    structure.drop_router_logits(model)
+    for name in structure.other_towers(model):
+        model.get_submodule(name).requires_grad_(False)
     speedups = trial.find(
         model,
         processor,

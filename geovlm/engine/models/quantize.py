@@ -6,7 +6,6 @@ bfloat16. The vision tower, the projector and the head stay as they are. Not tes
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from transformers import (
 )
 
 from geovlm.api import ModelProfile
-from geovlm.engine.models import structure
+from geovlm.engine.models import adapters, structure
 
 
 def options(
@@ -65,13 +64,11 @@ def kept_whole(model: PreTrainedModel, profile: ModelProfile) -> list[str]:
 
 
 def linears(model: PreTrainedModel) -> list[str]:
-    """Return the names of the layers that are quantised: what adapters go on by default."""
-    expression = structure.found(model).modules
-    return [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and re.fullmatch(expression, name)
-    ]
+    """Return the names of the layers that are quantised: the decoder's, where adapters can go on.
+
+    Adapters by parameter (`adapters.as_peft_takes`) need the weights in full precision.
+    """
+    return adapters.as_peft_takes(structure.targets(model), model=model).modules
 
 
 def is_quantized(model: Any) -> bool:

@@ -7,7 +7,6 @@ it was, and `lora.quantize` keeps it in full precision.
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from torch import nn
@@ -18,12 +17,12 @@ from geovlm.errors import ConfigError
 
 
 class Targets(NamedTuple):
-    """The weights that adapters are put on, as peft takes them."""
+    """The weights that adapters are put on, by whole names."""
 
-    modules: str
-    """`target_modules`: a regular expression over whole names of modules, or `all-linear`."""
+    modules: list[str]
+    """Modules, linear layers by default."""
     parameters: list[str]
-    """`target_parameters`: whole names of parameters, those of fused experts."""
+    """Parameters, those of fused experts."""
 
 
 def tower(model: PreTrainedModel, profile: ModelProfile) -> str:
@@ -87,12 +86,7 @@ def decoder_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
     return max(lists, key=lambda pair: count(pair[1]))
 
 
-def targets(model: PreTrainedModel, profile: ModelProfile) -> Targets:
-    """Return what adapters go on by default: the profile's `lora_targets`, else `found`."""
-    return found(model) if profile.lora_targets is None else Targets(profile.lora_targets, [])
-
-
-def found(model: PreTrainedModel) -> Targets:
+def targets(model: PreTrainedModel) -> Targets:
     """Return all linear layers and fused experts in the layers of the text decoder.
 
     Routers stay as they were pre-trained, as in Unsloth ("not a good idea to fine-tune the router
@@ -101,13 +95,12 @@ def found(model: PreTrainedModel) -> Targets:
     where, layers = decoder_layers(model)
     experts = _fused(layers)
     routers = _routers(layers, experts)
-    kinds = {
-        r"\.".join(r"\d+" if part.isdecimal() else re.escape(part) for part in name.split(".")[1:])
+    linears = [
+        f"{where}.{name}"
         for name, module in layers.named_modules()
         if isinstance(module, nn.Linear) and name not in routers
-    }
-    expression = rf"{re.escape(where)}\.\d+\.({'|'.join(sorted(kinds))})"
-    return Targets(expression, [f"{where}.{name}" for name in experts])
+    ]
+    return Targets(linears, [f"{where}.{name}" for name in experts])
 
 
 def fused_experts(model: PreTrainedModel) -> list[str]:
@@ -117,6 +110,24 @@ def fused_experts(model: PreTrainedModel) -> list[str]:
     """
     where, layers = decoder_layers(model)
     return [f"{where}.{name}" for name in _fused(layers)]
+
+
+def experts_visited(model: PreTrainedModel) -> int:
+    """Return the number of experts that a token visits; 1 for a dense model."""
+    text = model.config.get_text_config()
+    return int(
+        getattr(text, "num_experts_per_tok", None) or getattr(text, "top_k_experts", None) or 1
+    )
+
+
+def drop_router_logits(model: PreTrainedModel) -> None:
+    """Make a mixture of experts return no router logits, whatever its config says.
+
+    With them it computes a loss of the routers at every forward pass, which fails in generation.
+    """
+    text = model.config.get_text_config()
+    if getattr(text, "output_router_logits", False):
+        text.output_router_logits = False
 
 
 def count(module: nn.Module) -> int:

@@ -15,6 +15,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from geovlm.config.control_tokens import ControlTokens
 from geovlm.engine.generation import generate
+from geovlm.engine.models import structure
 from geovlm.engine.models.processor import load_processor, save_processor, take_as_sized
 from geovlm.engine.programs.main import run
 from geovlm.engine.rows.images import ImageCache
@@ -45,6 +46,7 @@ def work(folder: Path) -> None:
     model = AutoModelForImageTextToText.from_pretrained(
         job.model, dtype=job.dtype or "auto", trust_remote_code=job.trust_remote_code
     )
+    structure.drop_router_logits(model)
     model.generation_config = greedy(model, max_new_tokens=job.max_new_tokens)
     model.save_pretrained(folder / "model")
     save_processor(processor, folder / "model")

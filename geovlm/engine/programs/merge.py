@@ -13,6 +13,7 @@ from pathlib import Path
 from peft import PeftConfig, PeftModel, PeftType
 from transformers import AutoModelForImageTextToText
 
+from geovlm.engine.models import structure
 from geovlm.engine.programs.main import run
 from geovlm.errors import ConfigError
 
@@ -63,6 +64,7 @@ def merge(adapters: Path, *, base: Path, out: Path) -> None:
                 f"{names[0]}",
                 hint="give the base model on which they were trained in adapter_config.json",
             )
+    structure.drop_router_logits(model)
     whole = adapted.merge_and_unload()  # type: ignore[operator]  # of the tuner
     out.mkdir(parents=True)
     for path in base.iterdir():

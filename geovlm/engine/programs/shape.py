@@ -7,7 +7,6 @@ writes a `geovlm.plan.memory.parts.ModelShape` as JSON. `geovlm.plan.memory.shap
 from __future__ import annotations
 
 import json
-import re
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -41,7 +40,7 @@ def of_model(
 
     Raises:
         ConfigError: the tower or the decoder is not found, or adapters cannot be as `lora` says.
-        ValueError: of peft: no module has a name that `lora.targets` takes.
+        ValueError: of peft: a module that `lora.targets` takes is of a kind without adapters.
     """
     lora = lora or Settings()
     chosen = adapters.targets(lora, profile, model=model)
@@ -52,8 +51,7 @@ def of_model(
     weights = dict(model.named_parameters())
     heads = text.num_attention_heads
     head_size = getattr(text, "head_dim", None) or text.hidden_size // heads
-    experts = getattr(text, "num_experts_per_tok", None) or 0
-    inner = experts * text.moe_intermediate_size if experts else text.intermediate_size
+    visited = structure.experts_visited(model)
     patch = model.config.vision_config.patch_size
     side = patch if isinstance(patch, int) else patch[0]
     return ModelShape(
@@ -63,7 +61,7 @@ def of_model(
         text=Stack(
             layers=text.num_hidden_layers,
             width=text.hidden_size,
-            inner=inner,
+            inner=_inner(text, visited=visited),
             gated=True,
             keys_width=(text.num_key_value_heads or heads) * head_size,
             parameters=structure.count(layers),
@@ -77,7 +75,7 @@ def of_model(
         adapter_weights_vision=_adapter_weights(model, adapters.vision_linears(model, profile)),
         adapted=_adapted(model, chosen),
         experts=sum(weights[name].numel() for name in structure.fused_experts(model)),
-        experts_visited=experts or 1,
+        experts_visited=visited,
         patches_per_cell=(profile.size_factor / side) ** 2,
         tokens_per_cell=int(getattr(model.config, "image_seq_length", None) or 1),
     )
@@ -101,24 +99,32 @@ def _stack(tower: torch.nn.Module) -> Stack:
     )
 
 
+def _inner(text: Any, *, visited: int) -> int:
+    """Return the width of the feed-forward layer that a token passes."""
+    of_expert = getattr(text, "moe_intermediate_size", None)
+    if not of_expert:
+        return int(text.intermediate_size)
+    shared = getattr(text, "shared_expert_intermediate_size", None)
+    shared = shared or (getattr(text, "n_shared_experts", None) or 0) * of_expert
+    return int(visited * of_expert + shared)
+
+
 def _adapted(model: PreTrainedModel, chosen: Targets) -> int:
     """Return the number of weights in the decoder's layers that have an adapter."""
     where, _ = structure.decoder_layers(model)
-    linears = [
-        module.weight.numel()
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
-        and name.startswith(f"{where}.")
-        and (chosen.modules == adapters.ALL_LINEAR or re.fullmatch(chosen.modules, name))
-    ]
     weights = dict(model.named_parameters())
-    return sum(linears) + sum(weights[name].numel() for name in chosen.parameters)
+    names = [f"{name}.weight" for name in chosen.modules if name.startswith(f"{where}.")]
+    return sum(weights[name].numel() for name in names + chosen.parameters if name in weights)
 
 
-def _adapter_weights(model: PreTrainedModel, targets: str | list[str]) -> int:
+def _adapter_weights(model: PreTrainedModel, modules: list[str]) -> int:
     """Return the number of weights of adapters of rank 1; the model stays as it was."""
+    if not modules:
+        return 0
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    adapted = get_peft_model(model, LoraConfig(r=1, target_modules=targets))
+    names, parameters = adapters.as_peft_takes(Targets(modules, []), model=model)
+    settings = LoraConfig(r=1, target_modules=names, target_parameters=parameters or None)
+    adapted = get_peft_model(model, settings)
     number = sum(p.numel() for name, p in adapted.named_parameters() if ".lora_" in name)
     adapted.unload()
     for parameter in trained:
@@ -147,9 +153,7 @@ def answer(request: dict[str, Any]) -> None:
     try:
         shape = of_model(empty(config), profile, lora=lora)
     except ValueError as error:  # of peft: no module has such a name
-        raise ConfigError(
-            f"lora.targets: {str(error).splitlines()[0]}", hint="it is matched against whole names"
-        ) from error
+        raise ConfigError(f"lora.targets: {str(error).splitlines()[0]}") from error
     print(dumps(asdict(shape)))
 
 

@@ -139,6 +139,7 @@ def _problem(stage: Stage, rows: list[Row], *, elsewhere: bool) -> str | None:
         arguments.check(stage.settings.kind, given, path=table)
         stage.spread(given)
         check_targets(stage.config, registry_=stage.registry)
+        check_router_loss(stage.config, given, path=table)
     except ConfigError as error:
         return str(error)
     reason = failure(stage, rows, elsewhere=elsewhere)
@@ -161,12 +162,12 @@ def _with_trainer(stage: Stage, trainer: Mapping[str, Any]) -> Stage:
 
 
 def check_targets(config: RunConfig, *, registry_: registry.Registry) -> None:
-    """Refuse adapters that match no layer of the run's model, whose weights are not read.
+    """Refuse adapters that the run's model cannot have; its weights are not read.
 
     Raises:
-        ConfigError: no module has such a name.
+        ConfigError: names the key.
     """
-    if config.lora is None or config.lora.targets is None:
+    if config.lora is None:
         return
     made = load.load_config(config)
     model = empty(made)
@@ -177,8 +178,26 @@ def check_targets(config: RunConfig, *, registry_: registry.Registry) -> None:
     except ValueError as error:
         raise ConfigError(
             f"lora.targets={config.lora.targets!r}: {_first_line(error)}",
-            hint="it is matched against whole names of modules",
+            hint="name linear layers, or fused experts",
         ) from error
+
+
+def check_router_loss(config: RunConfig, trainer: Mapping[str, Any], *, path: str) -> None:
+    """Refuse a loss of routers for a model that has none, or whose loss TRL 1.16 cannot compute.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    coefficient = trainer.get("router_aux_loss_coef")
+    if not coefficient:
+        return
+    text = load.load_config(config).get_text_config()
+    if not hasattr(text, "output_router_logits") or not hasattr(text, "num_experts"):
+        raise ConfigError(
+            f"{path}.router_aux_loss_coef={coefficient!r}: the trainer cannot compute the loss of "
+            f"routers of model type {text.model_type!r}",
+            hint="leave it out",
+        )
 
 
 def failure(stage: Stage, rows: list[Row], *, elsewhere: bool) -> str | None:

@@ -9,7 +9,7 @@ from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from geovlm.engine.models import load
+from geovlm.engine.models import load, structure
 from geovlm.engine.models.load import Loaded
 from geovlm.engine.progress import ProgressCallback
 from geovlm.engine.rows.rows import Picked, dataset
@@ -89,6 +89,8 @@ def trainer(
     callbacks: list[TrainerCallback],
 ) -> SFTTrainer:
     """Return TRL's trainer of this stage."""
+    text = loaded.model.config.get_text_config()
+    own = getattr(text, "router_aux_loss_coef", None)
     built = SFTTrainer(
         model=loaded.model,
         args=args,
@@ -101,4 +103,8 @@ def trainer(
     # their number; models of images declare that theirs does not, and each batch would have the
     # same weight, however many tokens it has
     built.model_accepts_loss_kwargs = True
+    # TRL keeps its coefficient of the routers' loss in the model's config too, which is saved
+    structure.drop_router_logits(loaded.model)
+    if own is not None:
+        text.router_aux_loss_coef = own
     return built
