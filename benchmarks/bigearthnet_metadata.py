@@ -114,10 +114,12 @@ def plan(folder: Path) -> dict[str, tuple[float, float, float]]:
 def stage(folder: Path) -> dict[str, tuple[float, float, float]]:
     clock = Clock()
     from geovlm.config.control_tokens import ControlTokens
-    from geovlm.config.model import inspect
+    from geovlm.config.model import inspect, source
     from geovlm.config.schema import RunConfig
     from geovlm.engine import work
+    from geovlm.engine.models.processor import load_processor
     from geovlm.engine.rows.images import ImageCache
+    from geovlm.engine.rows.rendering import Chat
     from geovlm.engine.rows.rows import Picked, dataset
     from geovlm.engine.stage import Stage
     from geovlm.plugins import registry
@@ -154,7 +156,7 @@ def stage(folder: Path) -> dict[str, tuple[float, float, float]]:
         Picked(parts, picks),
         cache=current.cache,
         tokens=ControlTokens(()),  # generated texts hold none
-        with_completion=True,
+        chat=Chat.of(load_processor(source(config.model))),
     )
     clock.note("data set")
     for row in (parts[name][number] for name, number in picks[:BATCH] if name == "bigearthnet"):

@@ -253,7 +253,7 @@ def measure(case: str, means: str, args: argparse.Namespace) -> Result:
                     num_generations=args.k,
                     max_completion_length=args.answer_tokens,
                     temperature=0.9,
-                    generation_kwargs={"suppress_tokens": image_tokens(model)},
+                    generation_kwargs={"suppress_tokens": image_tokens(parts["processing_class"])},
                     beta=0.04 if adapters == "lora" else 0.0,
                     **common,
                 ),

@@ -226,7 +226,6 @@ def step_shares(args: argparse.Namespace, known: Any) -> list[float]:
                 rows,
                 cache=ImageCache(),
                 tokens=tokens.control_tokens(processor),
-                with_completion=False,
             ),
             processing_class=processor,
         )

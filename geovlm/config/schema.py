@@ -155,6 +155,9 @@ class RunConfig(Table):
     """Options of the rewards: `encoder`, `lexical`, `hbb`, …"""
     instruction: Text = INSTRUCTION
     """Text appended to every question."""
+    chat_template_kwargs: dict[str, bool | int | float | str] = {}
+    """Variables of the checkpoint's chat template, in all stages and in what is exported, such as
+    `add_vision_id`; `enable_thinking` is true where the template knows it."""
     min_pixels: PositiveInt | None = None
     """Smallest area of an image as the model sees it, pixels; default: the checkpoint's."""
     max_pixels: PositiveInt | None = None

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from geovlm.engine.models import load
 from geovlm.engine.programs.main import quiet_libraries
 from geovlm.engine.rows import precheck
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rendering import Chat
 from geovlm.engine.rows.tokens import control_tokens
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import RewardWatch, Stop, end_with_launcher
@@ -142,7 +144,8 @@ def check(stage: Stage) -> None:
     Builds every stage's trainer arguments, measures every row and decodes images of every task.
 
     Raises:
-        ConfigError: TRL refuses the `trainer` table of a stage; names the stage.
+        ConfigError: TRL refuses the `trainer` table of a stage, names the stage; or the chat
+            template of a run that trains leaves no place for reasoning.
         DataError: a prompt does not fit into the model or an image into vLLM, or an image cannot be
             decoded.
     """
@@ -151,10 +154,14 @@ def check(stage: Stage) -> None:
     check_arguments(stage)
     processor, profile = load.load_reader(source(config.model), config, registry=stage.registry)
     tokenizer, control = processor.tokenizer, control_tokens(processor)
+    chat = Chat.of(processor)
+    if config.stages:
+        chat.require_reasoning()
+    template_tokens = cache(chat.template_tokens)
 
     def count_images(prompt: Prompt) -> int:
         sizes = prompt.input_sizes
-        return 12 + visual_tokens(sizes, profile=profile) + 2 * len(sizes)
+        return template_tokens(len(sizes)) + visual_tokens(sizes, profile=profile)
 
     def count_tokens(texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(list(texts))["input_ids"]]

@@ -116,7 +116,9 @@ question = {json.dumps(facts.question, ensure_ascii=False)}
 content = [*({{"type": "image"}} for _ in images), {{"type": "text", "text": question}}]
 messages = [{{"role": "user", "content": content}}]
 prompt = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-inputs = processor(text=[prompt], images=images, return_tensors="pt").to(model.device)
+inputs = processor(
+    text=[prompt], images=[images], add_special_tokens=False, return_tensors="pt"
+).to(model.device)
 output = model.generate(**inputs)
 print(processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 ```"""

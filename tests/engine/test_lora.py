@@ -43,7 +43,7 @@ def trained(folder: Path, run: RunConfig) -> tuple[GRPOTrainer, engine_model.Loa
             beta=0.04,
             learning_rate=1e-2,
             gradient_checkpointing=True,
-            generation_kwargs={"suppress_tokens": image_tokens(loaded.model)},
+            generation_kwargs={"suppress_tokens": image_tokens(loaded.processor)},
             logging_steps=1,
             use_cpu=True,
             bf16=False,

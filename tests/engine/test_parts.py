@@ -22,8 +22,10 @@ from geovlm.data import prompts
 from geovlm.data.prompts import Prompt, Prompter
 from geovlm.engine import rewards
 from geovlm.engine.models import load
+from geovlm.engine.models.processor import load_processor
 from geovlm.engine.rows import precheck
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rendering import Chat
 from geovlm.engine.rows.rows import Picked, Row, Rows, dataset
 from geovlm.engine.training import grpo, probe
 from geovlm.errors import DataError, RewardError, RunFailedError
@@ -253,7 +255,8 @@ def test_rows_are_written_when_they_are_asked_for(tmp_path: Path) -> None:
         instruction="",
     )
     mixed = Picked({"t/a": rows}, [("t/a", 7), ("t/a", 3)])
-    table = dataset(mixed, cache=ImageCache(), tokens=ControlTokens(()), with_completion=True)
+    chat = Chat.of(load_processor(str(nano.path())))
+    table = dataset(mixed, cache=ImageCache(), tokens=ControlTokens(()), chat=chat)
     assert (len(rows), len(table), written) == (100, 2, [])
     assert [record["row"] for record in table] == [0, 1]
     assert [mixed[record["row"]] for record in table] == [rows[7], rows[3]]
@@ -262,7 +265,7 @@ def test_rows_are_written_when_they_are_asked_for(tmp_path: Path) -> None:
 
 def test_the_rows_of_a_stage_are_not_pickled_with_its_data_set() -> None:
     row = dataclasses.replace(a_row(), image_sizes=(), input_sizes=())
-    table = dataset([row], cache=ImageCache(), tokens=ControlTokens(()), with_completion=False)
+    table = dataset([row], cache=ImageCache(), tokens=ControlTokens(()))
     assert copy.deepcopy(table)[0]["row"] == 0
     with pytest.raises(RunFailedError, match="stay in its process"):
         pickle.loads(pickle.dumps(table))

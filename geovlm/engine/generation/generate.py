@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from geovlm.api import ModelProfile
+from geovlm.config.control_tokens import TAGS
 from geovlm.data.prompts import visual_tokens
-from geovlm.engine.rows import tokens
+from geovlm.engine.rows import rendering, tokens
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row, messages, pictures
 
@@ -42,7 +43,7 @@ def complete(
             top_k=0 if temperature > 0 else None,
             top_p=1.0 if temperature > 0 else None,
             repetition_penalty=1.0,
-            suppress_tokens=image_tokens(model),
+            suppress_tokens=image_tokens(processor),
         )
     model.train(was_training)
     return tokens.texts(processor, output[:, inputs["input_ids"].shape[1] :])
@@ -62,22 +63,35 @@ def lengths(processor: Any, *, profile: ModelProfile) -> Callable[[Row], int]:
 def encode(processor: Any, rows: Sequence[Row], *, cache: ImageCache) -> Any:
     """Return the model inputs of the rows' prompts, padded on the left."""
     control = tokens.control_tokens(processor)
-    texts = [
-        processor.apply_chat_template(
-            messages(row, tokens=control), tokenize=False, add_generation_prompt=True
-        )
-        for row in rows
-    ]
-    images = [picture for row in rows for picture in pictures(row, cache=cache)]
+    images = [pictures(row, cache=cache) for row in rows]
     return processor(
-        text=texts, images=images, padding=True, padding_side="left", return_tensors="pt"
+        text=[rendering.prompt(processor, messages(row, tokens=control)) for row in rows],
+        images=images if any(images) else None,
+        padding=True,
+        padding_side="left",
+        add_special_tokens=False,  # the template writes them
+        return_tensors="pt",
     )
 
 
-def image_tokens(model: Any) -> list[int] | None:
-    """Return the ids of placeholder tokens, which a completion must never contain."""
-    ids = [
-        getattr(model.config, name, None)
-        for name in ("image_token_id", "video_token_id", "vision_start_token_id")
+def image_tokens(processor: Any) -> list[int] | None:
+    """Return the ids of placeholder tokens, which a completion must never contain.
+
+    Those are the ones that the processor or its tokenizer names, and those that the chat template
+    writes for an image; but none that is in a prompt without images, and none that ends a turn.
+    """
+    tokenizer = processor.tokenizer
+    chat = rendering.Chat.of(processor)
+    seen, blind = (
+        rendering.prompt(processor, rendering.messages("", images=images)) for images in (1, 0)
+    )
+    named = tokens.placeholders(processor)
+    found = [
+        number
+        for number, each in tokenizer.added_tokens_decoder.items()
+        if (each.content in named or (each.special and each.content in seen))
+        and each.content not in f"{blind}{chat.end}"
+        and each.content not in TAGS
+        and number not in chat.stops
     ]
-    return [token for token in ids if token is not None] or None
+    return sorted(found) or None

@@ -24,6 +24,7 @@ from geovlm.config.model import framed, no_chat_template, profile_of, source
 from geovlm.config.schema import RunConfig
 from geovlm.engine.models import quantize, sizes, structure
 from geovlm.engine.models.processor import load_processor, save_processor, take_as_sized
+from geovlm.engine.rows.rendering import Chat
 from geovlm.engine.speedups import trial
 from geovlm.engine.speedups.trial import Speedups
 from geovlm.errors import ConfigError
@@ -39,6 +40,11 @@ class Loaded(NamedTuple):
     """The family's profile, with the pixel limits of this processor."""
     speedups: Speedups
     """Those of its vision tower, enabled."""
+
+    @property
+    def chat(self) -> Chat:
+        """Text that the chat template writes around an answer, and tokens that end one."""
+        return Chat.of(self.processor, stops=self.model.generation_config.eos_token_id)
 
 
 def load_config(config: RunConfig) -> PretrainedConfig:
@@ -77,6 +83,7 @@ def load_reader(
         revision=config.revision if path == config.model else None,
         trust_remote_code=config.trust_remote_code,
         cache_patches=config.share_images,
+        template_values=config.chat_template_kwargs,
     )
     if not processor.chat_template:
         raise no_chat_template(config.model)
@@ -114,6 +121,9 @@ def load(
     structure.drop_router_logits(model)
     for name in structure.other_towers(model):
         model.get_submodule(name).requires_grad_(False)
+    # what ends a completion in GRPO, which adds the tokenizer's own, ends it everywhere
+    chat = Chat.of(processor, stops=model.generation_config.eos_token_id)
+    model.generation_config.eos_token_id = list(chat.stops)
     speedups = trial.find(
         model,
         processor,

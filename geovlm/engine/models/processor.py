@@ -20,6 +20,7 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.utils import cached_file
 
 from geovlm.engine.models import limits
+from geovlm.engine.rows import rendering
 from geovlm.engine.speedups import patches
 from geovlm.errors import ConfigError
 from geovlm.files.jsontext import dumps
@@ -92,15 +93,18 @@ def load_processor(
     revision: str | None = None,
     trust_remote_code: bool = False,
     cache_patches: bool = True,
+    template_values: Mapping[str, bool | int | float | str] = {},
 ) -> ProcessorMixin:
     """Return the processor of a checkpoint folder or hub name, with left padding.
 
     `min_pixels` and `max_pixels` bound the area of the resized image; None keeps the checkpoint's
     own. `cache_patches` keeps the patches of an image for its next use, in families whose
-    processors make patches.
+    processors make patches. For the chat template with its `template_values`, see
+    `geovlm.engine.rows.rendering.settle`.
 
     Raises:
-        ConfigError: its images need a package that is not installed, or cannot be bounded so.
+        ConfigError: its images need a package that is not installed, or cannot be bounded so; or
+            the chat template knows no variable of such a name.
     """
     source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = AutoConfig.from_pretrained(path_or_name, **source)
@@ -113,7 +117,7 @@ def load_processor(
         )
     except ImportError as error:
         raise _missing(path_or_name, error) from error
-    processor.tokenizer.padding_side = "left"
+    rendering.settle(processor, template_values)
     limits.bound(
         processor.image_processor,
         min_pixels=min_pixels,

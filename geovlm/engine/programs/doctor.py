@@ -180,7 +180,7 @@ def train(folder: Path, state: PartialState, *, on_cpu: bool) -> dict[str, Any]:
             rows(folder, rank=state.process_index, number=ROWS * state.num_processes),
             cache=ImageCache(),
             tokens=control_tokens(loaded.processor),
-            with_completion=True,
+            chat=loaded.chat,
         ),
         processing_class=loaded.processor,
     )

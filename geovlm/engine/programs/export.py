@@ -18,7 +18,9 @@ from geovlm.engine.generation import generate
 from geovlm.engine.models import structure
 from geovlm.engine.models.processor import load_processor, save_processor, take_as_sized
 from geovlm.engine.programs.main import run
+from geovlm.engine.rows import rendering
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rendering import Chat
 from geovlm.engine.rows.rows import Row, pictures
 from geovlm.engine.rows.tokens import control_tokens
 from geovlm.files.jsontext import dumps
@@ -42,12 +44,13 @@ def work(folder: Path) -> None:
     processor = load_processor(str(job.model))
     take_as_sized(processor)
     sized = not processor.image_processor.do_resize  # type: ignore[attr-defined]
-    write_asks(folder, job, cache=cache, sized=sized, tokens=control_tokens(processor))
+    begun = rendering.prefill(processor)
+    write_asks(folder, job, cache=cache, sized=sized, begun=begun, tokens=control_tokens(processor))
     model = AutoModelForImageTextToText.from_pretrained(
         job.model, dtype=job.dtype or "auto", trust_remote_code=job.trust_remote_code
     )
     structure.drop_router_logits(model)
-    model.generation_config = greedy(model, max_new_tokens=job.max_new_tokens)
+    model.generation_config = greedy(model, processor, max_new_tokens=job.max_new_tokens)
     model.save_pretrained(folder / "model")
     save_processor(processor, folder / "model")
     for path in (folder / "model").iterdir():  # the weights come readable by their owner only
@@ -71,7 +74,7 @@ def work(folder: Path) -> None:
     )
 
 
-def greedy(model: Any, *, max_new_tokens: int) -> GenerationConfig:
+def greedy(model: Any, processor: Any, *, max_new_tokens: int) -> GenerationConfig:
     """Return the decoding of the run's evaluation as the model's own default.
 
     The base model's own would give other answers than were measured: Qwen2.5-VL's samples, with a
@@ -80,11 +83,11 @@ def greedy(model: Any, *, max_new_tokens: int) -> GenerationConfig:
     before = model.generation_config
     return GenerationConfig(
         bos_token_id=before.bos_token_id,
-        eos_token_id=before.eos_token_id,
+        eos_token_id=list(Chat.of(processor, stops=before.eos_token_id).stops),
         pad_token_id=before.pad_token_id,
         do_sample=False,
         repetition_penalty=1.0,
-        suppress_tokens=generate.image_tokens(model),
+        suppress_tokens=generate.image_tokens(processor),
         max_new_tokens=max_new_tokens,
     )
 
@@ -102,12 +105,13 @@ def row(sample: Asked) -> Row:
 
 
 def write_asks(
-    folder: Path, job: Job, *, cache: ImageCache, sized: bool, tokens: ControlTokens
+    folder: Path, job: Job, *, cache: ImageCache, sized: bool, begun: str, tokens: ControlTokens
 ) -> None:
     """Write the samples as PNG files and `asks.json`, for programs without GeoVLM.
 
-    `sized` says that the model sees the pictures at the size of their files. Questions have the
-    control tokens of the model as letters, as `generate.encode` reads them.
+    `sized` says that the model sees the pictures at the size of their files, and `begun` is the
+    beginning of every answer in the prompt. Questions have the control tokens of the model as
+    letters, as `generate.encode` reads them.
 
     Raises:
         DataError: a picture cannot be read.
@@ -120,7 +124,7 @@ def write_asks(
             picture.save(paths[-1])
         question = tokens.escape(sample.question)
         asks.append({"question": question, "images": [str(path) for path in paths]})
-    files.write_json(folder / "asks.json", {"asks": asks, "sized": sized})
+    files.write_json(folder / "asks.json", {"asks": asks, "sized": sized, "begun": begun})
 
 
 if __name__ == "__main__":

@@ -224,9 +224,10 @@ def _check_length(plan: Plan, request: Request, loaded: load.Loaded, *, longest:
         input_size(views[i], plan) for i in range(len(views) if "boxes" in request.inputs else 1)
     ]
     largest = max(sizes, key=lambda size: size[0] * size[1])
-    visual = len(request.images) * (visual_tokens([largest], profile=plan.profile) + 2)
+    visual = len(request.images) * visual_tokens([largest], profile=plan.profile)
     question = control_tokens(loaded.processor).escape(plan.question)
-    needed = visual + len(tokenizer(question)["input_ids"]) + 12 + longest
+    around = loaded.chat.template_tokens(len(request.images))
+    needed = visual + len(tokenizer(question)["input_ids"]) + around + longest
     limit = load.max_positions(loaded.model.config, tokenizer)
     if needed > limit:
         raise ConfigError(

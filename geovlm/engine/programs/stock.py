@@ -45,7 +45,7 @@ def main(folder: str, asks: Path, answers: Path) -> None:
         length = inputs["input_ids"].shape[1]
         output = model.generate(**inputs)
         prompts.append(inputs["input_ids"][0].tolist())
-        completions.append(decode(output[0, length:], skip_special_tokens=True))
+        completions.append(asked["begun"] + decode(output[0, length:], skip_special_tokens=True))
     found = {
         "answers": completions,
         "prompts": prompts,
@@ -67,7 +67,14 @@ def load_processor(folder: str, **settings: Any) -> tuple[Encode, Callable[..., 
         prompt = processor.apply_chat_template(
             _messages(question, images), tokenize=False, add_generation_prompt=True
         )
-        return processor(text=[prompt], images=images or None, return_tensors="pt", **settings)
+        # images as one list per prompt, and no special tokens but those of the template
+        return processor(
+            text=[prompt],
+            images=[images] if images else None,
+            add_special_tokens=False,
+            return_tensors="pt",
+            **settings,
+        )
 
     return encode, processor.decode, [f"AutoProcessor ({type(processor).__name__})"]
 
@@ -88,7 +95,7 @@ def _parts(folder: str, **settings: Any) -> tuple[Encode, Callable[..., str], li
         text = first + "".join(
             token * int(n) + rest for n, rest in zip(counts, others, strict=True)
         )
-        inputs = tokenizer([text], return_tensors="pt")
+        inputs = tokenizer([text], add_special_tokens=False, return_tensors="pt")
         inputs["mm_token_type_ids"] = (inputs["input_ids"] == token_id).long()
         return inputs | seen
 

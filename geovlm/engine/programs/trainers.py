@@ -44,10 +44,7 @@ from geovlm.run.folder import RunDir
 _TOKENS = 4
 """Longest completion of a trial."""
 _OF_A_GPU = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")
-_OF_A_MODEL = frozenset(
-    {"eos_token", "pad_token", "chat_template_path", "chat_template_kwargs", "assistant_only_loss"}
-    | {"cast_lm_head_to_fp32", "router_aux_loss_coef"}
-)
+_OF_A_MODEL = frozenset({"eos_token", "pad_token", "cast_lm_head_to_fp32", "router_aux_loss_coef"})
 """Arguments that the run's model may take and the built-in one may not."""
 _NOT_TRIED: Mapping[str, Any] = {
     "save_strategy": "no",
@@ -281,7 +278,7 @@ def _step(small: Stage, rows: list[Row]) -> None:
         rows,
         cache=small.cache,
         tokens=control_tokens(loaded.processor),
-        with_completion=supervised,
+        chat=loaded.chat if supervised else None,
     )
     if supervised:
         trainer: Trainer = sft.trainer(loaded, rows=data, **common)
@@ -314,6 +311,8 @@ def _small(stage: Stage) -> Stage:
     lora = config.lora
     changed: dict[str, Any] = {"model": NANO, "revision": None, "trust_remote_code": False}
     changed |= {"min_pixels": None, "max_pixels": None}
+    if config.model != NANO:
+        changed["chat_template_kwargs"] = {}
     if lora is not None and config.model != NANO:
         changed["lora"] = lora.model_copy(update={"targets": None})
     stages = list(config.stages)

@@ -19,7 +19,9 @@ from geovlm import answers
 from geovlm.api import Sample, Size, Turn
 from geovlm.config.control_tokens import ControlTokens
 from geovlm.data.prompts import Prompt, Prompter
+from geovlm.engine.rows import rendering
 from geovlm.engine.rows.images import ImageCache
+from geovlm.engine.rows.rendering import Chat
 from geovlm.errors import RunFailedError
 from geovlm.files.jsontext import dumps
 from geovlm.raster import reference
@@ -132,11 +134,9 @@ class Picked(Sequence[Row]):
         return self.parts[name][number]
 
 
-def messages(row: Row, *, tokens: ControlTokens) -> list[dict[str, Any]]:
+def messages(row: Row, *, tokens: ControlTokens) -> rendering.Messages:
     """Return the user's turn: one placeholder per image, then the question, escaped."""
-    content: list[dict[str, Any]] = [{"type": "image"} for _ in row.images]
-    text = tokens.escape(row.question)
-    return [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
+    return rendering.messages(tokens.escape(row.question), images=len(row.images))
 
 
 def gold(row: Row, *, tokens: ControlTokens) -> str:
@@ -146,18 +146,17 @@ def gold(row: Row, *, tokens: ControlTokens) -> str:
 
 
 def dataset(
-    rows: Sequence[Row], *, cache: ImageCache, tokens: ControlTokens, with_completion: bool
+    rows: Sequence[Row], *, cache: ImageCache, tokens: ControlTokens, chat: Chat | None = None
 ) -> Dataset:
     """Return a data set whose columns are built on access; Arrow holds the rows' numbers.
 
     Texts have the control tokens `tokens` of the model as letters.
 
-    Columns: `prompt` (messages), `images` (PIL), `row` (its number in `rows`), and with
-    `with_completion` also `completion` (messages).
+    Columns: `prompt` (messages), `images` (PIL), `row` (its number in `rows`). With `chat` they are
+    those of SFT: `prompt` is the text that evaluation asks, `completion` the one to learn.
     """
     table = Dataset.from_dict({"row": np.arange(len(rows))})
-    columns = _Columns(rows, cache=cache, tokens=tokens, with_completion=with_completion)
-    return table.with_transform(columns)
+    return table.with_transform(_Columns(rows, cache=cache, tokens=tokens, chat=chat))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +170,7 @@ class _Columns:
     rows: Sequence[Row]
     cache: ImageCache
     tokens: ControlTokens
-    with_completion: bool
+    chat: Chat | None
 
     def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
         rows = [self.rows[number] for number in batch["row"]]
@@ -180,9 +179,10 @@ class _Columns:
             "images": [pictures(row, cache=self.cache) for row in rows],
             "row": list(batch["row"]),
         }
-        if self.with_completion:
-            golds = (gold(row, tokens=self.tokens) for row in rows)
-            made["completion"] = [[{"role": "assistant", "content": text}] for text in golds]
+        if self.chat is not None:
+            chat = self.chat
+            made["prompt"] = [rendering.prompt(chat.processor, said) for said in made["prompt"]]
+            made["completion"] = [chat.target(gold(row, tokens=self.tokens)) for row in rows]
         return made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Columns:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from geovlm.config.control_tokens import ControlTokens, named
+from transformers import PreTrainedTokenizerBase
+
+from geovlm.config.control_tokens import TAGS, ControlTokens, named
+from geovlm.engine.rows import rendering
 
 
 def control_tokens(processor: Any) -> ControlTokens:
@@ -21,8 +24,27 @@ def control_tokens(processor: Any) -> ControlTokens:
     )
 
 
+def placeholders(processor: Any) -> set[str]:
+    """Return the tokens that processor and tokenizer name for images, videos and sounds."""
+    roles = PreTrainedTokenizerBase.SPECIAL_TOKENS_ATTRIBUTES  # of texts: bos_token, …
+    found: set[str] = set()
+    for settings in (processor.tokenizer.special_tokens_map, vars(processor)):
+        found |= named({name: each for name, each in settings.items() if name not in roles})
+    return found
+
+
 def texts(processor: Any, completions: Sequence[Any]) -> list[str]:
-    """Return the texts of completions, token ids, without special tokens and escapes."""
+    """Return the texts of completions, token ids, without special tokens and escapes.
+
+    The beginning of the answer that the chat template writes into the prompt belongs to each.
+    """
     unescape = control_tokens(processor).unescape
-    decoded = processor.tokenizer.batch_decode(completions, skip_special_tokens=True)
-    return [unescape(text) for text in decoded]
+    begun = rendering.prefill(processor) if processor.chat_template else ""
+    tokenizer = processor.tokenizer
+    added = tokenizer.added_tokens_decoder
+    hidden = {number for number, each in added.items() if each.special} | {
+        *tokenizer.all_special_ids
+    }
+    hidden -= {number for number, each in added.items() if each.content in TAGS}
+    kept = [[number for number in map(int, ids) if number not in hidden] for ids in completions]
+    return [begun + unescape(text) for text in tokenizer.batch_decode(kept)]

@@ -20,6 +20,11 @@ _COUNTS = frozenset(
     | {"num_generations", "num_iterations", "steps_per_generation", "generation_batch_size"}
 )
 """Arguments of which 0 fails in the first step, or without an error never makes one."""
+_OF_THE_RUN: Mapping[str, str] = {
+    "chat_template_kwargs": "set chat_template_kwargs of the run, which reaches all stages",
+    "chat_template_path": "put the template into the folder of the model",
+}
+"""Arguments with which one stage would ask other prompts than the others -> the way out."""
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
@@ -47,6 +52,10 @@ def check(kind: str, given: Mapping[str, Any], *, path: str) -> None:
                 f"{path}.{key}: {error.errors()[0]['msg'].lower()}, not {value!r}",
                 hint=f"it is an argument of trl.{cls.__name__}",
             ) from error
+        if key in _OF_THE_RUN and value:
+            raise ConfigError(
+                f"{path}.{key}: the stages would ask different prompts", hint=_OF_THE_RUN[key]
+            )
         if key in _COUNTS and value is not None and value < 1:
             raise ConfigError(f"{path}.{key}: {value!r} is less than 1", hint="give a count")
         if key == "dataloader_multiprocessing_context" and value in ("spawn", "forkserver"):

@@ -42,6 +42,7 @@ def arguments(
     on_cpu: bool,
     reward_weights: list[float] | None = None,
     suppress: list[int] | None = None,
+    stops: Sequence[int] = (),
 ) -> GRPOConfig:
     """Return the trainer's arguments: the engine's, under those of the configuration.
 
@@ -50,7 +51,7 @@ def arguments(
     """
     own = dict(stage.settings.trainer)
     save_steps = own.get("save_steps", max(1, max_steps // 4))
-    chosen = vllm.arguments(stage.settings, suppress=suppress or [])
+    chosen = vllm.arguments(stage.settings, suppress=suppress or [], stops=stops)
     merged: dict[str, Any] = {
         **stage.trl_arguments(on_cpu=on_cpu),
         "max_steps": max_steps,
@@ -116,7 +117,8 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         max_steps=n_steps,
         on_cpu=on_cpu,
         reward_weights=[column.weight for column in cols],
-        suppress=image_tokens(loaded.model),
+        suppress=image_tokens(loaded.processor),
+        stops=loaded.chat.stops,
     )
     keep, args.save_total_limit = args.save_total_limit, None  # `CheckpointCallback` deletes
     stop = StopCallback(stage.stop, every=generation_steps(args))
@@ -136,7 +138,6 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             rows,
             cache=stage.cache,
             tokens=tokens.control_tokens(loaded.processor),
-            with_completion=False,
         ),
         args=args,
         adapter=begun.adapter,

@@ -16,6 +16,7 @@ from geovlm.engine import rewards
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.models import load
 from geovlm.engine.models.load import Loaded
+from geovlm.engine.rows import rendering
 from geovlm.engine.rows.rows import Row
 from geovlm.engine.stage import Stage
 from geovlm.errors import RunFailedError, StoppedError
@@ -42,6 +43,7 @@ def run(stage: Stage, *, start: str) -> int:
     """
     settings = stage.settings
     loaded = load.load(start, stage.config, registry=stage.registry)
+    tokenizer = loaded.processor.tokenizer  # type: ignore[attr-defined]  # a mixin's field
     parts = stage.train_rows(loaded.profile)
     most = min(settings.prompts, sum(map(len, parts.values())))
     picks = sorted(set(stage.plan(parts, n=most)))
@@ -61,7 +63,9 @@ def run(stage: Stage, *, start: str) -> int:
         for _, _, row, _ in mine
     ]
     scored = rewards.totals(cols, texts, contexts, watch=stage.watch)
-    lengths = [len(ids) for ids in loaded.processor.tokenizer(texts)["input_ids"]] if texts else []
+    begun = rendering.prefill(loaded.processor)
+    written = [text.removeprefix(begun) for text in texts]
+    lengths = [len(ids) for ids in tokenizer(written)["input_ids"]] if written else []
     gathered = gather_object(
         [
             {

@@ -65,7 +65,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             Picked(parts, picks),
             cache=stage.cache,
             tokens=control_tokens(loaded.processor),
-            with_completion=True,
+            chat=loaded.chat,
         ),
         args=args,
         adapter=begun.adapter,

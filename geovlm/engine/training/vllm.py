@@ -30,8 +30,13 @@ _NOT_LINKED = frozenset({"processor_config.json"})
 """A file that would override those of the processor."""
 
 
-def arguments(settings: GrpoStage, *, suppress: Sequence[int]) -> dict[str, Any]:
+def arguments(
+    settings: GrpoStage, *, suppress: Sequence[int], stops: Sequence[int] = ()
+) -> dict[str, Any]:
     """Return the trainer's arguments of generation.
+
+    vLLM reads the tokens that end a completion from the files of the weights, where the end of a
+    turn may be missing; `stops` are all of them.
 
     A placeholder of an image in a completion would not match the images: both ways exclude it. vLLM
     reports log-probabilities after temperature and bias: TRL sets this where vLLM shares the GPUs,
@@ -40,10 +45,12 @@ def arguments(settings: GrpoStage, *, suppress: Sequence[int]) -> dict[str, Any]
     if settings.generation == "transformers":
         return {"generation_kwargs": {"suppress_tokens": list(suppress)} if suppress else {}}
     vllm = settings.vllm
-    made: dict[str, Any] = {
-        "use_vllm": True,
-        "generation_kwargs": ({"logit_bias": dict.fromkeys(suppress, _NEVER)} if suppress else {}),
-    }
+    sampling: dict[str, Any] = {}
+    if suppress:
+        sampling["logit_bias"] = dict.fromkeys(suppress, _NEVER)
+    if stops:
+        sampling["stop_token_ids"] = list(stops)
+    made: dict[str, Any] = {"use_vllm": True, "generation_kwargs": sampling}
     if settings.generation == "vllm-server":
         url = vllm.url or os.environ.get(URL_VARIABLE) or f"http://127.0.0.1:{vllm.port}"
         return {**made, "vllm_mode": "server", "vllm_server_base_url": url}
