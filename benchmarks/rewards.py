@@ -80,7 +80,7 @@ def timed(reward: Any, texts: list[str], contexts: list[RewardContext], *, round
     """Return the median CPU seconds of a batch."""
     seconds = []
     for _ in range(rounds):
-        reading.read_numbers.cache_clear()  # a step's completions are new
+        reading.read.cache_clear()  # a step's completions are new
         began = time.process_time()
         score(reward, texts, contexts)
         seconds.append(time.process_time() - began)

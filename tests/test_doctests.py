@@ -14,6 +14,7 @@ MODULES = (
     "geovlm.answers",
     "geovlm.boxes.frames",
     "geovlm.boxes.reading",
+    "geovlm.boxes.writing",
     "geovlm.boxes.rectangle",
     "geovlm.rewards.boxes",
     "geovlm.rewards.paper",

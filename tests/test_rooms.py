@@ -35,7 +35,7 @@ ROOMS = """
 """Each line may import from the lines above it; names of one line do not import each other."""
 
 INSIDE = {
-    "boxes": "rectangle | frames | reading | arrays",
+    "boxes": "notations rectangle | frames | reading writing | arrays",
     "raster": "faults headers spectra | files | masks places | fills | bands"
     " | appearance reference scaling | decoding | pictures | checks images",
     "scenes": "composing | painting",

@@ -9,9 +9,9 @@ from geovlm.boxes.frames import (
     input_size,
     require_frame,
     to_frame,
-    write,
 )
-from geovlm.boxes.reading import parse, strip, target_boxes
+from geovlm.boxes.notations import NOTATIONS, Notation
+from geovlm.boxes.reading import parse, phrases, strip, target_boxes
 from geovlm.boxes.rectangle import (
     Box,
     Match,
@@ -23,11 +23,14 @@ from geovlm.boxes.rectangle import (
     overlap,
     rotated_iou,
 )
+from geovlm.boxes.writing import write
 
 __all__ = [
+    "NOTATIONS",
     "Box",
     "HasSizes",
     "Match",
+    "Notation",
     "corners",
     "drop_angle",
     "enclosing",
@@ -38,6 +41,7 @@ __all__ = [
     "match",
     "overlap",
     "parse",
+    "phrases",
     "require_frame",
     "rotated_iou",
     "strip",

@@ -50,19 +50,24 @@ def parse(
     import numpy as np
 
     read = [
-        reading.read_numbers(text[:MAX_CHARS]) if ctx.image_sizes else ()
+        reading.read(text[:MAX_CHARS]) if ctx.image_sizes else reading.Read((), {})
         for text, ctx in zip(texts, contexts, strict=True)
     ]
-    counts = np.array([len(each) for each in read], dtype=np.intp)
+    counts = np.array([len(each.numbers) for each in read], dtype=np.intp)
     sample = np.repeat(np.arange(len(read)), counts)
-    found = rows(list(chain.from_iterable(read)))
+    found = rows(list(chain.from_iterable(each.numbers for each in read)))
     images = np.array([frames.last_image(ctx) for ctx in contexts], dtype=float).reshape(-1, 5)
-    sizes, y_first = images[:, :4], images[:, 4] > 0
-    if np.any(y_first):
-        turned = y_first[sample]
+    each_image = images[sample]
+    if any(each.fixed for each in read):
+        starts = (np.cumsum(counts) - counts).tolist()
+        for ctx, each, start in zip(contexts, read, starts, strict=True):
+            for at, notation in each.fixed.items():
+                each_image[start + at] = frames.last_image(ctx, notation)
+    turned = each_image[:, 4] > 0
+    if np.any(turned):
         found[turned, :4] = found[turned][:, [1, 0, 3, 2]]
-    found[:, :4] /= np.tile(sizes[sample, 2:], 2)
-    keep = _clip(found, sizes[sample, :2])
+    found[:, :4] /= np.tile(each_image[:, 2:4], 2)
+    keep = _clip(found, each_image[:, :2])
     sample, found = sample[keep], found[keep]
     counts = np.bincount(sample, minlength=len(read))
     if counts.max(initial=0) > limit:

@@ -14,17 +14,17 @@ does not touch the angle either: it stays the fifth number, and a positive one t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from geovlm.api import BoxFrame, BoxOrder, ModelProfile, Size
-from geovlm.boxes.rectangle import Box, enclosing, iou
+from geovlm.boxes.notations import NOTATIONS, Notation
+from geovlm.boxes.rectangle import Box, enclosing
 from geovlm.errors import ConfigError, DataError
 
-_RESOLVED_PX = 14.0  # one patch of Qwen2.5-VL's vision tower
 FAR = 1e9
 """No image is that large; keeps sums and products of hostile numbers finite."""
-_FULL = {"norm1000": 1000.0, "norm100": 100.0, "norm1": 1.0}
+_FULL = {"norm1024": 1024.0, "norm1000": 1000.0, "norm100": 100.0, "norm1": 1.0}
 
 
 class HasSizes(Protocol):
@@ -148,58 +148,6 @@ def from_frame(
     return Box(x0 / x, y0 / y, x1 / x, y1 / y, *numbers[4:])
 
 
-def write(boxes: Iterable[Box | Sequence[float]], ctx: HasSizes) -> str:
-    """Return boxes as a model should write them: `[x0, y0, x1, y1], [...]`, or `none` for no box.
-
-    A family of order `yxyx` writes `[y0, x0, y1, x1]`. Boxes are clipped to the image. A profile
-    without angles gets the enclosing box of a rotated one. Numbers are integers, as the families
-    were trained, if the written box keeps an IoU of at least 0.9 with the true one; otherwise they
-    have the fewest decimals that do. An integer grid guarantees 0.9 only for sides of 20 units and
-    more: a 16 px object on a 2048 px image is 8 units of 0..1000 wide. Objects smaller than 14 px
-    as the model sees them are below one patch of its vision tower; for them 0.5 is enough, as finer
-    digits would teach guessing. Angles are rounded to whole degrees.
-
-    Args:
-        boxes: Four or five numbers each, pixels of the stored last image.
-        ctx: Holds profile and sizes; the last image counts.
-
-    Raises:
-        ConfigError: The frame of the family is not known; also where there is no box, so that a run
-            stops before it begins and not at the first image with an object.
-        DataError: A box has no area inside the image.
-
-    Example:
-        >>> from geovlm.api import PromptContext
-        >>> from geovlm.plugins.profiles import QWEN3_VL
-        >>> size = (800, 400)
-        >>> ctx = PromptContext(profile=QWEN3_VL, image_sizes=(size,), input_sizes=(size,))
-        >>> write([Box(0, 0, 400, 100)], ctx)
-        '[0, 0, 500, 250]'
-        >>> write([], ctx)
-        'none'
-    """
-    profile, image_size, seen_size = ctx.profile, ctx.image_sizes[-1], ctx.input_sizes[-1]
-    require_frame(profile)
-    texts = []
-    for numbers in boxes:
-        box = Box(*numbers)
-        kept = clip(box if profile.box_angle else enclosing(box), image_size)
-        if kept is None:
-            raise DataError(
-                f"box {tuple(box)} has no area inside its image of "
-                f"{image_size[0]} x {image_size[1]} px",
-                hint="leave it out when loading the data set, with LoadContext.skip",
-            )
-        framed = to_frame(kept, profile=profile, image_size=image_size, input_size=seen_size)
-        seen_px = min(
-            (kept.x1 - kept.x0) * seen_size[0] / image_size[0],
-            (kept.y1 - kept.y0) * seen_size[1] / image_size[1],
-        )
-        corners = _round(framed[:4], min_iou=0.9 if seen_px >= _RESOLVED_PX else 0.5)
-        texts.append(f"[{', '.join([*corners, *(str(round(angle)) for angle in framed[4:])])}]")
-    return ", ".join(texts) or "none"
-
-
 def geochat_box(numbers: Sequence[float], *, image_size: Size, sense: Literal["cw", "ccw"]) -> Box:
     """Convert a box of GeoChat's or EarthDial's text to stored pixels, not clipped.
 
@@ -237,20 +185,30 @@ class Scale(NamedTuple):
 class LastImage(NamedTuple):
     """Size of the stored last image in pixels, its `Scale`, and True if y comes first."""
 
-    width: float
-    height: float
+    width: int
+    height: int
     scale_x: float
     scale_y: float
     y_first: bool
 
 
-def last_image(ctx: HasSizes) -> LastImage:
-    """Return size and scale of the last image; all sizes are 1 without an image."""
-    y_first = ctx.profile.box_order == "yxyx"
+def last_image(ctx: HasSizes, notation: Notation = NOTATIONS[0]) -> LastImage:
+    """Return size, scale and order of the last image; all sizes are 1 without an image.
+
+    A frame or an order that the notation names comes before the profile's.
+
+    Raises:
+        ConfigError: The frame of the family is not known, also where the notation names one: what
+            the model writes next may not.
+    """
+    y_first = (notation.order or ctx.profile.box_order) == "yxyx"
     if not ctx.image_sizes:
-        return LastImage(1.0, 1.0, 1.0, 1.0, y_first)
+        return LastImage(1, 1, 1.0, 1.0, y_first)
     size = ctx.image_sizes[-1]
-    return LastImage(*size, *units_per_px(ctx.profile, size, ctx.input_sizes[-1]), y_first)
+    x, y = units_per_px(ctx.profile, size, ctx.input_sizes[-1])
+    if notation.frame is not None:
+        x, y = _FULL[notation.frame] / size[0], _FULL[notation.frame] / size[1]
+    return LastImage(*size, x, y, y_first)
 
 
 def units_per_px(profile: ModelProfile, image_size: Size, input_size: Size) -> Scale:
@@ -303,13 +261,3 @@ def clip(box: Box, size: Size) -> Box | None:
     if x1 <= x0 or y1 <= y0:
         return None
     return box if angle % 180 else Box(x0, y0, x1, y1)
-
-
-def _round(framed: Sequence[float], *, min_iou: float) -> list[str]:
-    """Write the four numbers with the fewest decimals (0..4) that keep the IoU."""
-    texts: list[str] = []
-    for decimals in range(5):
-        texts = [f"{value + 0.0:.{decimals}f}" for value in framed]
-        if iou(Box(*framed), Box(*map(float, texts))) >= min_iou:
-            break
-    return texts

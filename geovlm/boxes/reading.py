@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 from geovlm.answers import MAX_CHARS
-from geovlm.boxes.frames import HasSizes, clip, units_per_px
+from geovlm.boxes.frames import HasSizes, LastImage, clip, last_image, require_frame
+from geovlm.boxes.notations import NOTATIONS, SHAPES, Notation, Shape
 from geovlm.boxes.rectangle import Box
 
 _Numbers: TypeAlias = Sequence[float]
@@ -23,19 +24,29 @@ _VALUES = re.compile(
 _PLAIN = re.compile(rf"\[{_VALUES.pattern.replace('<>', '')}\]")
 # lists of numbers and nothing else; all that JSON takes of it, _PLAIN takes too
 _LISTS = re.compile(r"[.,\-\s\[\]]*+(?:[0-9]{1,15}+[.,\-\s\[\]]++)*+")
-_GROUP = re.compile(
-    r"\[([^\[\]{}()<>]*+)\]"  # [a, b, c, d] and [a, b, c, d, angle], also inside JSON
-    r"|\{((?:<[^\[\]{}()<>]*+>\|?){4,5})\}"  # GeoChat {<a><b><c><d>|<t>}
-    r"|\(([^\[\]{}()<>]*+)\)\s*+,?\s*+\(([^\[\]{}()<>]*+)\)"  # Qwen2-VL (a,b),(c,d)
-)
+_MORE_THAN_LISTS = re.compile(r"[{(<]|box_2d")
+
+_SHAPED = {each.shape: each for each in reversed(NOTATIONS)}
+"""Shape -> its notation where no mark stands before it: the first one of the table."""
+_MARKED = {f"mark{i}": each for i, each in enumerate(NOTATIONS) if each.opening}
+_CLOSING = {each: re.compile(rf"[\s\]]*+{each.closing}") for each in NOTATIONS if each.closing}
+_BRANCHES = [f"(?P<{shape}>{pattern})" for shape, pattern in SHAPES.items()]
+_BRANCHES += [f"(?P<{name}>{notation.opening})" for name, notation in _MARKED.items()]
+# most letters begin no branch, and `re` then tries none
+_TOKEN = re.compile(rf"""(?=[\[{{(<"'b])(?:{"|".join(_BRANCHES)})""")
+_BRACKET = re.compile(r"[\[{(<]")
+_BEHIND_MARK = re.compile(r"[\s\[\],]*+")
+_NO_NUMBER = re.compile(r"</?box>|<loc|[\[\](){}]")
 
 
 def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
     """Read the boxes of a model's text, as pixels of the stored last image; no text makes it raise.
 
-    Reads `[a, b, c, d]` and `[a, b, c, d, angle]` separated by commas or white space, alone, in
-    lists, side by side or inside JSON; GeoChat's `{<a><b><c><d>|<angle>}`; Qwen2-VL's
-    `(a, b),(c, d)`. Four numbers without brackets are not a box. Angles are read as clockwise.
+    Reads the notations of `geovlm.boxes.notations`: `[a, b, c, d]` and `[a, b, c, d, angle]`
+    separated by commas or white space, alone, in lists, side by side or inside JSON, and those of
+    the families. A notation whose marks name frame or order is read in those; the profile's count
+    for the others. Four numbers without brackets or tags are not a box. Angles are read as
+    clockwise.
 
     Axis-aligned boxes are clipped to the image. A rotated box is kept as it is, because its corners
     before rotation may lie outside, unless its enclosing box lies outside. A box with x1 <= x0 or
@@ -63,29 +74,44 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
     """
     if not ctx.image_sizes:
         return ()
-    image_size = ctx.image_sizes[-1]
-    x, y = units_per_px(ctx.profile, image_size, ctx.input_sizes[-1])
-    y_first = ctx.profile.box_order == "yxyx"
+    whole = last_image(ctx)
+    numbers, fixed = read(text[:MAX_CHARS])
     found: list[Box] = []
-    width, height = image_size
-    for numbers in read_numbers(text[:MAX_CHARS]):
+    for place, each in enumerate(numbers):
         if len(found) >= limit:
             break
-        x0, y0, x1, y1, angle = numbers if len(numbers) == 5 else (*numbers, 0.0)
-        if y_first:
-            x0, y0, x1, y1 = y0, x0, y1, x1
-        box = Box(x0 / x, y0 / y, x1 / x, y1 / y, float(angle))
-        if not angle and 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height:
-            found.append(box)  # most boxes; the other checks take twice as long
-            continue
-        clipped = clip(box, image_size)
-        if clipped is not None:
-            found.append(clipped)
+        box = _placed(each, last_image(ctx, fixed[place]) if place in fixed else whole)
+        if box is not None:
+            found.append(box)
+    return tuple(found)
+
+
+def phrases(text: str, ctx: HasSizes) -> tuple[tuple[str, Box | None], ...]:
+    """Return each box with the text between it and the one before; `None` for one `parse` drops.
+
+    Raises:
+        ConfigError: The frame of the family is not known.
+
+    Example:
+        >>> from geovlm.api import PromptContext
+        >>> from geovlm.plugins.profiles import QWEN3_VL
+        >>> size = (1000, 1000)
+        >>> ctx = PromptContext(profile=QWEN3_VL, image_sizes=(size,), input_sizes=(size,))
+        >>> phrases("a ship [1, 2, 30, 40]", ctx)
+        (('a ship ', Box(x0=1.0, y0=2.0, x1=30.0, y1=40.0, angle_deg=0.0)),)
+    """
+    require_frame(ctx.profile)
+    found: list[tuple[str, Box | None]] = []
+    end = 0
+    for group in groups(text[:MAX_CHARS]) if ctx.image_sizes else ():
+        box = _placed(group.numbers, last_image(ctx, group.notation))
+        found.append((text[end : group.start], box))
+        end = group.end
     return tuple(found)
 
 
 def strip(text: str) -> str:
-    """Remove the groups of numbers that `parse` reads as boxes, and collapse white space.
+    """Remove the boxes that `parse` reads, with the marks of their notation, and join white space.
 
     Args:
         text: An answer; only the first `answers.MAX_CHARS` characters are kept.
@@ -93,11 +119,15 @@ def strip(text: str) -> str:
     Example:
         >>> strip("ship [1, 2, 30, 40],  large")
         'ship , large'
+        >>> strip("ship <box>[[1, 2, 30, 40]]</box> at sea")
+        'ship at sea'
     """
-    bare = _GROUP.sub(
-        lambda match: match.group() if _group(match) is None else " ", text[:MAX_CHARS]
-    )
-    return " ".join(bare.split())
+    text = text[:MAX_CHARS]
+    kept, end = [], 0
+    for group in groups(text) if _BRACKET.search(text) else ():
+        kept.append(text[end : group.start])
+        end = group.end
+    return " ".join(" ".join([*kept, text[end:]]).split())
 
 
 def target_boxes(target: Mapping[str, object]) -> tuple[Box, ...]:
@@ -119,9 +149,30 @@ def target_numbers(target: Mapping[str, object]) -> Sequence[Sequence[float]]:
     return target.get("boxes") or ()  # type: ignore[return-value]
 
 
+class Group(NamedTuple):
+    """A group of four or five numbers in a text, with the marks of its notation."""
+
+    start: int
+    """Place of its first character; the mark is part of it."""
+    end: int
+    """Place behind its last character."""
+    numbers: _Numbers
+    """As they are written."""
+    notation: Notation
+
+
+class Read(NamedTuple):
+    """The groups of numbers of a text."""
+
+    numbers: tuple[_Numbers, ...]
+    """As they are written, in order of the text."""
+    fixed: Mapping[int, Notation]
+    """Place in `numbers` -> its notation, where that names frame or order itself."""
+
+
 @lru_cache(maxsize=1024)  # every reward of a task reads the same answers
-def read_numbers(text: str) -> tuple[_Numbers, ...]:
-    """Return the groups of four or five numbers of the text, as they are written."""
+def read(text: str) -> Read:
+    """Return the groups of four or five numbers of a text; the same as `groups`, faster."""
     if _LISTS.fullmatch(text):  # most answers; JSON takes half the time
         try:
             found = json.loads(f"[{text}]")
@@ -129,18 +180,54 @@ def read_numbers(text: str) -> tuple[_Numbers, ...]:
             pass
         else:
             if len(found) == text.count("[") and all(type(each) is list for each in found):
-                return tuple(each for each in found if 4 <= len(each) <= 5)
-    if "{" not in text and "(" not in text:
-        return tuple(map(_floats, _PLAIN.findall(text)))
-    groups = map(_group, _GROUP.finditer(text))
-    return tuple(numbers for numbers in groups if numbers is not None)
+                return Read(tuple(each for each in found if 4 <= len(each) <= 5), {})
+    if not _MORE_THAN_LISTS.search(text):
+        return Read(tuple(map(_floats, _PLAIN.findall(text))), {})
+    every = list(groups(text))
+    fixed = {i: each.notation for i, each in enumerate(every) if each.notation.is_fixed}
+    return Read(tuple(each.numbers for each in every), fixed)
 
 
-def _group(match: re.Match[str]) -> _Numbers | None:
-    plain, geochat, first, second = match.groups()
-    text = plain or geochat or (f"{first},{second}" if first is not None else "")
-    found = _VALUES.fullmatch(text)
-    return _floats(found.groups()) if found else None
+def groups(text: str) -> Iterator[Group]:
+    """Yield the groups of four or five numbers of a text, in order; no two share a character.
+
+    A mark such as `"box_2d":` or `<box>` belongs to the groups behind it, as far as only brackets,
+    commas and white space are between them.
+    """
+    mark: Notation | None = None
+    begin: int | None = None  # of a mark that no group has taken into its span
+    behind = 0
+    for match in _TOKEN.finditer(text):
+        kind = str(match.lastgroup)
+        if kind in _MARKED:
+            mark, begin, behind = _MARKED[kind], match.start(), match.end()
+            continue
+        found = _VALUES.fullmatch(_NO_NUMBER.sub(" ", match.group()))
+        if found is None:
+            continue
+        if mark and not _BEHIND_MARK.fullmatch(text, behind, match.start()):
+            mark = begin = None
+        own = _SHAPED[cast("Shape", kind)]
+        closing = _CLOSING[mark].match(text, match.end()) if mark in _CLOSING else None
+        yield Group(
+            start=match.start() if begin is None else begin,
+            end=closing.end() if closing else match.end(),
+            numbers=_floats(found.groups()),
+            notation=mark if mark and not own.is_fixed else own,
+        )
+        begin, behind = None, match.end()
+
+
+def _placed(numbers: _Numbers, image: LastImage) -> Box | None:
+    """Return numbers of a text as a box of stored pixels; `None` if nothing of it is inside."""
+    width, height, x, y, y_first = image
+    x0, y0, x1, y1, angle = numbers if len(numbers) == 5 else (*numbers, 0.0)
+    if y_first:
+        x0, y0, x1, y1 = y0, x0, y1, x1
+    box = Box(x0 / x, y0 / y, x1 / x, y1 / y, float(angle))
+    if not angle and 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height:
+        return box  # most boxes; the other checks take twice as long
+    return clip(box, (width, height))
 
 
 def _floats(parts: Sequence[str | None]) -> _Numbers:

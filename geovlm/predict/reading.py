@@ -18,7 +18,9 @@ Kind: TypeAlias = Literal["boxes", "labels", "text"]
 _NOTHING = frozenset({"none", "no", "nothing"})
 _FENCE = re.compile(r"```(?:\w+(?=[\s\[{]))?")
 """Begin or end of a code block in Markdown, with its language."""
-_GROUPS = re.compile(r"(\[[^\[\]]*\]|\{[^{}]*\}|\([^()]*\)\s*,?\s*\([^()]*\))")
+_OBJECT = re.compile(r"(\{[^{}]*\})")
+_REFERENCE = re.compile(r"</?ref>|<\|object_ref_(?:start|end)\|>")
+"""Marks around the name before a box, as InternVL and Qwen2-VL write it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,11 +85,17 @@ def _boxes(
         return tuple((box, name or default) for box, name in pairs)
     found: list[tuple[Box, str]] = []
     phrase = ""
-    for piece in _GROUPS.split(text[: answers.MAX_CHARS]):
-        here = boxes.parse(piece, sizes)
-        found += [(box, phrase or default) for box in here]
-        phrase = (boxes.strip(piece).strip(" ,;.") if not here else "") or phrase
+    for piece in _OBJECT.split(text[: answers.MAX_CHARS]):
+        here = boxes.phrases(piece, sizes)
+        for before, box in here:
+            phrase = ("" if piece.startswith("{") else _name(before)) or phrase
+            found += [] if box is None else [(box, phrase or default)]
+        phrase = ("" if here else _name(piece)) or phrase
     return tuple(found)
+
+
+def _name(text: str) -> str:
+    return " ".join(_REFERENCE.sub(" ", text).split()).strip(" ,;.[]")
 
 
 def _unfenced(text: str) -> str:

@@ -31,6 +31,7 @@ TEXTS = st.lists(
         ),
         BOX.map(lambda box: f"{box[2][0]}{box[1].join(box[0])}{box[2][1]}"),
         st.sampled_from(["none", "[", "[[1, 2, 30, 40]]", "(1, 2),(30, 40)", "x"]),
+        st.sampled_from([notation.example for notation in boxes.NOTATIONS]),
     ),
     max_size=6,
 ).map(", ".join)
@@ -72,13 +73,13 @@ def test_many_texts_are_read_as_each_alone(texts: list[str], limit: int) -> None
 @given(text=TEXTS)
 def test_the_short_cut_of_plain_numbers_reads_what_the_grammar_does(text: str) -> None:
     def read() -> list[Box]:
-        reading.read_numbers.cache_clear()
-        return [Box(*numbers) for numbers in reading.read_numbers(text)]
+        reading.read.cache_clear()
+        return [Box(*numbers) for numbers in reading.read(text).numbers]
 
     quick = read()
     with mock.patch.object(reading, "_LISTS", mock.Mock(fullmatch=lambda text: None)):
         assert read() == quick
-    reading.read_numbers.cache_clear()
+    reading.read.cache_clear()
 
 
 def test_a_text_without_an_image_has_no_box() -> None:

@@ -242,6 +242,18 @@ def test_no_text_raises_and_every_box_is_sound(text: str) -> None:
         "1",
         " ",
         "[1,2,3,4",
+        "<box>",
+        "<box>1 2 3 4",
+        "<box>[[",
+        "<box>[[1,2,3,4]]",
+        "<loc0001>",
+        "<loc0001> ",
+        "{<loc0001>",
+        "<|box_start|>",
+        "<|begin_of_box|>[",
+        '"box_2d": ',
+        "bbox_2d=[",
+        '"box_2d":[[1,2,3,4], ',
     ],
 )
 def test_hostile_repetition_takes_linear_time(unit: str) -> None:

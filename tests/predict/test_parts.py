@@ -107,6 +107,11 @@ def read(answer: str, how: reading.Kind, target: dict) -> reading.Reading:
             ["car"],
         ),
         ("```\n2 ships [1, 2, 30, 40]\n```", {"boxes": [], "text": ""}, ["2 ships"]),
+        (
+            "<ref>2 ships</ref><box>[[1, 2, 30, 40], [50, 50, 60, 60]]</box> a <box>5 5 9 9</box>",
+            {"boxes": [], "text": ""},
+            ["2 ships", "2 ships", "a"],
+        ),
         ("none", {"boxes": []}, []),
         ("[ ]", {"boxes": []}, []),
         ("```json\n[]\n```", {"boxes": []}, []),
