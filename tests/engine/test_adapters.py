@@ -114,6 +114,29 @@ def test_an_expert_has_the_rank_divided_by_the_experts_that_a_token_visits() -> 
     assert {shape[1] for shape in ranks.values()} == {16, 8}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_adapters_change_the_output_and_get_their_own_weights_back(kind: str) -> None:
+    model = tiny.model(kind)
+    settings = adapters.of_run(run(), PROFILE, model=model)
+    assert settings is not None
+    made = get_peft_model(model, settings).train()
+    before = {name: weight.clone() for name, weight in made.state_dict().items()}
+    state = torch.get_rng_state()
+    adapters.check_effect(made, {"input_ids": IDS})
+    assert torch.equal(torch.get_rng_state(), state)
+    assert made.training
+    assert all(torch.equal(before[name], weight) for name, weight in made.state_dict().items())
+
+
+def test_adapters_that_change_nothing_are_refused() -> None:
+    model: Any = tiny.model("internvl")
+    made = get_peft_model(
+        model, adapters.of_run(run(targets=r".*vision_tower.*\.fc1"), PROFILE, model=model)
+    )
+    with pytest.raises(ConfigError, match=r"adapters do not change the output of InternVLForCond"):
+        adapters.check_effect(made, {"input_ids": IDS})  # text alone, the tower is not passed
+
+
 def test_dropout_is_off_for_fused_experts_and_refused_where_it_is_asked_for() -> None:
     experts, dense = tiny.model("qwen3_vl_moe"), tiny.model("qwen2_5_vl")
     dropouts = [

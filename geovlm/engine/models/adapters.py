@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 from peft import LoraConfig
 from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 from torch import nn
@@ -17,6 +19,10 @@ from geovlm.engine.models import structure
 from geovlm.engine.models.structure import Targets
 from geovlm.errors import ConfigError
 
+_NOISE = 0.1
+"""Standard deviation of adapter weights B in a check."""
+_ROUNDING = 1e-4
+"""Largest relative difference of logits that counts as none."""
 ALL_LINEAR = "all-linear"
 """peft's word for every linear layer but the head."""
 
@@ -125,6 +131,46 @@ def expert_ranks(experts: Sequence[str], *, model: PreTrainedModel, rank: int) -
         return {}
     each = max(1, rank // structure.experts_visited(model))
     return {re.escape(name): each for name in experts}
+
+
+def effect(model: Any, inputs: Mapping[str, Any], *, seed: int = 0) -> float:
+    """Return the change of the logits by noise in the adapters, relative to the largest logit.
+
+    Adapters start without an effect, as B is zero: B is noise for one forward pass of the inputs
+    and gets its own values back, to the bit. The state of torch's random generators stays too.
+    """
+    weights = [weight for name, weight in model.named_parameters() if ".lora_B." in name]
+    own = [weight.detach().clone() for weight in weights]
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            before = model(**inputs, use_cache=False).logits
+            for weight in weights:
+                noise = torch.Generator(weight.device).manual_seed(seed)
+                weight.normal_(std=_NOISE, generator=noise)
+            after = model(**inputs, use_cache=False).logits
+    finally:
+        with torch.no_grad():
+            for weight, values in zip(weights, own, strict=True):
+                weight.copy_(values)
+        model.train(was_training)
+    return float((after - before).abs().max() / before.abs().max())
+
+
+def check_effect(model: Any, inputs: Mapping[str, Any]) -> None:
+    """Refuse adapters that leave the output of the model as it is.
+
+    Raises:
+        ConfigError: names the model and the key.
+    """
+    # two passes over the same weights may differ in rounding on a GPU; not a number is a change
+    if effect(model, inputs) <= _ROUNDING:
+        base = type(model.get_base_model()).__name__
+        raise ConfigError(
+            f"the adapters do not change the output of {base}, so nothing would be learned",
+            hint="name other modules in lora.targets, or train without [lora]",
+        )
 
 
 def vision_linears(model: PreTrainedModel, profile: ModelProfile) -> list[str]:

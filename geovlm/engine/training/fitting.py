@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from peft import LoraConfig
 from transformers import PrinterCallback
 
+from geovlm.engine.generation import generate
 from geovlm.engine.models import adapters, load
 from geovlm.engine.models.load import Loaded
 from geovlm.engine.stage import Stage
@@ -55,9 +56,15 @@ def finish(trainer: Any, stage: Stage, begun: Begun, *, start: str, stop: StopCa
     """Train, and write `model/`; return the number of steps.
 
     Raises:
+        ConfigError: the adapters change nothing: with noise in them, the first row gives the same.
         StoppedError: the run is to stop, and a checkpoint is written.
     """
     load.skip_frozen_vision(begun.loaded.model, begun.loaded.profile)
+    if begun.adapter is not None and begun.checkpoint is None:
+        parts = stage.train_rows(begun.loaded.profile)
+        row = next(rows[0] for rows in parts.values() if rows)
+        inputs = generate.encode(begun.loaded.processor, [row], cache=stage.cache)
+        adapters.check_effect(trainer.model, inputs.to(trainer.model.device))
     # the log has a file of its own; results go to standard output
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(begun.checkpoint) if begun.checkpoint else None)
