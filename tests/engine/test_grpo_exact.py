@@ -1,0 +1,88 @@
+"""Whole GRPO steps of sharing are those of TRL's trainer, family by family, on tiny models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from transformers import AutoModelForImageTextToText, ProcessorMixin
+
+from geovlm import nano
+from geovlm.engine.models.processor import load_processor, take_as_sized
+from tests.engine import grpo_steps
+from tools.families import glm, parts, qwen, qwen3_5
+
+IDS = {
+    "image_token_id": 1494,
+    "video_token_id": 1495,
+    "vision_start_token_id": 1492,
+    "vision_end_token_id": 1493,
+}
+"""Of nano's tokenizer."""
+SMALL = {"vocab_size": 1500, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
+ROPE = parts.rope(1e4, mrope_section=[2, 3, 3], mrope_interleaved=True)
+PATCHES = {"patch_size": 14, "num_position_embeddings": 64}
+FAMILIES: Mapping[str, Mapping[str, Any]] = {
+    "qwen3_vl": {
+        "text_config": {**parts.TEXT, **SMALL, "head_dim": 16, "rope_parameters": ROPE},
+        # features of the first block are added behind the first layer of the decoder
+        "vision_config": {**qwen.VISION_3, **PATCHES, "deepstack_visual_indexes": [0]},
+    },
+    "qwen3_vl_moe": {
+        "text_config": {
+            **parts.TEXT,
+            **SMALL,
+            **parts.mixture(),
+            "head_dim": 16,
+            "rope_parameters": ROPE,
+        },
+        "vision_config": {**qwen.VISION_3, **PATCHES, "deepstack_visual_indexes": [0]},
+    },
+    "glm4v": {"text_config": {**glm.TEXT, **SMALL}, "vision_config": glm.VISION},
+    "qwen3_5": {
+        "text_config": {**qwen3_5.text(), **SMALL},
+        "vision_config": {**qwen.VISION_3, **PATCHES},
+    },
+}
+
+
+def a_model(family: str, folder: Path) -> None:
+    torch.manual_seed(0)
+    config = transformers.CONFIG_MAPPING[family](**FAMILIES[family], **IDS)
+    AutoModelForImageTextToText.from_config(config, dtype=torch.float32).save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def processor() -> ProcessorMixin:
+    loaded = load_processor(str(nano.path()))
+    take_as_sized(loaded)
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "rows"),
+    [
+        ("qwen3_vl", {"lora": True, "checkpointing": True}, 2),
+        ("qwen3_vl_moe", {}, 2),
+        ("glm4v", {}, 2),
+        ("qwen3_5", {}, 8),
+    ],
+)
+def test_a_step_is_that_of_trl(
+    processor: ProcessorMixin, tmp_path: Path, family: str, options: dict[str, bool], rows: int
+) -> None:
+    a_model(family, tmp_path)
+    plain = grpo_steps.trained(tmp_path, processor, shared=False, **options)
+    shared = grpo_steps.trained(tmp_path, processor, shared=True, **options)
+    assert shared.completions == plain.completions
+    assert set(shared.rows) == {rows}
+    assert grpo_steps.error(shared.log_probs, plain.log_probs) < 1e-5
+    assert grpo_steps.error(shared.gradients, plain.gradients) < 1e-5
+    # the steps are not trivial
+    assert {1, grpo_steps.LONGEST} < {len(ids) for ids in plain.completions}
+    assert max(step.get("clip_ratio/region_mean", 0.0) for step in plain.logged) > 0
+    assert max(step.get("kl", 0.0) for step in plain.logged) > 0
