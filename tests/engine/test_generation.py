@@ -69,6 +69,12 @@ def test_vllm_beside_the_trainer_sleeps_and_never_writes_image_tokens(tmp_path):
     assert (made.vllm_max_model_length, made.vllm_gpu_memory_utilization) == (4096, 0.4)
 
 
+def test_vllm_stops_at_every_token_that_ends_a_completion(tmp_path):
+    chosen = stage(tmp_path, "stages.2.generation=vllm-colocate")
+    made = grpo.arguments(chosen, max_steps=1, on_cpu=True, stops=(3, 4))
+    assert made.generation_kwargs == {"stop_token_ids": [3, 4]}
+
+
 def test_a_server_is_found_where_the_launcher_says(tmp_path, monkeypatch):
     chosen = "stages.2.generation=vllm-server"
     monkeypatch.setenv("GEOVLM_VLLM_URL", "http://node2:8000")

@@ -286,20 +286,33 @@ def test_the_probe_keeps_prompts_with_signal_and_a_share_of_the_others() -> None
 
 def test_the_probe_stops_on_a_constant_reward() -> None:
     found = [record(f"p{i}", 1.0) for i in range(4) for _ in range(2)]
-    summary = probe.summarise(found)
+    summary = probe.summarise(found, limit=40)
     assert summary["flat_share"] == 1.0
     complaint = probe.gate({"t/a": summary}, min_format_rate=0.5)
     assert complaint is not None
-    assert "constant" in complaint[1]
+    assert "constant on every prompt, 1.00 on average" in complaint.reason
+    assert "temperature" in complaint.advice
 
 
 def test_the_probe_stops_on_broken_tags() -> None:
     found = [record("p", 0.0), record("p", 1.0)]
     for each in found:
         each["rewards"]["format/answer"] = 0.0  # type: ignore[index]
-    complaint = probe.gate({"t/a": probe.summarise(found)}, min_format_rate=0.5)
+    complaint = probe.gate({"t/a": probe.summarise(found, limit=40)}, min_format_rate=0.5)
     assert complaint is not None
-    assert "keeps the tags in 0%" in complaint[1]
+    assert "keeps the tags in 0%" in complaint.reason
+    assert "<think> in 100%, <answer> in 0%" in complaint.reason
+    assert complaint.advice == "train SFT longer"
+
+
+def test_the_probe_names_answers_that_are_cut() -> None:
+    found = [record("p", 0.0), record("p", 1.0)]
+    for each in found:
+        each["rewards"]["format/answer"] = 0.0  # type: ignore[index]
+    complaint = probe.gate({"t/a": probe.summarise(found, limit=10)}, min_format_rate=0.5)
+    assert complaint is not None
+    assert complaint.reason.endswith("; 100% are cut at 10 tokens")
+    assert complaint.advice.startswith("raise max_new_tokens")
 
 
 def test_a_second_stage_of_a_kind_is_scored_under_its_own_name() -> None:

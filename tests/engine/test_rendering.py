@@ -17,7 +17,7 @@ from geovlm.engine.models.processor import load_processor
 from geovlm.engine.rows import rendering, tokens
 from geovlm.engine.rows.rendering import Chat, messages, prefill, settle, with_values
 from geovlm.engine.rows.rows import Row, dataset
-from geovlm.engine.training import arguments
+from geovlm.engine.training import arguments, grpo
 from geovlm.errors import ConfigError
 
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -135,7 +135,7 @@ def test_sft_evaluation_and_grpo_ask_the_same_prompt(name: str) -> None:
     for part in said[0]["content"][:2]:  # as TRL fills the places of the images
         part["image"] = Image.new("RGB", (84, 84))
     sampled = made.apply_chat_template(
-        [said], add_generation_prompt=True, tokenize=True, return_dict=True
+        [said], add_generation_prompt=True, tokenize=True, return_dict=True, **grpo.UNPADDED
     )["input_ids"][0]
     assert taught == asked == list(sampled)
 
@@ -149,6 +149,20 @@ def test_a_target_is_the_correct_answer_and_ends(name: str) -> None:
     assert (answers.think_text(text), answers.answer_text(text)) == ("Two roofs.", "2")
     assert (answers.has_think(text), answers.has_answer(text)) == (True, True)
     assert [number for number in target if number in stops(made)] == target[-1:]
+
+
+def test_grpo_gets_prompts_without_padding_from_a_processor_that_pads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = processor()
+    monkeypatch.setitem(made.valid_processor_kwargs._defaults, "text_kwargs", {"padding": True})
+    said = [messages("Is it?" * n, images=0) for n in (1, 9)]
+    given = {"add_generation_prompt": True, "tokenize": True, "return_dict": True}
+    padded, alone = (
+        [len(ids) for ids in made.apply_chat_template(said, **given, **more)["input_ids"]]
+        for more in ({}, grpo.UNPADDED)
+    )
+    assert padded[0] == padded[1] == alone[1] > alone[0]
 
 
 def test_reasoning_that_the_template_opens_is_not_written_twice() -> None:

@@ -34,6 +34,10 @@ from geovlm.run.files import JsonLines
 _FREQUENT = 4
 """Number of rows with one correct answer from which they are spread by themselves."""
 
+UNPADDED: Mapping[str, Any] = {"processor_kwargs": {"padding": False}, "return_tensors": None}
+"""With them TRL gets the tokens of each prompt alone. Some processors pad by default, Gemma 4's for
+one, and TRL takes every token that it gets for a part of the prompt."""
+
 
 def arguments(
     stage: Stage,
@@ -65,6 +69,7 @@ def arguments(
         "bf16": not on_cpu,
         **chosen,
         **own,
+        "chat_template_kwargs": dict(UNPADDED),
         "generation_kwargs": {
             **chosen["generation_kwargs"],
             **(own.get("generation_kwargs") or {}),

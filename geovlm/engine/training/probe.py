@@ -85,8 +85,10 @@ def run(stage: Stage, *, start: str) -> int:
     found = sorted(gathered, key=lambda record: record["order"])
     if not stage.is_main:
         return 0
+    limit = stage.max_new_tokens(stage.tasks)
     report = {
-        task.name: summarise([r for r in found if r["task"] == task.name]) for task in stage.tasks
+        task.name: summarise([r for r in found if r["task"] == task.name], limit=limit)
+        for task in stage.tasks
     }
     kept = choose(found, keep_flat=settings.keep_flat)
     files.write_json(
@@ -97,11 +99,12 @@ def run(stage: Stage, *, start: str) -> int:
     files.write_text(stage.folder / "kept.jsonl", lines)
     complaint = gate(report, min_format_rate=settings.min_format_rate)
     if complaint:
-        example = next((r["completion"] for r in found if r["task"] == complaint[0]), "")
-        message = f"probe: {complaint[1]}; an answer was {example[:200]!r}"
+        example = next((r["completion"] for r in found if r["task"] == complaint.task), "")
+        message = f"probe: {complaint.reason}; an answer was {example[:200]!r}"
         if settings.on_fail == "stop":
             raise RunFailedError(
-                message, hint="train SFT longer, or set stages.N.on_fail='warn' for this stage"
+                message,
+                hint=f"{complaint.advice}, or set stages.{stage.index}.on_fail='warn'",
             )
         print(f"warning: {message}", file=sys.stderr, flush=True)
     # a probe that stops the run keeps them: resumed with on_fail='warn' it need not answer again
@@ -156,8 +159,11 @@ def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[Row]) -> list[dict[st
     return found
 
 
-def summarise(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the statistics of one task's rollouts; zeros if there were none."""
+def summarise(found: Sequence[dict[str, Any]], *, limit: int) -> dict[str, Any]:
+    """Return the statistics of one task's rollouts; zeros if there were none.
+
+    `limit` is the longest completion, tokens; one that has as many was cut.
+    """
     groups: dict[str, list[float]] = {}
     for record in found:
         groups.setdefault(record["key"], []).append(record["total"])
@@ -182,7 +188,10 @@ def summarise(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "flat_share": (
             sum(is_flat(totals) for totals in groups.values()) / len(groups) if groups else 0.0
         ),
-        "tokens": {"mean": statistics.fmean(tokens), "max": max(tokens)} if tokens else {},
+        "cut_share": sum(n >= limit for n in tokens) / len(tokens) if tokens else 0.0,
+        "tokens": (
+            {"mean": statistics.fmean(tokens), "max": max(tokens), "limit": limit} if tokens else {}
+        ),
     }
 
 
@@ -214,6 +223,7 @@ class Complaint(NamedTuple):
 
     task: str
     reason: str
+    advice: str
 
 
 def gate(report: dict[str, Any], *, min_format_rate: float) -> Complaint | None:
@@ -222,13 +232,31 @@ def gate(report: dict[str, Any], *, min_format_rate: float) -> Complaint | None:
         if not facts["prompts"]:
             continue
         if facts["format_rate"] < min_format_rate:
+            think, answer = (
+                facts["rewards"].get(name, {}).get("mean", 0.0)
+                for name in ("format/think", "format/answer")
+            )
+            reason = (
+                f"task {task!r} keeps the tags in {facts['format_rate']:.0%} of its answers, "
+                f"{min_format_rate:.0%} are needed: <think> in {think:.0%}, <answer> in "
+                f"{answer:.0%}"
+            )
+            if facts["cut_share"] >= 0.5 * (1 - facts["format_rate"]):
+                limit = facts["tokens"]["limit"]
+                return Complaint(
+                    task,
+                    f"{reason}; {facts['cut_share']:.0%} are cut at {limit} tokens",
+                    "raise max_new_tokens, or train SFT longer so that answers end",
+                )
+            return Complaint(task, reason, "train SFT longer")
+        if facts["flat_share"] == 1.0 and facts["prompts"] >= 4:
             return Complaint(
                 task,
-                f"task {task!r} keeps the tags in {facts['format_rate']:.0%} of its answers, "
-                f"{min_format_rate:.0%} are needed",
+                f"the reward of task {task!r} is constant on every prompt, {facts['reward']:.2f} "
+                "on average",
+                "sample more generations or with a higher temperature, or choose prompts that the "
+                "model answers right sometimes",
             )
-        if facts["flat_share"] == 1.0 and facts["prompts"] >= 4:
-            return Complaint(task, f"the reward of task {task!r} is constant on every prompt")
     return None
 
 
