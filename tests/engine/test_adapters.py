@@ -14,7 +14,10 @@ from geovlm.api import ModelProfile
 from geovlm.config.schema import RunConfig
 from geovlm.engine.models import adapters
 from geovlm.engine.programs import merge
+from geovlm.engine.programs import shape as shapes
 from geovlm.errors import ConfigError
+from geovlm.plan.memory import estimate
+from geovlm.plan.memory.parts import Adapter
 from tests.engine import tiny
 
 PROFILE = ModelProfile(name="mine", model_types=(), box_frame="norm1000")
@@ -135,6 +138,19 @@ def test_adapters_that_change_nothing_are_refused() -> None:
     )
     with pytest.raises(ConfigError, match=r"adapters do not change the output of InternVLForCond"):
         adapters.check_effect(made, {"input_ids": IDS})  # text alone, the tower is not passed
+
+
+@pytest.mark.parametrize("vision", [False, True])
+@pytest.mark.parametrize("kind", sorted(tiny.CONFIGS))
+def test_the_plan_counts_the_weights_that_are_trained(kind: str, vision: bool) -> None:
+    model = tiny.model(kind, device="meta")
+    shape = shapes.of_model(model, PROFILE)
+    planned = estimate.trained_parameters(shape, Adapter(rank=4, vision=vision), freeze_vision=True)
+    settings = adapters.of_run(run(vision=vision), PROFILE, model=model)
+    assert settings is not None
+    made = get_peft_model(model, settings)
+    assert planned == sum(each.numel() for each in made.parameters() if each.requires_grad)
+    assert not any("audio" in n for n, weight in made.named_parameters() if weight.requires_grad)
 
 
 def test_dropout_is_off_for_fused_experts_and_refused_where_it_is_asked_for() -> None:

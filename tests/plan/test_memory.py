@@ -85,6 +85,73 @@ def test_four_bit_weights_take_half_a_byte_and_their_scales() -> None:
     assert found.weights == pytest.approx(four_bit + 300_000 * 2 + 16_000)
 
 
+EXPERTS = replace(
+    SHAPE,
+    experts=400_000,
+    experts_adapted=400_000,
+    adapter_weights_experts=2_000,
+    experts_visited=8,
+    adapted=600_000,
+)
+
+
+def test_an_expert_has_a_share_of_the_rank() -> None:
+    # 64 x 1,000 weights, and 64 / 8 x 2,000; of a rank below 8 each expert still has 1
+    trained = [
+        estimate.trained_parameters(EXPERTS, Adapter(rank=rank), freeze_vision=False)
+        for rank in (64, 4)
+    ]
+    assert trained == [64_000 + 16_000, 4_000 + 2_000]
+
+
+def test_experts_are_made_whole_with_their_adapters() -> None:
+    """In bfloat16: a layer with its gradient, or all layers and the gradient of one."""
+    adapter = Adapter(rank=64, dropout=False)
+    layer = 2 * 400_000 / TEXT.layers
+    for work, more in (
+        (replace(SFT, checkpointing=True), 2 * layer),
+        (SFT, 2 * 400_000 + layer),
+    ):
+        plain, found = (
+            estimate.estimate(shape, work, Placement(), adapter=adapter).activations
+            for shape in (SHAPE, EXPERTS)
+        )
+        assert found - plain == more
+
+
+def test_the_tower_of_another_input_is_not_trained() -> None:
+    shape = replace(SHAPE, other_parameters=50_000)
+    trained = [
+        estimate.trained_parameters(shape, None, freeze_vision=frozen) for frozen in (False, True)
+    ]
+    assert trained == [950_000, 800_000]
+
+
+def planned(shape: ModelShape, adapter: Adapter | None) -> list[str]:
+    return plan_memory.lines(
+        plan_memory.MemoryPlan(
+            shape=shape,
+            trained=1,
+            adapter=adapter,
+            limit=GIB,
+            device="cuda",
+            estimates={},
+            nearest=None,
+        )
+    )
+
+
+def test_a_plan_says_what_adapters_reach_and_what_stays_in_16_bits() -> None:
+    text = replace(TEXT, parameters=800_000)
+    lora = planned(replace(EXPERTS, text=text), Adapter(rank=64))
+    assert lora[1:] == ["lora    adapters on 75.0% of the weights of the text decoder's layers"]
+    four = planned(replace(EXPERTS, text=text), Adapter(rank=64, quantized=True))
+    assert four[2].startswith("experts 400,000 weights of fused experts stay in 16 bits")
+    few = planned(replace(EXPERTS, text=text, adapted=40_000), Adapter(rank=64))
+    assert "5.0% of the weights of the text decoder's layers: few; without lora.targets" in few[1]
+    assert len(planned(SHAPE, None)) == 1
+
+
 def test_eight_bit_states_take_two_bytes_per_weight_and_plain_descent_none() -> None:
     assert of(replace(SFT, optimizer="adamw_bnb_8bit")).optimizer == 2e6
     assert of(replace(SFT, optimizer="sgd")).optimizer == 0

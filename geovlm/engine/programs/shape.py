@@ -74,6 +74,10 @@ def of_model(
         ),
         adapter_weights_vision=_adapter_weights(model, adapters.vision_linears(model, profile)),
         adapted=_adapted(model, chosen),
+        experts_adapted=sum(weights[name].numel() for name in chosen.parameters),
+        other_parameters=sum(
+            structure.count(model.get_submodule(name)) for name in structure.other_towers(model)
+        ),
         experts=sum(weights[name].numel() for name in structure.fused_experts(model)),
         experts_visited=visited,
         patches_per_cell=(profile.size_factor / side) ** 2,

@@ -70,7 +70,8 @@ def trained_parameters(shape: ModelShape, adapter: Adapter | None, *, freeze_vis
         of_an_expert = max(1, adapter.rank // shape.experts_visited)
         experts = of_an_expert * shape.adapter_weights_experts
         return adapter.rank * (shape.adapter_weights + vision) + experts
-    return shape.parameters - (shape.vision_parameters if freeze_vision else 0)
+    frozen = shape.vision_parameters if freeze_vision else 0
+    return shape.parameters - shape.other_parameters - frozen
 
 
 def _static(
@@ -130,8 +131,9 @@ def _activations(
     vision tower without trained weights keeps nothing.
     """
     tokens = work.batch * (work.prompt_tokens + (work.answer_tokens if work.kind == "grpo" else 0))
+    experts = shape.experts_adapted if adapter is not None else 0
     patches = work.batch * work.cells * shape.patches_per_cell
-    dropout = adapter is not None and adapter.dropout
+    dropout = adapter is not None and adapter.dropout and not experts
     in_graph = not frozen if adapter is None else adapter.vision
     total = worst = 0.0
     for stack, n, grows, adapted in (
@@ -146,7 +148,17 @@ def _activations(
         elif grows:
             total += stack.layers * kept * n
         worst = max(worst, passing)
-    return total + worst
+    return total + worst + _merged(shape, experts, work=work, element=element)
+
+
+def _merged(shape: ModelShape, experts: int, *, work: Work, element: int) -> float:
+    """Return the bytes of fused experts with their adapters added.
+
+    peft 0.21 makes them in every forward pass of a layer, for all experts, and keeps them for the
+    backward pass, which adds a gradient of the same size for one layer.
+    """
+    layer = experts * element / max(1, shape.text.layers)
+    return layer + (layer if work.checkpointing else experts * element)
 
 
 def _logits(

@@ -76,8 +76,12 @@ class ModelShape:
     """Weights in the decoder's layers that have an adapter."""
     experts: int = 0
     """Weights of fused experts, which `lora.quantize` leaves in 16 bits."""
+    experts_adapted: int = 0
+    """Those of them that have an adapter."""
     experts_visited: int = 1
     """Number of experts that a token visits."""
+    other_parameters: int = 0
+    """Parameters of towers for other inputs, such as audio, which are never trained."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
 
 MODULE = "geovlm.engine.programs.shape"
-_VERSION = 2
+_VERSION = 3
 """Version of the cached answers; to be raised with every change of `ModelShape`."""
 _OF_PROFILE = ("name", "model_types", "box_frame", "size_factor", "lora_targets", "vision_module")
 """The fields of a profile that the engine's process reads, or that a profile must have."""

@@ -23,6 +23,9 @@ TEMPLATE_TOKENS = 32
 """Tokens of the chat template and of the markers around images."""
 UNKNOWN_TEXT_TOKENS = 256
 """Text tokens per row, assumed if the tokenizer is not on this machine."""
+SMALL_SHARE = 0.1
+"""Share of the decoder below which the targets of adapters are called few: attention alone has an
+eighth (Qwen2.5-7B) to a quarter (Qwen3-4B) of a dense one, and a few percent of one of experts."""
 SMALL = 50_000_000
 """Number of parameters up to which a run on the CPU prints no estimate."""
 
@@ -34,6 +37,8 @@ class MemoryPlan:
     shape: ModelShape
     trained: int
     """Number of weights that training changes."""
+    adapter: Adapter | None
+    """The run's adapters; `None` without a training stage too."""
     limit: float
     """Bytes of one GPU; on the CPU, of the machine per process."""
     device: str
@@ -77,6 +82,7 @@ def of(plan: Plan, *, shape: ModelShape, limit: float) -> MemoryPlan:
     return MemoryPlan(
         shape=shape,
         trained=trained,
+        adapter=adapter if training else None,
         limit=limit,
         device=config.device,
         estimates=estimates,
@@ -218,6 +224,13 @@ def lines(found: MemoryPlan) -> list[str]:
         f"params  {shape.parameters:,}, {shape.vision_parameters:,} of them in the vision tower; "
         f"{found.trained:,} are trained ({share:.1%})"
     ]
+    if found.adapter is not None:
+        made.append(_reach(shape))
+        if found.adapter.quantized and shape.experts:
+            made.append(
+                f"experts {shape.experts:,} weights of fused experts stay in "
+                f"{'32' if found.device == 'cpu' else '16'} bits: peft cannot adapt them in 4"
+            )
     for name, each in found.estimates.items():
         parts = ", ".join(f"{part} {_gib(value)}" for part, value in each.parts().items())
         made.append(
@@ -234,12 +247,22 @@ def lines(found: MemoryPlan) -> list[str]:
     return made
 
 
+def _reach(shape: ModelShape) -> str:
+    """Return the share of the decoder's layers that adapters are put on."""
+    share = shape.adapted / shape.text.parameters
+    line = f"lora    adapters on {share:.1%} of the weights of the text decoder's layers"
+    if share < SMALL_SHARE:
+        line += ": few; without lora.targets they go on all its linear layers and experts"
+    return line
+
+
 def table(found: MemoryPlan) -> dict[str, Any]:
     """Return the estimate for programs, in bytes."""
     return {
         "parameters": found.shape.parameters,
         "vision_parameters": found.shape.vision_parameters,
         "trained": found.trained,
+        "adapted": found.shape.adapted if found.adapter is not None else None,
         "limit": round(found.limit),
         "stages": {
             name: {
