@@ -2,7 +2,7 @@
 # make test: install, then every test of the core and of all plugins
 # make test-families: install, then every stage of tiny checkpoints of twenty public model families
 # make lint: ruff, mypy, and no undeclared break of the public surface
-# make docs: write the reference of the command line and of the configuration
+# make docs: write the references of the command line, of the configuration, of checks and of models
 # make api: declare an addition to the public surface
 PYTHON ?= python3
 WORKERS ?= 3
@@ -60,6 +60,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python -m tools.reference.commands > docs/cli.md
 	$(BIN)/python -m tools.reference.config > docs/config.md
 	$(BIN)/python -m tools.reference.checks > docs/checks.md
+	$(BIN)/python -m tools.reference.models > docs/models.md
 
 api: $(VENV)/.installed
 	$(BIN)/python -m tools.public_api update

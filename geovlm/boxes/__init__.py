@@ -11,7 +11,7 @@ from geovlm.boxes.frames import (
     to_frame,
 )
 from geovlm.boxes.notations import NOTATIONS, Notation
-from geovlm.boxes.reading import parse, phrases, read_back, strip, target_boxes
+from geovlm.boxes.reading import parse, phrases, strip, target_boxes
 from geovlm.boxes.rectangle import (
     Box,
     Match,
@@ -42,7 +42,6 @@ __all__ = [
     "overlap",
     "parse",
     "phrases",
-    "read_back",
     "require_frame",
     "rotated_iou",
     "strip",

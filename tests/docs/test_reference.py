@@ -8,7 +8,8 @@ import pytest
 
 from geovlm.cli import COMMANDS
 from geovlm.config.schema import RunConfig
-from tools.reference import checks, commands, config
+from geovlm.plugins.profiles import BUILTIN
+from tools.reference import checks, commands, config, models
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = commands.pages()
@@ -37,6 +38,23 @@ def test_the_reference_of_the_configuration_is_up_to_date() -> None:
 def test_the_page_of_checks_is_up_to_date() -> None:
     written = (DOCS / "checks.md").read_text(encoding="utf-8")
     assert written == checks.markdown(), "docs/checks.md is stale: make docs"
+
+
+def test_the_page_of_models_is_up_to_date() -> None:
+    written = (DOCS / "models.md").read_text(encoding="utf-8")
+    assert written == models.markdown(), "docs/models.md is stale: make docs"
+
+
+def test_the_page_of_models_shows_every_built_in_profile_once() -> None:
+    shown = [each.profile.name for each in models.FAMILIES]
+    assert sorted(set(shown)) == sorted(shown)
+    assert {profile.name for profile in BUILTIN} <= set(shown)
+
+
+def test_the_page_of_models_tells_of_every_tried_checkpoint() -> None:
+    told = {name for family in models.FAMILIES for name in family.tried}
+    refused = {n for n, keys in models.expected().items() if "plan" in keys.get("refused", {})}
+    assert told | refused == set(models.expected())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -71,8 +89,8 @@ def test_every_key_of_the_configuration_is_described(field: dict[str, object]) -
         '- `model` (text, default `"nano"`): `nano`, a folder with `config.json`, or a name on the '
         "Hugging Face hub.",
         "- `generations` (whole number at least 2, default `4`): Completions per prompt.",
-        "- `dropout` (number from 0 to 1, default `0.05`): Share of the adapters' inputs that is "
-        "dropped in training.",
+        "- `min_format_rate` (number from 0 to 1, default `0.5`): Smallest share of completions "
+        "with the right tags; a task below it fails the probe.",
         '- `eval_split` (`"train"` or `"val"` or `"test"`): Split on which this task is evaluated; '
         "default: `eval.split`.",
     ],
