@@ -7,6 +7,7 @@ from geovlm.boxes.frames import (
     from_frame,
     geochat_box,
     input_size,
+    picture_size,
     require_frame,
     to_frame,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "overlap",
     "parse",
     "phrases",
+    "picture_size",
     "require_frame",
     "rotated_iou",
     "strip",

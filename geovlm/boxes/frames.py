@@ -46,11 +46,9 @@ class HasSizes(Protocol):
 def input_size(
     size: Size, *, profile: ModelProfile, min_pixels: int = 0, max_pixels: int | None = None
 ) -> Size:
-    """Return the size (width, height) of an image after the processor's resize, pixels.
+    """Return the size (width, height) at which the model sees an image, pixels.
 
-    Sides become multiples of `profile.size_factor`, the area stays within the limits, and the
-    aspect ratio is kept as nearly as that allows. Equal to
-    transformers.models.qwen2_vl.image_processing_pil_qwen2_vl.smart_resize, 5.23.
+    Where GeoVLM resizes it is `picture_size`; where the processor does, `profile.seen_size`.
 
     Args:
         size: Width and height of the stored image, pixels.
@@ -66,6 +64,22 @@ def input_size(
         >>> input_size((512, 512), profile=QWEN2_5_VL)
         (504, 504)
     """
+    given = picture_size(size, profile=profile, min_pixels=min_pixels, max_pixels=max_pixels)
+    return given if profile.seen_size is None else profile.seen_size(given)
+
+
+def picture_size(
+    size: Size, *, profile: ModelProfile, min_pixels: int = 0, max_pixels: int | None = None
+) -> Size:
+    """Return the size (width, height) of the picture that the processor gets, pixels.
+
+    Where GeoVLM resizes (`profile.resize`), sides become multiples of `profile.size_factor`, the
+    area stays within the limits, and the aspect ratio is kept as nearly as that allows. Equal to
+    transformers.models.qwen2_vl.image_processing_pil_qwen2_vl.smart_resize, 5.23. Where the
+    processor resizes, it gets the stored picture, enlarged if `min_pixels` asks for more.
+
+    Arguments and errors are those of `input_size`.
+    """
     width, height = size
     if min(size) < 1 or max(size) / min(size) > 200:
         raise DataError(
@@ -74,6 +88,10 @@ def input_size(
         )
     factor = profile.size_factor
     high = profile.max_pixels if max_pixels is None else max_pixels
+    if profile.resize == "processor":
+        low = min(min_pixels, high)
+        grow = max(1.0, math.sqrt(low / (width * height)))
+        return math.ceil(width * grow), math.ceil(height * grow)
     low = min(max(profile.min_pixels, min_pixels), high)
     new = round(width / factor) * factor, round(height / factor) * factor
     if new[0] * new[1] > high:

@@ -79,6 +79,7 @@ def reader(
     """Return a reader of the tasks' data, and the tasks; without `data`, data is generated."""
     from geovlm.config import load
     from geovlm.config import model as models
+    from geovlm.plan import sizes
     from geovlm.plan.checks import check_data_names
     from geovlm.plan.data import Reader
     from geovlm.plugins import registry
@@ -89,4 +90,5 @@ def reader(
     loaded = registry.load()
     chosen = loaded.select(tasks)
     check_data_names(config, registry=loaded)
-    return Reader(config, loaded, models.inspect(config, registry=loaded), None), chosen
+    facts = sizes.bound(models.inspect(config, registry=loaded), config)
+    return Reader(config, loaded, facts, None), chosen

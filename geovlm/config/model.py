@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NANO = nano.NAME
 PROCESSOR = "preprocessor_config.json"
+_BUNDLE = "processor_config.json"
+"""File of transformers 5, which holds the settings for images as `image_processor`."""
 COUNTED_CHARS = 100_000
 """Characters of a text that are tokenized to count it; a megabyte would take seconds."""
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -130,9 +132,12 @@ def limited(
 ) -> ModelProfile:
     """Return the profile with the run's pixel limits, else the checkpoint's, else its own.
 
-    Its frame and order of boxes are those of `framed`.
+    Its frame and order of boxes are those of `framed`. Where the processor resizes images,
+    `geovlm.plan.sizes.bound` asks it for its limits.
     """
-    low, high = pixel_limits(folder) if folder is not None else PixelLimits()
+    low, high = PixelLimits()
+    if folder is not None and profile.resize == "multiples":
+        low, high = pixel_limits(folder, frames=profile.limit_frames)
     return dataclasses.replace(
         framed(profile, config),
         min_pixels=config.min_pixels or low or profile.min_pixels,
@@ -161,7 +166,7 @@ def with_pixels(profile: ModelProfile, pixels: str | None) -> ModelProfile:
         low = min(profile.min_pixels, largest)
         return dataclasses.replace(profile, min_pixels=low, max_pixels=largest)
     folder = Path(source(pixels))
-    lowest, highest = pixel_limits(folder)
+    lowest, highest = pixel_limits(folder, frames=profile.limit_frames)
     if lowest is None or highest is None:
         raise ConfigError(
             f"--model-pixels {pixels!r} is not a model: {folder / PROCESSOR} has no pixel limits",
@@ -177,16 +182,24 @@ class PixelLimits(NamedTuple):
     highest: int | None = None
 
 
-def pixel_limits(folder: Path) -> PixelLimits:
-    """Return the limits of a checkpoint's processor; `None` for those that it does not state."""
-    file = folder / PROCESSOR
-    if not file.is_file():
-        return PixelLimits()
-    settings = checkpoint.read_object(file)
+def pixel_limits(folder: Path, *, frames: int = 1) -> PixelLimits:
+    """Return the limits of a checkpoint's processor; `None` for those that it does not state.
+
+    `frames` is `ModelProfile.limit_frames` of its family.
+    """
+    files = [folder / name for name in (_BUNDLE, PROCESSOR) if (folder / name).is_file()]
+    read = [checkpoint.read_object(file) for file in files]
+    settings: dict[str, Any] = {}
+    for each in read:
+        # as transformers does, which reads the single file where the bundle has no such part
+        settings = settings or each.get("image_processor") or {}
+    if not settings and files and files[-1].name == PROCESSOR:
+        settings = read[-1]
     size = settings.get("size") or {}
     # transformers prefers `min_pixels` and `max_pixels` where a file has both
     low = settings.get("min_pixels") or size.get("shortest_edge")
-    return PixelLimits(low, settings.get("max_pixels") or size.get("longest_edge"))
+    high = settings.get("max_pixels") or size.get("longest_edge")
+    return PixelLimits(low and low // frames, high and high // frames)
 
 
 def token_counter(facts: ModelFacts) -> Callable[[str], int] | None:

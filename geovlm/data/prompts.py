@@ -55,6 +55,13 @@ class Prompt:
     """Stored size of each image, pixels."""
     input_sizes: tuple[Size, ...]
     """Size at which the model sees each image, pixels."""
+    given_sizes: tuple[Size, ...] = ()
+    """Size at which the processor gets each image, pixels; empty: `input_sizes`."""
+
+    @property
+    def picture_sizes(self) -> tuple[Size, ...]:
+        """Size of the picture of each image that the processor gets, pixels."""
+        return self.given_sizes or self.input_sizes
 
     @property
     def sample_id(self) -> str:
@@ -117,7 +124,7 @@ class Prompter:
         self.profile = profile
         self._options = task.options() if options is None and task.options else options
         self._write = resolve(task.prompt)
-        self._contexts: dict[tuple[Size, ...], PromptContext] = {}
+        self._contexts: dict[tuple[Size, ...], tuple[PromptContext, tuple[Size, ...]]] = {}
 
     def prompt(self, sample: Sample) -> Prompt:
         """Return the prompt of one of the task's samples.
@@ -136,15 +143,20 @@ class Prompter:
             from geovlm import raster
 
             stored = tuple(raster.image_size(image) for image in sample.images)
-        context = self._contexts.get(stored)
-        if context is None:
-            seen = tuple(
-                boxes.input_size(size, profile=self.profile, min_pixels=self.task.min_pixels)
-                for size in stored
+        known = self._contexts.get(stored)
+        if known is None:
+            seen, given = (
+                tuple(
+                    size(each, profile=self.profile, min_pixels=self.task.min_pixels)
+                    for each in stored
+                )
+                for size in (boxes.input_size, boxes.picture_size)
             )
-            context = self._contexts[stored] = PromptContext(
+            context = PromptContext(
                 profile=self.profile, image_sizes=stored, input_sizes=seen, options=self._options
             )
+            known = self._contexts[stored] = context, given
+        context, given = known
         turn = self._write(sample, context)
         texts.check_turn(turn, task=self.task.name, sample_id=sample.id)
         return Prompt(
@@ -153,13 +165,19 @@ class Prompter:
             turn=turn,
             image_sizes=stored,
             input_sizes=context.input_sizes,
+            given_sizes=given,
         )
 
 
-def visual_tokens(input_sizes: Sequence[Size], *, profile: ModelProfile) -> int:
-    """Return how many tokens the model makes of images that it sees at these sizes."""
+def visual_tokens(picture_sizes: Sequence[Size], *, profile: ModelProfile) -> int:
+    """Return how many tokens the model makes of the images of a prompt.
+
+    `picture_sizes` are those of the pictures that the processor gets, pixels.
+    """
+    if profile.image_tokens is not None:
+        return profile.image_tokens(picture_sizes)
     factor = profile.size_factor
-    cells = sum((width // factor) * (height // factor) for width, height in input_sizes)
+    cells = sum((width // factor) * (height // factor) for width, height in picture_sizes)
     return cells * profile.cell_tokens
 
 

@@ -160,7 +160,7 @@ def check(stage: Stage) -> None:
     template_tokens = cache(chat.template_tokens)
 
     def count_images(prompt: Prompt) -> int:
-        sizes = prompt.input_sizes
+        sizes = prompt.picture_sizes
         return template_tokens(len(sizes)) + visual_tokens(sizes, profile=profile)
 
     def count_tokens(texts: Sequence[str]) -> list[int]:

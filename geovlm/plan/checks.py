@@ -22,7 +22,7 @@ from geovlm.config import model as models
 from geovlm.config.model import ModelFacts
 from geovlm.config.options import near
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
-from geovlm.plan import leaks, needs, trainers
+from geovlm.plan import leaks, needs, sizes, trainers
 from geovlm.plan.data import EmptySplitError, Reader, TaskPlan
 from geovlm.plugins.registry import Registry
 from geovlm.rewards import options
@@ -97,9 +97,8 @@ def _tasks(context: Context) -> None:
 
 
 def _model(context: Context) -> None:
-    context.model = models.inspect(
-        context.config, registry=context.registry, weights=not context.elsewhere
-    )
+    facts = models.inspect(context.config, registry=context.registry, weights=not context.elsewhere)
+    context.model = sizes.bound(facts, context.config)
 
 
 def _data(context: Context) -> None:

@@ -234,7 +234,7 @@ class Reader:
         visual, text, digest, most = [], [], "", 0
         for sample in samples:
             prompt = prompter.prompt(sample)
-            visual.append(prompts.visual_tokens(prompt.input_sizes, profile=profile))
+            visual.append(prompts.visual_tokens(prompt.picture_sizes, profile=profile))
             most = max(most, *(width * height for width, height in prompt.input_sizes))
             turn = prompt.turn
             if self.count is not None:

@@ -136,7 +136,7 @@ def of_task(
         min_pixels=task.min_pixels,
         sizes=dict(Counter(each for one in put for each in _resizes(one)).most_common()),
         visual_tokens=_spread(
-            [prompts.visual_tokens(each.input_sizes, profile=profile) for each in put]
+            [prompts.visual_tokens(each.picture_sizes, profile=profile) for each in put]
         ),
         text_tokens=_spread([count_tokens(text) for text in _texts(put, reader)]),
         balance=_balance(put),

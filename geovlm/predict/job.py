@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +122,24 @@ class Job:
         return Request(**fields)
 
     def write_plan(self, plan: Plan) -> None:
-        """Write the plan."""
-        self._write("plan.json", asdict(plan))
+        """Write the plan, with the sizes at which a processor that resizes shows the windows."""
+        profile = plan.profile
+        shown: dict[Size, Size] = {}
+        if profile.seen_size is not None:
+            given = {picture_size(each, plan) for each in windows(self.read_request(), plan)}
+            shown = {size: profile.seen_size(size) for size in sorted(given)}
+        bare = replace(profile, image_tokens=None, seen_size=None)
+        fields = asdict(replace(plan, profile=bare))
+        self._write("plan.json", fields | {"shown": list(shown.items())})
 
     def read_plan(self) -> Plan:
         """Read the plan."""
         fields = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
         profile = fields.pop("profile")
         profile["model_types"] = tuple(profile["model_types"])
+        shown = {tuple(given): tuple(seen) for given, seen in fields.pop("shown", ())}
+        if shown:
+            profile["seen_size"] = shown.__getitem__
         fields["second_pass"] = tuple(Window(*each) for each in fields["second_pass"])
         return Plan(profile=ModelProfile(**profile), **fields)
 
@@ -192,3 +202,11 @@ def input_size(window: Window, plan: Plan) -> Size:
 
     size = (window.width, window.height)
     return boxes.input_size(size, profile=plan.profile, min_pixels=plan.min_pixels)
+
+
+def picture_size(window: Window, plan: Plan) -> Size:
+    """Return the size of the picture of a window that the processor gets; raises likewise."""
+    from geovlm import boxes
+
+    size = (window.width, window.height)
+    return boxes.picture_size(size, profile=plan.profile, min_pixels=plan.min_pixels)

@@ -55,7 +55,7 @@ def lengths(processor: Any, *, profile: ModelProfile) -> Callable[[Row], int]:
 
     def length(row: Row) -> int:
         words = processor.tokenizer(escape(row.question), add_special_tokens=False)["input_ids"]
-        return len(words) + visual_tokens(row.input_sizes, profile=profile)
+        return len(words) + visual_tokens(row.picture_sizes, profile=profile)
 
     return length
 

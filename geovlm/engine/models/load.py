@@ -89,8 +89,7 @@ def load_reader(
         raise no_chat_template(config.model)
     if profile.resize == "multiples":
         take_as_sized(processor)
-    token_id = getattr(load_config(config), "image_token_id", None)
-    profile = sizes.bind(profile, processor, token_id=token_id)
+    profile = sizes.bind(profile, processor, load_config(config))
     return processor, profile
 
 

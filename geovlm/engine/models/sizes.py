@@ -25,11 +25,10 @@ _TRIED: tuple[Size, ...] = ((320, 240), (1500, 500), (1000, 2000))
 """Sizes at which a processor's own count is compared with what it makes."""
 
 
-def bind(profile: ModelProfile, processor: Any, *, token_id: int | None) -> ModelProfile:
+def bind(profile: ModelProfile, processor: Any, config: Any) -> ModelProfile:
     """Return the profile of a family with the limits, sizes and tokens of a processor.
 
-    `token_id` is the token that stands for a piece of an image in the model's inputs; `None`: that
-    of the processor.
+    `config` is the configuration of the model.
 
     Raises:
         ConfigError: GeoVLM should resize, and the processor does not take images of any size.
@@ -42,9 +41,7 @@ def bind(profile: ModelProfile, processor: Any, *, token_id: int | None) -> Mode
     if profile.resize == "processor":
         return dataclasses.replace(
             profile,
-            image_tokens=Counter(
-                processor, token_id=processor.image_token_id if token_id is None else token_id
-            ),
+            image_tokens=counter(processor, config),
             seen_size=functools.lru_cache(_KEPT)(functools.partial(seen_size, processor)),
         )
     if not limits.makes_grid(images):
@@ -54,6 +51,15 @@ def bind(profile: ModelProfile, processor: Any, *, token_id: int | None) -> Mode
             hint='state resize="processor" in the profile',
         )
     return profile
+
+
+def counter(processor: Any, config: Any) -> Counter:
+    """Return the function that counts the tokens of the images of a prompt.
+
+    A configuration names the token that stands for a piece of an image; else the processor does.
+    """
+    own = getattr(config, "image_token_id", None)
+    return Counter(processor, token_id=processor.image_token_id if own is None else own)
 
 
 def seen_size(processor: Any, size: Size) -> Size:

@@ -32,7 +32,7 @@ from geovlm.files.jsontext import dumps
 from geovlm.plugins import registry as registries
 from geovlm.plugins.registry import Registry
 from geovlm.predict import asking, reading
-from geovlm.predict.job import Answer, Job, Plan, Request, input_size, window_inputs, windows
+from geovlm.predict.job import Answer, Job, Plan, Request, picture_size, window_inputs, windows
 from geovlm.predict.results import Results
 from geovlm.predict.windows import tiles
 from geovlm.predict.windows.tiles import Window
@@ -146,15 +146,19 @@ def row(
         target=target,
         image_sizes=prompt.image_sizes,
         input_sizes=prompt.input_sizes,
+        given_sizes=prompt.given_sizes,
     )
 
 
 def batches(rows: Iterator[Row], *, most: int, pixels: int = BATCH_PIXELS) -> Iterator[list[Row]]:
-    """Yield the rows in batches of at least one row, at most `pixels` as the model sees them."""
+    """Yield the rows in batches of at least one row, at most `pixels` as given or as seen."""
     batch: list[Row] = []
     held = 0
     for each in rows:
-        own = sum(width * height for width, height in each.input_sizes)
+        own = max(
+            sum(width * height for width, height in sizes)
+            for sizes in (each.input_sizes, each.picture_sizes)
+        )
         if batch and (len(batch) == most or held + own > pixels):
             yield batch
             batch, held = [], 0
@@ -221,10 +225,10 @@ def _check_length(plan: Plan, request: Request, loaded: load.Loaded, *, longest:
     tokenizer = loaded.processor.tokenizer  # type: ignore[attr-defined]  # a mixin's field
     views = windows(request, plan)  # all of a grid are of one size, those around marked boxes not
     sizes = [
-        input_size(views[i], plan) for i in range(len(views) if "boxes" in request.inputs else 1)
+        picture_size(views[i], plan) for i in range(len(views) if "boxes" in request.inputs else 1)
     ]
-    largest = max(sizes, key=lambda size: size[0] * size[1])
-    visual = len(request.images) * visual_tokens([largest], profile=plan.profile)
+    images = len(request.images)
+    visual = max(visual_tokens([size] * images, profile=plan.profile) for size in set(sizes))
     question = control_tokens(loaded.processor).escape(plan.question)
     around = loaded.chat.template_tokens(len(request.images))
     needed = visual + len(tokenizer(question)["input_ids"]) + around + longest

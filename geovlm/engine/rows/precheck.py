@@ -68,7 +68,7 @@ def audit_lengths(
 
     for prompt in prompts:
         turn = prompt.turn
-        key = hash((turn.question, turn.reasoning, turn.answer, prompt.input_sizes))
+        key = hash((turn.question, turn.reasoning, turn.answer, prompt.picture_sizes))
         if key in known:
             continue
         known.add(key)
@@ -126,7 +126,7 @@ def audit_images(rows: Sequence[Row], *, cache: ImageCache) -> None:
         DataError: an image cannot be decoded; names the file.
     """
     for row in _some(rows):
-        for reference, size in zip(row.images, row.input_sizes, strict=True):
+        for reference, size in zip(row.images, row.picture_sizes, strict=True):
             cache.get(reference, size)
 
 

@@ -41,11 +41,18 @@ class Row:
     """Stored size of each image, pixels."""
     input_sizes: tuple[Size, ...]
     """Size at which the model sees each image, pixels."""
+    given_sizes: tuple[Size, ...] = ()
+    """Size at which the processor gets each image, pixels; empty: `input_sizes`."""
     reasoning: str = ""
     answer: str = ""
     """Correct answer; like `reasoning` empty where a row is only answered, not scored."""
     target: Mapping[str, Any] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def picture_sizes(self) -> tuple[Size, ...]:
+        """Size of the picture of each image that the processor gets, pixels."""
+        return self.given_sizes or self.input_sizes
 
     @property
     def key(self) -> str:
@@ -70,6 +77,7 @@ def to_row(prompt: Prompt, *, instruction: str) -> Row:
         target=prompt.target,
         image_sizes=prompt.image_sizes,
         input_sizes=prompt.input_sizes,
+        given_sizes=prompt.given_sizes,
         meta=prompt.meta,
     )
 
@@ -200,5 +208,5 @@ def _not_here(token: str) -> Any:
 
 
 def pictures(row: Row, *, cache: ImageCache) -> list[Any]:
-    """Return the row's images (PIL, RGB) at the sizes at which the model sees them."""
-    return [cache.get(ref, size) for ref, size in zip(row.images, row.input_sizes, strict=True)]
+    """Return the row's images (PIL, RGB) at the sizes at which the processor gets them."""
+    return [cache.get(ref, size) for ref, size in zip(row.images, row.picture_sizes, strict=True)]

@@ -70,7 +70,7 @@ def refuse_large_images(prompts: Iterable[Prompt], *, task: str, profile: ModelP
         ConfigError: names the sample and its tokens.
     """
     for prompt in prompts:
-        for size in prompt.input_sizes:
+        for size in prompt.picture_sizes:
             tokens = visual_tokens([size], profile=profile)
             if tokens > COLOCATED_TOKENS:
                 raise ConfigError(
