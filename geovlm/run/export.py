@@ -56,6 +56,8 @@ class Asked:
     """References, encoded by `geovlm.raster.reference.encode`."""
     input_sizes: tuple[tuple[int, int], ...]
     """(width, height) of the images as the model sees them, pixels."""
+    picture_sizes: tuple[tuple[int, int], ...]
+    """(width, height) of the pictures that the processor gets, pixels."""
     question: str
     answered: str
     """Greedy completion in the evaluation of the run."""
@@ -151,6 +153,10 @@ def _asked(record: Mapping[str, Any], answered: str) -> Asked:
         sample_id=record["sample_id"],
         images=tuple(record["images"]),
         input_sizes=tuple((width, height) for width, height in record["input_sizes"]),
+        picture_sizes=tuple(
+            (width, height)
+            for width, height in record.get("picture_sizes") or record["input_sizes"]
+        ),
         question=record["question"],
         answered=answered,
     )

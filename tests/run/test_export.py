@@ -39,6 +39,7 @@ def a_sample(sample_id: str = "1", task: str = "xbd/affected") -> export.Asked:
         sample_id=sample_id,
         images=("a.png", {"bands": ["B04"]}),
         input_sizes=((84, 84), (84, 56)),
+        picture_sizes=((84, 84), (84, 56)),
         question="Is it?",
         answered="<answer> yes </answer>",
     )

@@ -92,6 +92,7 @@ def score(answers: Answers, judge: Judge, *, name: str, last: bool) -> Scored:
             "target": dict(row.target),
             "image_sizes": row.image_sizes,
             "input_sizes": row.input_sizes,
+            "picture_sizes": row.picture_sizes,
             "meta": dict(row.meta),
             "completion": answers.greedy[i],
             **profiles.to_record(judge.profile),

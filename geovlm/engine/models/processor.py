@@ -127,8 +127,13 @@ def load_processor(
     return processor
 
 
+def takes_any_size(processor: ProcessorMixin) -> bool:
+    """Return True if a processor can take images at the size that they have."""
+    return limits.makes_grid(processor.image_processor)  # type: ignore[attr-defined]
+
+
 def take_as_sized(processor: ProcessorMixin) -> None:
-    """Let a processor take images at the size that they have.
+    """Let a processor of which `takes_any_size` is True take images at the size that they have.
 
     Sides must be multiples of patch and merge size. What `save_processor` writes stays as it is.
     """

@@ -16,7 +16,12 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 from geovlm.config.control_tokens import ControlTokens
 from geovlm.engine.generation import generate
 from geovlm.engine.models import structure
-from geovlm.engine.models.processor import load_processor, save_processor, take_as_sized
+from geovlm.engine.models.processor import (
+    load_processor,
+    save_processor,
+    take_as_sized,
+    takes_any_size,
+)
 from geovlm.engine.programs.main import run
 from geovlm.engine.rows import rendering
 from geovlm.engine.rows.images import ImageCache
@@ -42,8 +47,12 @@ def work(folder: Path) -> None:
     job = Job.read(folder)
     cache = ImageCache()
     processor = load_processor(str(job.model))
-    take_as_sized(processor)
-    sized = not processor.image_processor.do_resize  # type: ignore[attr-defined]
+    # the pictures of a family that GeoVLM resizes for have the size at which the model sees them
+    sized = takes_any_size(processor) and all(
+        each.picture_sizes == each.input_sizes for each in job.asked
+    )
+    if sized:
+        take_as_sized(processor)
     begun = rendering.prefill(processor)
     write_asks(folder, job, cache=cache, sized=sized, begun=begun, tokens=control_tokens(processor))
     model = AutoModelForImageTextToText.from_pretrained(
@@ -101,6 +110,7 @@ def row(sample: Asked) -> Row:
         question=sample.question,
         image_sizes=sample.input_sizes,
         input_sizes=sample.input_sizes,
+        given_sizes=sample.picture_sizes,
     )
 
 

@@ -2,12 +2,13 @@
 
 python -m geovlm.engine.programs.stock MODEL ASKS.json ANSWERS.json
 
-`AutoProcessor` is used where it can be: for the Qwen-VL family it needs torchvision, for videos.
-Without, its two parts are loaded and put together here as the stock class does for images.
+`AutoProcessor` is used where it can be: for most families it needs torchvision, for videos. Without
+it, tokenizer and image processor are loaded, and the stock class is built of them.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from transformers import (
     AutoProcessor,
     AutoTokenizer,
 )
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 Encode = Callable[[str, list[Image.Image]], Any]
 """(question, images) -> model inputs of one sample."""
@@ -58,10 +60,12 @@ def load_processor(folder: str, **settings: Any) -> tuple[Encode, Callable[..., 
     """Return the functions that encode and decode, and the names of their classes."""
     try:
         processor = AutoProcessor.from_pretrained(folder)
+        name = "AutoProcessor"
     except ImportError as error:
-        if "torchvision" not in str(error).lower():
+        if not any(each in str(error).lower() for each in ("torchvision", "num2words")):
             raise
-        return _parts(folder, **settings)
+        processor = _without_videos(folder)
+        name = "AutoTokenizer, AutoImageProcessor"
 
     def encode(question: str, images: list[Image.Image]) -> Any:
         prompt = processor.apply_chat_template(
@@ -76,31 +80,37 @@ def load_processor(folder: str, **settings: Any) -> tuple[Encode, Callable[..., 
             **settings,
         )
 
-    return encode, processor.decode, [f"AutoProcessor ({type(processor).__name__})"]
+    return encode, processor.decode, [f"{name} ({type(processor).__name__})"]
 
 
-def _parts(folder: str, **settings: Any) -> tuple[Encode, Callable[..., str], list[str]]:
+class _Absent:
+    """Stands for the part of a processor that reads videos or sound: it has no settings."""
+
+    model_input_names: tuple[str, ...] = ()
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+
+def _without_videos(folder: str) -> Any:
+    """Return the stock class of a processor, built of the two parts that images and text need."""
+    config = transformers.AutoConfig.from_pretrained(folder)
+    named, _ = transformers.ProcessorMixin.get_processor_dict(folder)
+    images = AutoImageProcessor.from_pretrained(folder)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    pixels = AutoImageProcessor.from_pretrained(folder)
-    token_id = transformers.AutoConfig.from_pretrained(folder).image_token_id
-    token = tokenizer.convert_ids_to_tokens(token_id)
-
-    def encode(question: str, images: list[Image.Image]) -> Any:
-        prompt = tokenizer.apply_chat_template(
-            _messages(question, images), tokenize=False, add_generation_prompt=True
-        )
-        seen = pixels(images=images, return_tensors="pt", **settings)
-        first, *others = prompt.split(token)
-        counts = seen["image_grid_thw"].prod(-1) // pixels.merge_size**2
-        text = first + "".join(
-            token * int(n) + rest for n, rest in zip(counts, others, strict=True)
-        )
-        inputs = tokenizer([text], add_special_tokens=False, return_tensors="pt")
-        inputs["mm_token_type_ids"] = (inputs["input_ids"] == token_id).long()
-        return inputs | seen
-
-    names = [f"AutoTokenizer ({type(tokenizer).__name__})"]
-    return encode, tokenizer.decode, [*names, f"AutoImageProcessor ({type(pixels).__name__})"]
+    stated = json.loads((Path(folder) / "tokenizer_config.json").read_text(encoding="utf-8"))
+    stock: Any = getattr(transformers, stated.get("processor_class", ""), None)
+    stock = stock or PROCESSOR_MAPPING[type(config)]
+    module = sys.modules[stock.__module__]
+    if getattr(module, "num2words", True) is None:
+        module.num2words = str  # type: ignore[attr-defined]  # of a video's frames
+    kind: Any = type(stock.__name__, (stock,), {"check_argument_for_proper_class": lambda *_: None})
+    parts = {"image_processor": images, "tokenizer": tokenizer}
+    known = inspect.signature(stock.__init__).parameters
+    own = {key: value for key, value in named.items() if key in known and key not in parts}
+    own |= {name: _Absent() for name in kind.get_attributes() if name not in parts}
+    return kind(**parts, **own | {"chat_template": tokenizer.chat_template})
 
 
 def _messages(question: str, images: list[Image.Image]) -> list[dict[str, Any]]:
