@@ -213,10 +213,11 @@ def measure(case: str, means: str, args: argparse.Namespace) -> Result:
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
     model.generation_config.eos_token_id = config.text_config.eos_token_id
     model.generation_config.pad_token_id = config.text_config.pad_token_id
+    tower: Any = model.get_submodule(structure.tower(model, PROFILE))
     if means != "trl":
-        vision_attention.batch(model.get_submodule(structure.tower(model, PROFILE)))
+        vision_attention.batch(tower)
     if means not in ("trl", "windows"):
-        distinct_images.share(model)
+        next(distinct_images.ways(model, tower)).enable()
     processor = load_processor(str(nano.path()), min_pixels=side**2, max_pixels=side**2)
     steps = SKIPPED_STEPS + args.steps
     clock = Clock(on_gpu)

@@ -32,7 +32,7 @@ from trl import GRPOConfig, GRPOTrainer
 from benchmarks.gpu import configuration
 from geovlm import nano
 from geovlm.engine.models.processor import load_processor
-from geovlm.engine.speedups import distinct_images
+from geovlm.engine.speedups import trial
 from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 
 
@@ -105,7 +105,7 @@ def train(side: str, args: argparse.Namespace, *, pixels: int) -> Clock:
             disable_tqdm=True,
         )
         if side == "geovlm":
-            distinct_images.share(model)
+            trial.find(model, processor, tower=model.base_model.visual, side=28, share_images=True)
         own = {} if side == "trl" else {"share_prompt": side == "geovlm"}
         trainer = (GRPOTrainer if side == "trl" else GroupTrainer)(
             **own,

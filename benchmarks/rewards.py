@@ -32,7 +32,7 @@ from geovlm.engine.models.processor import load_processor
 from geovlm.engine.rows import tokens
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row, Rows, dataset
-from geovlm.engine.speedups import distinct_images
+from geovlm.engine.speedups import trial
 from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from geovlm.errors import GeoVLMError
 from geovlm.plugins import registry
@@ -194,7 +194,7 @@ def step_shares(args: argparse.Namespace, known: Any) -> list[float]:
     columns = rewards.columns(tasks, registry=known, active="paper")
     processor = load_processor(str(nano.path()), min_pixels=84 * 84, max_pixels=84 * 84)
     model = AutoModelForImageTextToText.from_pretrained(nano.path())
-    distinct_images.share(model)
+    trial.find(model, processor, tower=model.base_model.visual, side=28, share_images=True)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Clocked(
             model=model,
