@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ _PARTS = {
     "image processor": ("preprocessor_config.json", "processor_config.json"),
 }
 """Part of a model beside its weights -> files of which at least one holds it."""
+_FULL = "full_attention"
+"""transformers' name of a layer that attends to all tokens before."""
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _LARGEST_HEADER = 100_000_000  # bytes; safetensors refuses larger ones
 _DOWNLOAD = "download it again, such as with hf download"
@@ -154,6 +157,25 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"{path} holds no JSON object", hint="is the model complete?")
     return value
+
+
+def partial_layers(decoder: Mapping[str, Any]) -> str:
+    """Return which layers of a decoder do not see all tokens before; empty if all of them do.
+
+    `decoder` is the text part of a model's configuration. A file without the kinds of its layers
+    may be of a family whose class states them: only the loaded configuration is sure.
+    """
+    layers = decoder.get("layer_types") or ()
+    others = [each for each in layers if each != _FULL]
+    if others:
+        kinds = " and ".join(sorted(set(others)))
+        return f"{len(others)} of its {len(layers)} layers do not see all tokens before ({kinds})"
+    window = (
+        decoder.get("sliding_window") if decoder.get("use_sliding_window") is not False else None
+    )
+    if window and not layers:
+        return f"its layers see {window} tokens before, not all"
+    return ""
 
 
 def _inner(folder: Path) -> Path | None:

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from geovlm.config import checkpoint
 from geovlm.plan import commands
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def lines(plan: Plan) -> list[str]:
         f"reward  the {plan.config.rewards} set {'trains' if plan.stages else 'counts'}, the other "
         "set is logged",
         *_warnings(plan),
+        *_notes(plan),
         f"output  {plan.output}",
     ]
 
@@ -129,6 +131,17 @@ def _stage(stage: StagePlan, plan: Plan) -> str:
     processes = f"{stage.processes} {kind}{plural if stage.processes > 1 else ''}"
     subset = "" if len(stage.tasks) == len(plan.tasks) else f", on {', '.join(stage.tasks)}"
     return f"{stage.folder}: {stage.length}, {processes}{subset}"
+
+
+def _notes(plan: Plan) -> list[str]:
+    """Return a line if prompts cannot be shared, as far as the model's files state it."""
+    asked = any(stage.kind == "grpo" and stage.share_prompt for stage in plan.config.stages)
+    folder = plan.model.folder
+    if not asked or folder is None or not (folder / checkpoint.CONFIG).is_file():
+        return []
+    settings = checkpoint.read_object(folder / checkpoint.CONFIG)
+    why = checkpoint.partial_layers(settings.get("text_config") or settings)
+    return [f"note    share_prompt is not used: {why}"] if why else []
 
 
 def _warnings(plan: Plan) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from geovlm import nano
-from geovlm.config import model
+from geovlm.config import checkpoint, model
 from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError
 from geovlm.plugins import registry
@@ -215,3 +215,23 @@ def test_every_command_that_takes_a_model_refuses_adapters(
     done = geovlm(*words, "--model", str(adapter), folder=tmp_path)
     assert done.returncode == 2
     assert "holds adapters of Qwen/Base, not a whole model" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("decoder", "why"),
+    [
+        ({}, ""),
+        ({"layer_types": ["full_attention"] * 2, "sliding_window": 4096}, ""),
+        (
+            {"layer_types": ["sliding_attention", "full_attention"]},
+            "1 of its 2 layers do not see all tokens before (sliding_attention)",
+        ),
+        ({"sliding_window": 4096}, "its layers see 4096 tokens before, not all"),
+        # as Qwen2-VL's file has it
+        ({"sliding_window": 32768, "use_sliding_window": False}, ""),
+    ],
+)
+def test_layers_that_do_not_see_all_tokens_are_counted(
+    decoder: dict[str, object], why: str
+) -> None:
+    assert checkpoint.partial_layers(decoder) == why

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 
 from geovlm.api import DatasetSpec, LoadContext, Sample, TaskSpec, Turn, options
 from geovlm.config import load as config_load
+from geovlm.config.model import ModelFacts
 from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError, UnknownNameError
 from geovlm.plan import build
@@ -276,3 +278,15 @@ def test_planning_does_not_import_torch():
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'trl', 'accelerate')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_prompts_that_cannot_be_shared_are_noted(known, tmp_path):
+    made = build.make(config(), registry=known, output=tmp_path / "run")
+    text = {"layer_types": ["linear_attention"] * 3 + ["full_attention"]}
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": text}))
+    other = dataclasses.replace(made, model=ModelFacts(name="m", folder=tmp_path))
+    assert (
+        "note    share_prompt is not used: 3 of its 4 layers do not see all tokens before "
+        "(linear_attention)"
+    ) in plan_text.lines(other)
+    assert not [line for line in plan_text.lines(made) if "share_prompt" in line]

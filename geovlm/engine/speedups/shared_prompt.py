@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from geovlm.config.checkpoint import partial_layers
+
 _MASKED = ("sdpa", "eager")
 """Attention that takes a mask per pair of tokens; others take one per row."""
-_FULL = "full_attention"
-"""transformers' name of a layer that attends to all tokens before."""
 _PIXELS = "pixel_values"
 _GRIDS = "image_grid_thw"
 _BY_ROW = ("pixel_attention_mask",)
@@ -143,13 +143,9 @@ def refusal(model: Any) -> str:
     kind = decoder._attn_implementation
     if kind not in _MASKED:
         return f"its attention ({kind}) takes no mask per pair of tokens"
-    layers = getattr(decoder, "layer_types", None) or ()
-    others = [each for each in layers if each != _FULL]
-    if others:
-        kinds = " and ".join(sorted(set(others)))
-        return f"{len(others)} of its {len(layers)} layers do not see all tokens before ({kinds})"
-    if not layers and getattr(decoder, "sliding_window", None):
-        return f"its layers see {decoder.sliding_window} tokens before, not all"
+    why = partial_layers(decoder.to_dict())
+    if why:
+        return why
     if getattr(decoder, "output_router_logits", False):
         return "the auxiliary loss of its experts counts the tokens of every row"
     return ""
