@@ -12,7 +12,7 @@ from geovlm.boxes.frames import (
     to_frame,
 )
 from geovlm.boxes.notations import NOTATIONS, Notation
-from geovlm.boxes.reading import parse, phrases, strip, target_boxes
+from geovlm.boxes.reading import parse, phrases, read_back, strip, target_boxes
 from geovlm.boxes.rectangle import (
     Box,
     Match,
@@ -44,6 +44,7 @@ __all__ = [
     "parse",
     "phrases",
     "picture_size",
+    "read_back",
     "require_frame",
     "rotated_iou",
     "strip",

@@ -250,8 +250,8 @@ def require_frame(profile: ModelProfile) -> BoxFrame:
     if profile.box_frame is None:
         raise ConfigError(
             f"model family {profile.name}: the frame of its boxes is not known",
-            hint="say it with --set profile.box_frame=norm1000 (or norm1, norm100, input_pixels), "
-            "as its model card does: no figure of a run shows a wrong frame",
+            hint="--set profile.box_frame=norm1000 (or norm1, norm100, input_pixels), and "
+            "profile.box_order=yxyx if y comes first; no figure of a run shows a wrong one",
         )
     return profile.box_frame
 

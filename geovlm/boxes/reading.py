@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias, cast
 from geovlm.answers import MAX_CHARS
 from geovlm.boxes.frames import HasSizes, LastImage, clip, last_image, require_frame
 from geovlm.boxes.notations import NOTATIONS, SHAPES, Notation, Shape
-from geovlm.boxes.rectangle import Box
+from geovlm.boxes.rectangle import Box, enclosing, match
 
 _Numbers: TypeAlias = Sequence[float]
 _NUMBER = r"[-+]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][-+]?[0-9]++)?"
@@ -110,6 +110,43 @@ def phrases(text: str, ctx: HasSizes) -> tuple[tuple[str, Box | None], ...]:
     return tuple(found)
 
 
+def read_back(
+    text: str, ctx: HasSizes, *, truth: Sequence[Box | Sequence[float]]
+) -> tuple[float, ...]:
+    """Return the IoU of each true box with the box of a text that is paired with it; 0 for none.
+
+    Call it with the correct answer as the model's tokenizer decodes it: a value below 0.9 means
+    that text, tokens or sizes lose an object of 16 px. With `input_sizes` that the processor made
+    it also shows a resize that was not declared. It cannot show a frame or an order that the
+    profile states wrongly: the answer was written in them.
+
+    A true box is taken as the family can write it: clipped to the image, and as its enclosing box
+    if the family has no angles.
+
+    Args:
+        text: Question or answer; boxes in the model's frame.
+        ctx: Holds profile and sizes; the last image counts.
+        truth: Boxes of the target, pixels of the stored last image, each with area inside.
+
+    Raises:
+        ConfigError: The frame of the family is not known.
+
+    Example:
+        >>> from geovlm.api import PromptContext
+        >>> from geovlm.plugins.profiles import QWEN3_VL
+        >>> size = (1000, 1000)
+        >>> ctx = PromptContext(profile=QWEN3_VL, image_sizes=(size,), input_sizes=(size,))
+        >>> read_back("[0, 0, 100, 50]", ctx, truth=[[0, 0, 100, 100], [300, 300, 400, 400]])
+        (0.5, 0.0)
+    """
+    size = ctx.image_sizes[-1]
+    angles = ctx.profile.box_angle
+    able = [clip(Box(*box) if angles else enclosing(Box(*box)), size) for box in truth]
+    inside = [box for box in able if box is not None]
+    found = {pair.truth: pair.iou for pair in match(inside, parse(text, ctx))}
+    return tuple(found.get(i, 0.0) for i in range(len(inside)))
+
+
 def strip(text: str) -> str:
     """Remove the boxes that `parse` reads, with the marks of their notation, and join white space.
 
@@ -197,25 +234,25 @@ def groups(text: str) -> Iterator[Group]:
     mark: Notation | None = None
     begin: int | None = None  # of a mark that no group has taken into its span
     behind = 0
-    for match in _TOKEN.finditer(text):
-        kind = str(match.lastgroup)
+    for token in _TOKEN.finditer(text):
+        kind = str(token.lastgroup)
         if kind in _MARKED:
-            mark, begin, behind = _MARKED[kind], match.start(), match.end()
+            mark, begin, behind = _MARKED[kind], token.start(), token.end()
             continue
-        found = _VALUES.fullmatch(_NO_NUMBER.sub(" ", match.group()))
+        found = _VALUES.fullmatch(_NO_NUMBER.sub(" ", token.group()))
         if found is None:
             continue
-        if mark and not _BEHIND_MARK.fullmatch(text, behind, match.start()):
+        if mark and not _BEHIND_MARK.fullmatch(text, behind, token.start()):
             mark = begin = None
         own = _SHAPED[cast("Shape", kind)]
-        closing = _CLOSING[mark].match(text, match.end()) if mark in _CLOSING else None
+        closing = _CLOSING[mark].match(text, token.end()) if mark in _CLOSING else None
         yield Group(
-            start=match.start() if begin is None else begin,
-            end=closing.end() if closing else match.end(),
+            start=token.start() if begin is None else begin,
+            end=closing.end() if closing else token.end(),
             numbers=_floats(found.groups()),
             notation=mark if mark and not own.is_fixed else own,
         )
-        begin, behind = None, match.end()
+        begin, behind = None, token.end()
 
 
 def _placed(numbers: _Numbers, image: LastImage) -> Box | None:
