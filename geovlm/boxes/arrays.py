@@ -61,8 +61,8 @@ def parse(
     if any(each.fixed for each in read):
         starts = (np.cumsum(counts) - counts).tolist()
         for ctx, each, start in zip(contexts, read, starts, strict=True):
-            for at, notation in each.fixed.items():
-                each_image[start + at] = frames.last_image(ctx, notation)
+            for notation, places in each.fixed.items():
+                each_image[start + np.array(places)] = frames.last_image(ctx, notation)
     turned = each_image[:, 4] > 0
     if np.any(turned):
         found[turned, :4] = found[turned][:, [1, 0, 3, 2]]

@@ -74,13 +74,17 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
     """
     if not ctx.image_sizes:
         return ()
-    whole = last_image(ctx)
     numbers, fixed = read(text[:MAX_CHARS])
+    images = [last_image(ctx)] * len(numbers)
+    for notation, places in fixed.items():
+        own = last_image(ctx, notation)
+        for place in places:
+            images[place] = own
     found: list[Box] = []
-    for place, each in enumerate(numbers):
+    for each, image in zip(numbers, images, strict=True):
         if len(found) >= limit:
             break
-        box = _placed(each, last_image(ctx, fixed[place]) if place in fixed else whole)
+        box = _placed(each, image)
         if box is not None:
             found.append(box)
     return tuple(found)
@@ -203,8 +207,8 @@ class Read(NamedTuple):
 
     numbers: tuple[_Numbers, ...]
     """As they are written, in order of the text."""
-    fixed: Mapping[int, Notation]
-    """Place in `numbers` -> its notation, where that names frame or order itself."""
+    fixed: Mapping[Notation, Sequence[int]]
+    """Notation that names frame or order itself -> places in `numbers` of its boxes."""
 
 
 @lru_cache(maxsize=1024)  # every reward of a task reads the same answers
@@ -221,7 +225,10 @@ def read(text: str) -> Read:
     if not _MORE_THAN_LISTS.search(text):
         return Read(tuple(map(_floats, _PLAIN.findall(text))), {})
     every = list(groups(text))
-    fixed = {i: each.notation for i, each in enumerate(every) if each.notation.is_fixed}
+    fixed: dict[Notation, list[int]] = {}
+    for place, each in enumerate(every):
+        if each.notation.is_fixed:
+            fixed.setdefault(each.notation, []).append(place)
     return Read(tuple(each.numbers for each in every), fixed)
 
 
@@ -239,7 +246,10 @@ def groups(text: str) -> Iterator[Group]:
         if kind in _MARKED:
             mark, begin, behind = _MARKED[kind], token.start(), token.end()
             continue
-        found = _VALUES.fullmatch(_NO_NUMBER.sub(" ", token.group()))
+        if kind == "list":  # nearly all
+            found = _VALUES.fullmatch(text, token.start() + 1, token.end() - 1)
+        else:
+            found = _VALUES.fullmatch(_NO_NUMBER.sub(" ", token.group()))
         if found is None:
             continue
         if mark and not _BEHIND_MARK.fullmatch(text, behind, token.start()):
