@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from accelerate.utils import gather_object
 
 from geovlm.api import ModelProfile, TaskSpec
 from geovlm.engine import rewards
-from geovlm.engine.evaluation import blind, controls, scores
+from geovlm.engine.evaluation import blind, controls, frames, scores
 from geovlm.engine.evaluation.judge import Judge, clusters, prompt_hash
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.generation.answering import PromptSet
@@ -242,6 +243,9 @@ def _write(
         if records:
             stage.run.write_eval(task.name, f"{name}/{control}", records)
     entry = {**provenance, **scored.entry}
+    doubt = frames.doubt(entry.get("box_frames", {}), task=task.name)
+    if doubt is not None:
+        print(f"warning: {doubt}", file=sys.stderr, flush=True)
     entry["published"] = against.by_protocol(
         stage.run.eval_file(task.name, name),
         protocol=task.protocol,

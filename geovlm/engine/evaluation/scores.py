@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from geovlm.api import Prediction
-from geovlm.engine.evaluation import blind, pairs
+from geovlm.engine.evaluation import blind, frames, pairs
 from geovlm.engine.evaluation.judge import Judge
 from geovlm.engine.rows.rows import Row
 from geovlm.plugins import profiles
@@ -77,6 +77,9 @@ def score(answers: Answers, judge: Judge, *, name: str, last: bool) -> Scored:
         "sampled_rewards_n": _applying([parts for _, parts in sampled]),
         "published": None,
     }
+    fitted = frames.fits(rows, answers.greedy, profile=judge.profile)
+    if fitted:
+        entry["box_frames"] = fitted
     if answers.earlier is not None:
         stage, texts = answers.earlier
         before = judge.predictions(rows, texts)
