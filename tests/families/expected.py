@@ -11,7 +11,7 @@ from typing import Literal
 
 STAGES = (
     "loads",
-    "frame",
+    "perfect",
     "plan",
     "sft",
     "probe",

@@ -11,6 +11,8 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 TASKS = ("families/question", "families/detect")
+SOURCES = ("rsvqa/lr", "xbd/detect")
+"""The tasks of the plugins that they are made of; their robust rewards add up to 2.0."""
 
 
 class Missing(Exception):  # a finding, not an error of the program
@@ -101,6 +103,21 @@ def evaluation(run: Path, *, stages: tuple[str, ...], samples: int, prefill: str
             answered = lines(run / "eval" / stage / f"{name.replace('/', '__')}.jsonl")
             require(len(answered) == samples, f"{where}: {len(answered)} answers")
             begun(answered, prefill)
+
+
+def perfect(run: Path) -> None:
+    """Check that correct answers have earned everything that there is."""
+    scored = json.loads((run / "metrics.json").read_text())["tasks"]
+    require(scored.keys() == set(SOURCES), f"scores of {sorted(scored)}")
+    for name, task in scored.items():
+        (found,) = task["stages"].values()
+        where = f"correct answers of {name}"
+        require(found["metrics"]["format_rate"] == 1.0, f"{where}: {found['metrics']}")
+        require(found["metrics"][task["primary"]] >= 0.9, f"{where}: {found['metrics']}")
+        for kind in ("greedy_reward", "sampled_reward"):
+            require(found[kind] >= 1.9, f"{where}: {kind} {found[kind]}")
+        if name == "rsvqa/lr":
+            require(found["greedy_reward"] == 2.0, f"{where}: {found['greedy_reward']}")
 
 
 def begun(completions: list[dict[str, Any]], prefill: str) -> None:

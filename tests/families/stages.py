@@ -1,8 +1,8 @@
 """All stages of one tiny checkpoint, by the commands of `geovlm`, in this process.
 
-`python -m tests.families.stages NAME OUT` writes OUT/NAME/cells.json; the rest of the folder is
-what the commands have left. The result of a stage is `pass` only after its product was checked, and
-`refused` only if a command ended with the exit code of an impossible request before any step.
+`logged` writes OUT/NAME/cells.json; the rest of the folder is what the commands have left. The
+result of a stage is `pass` only after its product was checked, and `refused` only if a command
+ended with the exit code of an impossible request before any step.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,22 +17,15 @@ from pathlib import Path
 
 from geovlm.errors import GeoVLMError
 from tests import inside
-from tests.families import expected, frames, products
+from tests.families import expected, frames, perfect, products
 from tests.families.expected import Cell, Expected
 from tools.families import checkpoints
 
 SAMPLES = 2
 """Samples per task of an evaluation."""
-COMPLETIONS = 8
-"""Completions of the GRPO step: four groups of two."""
 _TRAINER = "gradient_checkpointing=false,learning_rate=1e-3"
 SFT = f'{{kind="sft",steps=1,limit=4,trainer={{per_device_train_batch_size=2,{_TRAINER}}}}}'
 PROBE = '{kind="probe",prompts=4,limit=4,generations=2,batch_size=4,on_fail="warn",keep_flat=1.0}'
-GRPO = (
-    '{kind="grpo",steps=1,batch_size=4,trainer={'
-    f"per_device_train_batch_size={COMPLETIONS},num_generations=2,max_completion_length=16,"
-    f'optim="sgd",{_TRAINER}}}}}'
-)
 COMMON = (
     "rewards=robust",
     "max_new_tokens=16",
@@ -47,6 +39,15 @@ SMALL = ("min_pixels=4096", "max_pixels=16384")
 """Limits of 64 and 128 px, for the families whose processor has limits of the area."""
 
 
+def grpo(completions: int) -> str:
+    """Return a GRPO stage of one step, in groups of two."""
+    return (
+        f'{{kind="grpo",steps=1,batch_size={completions // 2},trainer={{'
+        f"per_device_train_batch_size={completions},num_generations=2,max_completion_length=16,"
+        f'optim="sgd",{_TRAINER}}}}}'
+    )
+
+
 class Refused(Exception):  # a result, not an error of the program
     """A command has refused its work, before any step."""
 
@@ -58,13 +59,16 @@ class Failed(Exception):
 class Family:
     """One checkpoint, the folder of its results, and what is demanded of it."""
 
-    def __init__(self, name: str, out: Path, *, demanded: Expected) -> None:
+    def __init__(self, name: str, out: Path, *, demanded: Expected, completions: int = 8) -> None:
         self.name, self.out, self.demanded = name, out, demanded
         self.model = checkpoints.checkpoint(name)
         self.run = out / "run"
         self.plugins, self.cache = out.parent / "plugins", out.parent / "cache"
         self.cells: dict[str, Cell] = {}
-        self.stages = [SFT, PROBE, GRPO]
+        self.completions = completions
+        """Of the GRPO step."""
+        self.stages = [SFT, PROBE, grpo(completions)]
+        """Of the run; the plan may leave GRPO out."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -89,6 +93,7 @@ class Family:
             note("failed", f"{type(error).__name__}: {error}")
         else:
             note("pass")
+        expected.write(self.out / "cells.json", self.cells)
 
     def command(self, *words: object, allowed: tuple[int, ...] = (0,)) -> str:
         """Run a command of `geovlm`; returns its standard output.
@@ -108,8 +113,28 @@ class Family:
 
     def settings(self, *more: str) -> list[str]:
         """Return `--model` and `--set` options."""
-        sets = (*COMMON, *(SMALL if frames.has_limits(self.model) else ()), *self.demanded.set)
-        return ["--model", str(self.model), *(w for s in (*sets, *more) for w in ("--set", s))]
+        sets = self.sets(*COMMON, *more)
+        return ["--model", str(self.model), *(word for each in sets for word in ("--set", each))]
+
+    def sets(self, *more: str) -> list[str]:
+        """Return what the family needs set, and more."""
+        small = SMALL if frames.has_limits(self.model) else ()
+        return [*small, *self.demanded.set, *more]
+
+    def perfect(self) -> None:
+        """Pass correct answers through tokenizer, decoding, parser and frame."""
+        frames.boxes_survive(self.model, sets=self.demanded.set)
+        output = self.out / "perfect"
+        words = ["eval", "--tasks", ",".join(products.SOURCES), "--output", output]
+        sets = ("sample.records=4", "eval.limit=4", "eval.resamples=2", "eval.blind=off")
+        model = ["--model", self.model, *(w for s in self.sets(*sets) for w in ("--set", s))]
+        _, profile = frames.reader(self.model, sets=tuple(self.sets()))
+        with perfect.answering(profile) as counted:
+            self.command(*words, *model)
+        products.require(len(counted) > 0, "nothing was asked")
+        wrong = [each for each in counted if each.said != each.made]
+        products.require(not wrong, f"tokens of images: {wrong[:1]}")
+        products.perfect(output)
 
     def plan(self) -> None:
         """Plan all stages; without GRPO if that is what is refused."""
@@ -121,43 +146,43 @@ class Family:
             self.command(*words, *self.settings(_stages(self.stages)))
             self.cells["grpo"] = Cell("refused", 0.0, str(refusal))
 
-    def train(self) -> None:
-        """Run all stages that the plan allows, and note the result of each by its product."""
+    def train(self, stages: list[str]) -> None:
+        """Run stages, and note the result of each, and of the evaluations, by its product."""
         began = _cpu_seconds()
         words = ["run", "--tasks", ",".join(products.TASKS), "--output", str(self.run)]
         failure: Exception | None = None
         try:
-            self.command(*words, *self.settings(_stages(self.stages)))
+            self.command(*words, *self.settings(_stages(stages)))
         except Refused as refusal:
             failure = Failed(f"refused after its plan has passed: {refusal}")
         except Exception as error:
             failure = error
         folder, prefill = self.run / "stages", self.demanded.prefill
+        names = [stage.partition('kind="')[2].partition('"')[0] for stage in stages]
+        folders = {name: folder / f"{number}-{name}" for number, name in enumerate(names)}
         checks: dict[str, Callable[[], None]] = {
-            "sft": lambda: products.sft(folder / "0-sft", before=self.model),
-            "probe": lambda: products.probe(folder / "1-probe"),
+            "sft": lambda: products.sft(folders["sft"], before=self.model),
+            "probe": lambda: products.probe(folders["probe"]),
             "grpo": lambda: products.grpo(
-                folder / "2-grpo",
-                before=folder / "0-sft" / "model",
-                completions=COMPLETIONS,
+                folders["grpo"],
+                before=folders["sft"] / "model",
+                completions=self.completions,
                 prefill=prefill,
             ),
         }
-        if GRPO not in self.stages:
-            del checks["grpo"]
-        for number, (name, check) in enumerate(checks.items()):
+        for name in names:
             with self.stage(name):
-                if failure is not None and not (folder / f"{number}-{name}/done.json").is_file():
-                    raise failure
-                check()
+                if not (folders[name] / "done.json").is_file():
+                    raise failure or Failed(f"{name} has ended without being done")
+                checks[name]()
             if self.cells[name].result != "pass":
                 break
         else:
             with self.stage("evaluation"):
                 if failure is not None:
                     raise failure
-                names = tuple(name for name in checks if name != "probe")
-                products.evaluation(self.run, stages=names, samples=SAMPLES, prefill=prefill)
+                scored = tuple(name for name in names if name != "probe")
+                products.evaluation(self.run, stages=scored, samples=SAMPLES, prefill=prefill)
         self._share_out(_cpu_seconds() - began)
 
     def _share_out(self, whole: float) -> None:
@@ -199,16 +224,17 @@ class Family:
         """Try every stage, as far as the ones before it allow."""
         with self.stage("loads"):
             frames.forward(self.model)
-        with self.stage("frame"):
-            frames.boxes_survive(self.model, sets=self.demanded.set)
+        with self.stage("perfect"):
+            self.perfect()
         with self.stage("plan"):
             self.plan()
         if self.cells["plan"].result != "pass":
             refusal = self.cells["plan"]
             behind = expected.BEHIND_PLAN if refusal.result == "refused" else ()
             self.cells |= {each: Cell("refused", 0.0, refusal.said) for each in behind[1:]}
+            expected.write(self.out / "cells.json", self.cells)
             return
-        self.train()
+        self.train(self.stages)
         if self.cells.get("evaluation", Cell("not reached")).result == "pass":
             with self.stage("export"):
                 self.export()
@@ -229,18 +255,12 @@ def _stages(stages: list[str]) -> str:
     return f"stages=[{','.join(stages)}]"
 
 
-def main(name: str, out: Path) -> int:
-    """Try all stages of a checkpoint; returns 0 unless the program itself fails."""
+def logged(name: str, out: Path) -> None:
+    """Try all stages of a checkpoint in a process of its own; its output goes to OUT/NAME.log."""
+    with (out / f"{name}.log").open("wb", buffering=0) as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
     folder = out / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    family = Family(name, folder, demanded=expected.read()[name])
-    try:
-        family.all()
-    finally:
-        expected.write(folder / "cells.json", family.cells)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2]).absolute()))
+    Family(name, folder, demanded=expected.read()[name]).all()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests import fake_plugins
-from tests.families import expected
+from tests.families import expected, stages
 from tests.families.expected import Cell
 from tools.families import checkpoints
 
@@ -53,7 +53,9 @@ def geovlm_tasks():
 '''
 """Completions of a random model earn nothing, so their rewards would be equal and teach nothing."""
 ROOT = Path(__file__).parents[2]
-LONGEST_S = 600
+PROCESSES = multiprocessing.get_context("forkserver")
+"""A process that has imported torch and the trainers once is copied for each checkpoint."""
+LONGEST_S = 900
 """Seconds after which the process of a checkpoint is ended."""
 FIRST = ("idefics3", "llava_onevision", "gemma3", "gemma4", "smolvlm2", "internvl3")
 """The ones that take longest: a worker would end with one of them alone."""
@@ -66,6 +68,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "families")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args(argv)
+    os.environ |= {
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    PROCESSES.set_forkserver_preload([stages.__name__, "geovlm.engine.work"])
     demanded = expected.read()
     assert demanded.keys() == checkpoints.CHECKPOINTS.keys(), "expected.toml names other ones"
     names = args.names or list(demanded)
@@ -101,30 +109,17 @@ def main(argv: Sequence[str]) -> int:
 
 def _try(name: str, out: Path) -> dict[str, Cell]:
     """Run the process of a checkpoint; returns what it has done, also if it was ended."""
-    (out / name).mkdir(exist_ok=True)
-    cells = out / name / "cells.json"
-    cells.unlink(missing_ok=True)
     began = time.monotonic()
-    argv = [sys.executable, "-m", "tests.families.stages", name, str(out)]
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    with (out / f"{name}.log").open("w") as log:
-        try:
-            status = subprocess.run(
-                argv,
-                cwd=ROOT,
-                env=variables,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                timeout=LONGEST_S,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            status = -1
-    found = expected.cells_of(cells)
+    process = PROCESSES.Process(target=stages.logged, args=(name, out))
+    process.start()
+    process.join(LONGEST_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    found = expected.cells_of(out / name / "cells.json")
     said = ", ".join(f"{stage} {cell.result}" for stage, cell in found.items())
-    print(f"{name}: {said} ({time.monotonic() - began:.0f} s, exit {status})", flush=True)
-    if status:
-        return {}
+    seconds = time.monotonic() - began
+    print(f"{name}: {said} ({seconds:.0f} s, exit {process.exitcode})", flush=True)
     return found
 
 
