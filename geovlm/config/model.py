@@ -24,6 +24,8 @@ NANO = nano.NAME
 PROCESSOR = "preprocessor_config.json"
 _BUNDLE = "processor_config.json"
 """File of transformers 5, which holds the settings for images as `image_processor`."""
+_LARGEST_CELL_PX = 32
+"""Largest `ModelProfile.size_factor` of the families for which GeoVLM resizes, pixels."""
 COUNTED_CHARS = 100_000
 """Characters of a text that are tokenized to count it; a megabyte would take seconds."""
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -157,10 +159,15 @@ def with_pixels(profile: ModelProfile, pixels: str | None) -> ModelProfile:
     pixels; `None` keeps the family's own limits.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: it is none of these, or the family's processor resizes images itself.
     """
     if pixels is None:
         return profile
+    if profile.resize == "processor":
+        raise ConfigError(
+            f"--model-pixels {pixels!r}: the processor of {profile.name} resizes images itself",
+            hint="give a folder of such a model",
+        )
     if pixels.isdecimal() and int(pixels) > 0:
         largest = int(pixels)
         low = min(profile.min_pixels, largest)
@@ -200,6 +207,18 @@ def pixel_limits(folder: Path, *, frames: int = 1) -> PixelLimits:
     low = settings.get("min_pixels") or size.get("shortest_edge")
     high = settings.get("max_pixels") or size.get("longest_edge")
     return PixelLimits(low and low // frames, high and high // frames)
+
+
+def loose_limits(lowest: int, highest: int) -> PixelLimits:
+    """Return limits within which a second resize leaves every size of the first one as it is.
+
+    A size may lie outside of its own limits: sides are rounded down to keep within the upper one,
+    up to reach the lower one, and never below one cell.
+    """
+    # sides are at most 200 times each other, so their sum is below 15 roots of the area
+    grown = lowest + 15 * _LARGEST_CELL_PX * math.isqrt(lowest) + _LARGEST_CELL_PX**2
+    thin = _LARGEST_CELL_PX * (math.isqrt(200 * highest) + _LARGEST_CELL_PX)
+    return PixelLimits(1, max(highest, grown, thin))
 
 
 def token_counter(facts: ModelFacts) -> Callable[[str], int] | None:

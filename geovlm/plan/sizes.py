@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from geovlm.api import Size
+from geovlm.api import ModelProfile, Size
 from geovlm.data import cache
 from geovlm.errors import ConfigError, DataError
 from geovlm.files.jsontext import dumps
@@ -41,19 +41,27 @@ def bound(facts: ModelFacts, config: RunConfig) -> ModelFacts:
     Raises:
         ConfigError: the processor cannot be loaded, or has no such limit as the run sets.
     """
-    profile = facts.profile
-    if facts.folder is None or profile is None or profile.resize == "multiples":
+    if facts.folder is None or facts.profile is None or facts.profile.resize == "multiples":
         return facts
-    reader = _Reader(facts.folder, config)
+    made = of_folder(facts.profile, facts.folder, config)
+    return dataclasses.replace(facts, profile=made)
+
+
+def of_folder(profile: ModelProfile, folder: Path, config: RunConfig) -> ModelProfile:
+    """Return the profile of a family with the limits, sizes and tokens of a model folder.
+
+    Raises:
+        ConfigError: see `bound`.
+    """
+    reader = _Reader(folder, config)
     low, high = reader.ask({"areas": True})
-    made = dataclasses.replace(
+    return dataclasses.replace(
         profile,
         min_pixels=low or profile.min_pixels,
         max_pixels=high or profile.max_pixels,
         image_tokens=reader.tokens,
         seen_size=reader.seen_size,
     )
-    return dataclasses.replace(facts, profile=made)
 
 
 class _Reader:

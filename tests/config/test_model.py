@@ -54,6 +54,23 @@ def test_pixel_limits_are_those_of_the_processor(
     assert model.pixel_limits(tmp_path) == limits
 
 
+def test_limits_that_count_two_frames_are_halved(tmp_path: Path) -> None:
+    settings = {"size": {"shortest_edge": 12_544, "longest_edge": 9_633_792}}
+    (tmp_path / model.PROCESSOR).write_text(json.dumps(settings))
+    assert model.pixel_limits(tmp_path, frames=2) == (6272, 4_816_896)
+
+
+def test_limits_in_the_file_of_transformers_5_are_read(tmp_path: Path) -> None:
+    settings = {"size": {"shortest_edge": 784, "longest_edge": 50_176}}
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
+    assert model.pixel_limits(tmp_path) == (784, 50_176)
+
+
+def test_a_processor_without_sizes_states_no_limits(tmp_path: Path) -> None:
+    (tmp_path / model.PROCESSOR).write_text('{"size": null}')
+    assert model.pixel_limits(tmp_path) == (None, None)
+
+
 def test_the_run_overrides_the_limits_of_the_checkpoint(tmp_path: Path) -> None:
     (tmp_path / model.PROCESSOR).write_text('{"min_pixels": 100, "max_pixels": 200}')
     profile = registry.load().profile("qwen2_5_vl")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from trl import GRPOConfig
 
 from geovlm import nano
@@ -18,7 +20,7 @@ from geovlm.engine.stage import Stage
 from geovlm.engine.training import grpo, vllm
 from geovlm.errors import ConfigError
 from geovlm.plugins import registry
-from geovlm.plugins.profiles import QWEN2_5_VL
+from geovlm.plugins.profiles import INTERNVL, QWEN2_5_VL
 from geovlm.run import files
 from geovlm.run.folder import RunDir
 
@@ -109,25 +111,36 @@ def test_trl_finds_the_revision_of_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(vllm, "snapshot_download", download)
     chosen = stage(tmp_path, "model=Qwen/Some", "revision=abc").config
     assert vllm.pinned("Qwen/Some", chosen) == "/snapshots/abc"
-    assert vllm.served("Qwen/Some", chosen, processor=None, folder=tmp_path) == ("/snapshots/abc")
+    served = functools.partial(vllm.served, processor=None, profile=INTERNVL, folder=tmp_path)
+    assert served("Qwen/Some", chosen) == "/snapshots/abc"
     assert asked == [("Qwen/Some", "abc")] * 2
     assert vllm.pinned("stages/0-sft/model", chosen) == "stages/0-sft/model"
     free = stage(tmp_path, "model=Qwen/Some").config
     assert vllm.pinned("Qwen/Some", free) == "Qwen/Some"
 
 
-def test_vllm_loads_weights_with_the_pixel_limits_of_the_run(tmp_path):
+def test_vllm_leaves_images_at_the_size_that_the_run_gives_them(tmp_path):
     chosen = stage(tmp_path / "run", f"model={nano.path()}", "max_pixels=50176").config
     start = str(nano.path())
-    processor = load_processor(start, max_pixels=50176)
-    served = vllm.served(start, chosen, processor=processor, folder=tmp_path / "served")
-    assert load_processor(served).image_processor.size["longest_edge"] == 50176
+    processor = load_processor(start, min_pixels=50176, max_pixels=50176)
+    into = functools.partial(vllm.served, processor=processor, profile=QWEN2_5_VL)
+    served = into(start, chosen, folder=tmp_path / "served")
+    loose = load_processor(served)
+    for size in ((252, 196), (28, 1400), (224, 224)):  # what 50,176 pixels make of stored images
+        made = loose.image_processor([Image.new("RGB", size)])["image_grid_thw"][0]
+        assert (made[2] * 14, made[1] * 14) == size
     weights = Path(served) / "model.safetensors"
     assert weights.is_symlink()
     assert weights.resolve() == (nano.path() / "model.safetensors").resolve()
-    # a second start finds it there; weights of an earlier stage have their limits
-    assert vllm.served(start, chosen, processor=processor, folder=Path(served)) == served
-    assert vllm.served("x", chosen, processor=processor, folder=tmp_path / "no") == "x"
+    # a second start finds it there, and the trainer's processor keeps its limits
+    assert into(start, chosen, folder=Path(served)) == served
+    assert processor.image_processor.size["longest_edge"] == 50176
+
+
+def test_vllm_loads_weights_of_an_earlier_stage_where_the_processor_resizes(tmp_path):
+    chosen = stage(tmp_path / "run", f"model={nano.path()}", "max_pixels=50176").config
+    served = vllm.served("x", chosen, processor=None, profile=INTERNVL, folder=tmp_path / "no")
+    assert served == "x"
 
 
 def test_a_share_of_the_steps_saves_where_nothing_generated_waits(tmp_path):

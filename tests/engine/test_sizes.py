@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import random
@@ -9,19 +10,57 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from geovlm import boxes, nano
 from geovlm.boxes import Box, iou
 from geovlm.config import load as configs
+from geovlm.config.model import loose_limits
 from geovlm.engine.generation import generate
 from geovlm.engine.models import load
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row
 from geovlm.plugins import registry
+from geovlm.plugins.profiles import GENERIC, QWEN2_5_VL, QWEN3_VL
 
 PATCH = 14
 LIMITS = (None, (3136, 12845056), (200704, 200704), (100352, 110000), (50176, 3000000))
 """Smallest and largest area, pixels; `None`: those of the built-in model, which are equal."""
+
+
+@pytest.mark.parametrize("family", [QWEN2_5_VL, QWEN3_VL], ids=lambda family: family.name)
+def test_a_second_resize_with_loose_limits_changes_no_size(family) -> None:
+    drawn = random.Random(0)
+    for _ in range(2000):
+        low = drawn.choice([784, 3136, 50_176, 200_704])
+        high = drawn.choice([low, low + 5000, 8 * low])
+        stored = drawn.randint(10, 2000), drawn.randint(10, 2000)
+        first = dataclasses.replace(family, min_pixels=low, max_pixels=high)
+        made = boxes.input_size(stored, profile=first)
+        loose = loose_limits(low, high)
+        again = smart_resize(
+            made[1],
+            made[0],
+            factor=family.size_factor,
+            min_pixels=loose.lowest,
+            max_pixels=loose.highest,
+        )
+        assert again == made[::-1], (stored, low, high)
+
+
+def test_a_processor_that_resizes_gets_the_stored_picture() -> None:
+    assert boxes.picture_size((1001, 733), profile=GENERIC) == (1001, 733)
+
+
+def test_a_task_enlarges_the_picture_of_a_processor_that_resizes() -> None:
+    # 120 x 60 to an area of 448 x 448: 5.28 times as wide and high
+    picture = boxes.picture_size((120, 60), profile=GENERIC, min_pixels=448 * 448)
+    assert picture == (634, 317)
+
+
+def test_the_seen_size_is_the_one_of_the_picture() -> None:
+    tiled = dataclasses.replace(GENERIC, seen_size=lambda size: (size[0] * 2, size[1] * 2))
+    assert boxes.input_size((100, 50), profile=tiled, min_pixels=20_000) == (400, 200)
 
 
 @functools.cache

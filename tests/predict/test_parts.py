@@ -18,7 +18,7 @@ from geovlm.boxes import Box
 from geovlm.errors import ConfigError, DataError
 from geovlm.plugins import profiles
 from geovlm.predict import features, images, reading, scenes, writing
-from geovlm.predict.job import Answer, Job
+from geovlm.predict.job import Answer, Job, Plan, Request, input_size, windows
 from geovlm.predict.windows import merge, second_pass, tiles
 from geovlm.predict.windows.detections import Detection, Views, around, sides
 from geovlm.predict.windows.tiles import Window
@@ -54,6 +54,24 @@ def test_a_small_scene_is_one_window(side: int) -> None:
 def test_an_overlap_as_large_as_the_window_is_refused() -> None:
     with pytest.raises(ConfigError, match="windows of 100 px cannot overlap by 100 px"):
         tiles.grid(Window(0, 0, 250, 100), side=100, overlap=100)
+
+
+def test_the_plan_keeps_the_size_at_which_a_processor_shows_a_window(tmp_path: Path) -> None:
+    profile = replace(profiles.GENERIC, seen_size=lambda size: (size[0] * 2, size[1] * 3))
+    request = Request(
+        task="xbd/count",
+        images=("a.tif",),
+        area=Window(0, 0, 250, 100),
+        inputs={},
+        window=100,
+        overlap=0,
+        config={},
+    )
+    job = Job(tmp_path)
+    job.write_request(request)
+    job.write_plan(Plan(profile=profile, side=100, overlap=0, min_pixels=0))
+    kept = job.read_plan()
+    assert [input_size(each, kept) for each in windows(request, kept)] == [(200, 300)] * 3
 
 
 def test_a_marked_box_lies_in_the_middle_of_its_window() -> None:

@@ -123,11 +123,12 @@ def test_a_server_beside_the_trainer_is_not_reached_from_other_machines():
         assert argv[argv.index("--host") + 1] == host
 
 
-def test_the_command_has_the_pixel_limits_of_the_run():
+def test_the_server_leaves_images_at_the_size_that_the_run_gives_them():
     run = served("stages.2.processes=4", "min_pixels=784", "max_pixels=200704")
     argv = vllm_server.command("m", run, run.stages[2].vllm, gpus=4)
     limits = json.loads(argv[argv.index("--mm-processor-kwargs") + 1])
-    assert limits == {"min_pixels": 784, "max_pixels": 200704}
+    # 32 x (root of 200 x 200,704, plus 32): a strip 200 times as long as high, one cell high
+    assert limits == {"min_pixels": 1, "max_pixels": 32 * (6335 + 32)}
     bare = vllm_server.command("m", served(), served().stages[2].vllm, gpus=1)
     assert "--mm-processor-kwargs" not in bare
 

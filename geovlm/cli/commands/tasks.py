@@ -129,18 +129,22 @@ def preview(
 ) -> None:
     """Draw samples: correct boxes, question, answer, reasoning, and the image of the model."""
     from geovlm.cli import datasets
-    from geovlm.config.model import limited, with_pixels
+    from geovlm.config.model import framed, limited, with_pixels
     from geovlm.config.tasks import configured
     from geovlm.data import preview as pictures
     from geovlm.data.prompts import Prompter
+    from geovlm.plan import sizes
     from geovlm.raster import checks
 
     loaded = registry.load()
     declared = loaded.task(name)
     spec = loaded.dataset(declared.dataset)
-    family = with_pixels(loaded.profile(profile), model_pixels)
     root, config = datasets.locate(spec, data, overrides=set_ or [], registry=loaded)
-    family = limited(family, config)
+    family = loaded.profile(profile)
+    if family.resize == "processor" and model_pixels is not None and Path(model_pixels).is_dir():
+        family = sizes.of_folder(framed(family, config), Path(model_pixels).absolute(), config)
+    else:
+        family = limited(with_pixels(family, model_pixels), config)
     task = configured(declared, config, profile=family)
     part = cast("Split", split or spec.splits[0])
     found = pictures.samples(

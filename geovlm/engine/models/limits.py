@@ -10,6 +10,7 @@ import copy
 import math
 from typing import Any, NamedTuple
 
+from geovlm.config.model import loose_limits
 from geovlm.errors import ConfigError
 
 SOFT_TOKENS = (70, 140, 280, 560, 1120)
@@ -51,7 +52,8 @@ def bound(images: Any, *, min_pixels: int | None, max_pixels: int | None, name: 
         for key, value in found.items():
             setattr(images, key, value)
     low, high = areas(images)
-    if low is not None and high is not None and low > high:
+    # of two areas the upper one counts, see `boxes.picture_size`
+    if not _bounds_area(images) and low is not None and high is not None and low > high:
         raise ConfigError(
             f"min_pixels {low} is above max_pixels {high} in the processor of {name}",
             hint="give both",
@@ -78,6 +80,16 @@ def areas(images: Any) -> Areas:
         area = size["height"] * size["width"]
         return Areas(area, area)
     return Areas()
+
+
+def loosen(images: Any) -> None:
+    """Set limits that leave every size as it is that GeoVLM makes within the present ones."""
+    low, high = areas(images)
+    frames = frames_counted(images)
+    lowest, highest = loose_limits(low or 1, high or 1)
+    images.size = type(images.size)(
+        shortest_edge=(lowest or 1) * frames, longest_edge=(highest or 1) * frames
+    )
 
 
 def sides(images: Any) -> dict[str, int]:

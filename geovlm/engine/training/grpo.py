@@ -104,7 +104,11 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     base = vllm.pinned(start, stage.config)
     if stage.settings.generation == "vllm-colocate":
         base = vllm.served(
-            start, stage.config, processor=loaded.processor, folder=stage.folder / "served"
+            start,
+            stage.config,
+            processor=loaded.processor,
+            profile=loaded.profile,
+            folder=stage.folder / "served",
         )
     loaded.model.config._name_or_path = base  # TRL loads the reference model and vLLM from here
     cols = rewards.columns(stage.tasks, registry=stage.registry, active=stage.config.rewards)

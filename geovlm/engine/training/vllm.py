@@ -5,6 +5,7 @@ Not yet run with vLLM: arguments are tested, completions are not.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from geovlm.api import ModelProfile
 from geovlm.config.schema import RunConfig
 from geovlm.config.stages import GrpoStage
 from geovlm.data.prompts import Prompt, visual_tokens
+from geovlm.engine.models import limits
 from geovlm.engine.models.processor import save_processor
 from geovlm.errors import ConfigError
 from geovlm.run.vllm.server import URL_VARIABLE
@@ -87,14 +89,23 @@ def pinned(start: str, config: RunConfig) -> str:
     return snapshot_download(start, revision=config.revision)
 
 
-def served(start: str, config: RunConfig, *, processor: Any, folder: Path) -> str:
-    """Return weights whose processor has the run's pixel limits, for vLLM to load.
+def served(
+    start: str, config: RunConfig, *, processor: Any, profile: ModelProfile, folder: Path
+) -> str:
+    """Return weights whose processor shows images as the trainer's does, for vLLM to load.
 
-    Weights of an earlier stage have them. Where the run sets limits of its own, other weights are
-    linked into a folder with the processor of the run; the main process writes it.
+    They are linked into a folder with such a processor; the main process writes it. Images that
+    GeoVLM resizes reach vLLM at their final size, and its own resize must leave them so. Where the
+    processor resizes, weights of an earlier stage have the limits of the run, and others need the
+    folder only if the run sets some.
     """
-    if start != config.model or not (config.min_pixels or config.max_pixels):
+    is_sized = profile.resize == "multiples"
+    sets_limits = config.min_pixels is not None or config.max_pixels is not None
+    if not is_sized and (start != config.model or not sets_limits):
         return pinned(start, config)
+    if is_sized:
+        processor = copy.deepcopy(processor)
+        limits.loosen(processor.image_processor)
     state = PartialState()
     if state.is_main_process:
         path = Path(start)

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from geovlm.config.model import loose_limits
 from geovlm.errors import ConfigError, RunFailedError
 from geovlm.run.machines import Machine
 from geovlm.run.parallel import layout
@@ -113,10 +114,10 @@ def placement(config: RunConfig, index: int) -> Placement | None:
 def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -> list[str]:
     """Return the command line of a server that TRL can train with.
 
-    It is the command of `trl vllm-serve` (TRL 1.16), which is deprecated. The server's processor
-    gets the pixel limits of the run, so that server and trainer encode images into the same tokens;
-    checkpoints of GeoVLM hold the limits in their files. The trainer replaces the weights of
-    `model` before the first completion.
+    It is the command of `trl vllm-serve` (TRL 1.16), which is deprecated. Images reach the server
+    at the size that the limits of the run give, and those of its processor are looser, so that it
+    leaves them as they are. The trainer replaces the weights of `model` before the first
+    completion.
     """
     argv = python("-m", "vllm.entrypoints.cli.main", "serve", model)
     # anybody who reaches the server may replace the weights
@@ -130,10 +131,10 @@ def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -
         argv += ["--revision", config.revision]
     if config.trust_remote_code:
         argv += ["--trust-remote-code"]
-    limits = {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
-    given = {name: value for name, value in limits.items() if value is not None}
-    if given:
-        argv += ["--mm-processor-kwargs", json.dumps(given)]
+    if config.min_pixels is not None or config.max_pixels is not None:
+        low, high = loose_limits(config.min_pixels or 1, config.max_pixels or 1)
+        limits = {"min_pixels": low} | ({"max_pixels": high} if config.max_pixels else {})
+        argv += ["--mm-processor-kwargs", json.dumps(limits)]
     if _has_scale_out():
         argv += ["--enable-scale-out"]
     argv += ["--weight-transfer-config", json.dumps({"backend": "nccl"})]
