@@ -67,7 +67,7 @@ NOTATIONS: tuple[Notation, ...] = (
         families="Qwen2.5-VL (pixels after the resize); Qwen3-VL, Qwen3.5, GLM-V (thousandths)",
         opening=r"""["']?+(?<!\w)bbox_2d["']?+\s*+[:=]""",
         order="xyxy",
-        source="QwenLM/Qwen3-VL, cookbooks/2d_grounding.ipynb; zai-org/GLM-skills, glmv-grounding",
+        source="QwenLM/Qwen3-VL, cookbooks/2d_grounding.ipynb; zai-org/glm-skills, glmv-grounding",
     ),
     Notation(
         name="box_2d",
@@ -76,8 +76,8 @@ NOTATIONS: tuple[Notation, ...] = (
         opening=r"""["']?+(?<!\w)box_2d["']?+\s*+[:=]""",
         frame="norm1000",
         order="yxyx",
-        source="Gemini API documentation, image understanding; no page of Gemma was found that "
-        "states an order",
+        source="Gemini API documentation, image understanding (not checked; public code that "
+        "calls it states frame and order); no page of Gemma was found that states an order",
     ),
     Notation(
         name="points",
@@ -86,7 +86,7 @@ NOTATIONS: tuple[Notation, ...] = (
         shape="pair",
         opening=r"<\|box_start\|>",
         closing=r"<\|box_end\|>",
-        source="Qwen2-VL, arXiv 2409.12191, section 2.2",
+        source="Qwen2-VL, arXiv 2409.12191 (not checked; public code that reads it agrees)",
     ),
     Notation(
         name="box tag, lists",
@@ -94,14 +94,14 @@ NOTATIONS: tuple[Notation, ...] = (
         families="InternVL 2, 2.5, 3 and 3.5, behind <ref>name</ref>; GeoGround",
         opening=r"<box>",
         closing=r"</box>",
-        source="InternVL documentation, fine-tuning, grounding data",
+        source="InternVL documentation (not checked; public code that reads it agrees)",
     ),
     Notation(
         name="box tag, bare numbers",
         example="<box>120 45 260 180</box>",
         families="MiniCPM-V",
         shape="tagged",
-        source="OpenBMB/MiniCPM-V; seen in code that uses it, not on a page of its authors",
+        source="OpenBMB/MiniCPM-V (not checked; public code that reads it agrees)",
     ),
     Notation(
         name="box of GLM",
@@ -109,7 +109,7 @@ NOTATIONS: tuple[Notation, ...] = (
         families="GLM-4.1V, GLM-4.5V, GLM-4.6V; the same marks stand around answers of all kinds",
         opening=r"<\|begin_of_box\|>",
         closing=r"<\|end_of_box\|>",
-        source="zai-org/GLM-V, README; answers of GLM-4.6V",
+        source="zai-org/glm-skills, glmv-grounding (frame); published answers of GLM-4.6V (marks)",
     ),
     Notation(
         name="location tokens",
@@ -119,14 +119,14 @@ NOTATIONS: tuple[Notation, ...] = (
         frame="norm1024",
         order="yxyx",
         source="google-research/big_vision, big_vision/configs/proj/paligemma/README.md (1,024 "
-        "tokens); the order y first is that of the blog post of its release",
+        "tokens); the order is that of the blog post of its release (not checked)",
     ),
     Notation(
         name="braces",
         example="{<12><4><26><18>|<0>}",
         families="GeoChat, EarthDial, VRSBench (hundredths); the angle may be missing",
         shape="braces",
-        source="mbzuai-oryx/GeoChat; arXiv 2311.15826",
+        source="mbzuai-oryx/GeoChat; arXiv 2311.15826 (not checked)",
     ),
 )
 """Every notation that `parse` reads."""
