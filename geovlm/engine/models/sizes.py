@@ -162,22 +162,36 @@ class Counter:
 
     def _made(self, sizes: tuple[Size, ...]) -> int:
         """Return the tokens that the processor makes of blank images."""
-        processor = self._processor
-        content = [{"type": "image"} for _ in sizes]
-        text = (
-            processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
-            if processor.chat_template
-            else processor.image_token * len(sizes)
-        )
-        made = processor(
-            text=[text],
-            images=[[_blank(size) for size in sizes]],
-            resample=Image.Resampling.NEAREST,  # the fastest; a blank image stays blank
-            do_rescale=False,
-            do_normalize=False,
-        )
-        (ids,) = made["input_ids"]
+        (ids,) = _inputs(self._processor, sizes)["input_ids"]
         return sum(int(each) == self._token_id for each in ids)
+
+
+def patches_per_token(processor: Any, *, token_id: int, patch: int) -> float:
+    """Return how many patches the vision tower reads for one token, those of padding included.
+
+    It is that of one square image of 1024 px; `patch` is the side of a patch, pixels.
+    """
+    made = _inputs(processor, [(1024, 1024)], return_tensors="pt")
+    tokens = int((made["input_ids"] == token_id).sum())
+    return made["pixel_values"].numel() / (3 * patch**2) / tokens
+
+
+def _inputs(processor: Any, sizes: Sequence[Size], **options: Any) -> Any:
+    """Return what a processor makes of a prompt with blank images."""
+    content = [{"type": "image"} for _ in sizes]
+    text = (
+        processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+        if processor.chat_template
+        else processor.image_token * len(sizes)
+    )
+    return processor(
+        text=[text],
+        images=[[_blank(size) for size in sizes]],
+        resample=Image.Resampling.NEAREST,  # the fastest; a blank image stays blank
+        do_rescale=False,
+        do_normalize=False,
+        **options,
+    )
 
 
 def _passed(processor: Any) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedMode
 
 from geovlm.api import ModelProfile
 from geovlm.config.schema import LoraConfig as Settings
-from geovlm.engine.models import adapters, quantize, structure
+from geovlm.engine.models import adapters, quantize, sizes, structure
+from geovlm.engine.models.processor import load_processor
 from geovlm.engine.models.structure import Targets
 from geovlm.engine.programs.main import run
 from geovlm.errors import ConfigError
@@ -32,11 +33,16 @@ def empty(config: Any) -> PreTrainedModel:
 
 
 def of_model(
-    model: PreTrainedModel, profile: ModelProfile, *, lora: Settings | None = None
+    model: PreTrainedModel,
+    profile: ModelProfile,
+    *,
+    lora: Settings | None = None,
+    patches_per_token: float | None = None,
 ) -> ModelShape:
     """Return the shape of a model, which may be on the meta device, and is left as it was.
 
-    `lora` chooses the targets of adapters, and by default the model does.
+    `lora` chooses the targets of adapters, and by default the model does. `patches_per_token` is
+    that of a processor that resizes images by itself; `None`: the profile's sizes give it.
 
     Raises:
         ConfigError: the tower or the decoder is not found, or adapters cannot be as `lora` says.
@@ -52,8 +58,10 @@ def of_model(
     heads = text.num_attention_heads
     head_size = getattr(text, "head_dim", None) or text.hidden_size // heads
     visited = structure.experts_visited(model)
-    patch = model.config.vision_config.patch_size
-    side = patch if isinstance(patch, int) else patch[0]
+    cell = (profile.size_factor / patch_of(model.config)) ** 2
+    tokens = int(getattr(model.config, "image_seq_length", None) or 1)
+    if patches_per_token is not None:
+        cell, tokens = patches_per_token, 1
     return ModelShape(
         parameters=structure.count(model),
         vision_parameters=structure.count(vision),
@@ -80,9 +88,15 @@ def of_model(
         ),
         experts=sum(weights[name].numel() for name in structure.fused_experts(model)),
         experts_visited=visited,
-        patches_per_cell=(profile.size_factor / side) ** 2,
-        tokens_per_cell=int(getattr(model.config, "image_seq_length", None) or 1),
+        patches_per_cell=cell,
+        tokens_per_cell=tokens,
     )
+
+
+def patch_of(config: Any) -> int:
+    """Return the side of a patch of the vision tower, pixels."""
+    patch = config.vision_config.patch_size
+    return int(patch if isinstance(patch, int) else patch[0])
 
 
 def _stack(tower: torch.nn.Module) -> Stack:
@@ -154,8 +168,17 @@ def answer(request: dict[str, Any]) -> None:
     )
     profile = ModelProfile(**request["profile"])
     lora = Settings(**request["lora"])
+    per_token = None
+    if profile.resize == "processor":
+        processor: Any = load_processor(
+            request["source"],
+            revision=request["revision"],
+            trust_remote_code=request["trust_remote_code"],
+        )
+        token_id = getattr(config, "image_token_id", None) or processor.image_token_id
+        per_token = sizes.patches_per_token(processor, token_id=token_id, patch=patch_of(config))
     try:
-        shape = of_model(empty(config), profile, lora=lora)
+        shape = of_model(empty(config), profile, lora=lora, patches_per_token=per_token)
     except ValueError as error:  # of peft: no module has such a name
         raise ConfigError(f"lora.targets: {str(error).splitlines()[0]}") from error
     print(dumps(asdict(shape)))

@@ -22,10 +22,15 @@ if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
 
 MODULE = "geovlm.engine.programs.shape"
-_VERSION = 3
+_VERSION = 4
 """Version of the cached answers; to be raised with every change of `ModelShape`."""
-_OF_PROFILE = ("name", "model_types", "box_frame", "size_factor", "lora_targets", "vision_module")
+_OF_PROFILE = (
+    *("name", "model_types", "box_frame", "size_factor", "resize"),
+    *("lora_targets", "vision_module"),
+)
 """The fields of a profile that the engine's process reads, or that a profile must have."""
+_FILES = ("config.json", "preprocessor_config.json", "processor_config.json")
+"""Files of a checkpoint that the answer is read from."""
 
 
 def inspect(facts: ModelFacts, config: RunConfig) -> ModelShape:
@@ -51,19 +56,20 @@ def inspect(facts: ModelFacts, config: RunConfig) -> ModelShape:
         "lora": {} if lora is None else {"targets": lora.targets, "dropout": lora.dropout},
     }
     # code that comes with a model may change without its config.json
-    answer = _ask(request) if config.trust_remote_code else _cached(request, folder / "config.json")
+    answer = _ask(request) if config.trust_remote_code else _cached(request, folder)
     found = json.loads(answer)
     text, vision = (Stack(**found.pop(name)) for name in ("text", "vision"))
     return ModelShape(text=text, vision=vision, **found)
 
 
-def _cached(request: dict[str, Any], file: Path) -> bytes:
+def _cached(request: dict[str, Any], folder: Path) -> bytes:
     """Return the answer of the engine's process, from the cache if there is one."""
     libraries = [f"{name} {version(name)}" for name in ("transformers", "peft")]
     kind = " ".join(["shape", str(_VERSION), *libraries, json.dumps(request)])
+    files = [folder / name for name in _FILES if (folder / name).is_file()]
     try:
         ((_, answer),) = cache.look(
-            [request], kind=lambda _: kind, files=lambda _: [file], work=lambda one, _: _ask(one)
+            [request], kind=lambda _: kind, files=lambda _: files, work=lambda one, _: _ask(one)
         )
     except DataError:  # the cache cannot be used
         return _ask(request)
