@@ -26,6 +26,24 @@ class Areas(NamedTuple):
     highest: int | None = None
 
 
+def require_whole(images: Any, *, boxed: bool, name: str) -> None:
+    """Refuse boxes of a model whose image processor cuts the sides off images that are no squares.
+
+    Shares of the image's width would be shares of a width that the model never sees. `boxed`: the
+    frame of the model's boxes is known. LLaVA-1.5's processor is of this kind.
+
+    Raises:
+        ConfigError: it is such a processor; names the `name` of the model type.
+    """
+    if boxed and getattr(images, "do_center_crop", False):
+        raise ConfigError(
+            f"{name} cannot have boxes: its processor cuts images to a square, and boxes at their "
+            "sides would lie outside of what the model sees",
+            hint="leave out profile.box_frame, and run tasks without boxes; or set do_center_crop "
+            "to false in preprocessor_config.json, if the model takes other shapes",
+        )
+
+
 def bound(images: Any, *, min_pixels: int | None, max_pixels: int | None, name: str) -> None:
     """Set the limits of a run in an image processor; `None` keeps its own.
 

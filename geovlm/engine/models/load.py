@@ -22,7 +22,7 @@ from transformers import (
 from geovlm.api import ModelProfile
 from geovlm.config.model import framed, no_chat_template, profile_of, source
 from geovlm.config.schema import RunConfig
-from geovlm.engine.models import quantize, sizes, structure
+from geovlm.engine.models import limits, quantize, sizes, structure
 from geovlm.engine.models.processor import load_processor, save_processor, take_as_sized
 from geovlm.engine.rows.rendering import Chat
 from geovlm.engine.speedups import trial
@@ -87,6 +87,11 @@ def load_reader(
     )
     if not processor.chat_template:
         raise no_chat_template(config.model)
+    limits.require_whole(
+        processor.image_processor,  # type: ignore[attr-defined]  # a mixin's field
+        boxed=profile.box_frame is not None,
+        name=profile.name,
+    )
     if profile.resize == "multiples":
         take_as_sized(processor)
     profile = sizes.bind(profile, processor, load_config(config))
