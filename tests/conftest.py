@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.plan import trainers
+from geovlm.plan.trials import process as trials
 from tests import inside
 
 LONGEST = ["test_faults.py", "test_faults_ranks.py", "test_machines.py", "test_ranks.py"]
@@ -39,21 +39,21 @@ def engine_here() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def untried_trainers() -> Iterator[Callable[..., None]]:
-    """Leave out the trial of all trainers, two seconds per plan; yields the check left out."""
-    check = trainers.check
+def untried() -> Iterator[Callable[..., None]]:
+    """Leave out the trials of prompts and trainers, two seconds per plan; yields their check."""
+    check = trials.check
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainers, "check", lambda *_, **__: None)
+        patch.setattr(trials, "check", lambda *_, **__: None)
         yield check
 
 
 @pytest.fixture
 def tried_trainers(
-    untried_trainers: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    untried: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Try all trainers, with a cache that remembers no trial."""
-    monkeypatch.setattr(trainers, "check", untried_trainers)
-    monkeypatch.setattr(trainers, "markers", lambda: tmp_path / "trials")
+    """Try prompts and trainers, with a cache that remembers no trial."""
+    monkeypatch.setattr(trials, "check", untried)
+    monkeypatch.setattr(trials, "markers", lambda: tmp_path / "trials")
 
 
 @pytest.fixture(autouse=True, scope="session")

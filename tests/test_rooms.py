@@ -51,7 +51,7 @@ INSIDE = {
     "predict": "asking images reading windows | georeference job | features overlay scenes"
     " | results writing",
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",
-    "plan": "checksums needs sizes trainers | data | leaks statistics | checks | build"
+    "plan": "checksums needs sizes | data | leaks statistics trials | checks | build"
     " | commands environment memory slurm | text",
     "score": "bootstrap metrics published | protocols | against",
     "report": "figures tables | card_text page | card",

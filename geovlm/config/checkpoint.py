@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def require_whole(folder: Path, *, name: str) -> None:
         else:
             _require_pickle(path)
     for part, names in _PARTS.items():
-        if not any((folder / each).is_file() for each in names):
+        if not _has(folder, names):
             raise ConfigError(
                 f"model {name!r} has no {part}: none of {', '.join(names)}",
                 hint="copy these files from the folder of its base model",
@@ -106,6 +106,11 @@ def lacks_chat_template(folder: Path) -> bool:
         return False
     bundles = [folder / name for name in ("tokenizer_config.json", "processor_config.json")]
     return not any(read_object(each).get("chat_template") for each in bundles if each.is_file())
+
+
+def has_reader(folder: Path) -> bool:
+    """Return True if a folder holds a tokenizer and an image processor."""
+    return all(_has(folder, names) for names in _PARTS.values())
 
 
 def holds_adapters(folder: Path) -> bool:
@@ -176,6 +181,10 @@ def partial_layers(decoder: Mapping[str, Any]) -> str:
     if window and not layers:
         return f"its layers see {window} tokens before, not all"
     return ""
+
+
+def _has(folder: Path, names: Iterable[str]) -> bool:
+    return any((folder / each).is_file() for each in names)
 
 
 def _inner(folder: Path) -> Path | None:

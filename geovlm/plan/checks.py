@@ -22,8 +22,9 @@ from geovlm.config import model as models
 from geovlm.config.model import ModelFacts
 from geovlm.config.options import near
 from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
-from geovlm.plan import leaks, needs, sizes, trainers
+from geovlm.plan import leaks, needs, sizes
 from geovlm.plan.data import EmptySplitError, Reader, TaskPlan
+from geovlm.plan.trials import preflight, process, trainers
 from geovlm.plugins.registry import Registry
 from geovlm.rewards import options
 from geovlm.run import imports, parallel
@@ -163,6 +164,21 @@ def _unprobed(context: Context) -> None:
                 )
 
 
+def _trials(context: Context) -> None:
+    config, reader = context.config, context.reader
+    tried = [
+        preflight.trial(config, model=context.model, samples=reader.chosen, plans=context.tasks),
+        trainers.trial(
+            config,
+            task_names=context.names,
+            elsewhere=context.elsewhere,
+            begun=context.begun,
+        ),
+    ]
+    on_cpu = config.device == "cpu" or context.elsewhere
+    process.check([each for each in tried if each is not None], on_cpu=on_cpu)
+
+
 CHECKS: tuple[Check, ...] = (
     Check("tasks", _tasks, "A run without tasks, or with unknown ones."),
     Check(
@@ -239,16 +255,13 @@ CHECKS: tuple[Check, ...] = (
         "A GRPO stage that trains a task which the probe before it leaves out.",
     ),
     Check(
-        "trainers",
-        lambda context: trainers.check(
-            context.config,
-            task_names=context.names,
-            elsewhere=context.elsewhere,
-            begun=context.begun,
-        ),
-        "A trainer of a stage that cannot be built or cannot take a step: an argument that TRL "
-        "does not take, a missing package, batches that cannot be shared. Every stage is tried "
-        "with the built-in model and one row.",
+        "trials",
+        _trials,
+        "A model whose stages do not read one row of a task alike, without weights: prompts, "
+        "tokens of images, sizes, the target and its end, boxes; `geovlm doctor --model` shows "
+        "the row. A trainer of a stage that cannot be built or cannot take a step: an argument "
+        "that TRL does not take, a missing package, batches that cannot be shared. Every stage is "
+        "tried with the built-in model and one row.",
     ),
     Check(
         "vllm servers",

@@ -105,6 +105,8 @@ class Reader:
     checksums: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: LeftOut = field(default_factory=LeftOut)
     """Data that training leaves out, from `geovlm.plan.leaks`."""
+    chosen: dict[str, Sample] = field(default_factory=dict)
+    """Task -> one of its samples, with boxes if there are such."""
     _said: set[str] = field(default_factory=set)
     _loaded: dict[tuple[str, Split], loading.Loaded | DatasetNotFoundError] = field(
         default_factory=dict
@@ -157,6 +159,9 @@ class Reader:
             self._say(checks.require_plausible([s.images[0] for s in chosen[:BANDS_CHECKED]]))
             for sample in chosen:
                 _check_sizes(sample)
+        self.chosen[task.name] = next(
+            (each for each in checked if each.target.get("boxes")), checked[0]
+        )
         tokens = self._read_by_model(task, checked, options=options)
         longest = self.config.max_new_tokens or task.max_answer_tokens
         n = len(samples[eval_split])

@@ -13,7 +13,8 @@ from geovlm import nano
 from geovlm.config import load
 from geovlm.engine.programs import trainers
 from geovlm.errors import ConfigError
-from geovlm.plan import trainers as planned
+from geovlm.plan.trials import process as trials
+from geovlm.plan.trials import trainers as planned
 from geovlm.run import files
 from geovlm.run.folder import RunDir
 from tests import inside
@@ -142,20 +143,40 @@ def test_a_done_stage_is_not_tried_again(tmp_path: Path) -> None:
     files.write_json(run.resolved, {"stage_folders": config.stage_folders(), "started_with": {}})
     for index in (0, 2):
         files.write_json(run.stage(index) / "done.json", {})
-    planned.check(config, task_names=["xbd/count"], elsewhere=False, begun=run)
+    assert planned.trial(config, task_names=["xbd/count"], elsewhere=False, begun=run) is None
 
 
 @pytest.mark.usefixtures("tried_trainers")
-def test_a_trial_that_went_well_is_remembered(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_trial_that_went_well_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
-    monkeypatch.setattr(planned.launch, "start", lambda program, *_, **__: started.append(program))
+
+    def start(program: str, *_: str, folder: Path, **__: object) -> None:
+        started.append(program)
+        files.write_json(folder / "found.json", {"trainers": []})
+
+    monkeypatch.setattr(trials.launch, "start", start)
     for steps, installed in ((5, "a-1"), (5, "a-1"), (6, "a-1"), (6, "a-2")):
         config = load.load(None, tasks=["xbd"], overrides=[f"stages.0.steps={steps}"])
-        monkeypatch.setattr(planned, "_installed", lambda name=installed: [name])
-        planned.check(config, task_names=["xbd"], elsewhere=False, begun=None)
-    assert started == ["trainers"] * 3
+        monkeypatch.setattr(trials, "_installed", lambda name=installed: [name])
+        trial = planned.trial(config, task_names=["xbd"], elsewhere=False, begun=None)
+        assert trial is not None
+        trials.check([trial], on_cpu=True)
+    assert started == ["trials"] * 3
+
+
+@pytest.mark.usefixtures("tried_trainers")
+def test_all_problems_are_listed_and_only_what_went_well_is_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(*_: str, folder: Path, **__: object) -> None:
+        files.write_json(folder / "found.json", {"sound": [], "preflight": ["one", "two"]})
+
+    monkeypatch.setattr(trials.launch, "start", start)
+    sound, wrong = (trials.Trial(name, {}, []) for name in ("sound", "preflight"))
+    with pytest.raises(ConfigError) as caught:
+        trials.check([sound, wrong], on_cpu=True)
+    assert str(caught.value).split() == ["one", "two"]
+    assert (sound.marker.is_file(), wrong.marker.is_file()) == (True, False)
 
 
 def test_an_upload_without_an_account_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ import pytest
 from geovlm import cli
 from geovlm.config import extras, load
 from geovlm.errors import ConfigError
-from geovlm.plan import checks, trainers
+from geovlm.plan import checks
 from geovlm.plan.checks import Check, Context
+from geovlm.plan.trials import process as trials
 from geovlm.plugins import registry
 from geovlm.run import imports
 from geovlm.run.vllm import server
@@ -40,7 +41,7 @@ CASES: dict[str, tuple[str, list[str], str]] = {
     "stage tasks": ("rsvqa/lr", ['stages.0.tasks=["xbd"]'], "stages.0.tasks names 'xbd'"),
     "mixed rewards": (BOTH, ["stages.2.trainer.scale_rewards=batch"], "mixes the rewards"),
     "unprobed tasks": (BOTH, ['stages.1.tasks=["rsvqa/lr"]'], "stages.2 trains 'rsvqa/hr'"),
-    "trainers": (
+    "trials": (
         "rsvqa/lr",
         ["stages.2.trainer.num_generations=7"],
         "stages.2.trainer.num_generations=7: generation_batch_size (256) must be divisible",
@@ -89,7 +90,7 @@ def test_a_dry_run_and_a_real_run_refuse_the_same(
         monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     if name == "vllm servers":  # the checks of the installation come before it
         monkeypatch.setattr(server, "check", lambda config: None)
-        monkeypatch.setattr(trainers, "check", lambda *_, **__: None)
+        monkeypatch.setattr(trials, "check", lambda *_, **__: None)
     given = ["device=cpu", "sample.records=8", *settings]
     options = [word for each in given for word in ("--set", each)]
     command = ["run", "--tasks", tasks, *options, "--output", str(tmp_path / "run"), *mode]

@@ -1,10 +1,9 @@
 """Builds the trainer of every stage with one row and takes a step, to find what would fail later.
 
-`python -m geovlm.engine.programs.trainers --request FILE` reads a `Request` as JSON.
-`geovlm.plan.trainers` starts it. The model is the built-in one, so a step takes less than a second;
-classes and arguments are those of the stages, but for sizes: few rows, short completions, one step,
-nothing saved. Callbacks that report to other programs are built, which needs their packages, and
-removed: a trial leaves no trace elsewhere. `torch_compile` and vLLM are not tried.
+`geovlm.engine.programs.trials` runs it. The model is the built-in one, so a step takes less than a
+second; classes and arguments are those of the stages, but for sizes: few rows, short completions,
+one step, nothing saved. Callbacks that report to other programs are built, which needs their
+packages, and removed: a trial leaves no trace elsewhere. `torch_compile` and vLLM are not tried.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import contextlib
 import dataclasses
 import io
 import logging
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -29,7 +27,6 @@ from geovlm.config.model import NANO, source
 from geovlm.config.schema import RunConfig
 from geovlm.engine.models import adapters, load
 from geovlm.engine.programs import doctor
-from geovlm.engine.programs.main import run
 from geovlm.engine.programs.shape import empty
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row, dataset
@@ -78,23 +75,6 @@ class Request:
     """Processes of each stage when the run was started."""
     elsewhere: bool
     """True if the run's GPUs are not on this machine."""
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Try the stages of a request; returns the exit status."""
-    return run(lambda args: work(Path(args.request)), "--request", argv=argv)
-
-
-def work(request: Path) -> None:
-    """Try all stages.
-
-    Raises:
-        ConfigError: names every stage that would fail, the key, and the library's reason.
-    """
-    given = files.read_json(request)
-    found = dict.fromkeys(problems(Request(**given)))  # stages may share a problem
-    if found:
-        raise ConfigError("; ".join(found))
 
 
 def problems(request: Request) -> Iterator[str]:
@@ -173,6 +153,11 @@ def check_targets(config: RunConfig, *, registry_: registry.Registry) -> None:
     try:
         get_peft_model(model, adapter)
     except ValueError as error:
+        if config.lora.targets is None:
+            raise ConfigError(
+                f"lora: no layer of the model gets an adapter: {_first_line(error)}",
+                hint="name them with --set lora.targets=…",
+            ) from error
         raise ConfigError(
             f"lora.targets={config.lora.targets!r}: {_first_line(error)}",
             hint="name linear layers, or fused experts",
@@ -324,7 +309,3 @@ def _small(stage: Stage) -> Stage:
 def _reward(completions: list[Any], **_: Any) -> list[float]:
     """Return other rewards within each group, so that there is something to learn."""
     return [float(number % 2) for number in range(len(completions))]
-
-
-if __name__ == "__main__":
-    sys.exit(main())
