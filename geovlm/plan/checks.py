@@ -21,7 +21,7 @@ from geovlm.config import extras
 from geovlm.config import model as models
 from geovlm.config.model import ModelFacts
 from geovlm.config.options import near
-from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
+from geovlm.errors import ConfigError, DataError, DatasetNotFoundError, GeoVLMError
 from geovlm.plan import leaks, needs, sizes
 from geovlm.plan.data import EmptySplitError, Reader, TaskPlan
 from geovlm.plan.trials import preflight, process, trainers
@@ -77,6 +77,22 @@ def run(context: Context) -> None:
         check.run(context)
 
 
+def read(context: Context, *, leave_out: bool = False) -> None:
+    """Go through the checks that find model, tasks and samples, and through no others.
+
+    Without tasks there are no samples. With `leave_out`, a task whose samples the model cannot be
+    asked is left out, with its reason.
+
+    Raises:
+        GeoVLMError: there is no such model or task, or, without `leave_out`, no sample.
+    """
+    if context.config.tasks:
+        _tasks(context)
+    check_data_names(context.config, registry=context.registry)
+    _model(context)
+    _data(context, leave_out=leave_out)
+
+
 def check_data_names(config: RunConfig, *, registry: Registry) -> None:
     """Refuse `--data NAME=DIR` of a name that is neither a data set nor a prefix of one.
 
@@ -102,8 +118,9 @@ def _model(context: Context) -> None:
     context.model = sizes.bound(facts, context.config)
 
 
-def _data(context: Context) -> None:
+def _data(context: Context, *, leave_out: bool = False) -> None:
     config = context.config
+    forgiven = (GeoVLMError,) if leave_out else (EmptySplitError, DatasetNotFoundError)
     counter = models.token_counter(context.model)
     context.reader = Reader(config, context.registry, context.model, counter)
     if config.deduplicate != "off":
@@ -111,8 +128,8 @@ def _data(context: Context) -> None:
     for spec in context.specs:
         try:
             context.tasks.append(context.reader.plan(spec))
-        except (EmptySplitError, DatasetNotFoundError) as error:
-            if spec.name in config.tasks:
+        except forgiven as error:
+            if spec.name in config.tasks and not leave_out:
                 raise
             context.left_out[spec.name] = str(error)
 

@@ -159,10 +159,10 @@ class Reader:
             self._say(checks.require_plausible([s.images[0] for s in chosen[:BANDS_CHECKED]]))
             for sample in chosen:
                 _check_sizes(sample)
+        tokens = self._read_by_model(task, checked, options=options)
         self.chosen[task.name] = next(
             (each for each in checked if each.target.get("boxes")), checked[0]
         )
-        tokens = self._read_by_model(task, checked, options=options)
         longest = self.config.max_new_tokens or task.max_answer_tokens
         n = len(samples[eval_split])
         return TaskPlan(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from geovlm import cli
+from geovlm import cli, nano
 from geovlm.run import devices, files, launch
 from geovlm.run.doctor import machine, smoke
 from geovlm.run.process import Outcome
+from tests import inside
 
 CPU = smoke.Ranks(2, "cpu")
 NO_GPU = {"torch": "2.13.0+cpu", "cuda": None, "gpus": [], "bf16": False}
@@ -228,6 +231,76 @@ def test_processes_and_gpus_together_are_refused(call) -> None:
     status, _, err = call("--processes", "2", "--gpus", "2")
     assert status == 2
     assert err.startswith("error: --processes and --gpus are both given")
+
+
+DETECT = ("doctor", "--model", "nano", "--tasks", "xbd/detect", "--set", "sample.records=8")
+
+
+def test_the_row_of_a_task_is_shown_as_the_model_gets_it(tmp_path: Path) -> None:
+    ended = inside.geovlm(*DETECT, "--json", "--out", tmp_path)
+    shown = json.loads(ended.stdout)
+    (row,) = shown["rows"]
+    assert (ended.returncode, shown["ok"], shown["problems"]) == (0, True, [])
+    assert (shown["model_type"], shown["ends"][0]) == ("qwen2_5_vl", "<|im_end|>")
+    # two images of nine tokens: 84 x 84 px in cells of 28 px
+    assert [each["tokens"] for each in row["images"]] == [9, 9]
+    assert row["prompt"].count("<|image_pad|> x 9") == 2
+    assert row["tokens"]["images"] == 18
+    assert row["prefill"] == ""
+    assert row["target"].startswith("<think> ")
+    assert row["target"].endswith("</answer><|im_end|>")
+    assert row["boxes"]
+    with Image.open(row["picture"]) as picture:
+        assert picture.format == "PNG"
+    assert row["picture"] == str(tmp_path / "xbd__detect.png")
+
+
+def test_a_row_is_printed_with_its_parts() -> None:
+    ended = inside.geovlm(*DETECT)
+    lines = ended.stdout.splitlines()
+    assert lines[0] == "family: qwen2_5_vl, profile qwen2.5-vl"
+    assert "boxes: input_pixels, x first" in lines
+    assert lines[-1] == "ok    all stages read these rows alike"
+    assert {"image 1", "image 2", "tokens", "prefill"} <= {each.partition(":")[0] for each in lines}
+
+
+@pytest.mark.slow
+def test_without_tasks_all_installed_ones_are_read() -> None:
+    ended = inside.geovlm("doctor", "--model", "nano", "--set", "sample.records=8", "--json")
+    shown = json.loads(ended.stdout)
+    assert (ended.returncode, shown["problems"]) == (0, [])
+    assert {"rsvqa/lr", "xbd/detect"} <= {row["task"] for row in shown["rows"]}
+
+
+def test_without_any_task_a_built_in_example_is_read() -> None:
+    words = ("doctor", "--model", "nano", "--json")
+    ended = inside.geovlm(*words, GEOVLM_DISABLE_PLUGINS="*")
+    assert [row["task"] for row in json.loads(ended.stdout)["rows"]] == ["doctor"]
+
+
+def test_a_model_that_is_not_read_alike_ends_with_1(tmp_path: Path) -> None:
+    folder = shutil.copytree(nano.path(), tmp_path / "broken")
+    template = folder / "chat_template.jinja"
+    written = template.read_text(encoding="utf-8")
+    template.write_text(written.replace("<|image_pad|>", "<|image_pad|>" * 2), encoding="utf-8")
+    ended = inside.geovlm("doctor", "--model", folder, "--tasks", "xbd/count")
+    assert ended.returncode == 1
+    assert "\nFAIL  qwen2_5_vl, " in f"\n{ended.stdout}"
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("--tasks", "xbd"), "--tasks, --data and --set are for --model"),
+        (("--model", "nano", "--processes", "2"), "--model needs no ranks"),
+        (("--model", "nano", "--tasks", "nope"), "unknown task 'nope'"),
+    ],
+    ids=["without model", "ranks", "unknown task"],
+)
+def test_options_that_do_not_go_together_are_refused(call, words, error) -> None:
+    status, _, err = call(*words)
+    assert status == 2
+    assert error in err
 
 
 @pytest.mark.slow

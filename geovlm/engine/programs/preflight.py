@@ -48,7 +48,7 @@ class Request:
     config: Mapping[str, Any]
     """The configuration of the run."""
     samples: Mapping[str, Mapping[str, Any]]
-    """Task -> one sample, as `geovlm.plan.trials.preflight` writes it; empty for a built-in example."""
+    """Task -> one sample, as `geovlm.plan.trials.preflight` writes it; empty: an own example."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 `python -m geovlm.engine.programs.trials --request FILE` reads `{"preflight": …, "trainers": …}`,
 each a request of that program or left out, and writes `found.json` beside the file, a list of
 problems for each. One process does both: its imports take most of the time.
-`geovlm.plan.trials.process` starts it. With `{"pictures": FOLDER or null}` it also writes `shown.json`, the
-rows of the preflight as `geovlm doctor --model` shows them.
+`geovlm.plan.trials.process` starts it. With `{"pictures": FOLDER or null}` it also writes
+`shown.json`, the rows of the preflight as `geovlm doctor --model` shows them.
 """
 
 from __future__ import annotations
