@@ -34,6 +34,7 @@ from geovlm.engine.rows.images import GREY, ImageCache
 from geovlm.engine.rows.rendering import Chat
 from geovlm.engine.rows.rows import Row, dataset, to_row
 from geovlm.engine.rows.tokens import control_tokens
+from geovlm.engine.speedups.grpo_trainer import UNPADDED
 from geovlm.errors import ConfigError, GeoVLMError
 from geovlm.plugins import registry
 from geovlm.raster import reference
@@ -53,7 +54,7 @@ class Request:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Found:
-    """What the preflight saw."""
+    """The rows that were read, and what does not agree."""
 
     model_type: str
     reader: Reader
@@ -242,7 +243,7 @@ def _sampled(rows: Sequence[Row], processor: Any, *, cache: ImageCache) -> Token
         processing_class=processor,
         tools=[],
         chat_template=None,
-        chat_template_kwargs={},
+        chat_template_kwargs=UNPADDED,
     )
     # a stand-in with the fields that this method of TRL 1.16 reads: a trainer needs the weights
     ids, _, fields = GRPOTrainer._tokenize_prompts(trainer, said)  # type: ignore[arg-type]

@@ -24,6 +24,11 @@ _IMAGE_FIELDS = {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_
 _PREFILLED = ("image_grid_thw", "pixel_values")
 
 
+UNPADDED: Mapping[str, Any] = {"processor_kwargs": {"padding": False}}
+"""Arguments of `apply_chat_template` that tokenize prompts. Some processors pad a batch by default,
+as Gemma 4's, and TRL 1.16 takes all ids that it gets for those of the prompt."""
+
+
 class GroupTrainer(GRPOTrainer):
     """`GRPOTrainer` that gives the same losses and gradients.
 
@@ -101,6 +106,15 @@ class GroupTrainer(GRPOTrainer):
         if why not in self._noted and self.accelerator.is_main_process:
             print(f"note: {setting} is not used: {why}", file=sys.stderr, flush=True)
         self._noted.add(why)
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[Any, Any, dict[str, Any]]:
+        given = self.chat_template_kwargs
+        self.chat_template_kwargs = {**given, **UNPADDED}
+        try:
+            made: tuple[Any, Any, dict[str, Any]] = super()._tokenize_prompts(prompts)
+        finally:
+            self.chat_template_kwargs = given
+        return made
 
     def _generate_single_turn(
         self,
