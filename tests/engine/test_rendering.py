@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,13 +15,16 @@ from PIL import Image
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from geovlm import answers, nano
+from geovlm.config.schema import RunConfig
 from geovlm.engine.generation import generate
+from geovlm.engine.models import load
 from geovlm.engine.models.processor import load_processor
 from geovlm.engine.rows import rendering, tokens
 from geovlm.engine.rows.rendering import Chat, messages, prefill, settle, with_values
 from geovlm.engine.rows.rows import Row, dataset
 from geovlm.engine.training import arguments, grpo
 from geovlm.errors import ConfigError
+from geovlm.plugins import registry
 
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 PARTS = (
@@ -259,6 +265,25 @@ def test_values_of_a_template_stay_with_it_and_yield_to_a_caller() -> None:
     )
     assert closed.endswith("</think>\n\n")
     assert with_values(PLAIN, {}) == PLAIN
+
+
+def test_the_default_one_of_several_templates_gets_the_values() -> None:
+    made = copy.deepcopy(loaded())
+    made.chat_template = {"default": SWITCHED, "tool_use": PLAIN}
+    settle(made, {})
+    assert prefill(made) == "<think>\n"
+    assert made.chat_template["tool_use"] == PLAIN
+
+
+def test_a_loaded_model_stops_where_a_turn_ends_too(tmp_path: Path) -> None:
+    folder = shutil.copytree(nano.path(), tmp_path / "model")
+    [end, turn] = ids(loaded(), "<|endoftext|>", "<|im_end|>")
+    settings = {"eos_token_id": end, "pad_token_id": end}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    config = RunConfig(model=str(folder), device="cpu")
+    made = load.load(str(folder), config, registry=registry.load())
+    assert made.model.generation_config.eos_token_id == [end, turn]
+    assert made.chat.target(GOLD) == f"{GOLD}<|im_end|>"
 
 
 def test_a_variable_that_the_template_does_not_know_is_refused() -> None:

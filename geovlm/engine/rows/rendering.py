@@ -146,10 +146,14 @@ def settle(processor: Any, values: Mapping[str, bool | int | float | str]) -> No
     """
     tokenizer = processor.tokenizer
     tokenizer.padding_side = "left"
-    if not isinstance(processor.chat_template, str):  # not a chat model
+    template = processor.chat_template
+    if not template:  # not a chat model
         return
-    processor.chat_template = with_values(processor.chat_template, values)
-    tokenizer.chat_template = processor.chat_template  # which writes the file
+    if isinstance(template, Mapping):  # several, of which transformers takes this one
+        template = {**template, "default": with_values(template["default"], values)}
+    else:
+        template = with_values(template, values)
+    processor.chat_template = tokenizer.chat_template = template  # the tokenizer writes the file
     if tokenizer("")["input_ids"]:
         tokenizer.add_bos_token = False
     if tokenizer("")["input_ids"]:
