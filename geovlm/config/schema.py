@@ -165,7 +165,7 @@ class RunConfig(Table):
     share_images: bool = True
     """True if equal images are cut into patches once and pass the vision tower once per batch:
     faster, same features. It is tried when the model is loaded; where it would change features,
-    training says so and goes without."""
+    training says so and goes without. Dropout leaves out the same for all rows of an image."""
     deduplicate: Literal["off", "images", "events"] = "off"
     """Training rows that are left out: with `images` those with an image that equals or nearly
     equals one of the evaluation rows, with `events` also those of an event or scene of the

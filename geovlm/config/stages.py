@@ -193,7 +193,8 @@ class GrpoStage(_Training):
     kind: Literal["grpo"]
     share_prompt: bool = True
     """True if a prompt is computed once for all its completions in a batch: faster, same losses.
-    Where the model's layers or inputs do not allow it, training says so and goes without."""
+    Where the model's layers or inputs do not allow it, training says so and goes without. Dropout,
+    also that of adapters, leaves out the same of a prompt for all its completions."""
     batch_size: PositiveInt | None = None
     """Rows per batch of generation on each process, of similar length; default: all rows of a step.
     vLLM forms its own batches."""

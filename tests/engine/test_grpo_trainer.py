@@ -220,6 +220,16 @@ def test_fields_that_cannot_be_divided_are_named(trainer: GroupTrainer) -> None:
         grpo_trainer._by_row(fields, [["a"], ["b", "c"]], n_rows=2)
 
 
+def test_tiles_are_divided_by_the_image_tokens_of_their_rows() -> None:
+    # as InternVL: images of two tiles, and of one and four
+    fields = {"pixel_values": torch.arange(7)[:, None]}
+    images = [["a"], ["b", "c"]]
+    parts = grpo_trainer._by_row(fields, images, n_rows=2, n_tokens=[2 * 256, 5 * 256])
+    assert [part["pixel_values"].flatten().tolist() for part in parts] == [[0, 1], [2, 3, 4, 5, 6]]
+    with pytest.raises(ConfigError, match="cannot be answered in parts"):
+        grpo_trainer._by_row(fields, images, n_rows=2, n_tokens=[100, 256])
+
+
 @pytest.mark.parametrize("size", [None, 4])
 def test_a_prompt_is_read_once_and_answered_as_by_trl(
     trainer: GroupTrainer, monkeypatch: pytest.MonkeyPatch, size: int | None

@@ -264,6 +264,20 @@ def test_completions_of_a_decoder_that_carries_a_state_are_not_packed(
     assert trial.prompts(model) == "in one row its completions are not those of rows of their own"
 
 
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("eager", ""),
+        ("flash_attention_2", "its attention (flash_attention_2) takes no mask per pair of tokens"),
+        ("flex_attention", "its attention (flex_attention) takes no mask per pair of tokens"),
+    ],
+)
+def test_attention_without_masks_takes_the_ordinary_way(kind: str, why: str) -> None:
+    model = a_qwen3()
+    model.config.get_text_config()._attn_implementation = kind
+    assert trial.prompts(model) == why
+
+
 def test_a_model_in_training_stays_so() -> None:
     model = a_qwen3().train()
     trial.prompts(model)

@@ -134,7 +134,13 @@ class GroupTrainer(GRPOTrainer):
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             ), None
         order = sorted(range(len(prompt_ids)), key=lambda i: len(prompt_ids[i]), reverse=True)
-        fields = _by_row(multimodal_fields, images, n_rows=len(prompt_ids))
+        token = getattr(self.accelerator.unwrap_model(self.model).config, "image_token_id", None)
+        fields = _by_row(
+            multimodal_fields,
+            images,
+            n_rows=len(prompt_ids),
+            n_tokens=[ids.count(token) for ids in prompt_ids],
+        )
         found: dict[int, list[int]] = {}
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
@@ -203,14 +209,19 @@ def _alike(
 
 
 def _by_row(
-    fields: Mapping[str, Any], images: Sequence[Sequence[Any] | None] | None, *, n_rows: int
+    fields: Mapping[str, Any],
+    images: Sequence[Sequence[Any] | None] | None,
+    *,
+    n_rows: int,
+    n_tokens: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
     """Return every row's part of what the processor made of all rows.
 
-    `fields` hold the patches of all images (`pixel_values`), or one entry per image or per row.
+    `fields` hold the patches of all images (`pixel_values`), or one entry per image, row or tile.
+    `n_tokens` are the image tokens of every row: each tile has as many as every other.
 
     Raises:
-        ConfigError: a field has neither an entry per image nor one per row.
+        ConfigError: a field has another number of entries.
     """
     counts = [len(each or []) for each in images] if images is not None else [0] * n_rows
     arrays = {name: _array(value) for name, value in fields.items()}
@@ -224,6 +235,8 @@ def _by_row(
             pieces = value.split(counts)
         elif len(value) == n_rows:
             pieces = [value[i : i + 1] for i in range(n_rows)]
+        elif name == "pixel_values" and _tiles(len(value), n_tokens):
+            pieces = value.split(_tiles(len(value), n_tokens))
         else:
             raise ConfigError(
                 "prompts of this model family cannot be answered in parts: "
@@ -233,6 +246,14 @@ def _by_row(
         for part, piece in zip(parts, pieces, strict=True):
             part[name] = piece
     return parts
+
+
+def _tiles(n: int, n_tokens: Sequence[int]) -> list[int]:
+    """Return the tiles of every row, of `n` in all; empty if they do not come out whole."""
+    total = sum(n_tokens)
+    if not total or any(n * each % total for each in n_tokens):
+        return []
+    return [n * each // total for each in n_tokens]
 
 
 def _array(value: Any) -> Any:
