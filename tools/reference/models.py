@@ -66,10 +66,16 @@ before the profile.
 TOKENS = """\
 ## Images and tokens
 
-Tokens of one square image at the checkpoint's own limits. `min_pixels` and `max_pixels` of a run
-change the limits of families whose images GeoVLM resizes ("multiples"). The other processors get
-the stored picture and resize it or cut it into tiles; a limit that such a processor cannot keep is
-refused.
+Tokens of one square image at the checkpoint's own limits. GeoVLM resizes the images of families
+with "multiples", within `min_pixels` and `max_pixels` of a run, and the processor leaves them so.
+The other processors get the stored picture and resize it or cut it into tiles. Sizes and tokens are
+then those of the processor; the seen size of tiles is that of all together, without the overview.
+Where there is not one (LLaVA-OneVision, MiniCPM-V), it is the size of the picture.
+
+`max_pixels` sets the limit that such a processor has: the number of tiles (InternVL) or slices
+(MiniCPM-V), the soft tokens (Gemma 4: 70, 140, 280, 560 or 1120), or the longest side (SmolVLM,
+Idefics 3). `min_pixels` sets InternVL's smallest number of tiles. Any other limit is refused. A
+task's smallest size enlarges the picture that the processor gets.
 """
 THINKING = """\
 A template that opens `<think>` writes the beginning of the answer into the prompt. GeoVLM counts it
