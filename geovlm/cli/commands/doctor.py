@@ -136,7 +136,9 @@ def _read_alike(
     if json:
         output.print_json({"ok": not problems, "problems": problems, **found.shown})
     else:
-        output.fields(_about(found.shown))
+        for part in _about(found.shown):
+            output.fields(part)
+            print()
         for problem in problems:
             print(f"FAIL  {problem}")
         if not problems:
@@ -145,31 +147,34 @@ def _read_alike(
         raise typer.Exit(1)
 
 
-def _about(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield names and values to print: the model, then each row."""
-    if not shown:
-        return
+def _about(shown: Mapping[str, Any]) -> Iterator[Iterator[tuple[str, str]]]:
+    """Yield the names and values to print: of the model, then of each row."""
+    if shown:
+        yield _about_model(shown)
+        yield from map(_about_row, shown["rows"])
+
+
+def _about_model(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     order = {"xyxy": "x first", "yxyx": "y first"}[shown["box_order"]]
     by = {"multiples": "GeoVLM", "processor": "the processor"}[shown["resize"]]
     yield "family", f"{shown['model_type']}, profile {shown['profile']}"
     yield "boxes", f"{shown['box_frame']}, {order}" if shown["box_frame"] else "frame not known"
     yield "resize", f"by {by}, {shown['min_pixels']:,} to {shown['max_pixels']:,} pixels"
     yield "ends", " ".join(map(repr, shown["ends"]))
-    for row in shown["rows"]:
-        tokens = row["tokens"]
-        yield "", ""
-        yield "task", f"{row['task']}, sample {row['sample']!r}"
-        for number, image in enumerate(row["images"], start=1):
-            stored, seen = (f"{w} x {h} px" for w, h in (image["stored"], image["seen"]))
-            made = f"{image['tokens']:,} tokens"
-            yield f"image {number}", f"stored {stored}, seen {seen}, {made}"
-        counted = f"{tokens['prompt']:,}, of images {tokens['images']:,}"
-        yield "tokens", f"prompt {counted}; target {tokens['target']:,}"
-        yield "prompt", row["prompt"]
-        yield "prefill", repr(row["prefill"]) if row["prefill"] else "none"
-        yield "target", row["target"] or "none: the run has no SFT"
-        if row["boxes"]:
-            yield "boxes", ", ".join(map(str, row["boxes"]))
-        if row["picture"]:
-            yield "picture", row["picture"]
-    yield "", ""
+
+
+def _about_row(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    tokens = row["tokens"]
+    yield "task", f"{row['task']}, sample {row['sample']!r}"
+    for number, image in enumerate(row["images"], start=1):
+        stored, seen = (f"{w} x {h} px" for w, h in (image["stored"], image["seen"]))
+        yield f"image {number}", f"stored {stored}, seen {seen}, {image['tokens']:,} tokens"
+    counted = f"{tokens['prompt']:,}, of images {tokens['images']:,}"
+    yield "tokens", f"prompt {counted}; target {tokens['target']:,}"
+    yield "prompt", row["prompt"]
+    yield "prefill", repr(row["prefill"]) if row["prefill"] else "none"
+    yield "target", row["target"] or "none: the run has no SFT"
+    if row["boxes"]:
+        yield "boxes", ", ".join(map(str, row["boxes"]))
+    if row["picture"]:
+        yield "picture", row["picture"]

@@ -63,7 +63,7 @@ def _row(seen: Seen, reader: Reader, *, pictures: Path | None) -> dict[str, Any]
         "prompt": compact(seen.alone.ids, reader),
         "prefill": completion.removesuffix(written),
         "target": compact(target, reader),
-        "boxes": [[round(number, 1) for number in each] for each in placed],
+        "boxes": [[round(n, 1) for n in (each if each.angle_deg else each[:4])] for each in placed],
         "picture": str(_draw(seen, placed, pictures)) if pictures is not None else None,
     }
 

@@ -108,7 +108,7 @@ class GroupTrainer(GRPOTrainer):
         self._noted.add(why)
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[Any, Any, dict[str, Any]]:
-        given = self.chat_template_kwargs
+        given: Any = self.chat_template_kwargs
         self.chat_template_kwargs = {**given, **UNPADDED}
         try:
             made: tuple[Any, Any, dict[str, Any]] = super()._tokenize_prompts(prompts)
