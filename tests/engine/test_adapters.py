@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from geovlm.api import ModelProfile
 from geovlm.config.schema import RunConfig
-from geovlm.engine.models import adapters
+from geovlm.engine.models import adapters, quantize
 from geovlm.engine.programs import merge
 from geovlm.engine.programs import shape as shapes
 from geovlm.errors import ConfigError
@@ -180,3 +181,15 @@ def test_the_targets_of_a_run_can_name_fused_experts() -> None:
         f"{layers}.1.mlp.experts.lora_A.default.weight",
         f"{layers}.1.mlp.experts.lora_B.default.weight",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "linears"), [("qwen3_vl_moe", 8), ("qwen3_5", 15), ("smolvlm", 14)]
+)
+def test_four_bits_are_for_the_linear_layers_of_the_decoder(kind: str, linears: int) -> None:
+    model = tiny.model(kind, device="meta")
+    kept = quantize.kept_whole(model, PROFILE)
+    names = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    made = [n for n in names if not any(n == k or n.startswith(f"{k}.") for k in kept)]
+    assert len(made) == linears
+    assert all(re.search(r"\.(language|text)_model\.layers\.", name) for name in made)
