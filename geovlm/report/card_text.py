@@ -128,9 +128,8 @@ def _answers(facts: CardFacts) -> str:
     lines = [
         "It answers `<think> … </think><answer> … </answer>`. The generation config decodes "
         "greedily, as for the scores below; with vLLM use `temperature=0` for the same answers.",
+        "`AutoProcessor` needs torchvision for most families.",
     ]
-    if facts.model.model_type in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"):
-        lines.append("`AutoProcessor` needs torchvision for this family.")
     if facts.model.profile is not None:
         frame = facts.model.profile.box_frame
         order = ORDERS[facts.model.profile.box_order]
