@@ -38,6 +38,14 @@ class Finding(NamedTuple):
     fix: str
 
 
+class Missing(NamedTuple):
+    """Inputs of a stage that cannot be had."""
+
+    problem: str
+    fix: str = ""
+    """Empty: nothing but another checkpoint helps."""
+
+
 class Tokens(NamedTuple):
     """The prompt of a row in one of the ways, without padding."""
 
@@ -81,7 +89,7 @@ class Seen:
     """Prompt to which GRPO writes completions, by transformers or by vLLM."""
     scored: Tokens | None = None
     """Prompt from which TRL takes the other inputs when it scores completions."""
-    missing: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, Missing] = field(default_factory=dict)
     """Stage -> why its inputs cannot be built."""
 
     @property
@@ -116,8 +124,8 @@ class Reader:
 
 def findings(seen: Seen, reader: Reader) -> Iterator[Finding]:
     """Yield what does not agree, in the order of a run: prompts, images, target, boxes."""
-    for stage, reason in seen.missing.items():
-        yield Finding(stage, "inputs", f"its inputs cannot be built: {reason}", _UNUSABLE)
+    for stage, why in seen.missing.items():
+        yield Finding(stage, "inputs", why.problem, why.fix or _UNUSABLE)
     for rule in RULES:
         yield from rule(seen, reader)
 

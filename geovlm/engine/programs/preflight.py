@@ -29,12 +29,21 @@ from geovlm.data.prompts import Prompter, visual_tokens
 from geovlm.engine.generation import generate
 from geovlm.engine.models import load
 from geovlm.engine.programs import doctor
-from geovlm.engine.programs.agreement import Finding, Images, Reader, Seen, Tokens, findings
+from geovlm.engine.programs.agreement import (
+    Finding,
+    Images,
+    Missing,
+    Reader,
+    Seen,
+    Tokens,
+    findings,
+)
 from geovlm.engine.rows.images import GREY, ImageCache
 from geovlm.engine.rows.rendering import Chat
 from geovlm.engine.rows.rows import Row, dataset, to_row
 from geovlm.engine.rows.tokens import control_tokens
 from geovlm.engine.speedups.grpo_trainer import UNPADDED
+from geovlm.engine.training import inputs
 from geovlm.errors import ConfigError, GeoVLMError
 from geovlm.plugins import registry
 from geovlm.raster import reference
@@ -131,16 +140,17 @@ def see(
     """
     processor = chat.processor
     batch = [row, _companion(row, profile)]
-    missing: dict[str, str] = {}
+    missing: dict[str, Missing] = {}
 
     def attempt(stage: str, build: Callable[[], Any]) -> Any:
         try:
             return build()
         except GeoVLMError as error:
-            missing.setdefault(stage, str(error))
+            missing.setdefault(stage, Missing(str(error.args[0]), error.hint))
             return None
         except Exception as error:  # of the processor or the template: any
-            missing.setdefault(stage, f"{type(error).__name__}: {error}")
+            problem = f"its inputs cannot be built: {type(error).__name__}: {error}"
+            missing.setdefault(stage, Missing(problem))
             return None
 
     alone = attempt("evaluation", lambda: generate.encode(processor, [row], cache=cache))
@@ -256,6 +266,7 @@ def _scored(rows: Sequence[Row], processor: Any, *, cache: ImageCache) -> Tokens
     said, images = _asked_by_trl(rows, processor, cache)
     texts = [apply_chat_template({"prompt": each}, processor)["prompt"] for each in said]
     made = processor(images=images, text=texts, padding=True, return_tensors="pt")
+    inputs.check(made, images=images, processor=processor)
     return _tokens(made)
 
 
