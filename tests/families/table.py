@@ -1,6 +1,6 @@
 """Every stage of every tiny checkpoint, compared with expected.toml.
 
-`python -m tests.families.table [--out DIR] [--workers N] [NAME ...]` prints a line per finished
+`python -m tests.families.table [NAME ...]` prints a line per finished
 checkpoint, writes DIR/table.md and DIR/table.json, and ends with 1 if a stage did anything else
 than is demanded. Each checkpoint has a process of its own.
 """
@@ -55,8 +55,6 @@ def geovlm_tasks():
 ROOT = Path(__file__).parents[2]
 PROCESSES = multiprocessing.get_context("forkserver")
 """A process that has imported torch and the trainers once is copied for each checkpoint."""
-LONGEST_S = 900
-"""Seconds after which the process of a checkpoint is ended."""
 FIRST = ("idefics3", "llava_onevision", "gemma3", "gemma4", "smolvlm2", "internvl3")
 """The ones that take longest: a worker would end with one of them alone."""
 
@@ -67,6 +65,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("names", nargs="*", help="checkpoints; default: all")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "families")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--longest", type=float, default=900.0, help="seconds of one checkpoint")
     args = parser.parse_args(argv)
     os.environ |= {
         "OMP_NUM_THREADS": "1",
@@ -91,7 +90,9 @@ def main(argv: Sequence[str]) -> int:
     print(f"checkpoints are built ({time.monotonic() - began:.0f} s)", flush=True)
     order = sorted(names, key=lambda name: name not in FIRST)
     with ThreadPoolExecutor(args.workers) as pool:
-        done = dict(zip(order, pool.map(lambda name: _try(name, out), order), strict=True))
+        done = dict(
+            zip(order, pool.map(lambda name: _try(name, out, args.longest), order), strict=True)
+        )
     results = {name: done[name] for name in names}
     table = expected.markdown(results)
     (out / "table.md").write_text(table + "\n", encoding="utf-8")
@@ -107,12 +108,12 @@ def main(argv: Sequence[str]) -> int:
     return 1 if found else 0
 
 
-def _try(name: str, out: Path) -> dict[str, Cell]:
+def _try(name: str, out: Path, longest_s: float) -> dict[str, Cell]:
     """Run the process of a checkpoint; returns what it has done, also if it was ended."""
     began = time.monotonic()
     process = PROCESSES.Process(target=stages.logged, args=(name, out))
     process.start()
-    process.join(LONGEST_S)
+    process.join(longest_s)
     if process.is_alive():
         process.kill()
         process.join()
