@@ -85,7 +85,7 @@ the template can switch thinking, it is on in all stages.
 REFUSED = """\
 ## What is refused
 
-`plan`, `--dry-run`, `run`, `eval` and `predict` refuse these before anything is loaded.
+`plan`, `--dry-run`, `run` and `eval` refuse these before any weights are loaded.
 
 | model | reason | instead |
 |---|---|---|
@@ -328,6 +328,17 @@ def _refused() -> str:
             "a checkpoint without a chat template",
             "answers no questions",
             "give the one that was tuned to instructions",
+        ),
+        (
+            "GRPO of a model whose inputs TRL does not pass on; with TRL 1.16 LLaVA-OneVision and "
+            "MiniCPM-V 4.6",
+            "TRL's scoring function has no parameter for them; a newer TRL lifts the refusal",
+            "leave out the GRPO stages; SFT, evaluation and prediction work",
+        ),
+        (
+            "boxes of a model whose processor cuts images to a square, such as LLaVA 1.5",
+            "boxes at the sides lie outside of what the model sees",
+            "run tasks without boxes",
         ),
     ]
     return "".join(f"| {what} | {reason} | {instead} |\n" for what, reason, instead in rows)
