@@ -134,7 +134,7 @@ class GroupTrainer(GRPOTrainer):
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             ), None
         order = sorted(range(len(prompt_ids)), key=lambda i: len(prompt_ids[i]), reverse=True)
-        token = getattr(self.accelerator.unwrap_model(self.model).config, "image_token_id", None)
+        token = getattr(self.accelerator.unwrap_model(self.model).config, "image_token_id", -1)
         fields = _by_row(
             multimodal_fields,
             images,
