@@ -45,7 +45,9 @@ def answering(profile: ModelProfile) -> Iterator[list[Tokens]]:
     def answer(model: Any, *, input_ids: torch.Tensor, **_: object) -> torch.Tensor:
         processor, rows = asked[-1]
         tokenizer = processor.tokenizer
-        made = (input_ids == processor.image_token_id).sum(dim=1).tolist()
+        # Gemma 3's processor names the token that begins an image, its model that of a piece
+        token = getattr(model.config, "image_token_id", None) or processor.image_token_id
+        made = (input_ids == token).sum(dim=1).tolist()
         said = [visual_tokens(row.input_sizes, profile=profile) for row in rows]
         counted.extend(map(Tokens, said, made))
         prompts = tokenizer.batch_decode(input_ids)

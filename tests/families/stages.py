@@ -59,7 +59,7 @@ class Failed(Exception):
 class Family:
     """One checkpoint, the folder of its results, and what is demanded of it."""
 
-    def __init__(self, name: str, out: Path, *, demanded: Expected, completions: int = 8) -> None:
+    def __init__(self, name: str, out: Path, *, demanded: Expected, completions: int = 4) -> None:
         self.name, self.out, self.demanded = name, out, demanded
         self.model = checkpoints.checkpoint(name)
         self.run = out / "run"

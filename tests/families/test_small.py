@@ -30,7 +30,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], stages.F
     def make(name: str) -> stages.Family:
         folder: Path = out / name
         folder.mkdir(exist_ok=True)
-        return stages.Family(name, folder, demanded=demanded[name], completions=4)
+        return stages.Family(name, folder, demanded=demanded[name])
 
     return make
 
