@@ -161,8 +161,9 @@ def see(
     if "sft" in kinds:
         trained = attempt("SFT", lambda: _trained(batch, chat, cache=cache))
     if "grpo" in kinds:
-        sampled = attempt("GRPO", lambda: _sampled(batch, processor, cache=cache))
+        # the scoring pass first: its refusal names what TRL cannot pass on
         scored = attempt("GRPO", lambda: _scored(batch, processor, cache=cache))
+        sampled = attempt("GRPO", lambda: _sampled(batch, processor, cache=cache))
     token = getattr(model, "image_token_id", None) or getattr(processor, "image_token_id", None)
     nothing = Tokens((), {})
     return Seen(
