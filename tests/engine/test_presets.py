@@ -1,7 +1,7 @@
 """The presets for models of 2026 fit the GPUs that they name, at the largest images they allow.
 
-`shapes` holds the sizes that the models' published `config.json` state, and no weights: those of
-Qwen3-VL-4B, Qwen3.5-4B and GLM-4.1V-9B.
+`shapes` holds sizes and no weights. Those of GLM-4.1V-9B are the defaults of transformers' config
+class. Those of Qwen3-VL-4B and Qwen3.5-4B are of copies: the hub's own files were not read.
 """
 
 from __future__ import annotations

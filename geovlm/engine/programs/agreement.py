@@ -8,7 +8,7 @@ is trained on, read again by the parsers of rewards, and the annotation. No rule
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from geovlm import answers, boxes
@@ -337,8 +337,6 @@ def _overlap(
 
 
 def _resized(context: RewardContext, sizes: tuple[Size, ...]) -> RewardContext:
-    from dataclasses import replace
-
     return replace(context, input_sizes=sizes)
 
 
