@@ -18,7 +18,7 @@ from transformers import AutoModelForImageTextToText, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from geovlm.engine.speedups import trial
-from geovlm.engine.speedups.grpo_trainer import GroupTrainer
+from geovlm.engine.speedups.grpo_trainer import UNPADDED, GroupTrainer
 
 GENERATIONS = 4
 LONGEST = 7
@@ -90,7 +90,9 @@ def trained(
     """
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     if shared:
-        trial.find(model, processor, tower=tower_of(model), side=scale, share_images=True)
+        tower = tower_of(model)
+        speedups = trial.find(model, processor, tower=tower, side=scale, share_images=True)
+        assert speedups.images is not None, speedups.notes
     found = Steps()
 
     def reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
@@ -124,6 +126,8 @@ def trained(
             optim="sgd",
             gradient_checkpointing=checkpointing,
             router_aux_loss_coef=0.0 if has_router else None,
+            # Gemma 4's processor pads a batch, and TRL takes the padding for a part of the prompt
+            chat_template_kwargs=dict(UNPADDED),
             logging_steps=1,
             use_cpu=True,
             bf16=False,

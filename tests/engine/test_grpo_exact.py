@@ -13,7 +13,7 @@ from transformers import AutoModelForImageTextToText, ProcessorMixin
 
 from geovlm import nano
 from geovlm.engine.models.processor import load_processor, take_as_sized
-from tests.engine import grpo_steps
+from tests.engine import grpo_steps, small
 from tools.families import glm, parts, qwen, qwen3_5
 
 IDS = {
@@ -78,8 +78,33 @@ def test_a_step_is_that_of_trl(
     a_model(family, tmp_path)
     plain = grpo_steps.trained(tmp_path, processor, shared=False, **options)
     shared = grpo_steps.trained(tmp_path, processor, shared=True, **options)
-    assert shared.completions == plain.completions
+    same(shared, plain)
     assert set(shared.rows) == {rows}
+
+
+@pytest.mark.parametrize(
+    ("family", "rows"),
+    [
+        # a layer of sliding attention: images alone are shared
+        ("gemma3", 8),
+        ("gemma4", 8),
+        ("internvl", 2),
+        ("idefics3", 2),
+    ],
+)
+def test_a_step_with_tiles_or_soft_tokens_is_that_of_trl(
+    tmp_path: Path, family: str, rows: int
+) -> None:
+    small.checkpoint(family, tmp_path)
+    own = load_processor(str(tmp_path))
+    plain = grpo_steps.trained(tmp_path, own, shared=False)
+    shared = grpo_steps.trained(tmp_path, own, shared=True)
+    same(shared, plain)
+    assert set(shared.rows) == {rows}
+
+
+def same(shared: grpo_steps.Steps, plain: grpo_steps.Steps) -> None:
+    assert shared.completions == plain.completions
     assert grpo_steps.error(shared.log_probs, plain.log_probs) < 1e-5
     assert grpo_steps.error(shared.gradients, plain.gradients) < 1e-5
     # the steps are not trivial

@@ -1,6 +1,6 @@
 """Whole GRPO steps of sharing are those of TRL's trainer, on the tiny checkpoints.
 
-`make test` does the same on smaller models of four families, in tests/engine/test_grpo_exact.py.
+`make test` does the same on smaller models of eight families, in tests/engine/test_grpo_exact.py.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ PACKED = (
     *("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "glm4v", "glm4v_moe", "glm46v"),
     "smolvlm2",
 )
-"""Families whose prompts are computed once for a group. Those that make hundreds of tokens of an
-image and have a large vocabulary would take minutes each: tests/engine/test_packed_tiles.py."""
+"""Families whose prompts are computed once for a group. InternVL, Idefics3 and Gemma make hundreds of
+tokens of an image and have a large vocabulary, and would take minutes each: `make test` has them
+with a small vocabulary."""
 ORDINARY = ("qwen3_5", "qwen3_5_moe")
 """Layers of their decoders carry a state, so images alone are shared."""
 
