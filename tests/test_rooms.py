@@ -54,7 +54,7 @@ INSIDE = {
     "plan": "checksums needs sizes | data | leaks statistics trials | checks | build"
     " | commands environment memory slurm | text",
     "score": "bootstrap metrics published | protocols | against",
-    "report": "figures tables | card_text page | card",
+    "report": "figures tables | outcomes | verdict | card_text page | card",
     "testing": "findings hostile | subject | data declarations prompts rewards | scores | kit"
     " | pytest_plugin",
     "engine": "failures speedups progress rows stopping"

@@ -13,7 +13,8 @@ def print_results(metrics: Mapping[str, Any]) -> None:
     """Print one line per task and per plugin.
 
     The columns per stage are the primary metric with its interval, its change since the previous
-    stage with the p-value, and the sampled reward; another column is the best blind baseline.
+    stage with the p-value, and the sampled reward; another column is the blind baseline that is the
+    hardest to beat, with the model's value where the row's is of other samples.
     """
     for line in tables.remarks(metrics):
         output.say(line)
@@ -29,6 +30,24 @@ def print_results(metrics: Mapping[str, Any]) -> None:
         scores = [*map(_score, cells), *([_blind(row["blind"], n=row["n"])] if blind else [])]
         rows.append([row["name"], row["primary"], row["n"], *scores, *rewards])
     output.table(columns, rows)
+
+
+def print_verdict(verdict: Mapping[str, Any]) -> None:
+    """Print one line per task, stages, baseline and sentence, and below them the summary.
+
+    Reasons that are known stand below the line of their task.
+    """
+    rows = []
+    for name, task in verdict["tasks"].items():
+        values = " → ".join(_two(value) for value in task["stages"].values())
+        rows.append([name, task["primary"], values, _verdict_blind(task), task["sentence"]])
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(4)]
+    for row, task in zip(rows, verdict["tasks"].values(), strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        print("  ".join([*cells, row[4]]))
+        for reason in task["reasons"]:
+            print(f"    {reason}")
+    print(verdict["summary"])
 
 
 def print_against(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -61,13 +80,28 @@ def _score(cell: Mapping[str, Any] | None) -> str:
     return f"{cell['value']:.3f}{interval}{moved}"
 
 
-def _blind(baseline: Mapping[str, Any] | None, *, n: int) -> str:
-    """Return `0.531 majority, n 64, not beaten`; without n if it is that of the task.
+def _two(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.2f}"
 
-    The end is omitted if the model is surely better.
+
+def _verdict_blind(task: Mapping[str, Any]) -> str:
+    """Return `blind 0.18`, with the model's value where it is of other samples than the row."""
+    blind = task["blind"]
+    if blind is None:
+        return ""
+    same = blind["n"] == task["n"]
+    against = "" if same else f" (n {blind['n']}: model {_two(blind['model'])})"
+    return f"blind {_two(blind['value'])}{against}"
+
+
+def _blind(baseline: Mapping[str, Any] | None, *, n: int) -> str:
+    """Return `0.531 majority, not beaten`, or `0.125 text only (n 16: model 0.188), not beaten`.
+
+    The model's value stands there if that of the row is of other samples. The end is omitted if
+    the model is clearly better.
     """
     if baseline is None:
         return "-"
-    number = f", n {baseline['n']}" if baseline["n"] != n else ""
+    model = f" (n {baseline['n']}: model {baseline['model']:.3f})" if baseline["n"] != n else ""
     verdict = ", not beaten" if baseline["beaten"] is False else ""
-    return f"{baseline['value']:.3f} {baseline['name']}{number}{verdict}"
+    return f"{baseline['value']:.3f} {baseline['name']}{model}{verdict}"

@@ -290,10 +290,13 @@ def run_stages(
 
 
 def finish(directory: RunDir, *, json: bool, more: Mapping[str, Any] | None = None) -> None:
-    """Write the report and print the scores, or with `json` one document of them and `more`."""
-    from geovlm.cli.results import print_results
+    """Write verdict and report and print the scores, or with `json` one document and `more`."""
+    from geovlm.cli.results import print_results, print_verdict
+    from geovlm.report import verdict
     from geovlm.report.page import write as write_report
 
+    metrics = directory.read_metrics()
+    directory.write_verdict(verdict.of(metrics, directory.read_resolved()))
     page = write_report(directory.path)
     metrics = directory.read_metrics()
     if json:
@@ -301,4 +304,6 @@ def finish(directory: RunDir, *, json: bool, more: Mapping[str, Any] | None = No
         output.print_json({**metrics, **(more or {}), **places})
         return
     print_results(metrics)
+    print()
+    print_verdict(metrics["verdict"])
     print(f"report: {page}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+SIGNIFICANT = 0.05
+"""Largest p-value, exclusive, of a difference that counts as shown."""
+
 
 def stage_names(metrics: Mapping[str, Any]) -> list[str]:
     """Return the evaluated stages in order: `base`, `sft`, `grpo`, as far as they are done."""
@@ -15,10 +18,11 @@ def stage_names(metrics: Mapping[str, Any]) -> list[str]:
 def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of the result table: every task, then the means of plugins with several.
 
-    Each row has `name`, `primary`, `n`, `split`, `mean` (True for a mean), `blind` (the best
-    baseline, as in `baselines`, or `None`) and `cells`: stage -> `value`, `low`, `high`, `reward`,
-    `change` (against the stage before: `against`, `difference`, `ci95`, `p`; or `None`). A `value`
-    is `None` where the metric is undefined.
+    Each row has `name`, `primary`, `higher_is_better`, `n`, `split`, `mean` (True for a mean),
+    `blind` (the baseline of `baselines` that the model is the least above on the same samples, or
+    `None`) and `cells`: stage -> `value`, `low`, `high`, `reward`, `change` (against the stage
+    before: `against`, `difference`, `ci95`, `p`; or `None`). A `value` is `None` where the metric
+    is undefined.
     """
     rows: list[dict[str, Any]] = []
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -37,14 +41,11 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         row = {
             "name": name,
             "primary": task["primary"],
+            "higher_is_better": direction(task) > 0,
             "n": first.get("n", 0),
             "split": first.get("split", ""),
             "mean": False,
-            "blind": max(
-                (each for each in _baselines(name, task) if each["value"] is not None),
-                key=lambda each: each["value"],
-                default=None,
-            ),
+            "blind": strongest(_baselines(name, task)),
             "cells": cells,
         }
         rows.append(row)
@@ -59,11 +60,35 @@ def baselines(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the scores of blind baselines on the primary metric, task by task.
 
     Each has `task`, `name`, `primary`, `stage`, `n`, `value`, `model` (the stage's model on the
-    same samples), `gain` (`difference`, `ci95`, `p`, or `None`), `beaten` (True if the interval of
-    the gain is above 0; `None` without one). If the baseline could not be computed it has
-    `unavailable`, the reason, and a `value` of `None` instead.
+    same samples), `gain` (`difference`, `ci95`, `p`, or `None`), `lead` (how far the model is on
+    the better side) and `beaten` (True if that is clear, see `better`; `None` without a gain). If
+    the baseline could not be computed it has `unavailable`, the reason, and a `value` of `None`
+    instead.
     """
     return [each for name, task in metrics["tasks"].items() for each in _baselines(name, task)]
+
+
+def strongest(found: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the baseline of one task that is the hardest to beat, or `None` if none has a value.
+
+    Those that are not beaten come first, then the smallest lead. Values are not compared with each
+    other, because baselines may be of different samples.
+    """
+    known = [each for each in found if each["value"] is not None]
+    return min(known, key=lambda each: (each["beaten"] is True, each["lead"]), default=None)
+
+
+def direction(task: Mapping[str, Any]) -> int:
+    """Return 1, or -1 if a smaller value of the primary metric is better."""
+    return 1 if task.get("higher_is_better", True) else -1
+
+
+def better(change: Mapping[str, Any], *, sign: int = 1) -> bool:
+    """Return True if a number has clearly risen, or with `sign` -1 fallen.
+
+    That is, its 95 % interval excludes 0 and its p-value is below `SIGNIFICANT`.
+    """
+    return bool(min(sign * bound for bound in change["ci95"]) > 0 and change["p"] < SIGNIFICANT)
 
 
 def pair_probes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -120,7 +145,8 @@ def _baselines(name: str, task: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "value": value,
                 "model": model,
                 "gain": gain,
-                "beaten": None if gain is None else gain["ci95"][0] > 0,
+                "lead": direction(task) * (model - value),
+                "beaten": None if gain is None else better(gain, sign=direction(task)),
             }
         )
     return found
@@ -164,6 +190,7 @@ def _mean_row(
     return {
         "name": f"{plugin}: mean of {len(rows)} tasks",
         "primary": "primary",
+        "higher_is_better": True,
         "n": sum(row["n"] for row in rows),
         "split": "",
         "mean": True,

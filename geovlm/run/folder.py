@@ -8,7 +8,7 @@ stages/0-sft/      stderr.txt, log.jsonl, completions.jsonl, model/, done.json;
                    accelerate.yaml if the stage has several processes
 eval/sft/          one <task>.jsonl per task, with / in the name written as __
 machines/          on several machines: their heartbeats, 0.json, 1.json, …
-metrics.json       scores per task and stage, wall seconds per stage
+metrics.json       scores per task and stage, the verdict, wall seconds per stage
 report.html
 ```
 """
@@ -166,13 +166,23 @@ class RunDir:
     ) -> None:
         """Add the scores of one task after one stage; earlier ones of this pair are replaced.
 
-        So are `more` entries of the task, such as `blind` and `probes`.
+        So are `more` entries of the task, such as `blind`, `probes` and `higher_is_better`.
         """
         metrics = self.read_metrics()
         own = metrics["tasks"].setdefault(task, {"primary": primary, "stages": {}})
         own["stages"][stage] = dict(entry)
         own.update(more or {})
         write_json(self.metrics, metrics)
+
+    def write_across_tasks(self, key: str, stage: str, entry: Mapping[str, Any]) -> None:
+        """Add what a stage did over all tasks, under a key such as `sampled` or `signal`."""
+        metrics = self.read_metrics()
+        metrics.setdefault(key, {})[stage] = dict(entry)
+        write_json(self.metrics, metrics)
+
+    def write_verdict(self, verdict: Mapping[str, Any]) -> None:
+        """Add what the scores show, or replace it."""
+        write_json(self.metrics, {**self.read_metrics(), "verdict": verdict})
 
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Add wall time to a stage; the parts of an interrupted stage add up."""

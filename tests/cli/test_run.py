@@ -11,7 +11,7 @@ import pytest
 
 from geovlm import cli, nano
 from geovlm.cli.arguments import data_folders
-from geovlm.cli.results import print_results
+from geovlm.cli.results import print_results, print_verdict
 from geovlm.errors import ConfigError
 from geovlm.run import files, launch
 from geovlm.run.folder import RunDir
@@ -316,6 +316,35 @@ def test_scores_stand_stage_by_stage(capsys):
     assert capsys.readouterr().out.splitlines() == [
         "task\tmetric\tn\tbase\tgrpo\tbase reward\tgrpo reward",
         "a\tf1\t4\t0.250\t0.500\t0.250\t0.500",
+    ]
+
+
+def test_a_baseline_of_other_samples_stands_beside_the_models_value_of_them(capsys):
+    few = {"stage": "sft", "n": 4, "metrics": {"f1": 0.5}, "model": {"f1": 0.25}, "gain": {}}
+    entry = {"n": 8, "metrics": {"f1": 0.75}, "ci95": {}, "sampled_reward": 1.0}
+    task = {"primary": "f1", "stages": {"sft": entry}, "blind": {"text_only": few}}
+    print_results({"tasks": {"a": task}})
+    assert "0.500 text only (n 4: model 0.250)" in capsys.readouterr().out
+
+
+def test_the_verdict_is_a_line_per_task_and_a_sentence(capsys):
+    blind = {"name": "text only", "value": 0.125, "model": 0.1875, "n": 16}
+    learned = {"stages": {"base": 0.06, "sft": 0.94}, "blind": blind | {"value": 0.18, "n": 100}}
+    learned |= {"primary": "accuracy", "n": 100, "reasons": [], "sentence": "learned"}
+    blank = {
+        "stages": {"base": None, "sft": 0.2},
+        "blind": blind,
+        "n": 100,
+        "sentence": "not shown",
+    }
+    blank |= {"primary": "f1", "reasons": ["format lost: 40 % of the answers cannot be read"]}
+    tasks = {"xbd/disaster": learned, "xbd/count": blank}
+    print_verdict({"summary": "SFT taught xbd/disaster.", "tasks": tasks, "sampled": None})
+    assert capsys.readouterr().out.splitlines() == [
+        "xbd/disaster  accuracy  0.06 → 0.94       blind 0.18                     learned",
+        "xbd/count     f1        undefined → 0.20  blind 0.12 (n 16: model 0.19)  not shown",
+        "    format lost: 40 % of the answers cannot be read",
+        "SFT taught xbd/disaster.",
     ]
 
 
