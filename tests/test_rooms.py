@@ -54,7 +54,8 @@ INSIDE = {
     "plan": "checksums needs sizes | data | leaks statistics trials | checks | build"
     " | commands environment memory slurm | text",
     "score": "bootstrap metrics published | protocols | against",
-    "report": "figures tables | outcomes | verdict | card_text page | card",
+    "report": "facts figures rendering tables | outcomes | verdict | card_text cards | card curves"
+    " | page",
     "testing": "findings hostile | subject | data declarations prompts rewards | scores | kit"
     " | pytest_plugin",
     "engine": "failures speedups progress rows stopping"

@@ -1,28 +1,30 @@
-"""Writes a run as one self-contained HTML file: results, baselines, curves, samples, configuration.
-
-Model output is hostile input: the template escapes everything except our own figures.
-"""
+"""Writes a run as one self-contained HTML file: verdict, samples, scores, curves, audit, data."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jinja2
-from markupsafe import Markup
-
-from geovlm import answers, boxes
-from geovlm.api import PromptContext
-from geovlm.plugins import profiles
-from geovlm.report import figures, tables
+from geovlm.report import cards, curves, facts, tables
+from geovlm.report.rendering import render
 from geovlm.run import files
 from geovlm.run.folder import RunDir
 
-CARDS_PER_TASK = 3
-CURVES = 8
-"""Largest number of reward curves; if there are more tasks, each plugin has one mean curve."""
+LIMIT_BYTES = 5_000_000
+"""Largest size of a page, up to several hundred tasks."""
+LADDER = ((360, 60), (240, 60), (160, 40), (120, 12), (120, 0))
+"""Longest side of a picture in pixels, and number of samples: the first that fits is taken."""
+LEAD = 6
+"""Number of samples on the first screen; the others are folded."""
+
+
+class _Sample(NamedTuple):
+    why: str
+    answered: dict[str, cards.Record]
+    """Stage -> its record."""
+    weights: dict[str, float]
 
 
 def write(run: Path) -> Path:
@@ -33,94 +35,79 @@ def write(run: Path) -> Path:
     """
     directory = RunDir(run)
     resolved = directory.read_resolved()
-    environment = directory.environment
-    loader = jinja2.Environment(
-        loader=jinja2.PackageLoader("geovlm.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     metrics = directory.read_metrics()
-    against = directory.path / "against.json"
-    page = loader.get_template("report.html.j2").render(
-        title=", ".join(resolved["task_names"]),
-        config=resolved["config"],
-        generated=resolved.get("generated", []),
-        left_out=resolved.get("left_out", {}),
-        deduplicated=resolved.get("deduplicated", {}),
-        data_roots=resolved["data_roots"],
-        environment=files.read_json(environment) if environment.is_file() else {},
-        stages=tables.stage_names(metrics),
-        rows=tables.table(metrics),
-        remarks=tables.remarks(metrics),
-        baselines=tables.baselines(metrics),
-        pairs=tables.pair_probes(metrics),
-        provenance=tables.provenance(metrics),
-        health=_health(directory, resolved),
-        against=files.read_json(against)["rows"] if against.is_file() else [],
-        seconds=metrics["seconds"],
-        figures=_figures(directory, resolved),
-        probes=_probes(directory, resolved),
-        cards=_cards(directory, resolved, stages=tables.stage_names(metrics)),
-        config_json=json.dumps(resolved["config"], indent=1),
-    )
+    values = _values(directory, resolved, metrics)
+    chosen = _samples(directory, resolved["task_names"], values["stages"])
+    for longest_px, most in LADDER:
+        shown = [
+            cards.card(each.answered, why=each.why, weights=each.weights, longest_px=longest_px)
+            for each in chosen[:most]
+        ]
+        page = render(
+            "report.html.j2",
+            cards=shown,
+            lead=LEAD,
+            picture_px=longest_px if longest_px < LADDER[0][0] else None,
+            dropped=len(chosen) - len(shown),
+            **values,
+        )
+        if len(page.encode()) <= LIMIT_BYTES:
+            break
     files.write_text(directory.report, page)
     return directory.report
 
 
-def _figures(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the curves of every training stage: title and SVG."""
-    drawn = []
-    for index, stage in enumerate(resolved["config"]["stages"]):
-        if stage["kind"] == "probe":
-            continue
-        log = files.JsonLines(directory.stage(index) / "log.jsonl").read()
-        if stage["kind"] == "sft":
-            series = {"loss": _points(log, "loss")}
-            drawn.append(("SFT: loss", figures.curves(series, ylabel="loss")))
-            continue
-        total = {"reward": _points(log, "reward"), "kl": _points(log, "kl")}
-        drawn.append(("GRPO: total reward", figures.curves(total, ylabel="reward")))
-        for kind in ("paper", "robust"):
-            series = _reward_series(log, resolved["task_names"], kind=kind)
-            drawn.append((f"GRPO: {kind} rewards", figures.curves(series, ylabel="mean reward")))
-        health = {
-            "entropy": _points(log, "entropy"),
-            "groups without signal": _points(log, "frac_reward_zero_std"),
-            "clipped completions": _points(log, "completions/clipped_ratio"),
-        }
-        drawn.append(("GRPO: health", figures.curves(health, ylabel="")))
-    # the SVG is our own drawing; names in it were escaped by matplotlib
-    return [{"title": title, "svg": Markup(svg)} for title, svg in drawn if svg]
-
-
-def _points(log: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
-    return [(r["step"], float(r[key])) for r in log if r.get(key) is not None]
-
-
-def _reward_series(
-    log: Sequence[Mapping[str, Any]], tasks: Sequence[str], *, kind: str
-) -> dict[str, list[tuple[float, float]]]:
-    """Return the mean accuracy rewards of one set, per task, or per plugin if tasks are many."""
-    from geovlm.plugins import registry
-
-    known = registry.load().tasks
-    per_plugin = len(tasks) > CURVES
-    sums: dict[str, dict[float, list[float]]] = {}
-    for record in log:
-        for task in tasks:
-            if task not in known:
-                continue
-            name = task.partition("/")[0] if per_plugin else task
-            for reward in known[task].rewards.get(kind, {}):
-                value = record.get(f"rewards/{task}/{reward}/mean")
-                if value is not None:
-                    sums.setdefault(name, {}).setdefault(record["step"], []).append(float(value))
-    return {
-        name: [(step, sum(values) / len(values)) for step, values in sorted(steps.items())]
-        for name, steps in sums.items()
+def _values(
+    directory: RunDir, resolved: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return everything that the template reads, samples excepted."""
+    environment = files.read_json(directory.environment) if directory.environment.is_file() else {}
+    against = directory.path / "against.json"
+    clean = facts.without_folders(resolved)
+    rows = tables.table(metrics)
+    values = {
+        "title": directory.path.resolve().name,
+        "facts": facts.head(resolved, environment, metrics),
+        "command": facts.command(environment),
+        "built_in": resolved["config"]["model"] == "nano",
+        "config": clean["config"],
+        "generated": resolved.get("generated", []),
+        "left_out": clean.get("left_out", {}),
+        "deduplicated": resolved.get("deduplicated", {}),
+        "packages": environment.get("packages", {}),
+        "licences": facts.licences(resolved),
+        "data_roots": clean["data_roots"],
+        "verdict": metrics.get("verdict"),
+        "stages": tables.stage_names(metrics),
+        "rows": rows,
+        "remarks": tables.remarks(metrics),
+        "baselines": tables.baselines(metrics),
+        "pairs": tables.pair_probes(metrics),
+        "provenance": tables.provenance(metrics),
+        "against": files.read_json(against)["rows"] if against.is_file() else [],
+        "health": _health(directory, resolved),
+        "probes": _probes(directory, resolved),
+        "curves": curves.groups(directory, resolved, metrics),
+        "config_json": json.dumps(clean["config"], indent=1, ensure_ascii=False),
     }
+    values["contents"] = _contents(values)
+    return values
+
+
+def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return anchor and label of the sections that the page has."""
+    audited = values["baselines"] or values["pairs"]
+    there = {
+        ("verdict", "Verdict"): True,
+        ("samples", "Samples"): values["stages"],
+        ("scores", "Scores"): values["rows"],
+        ("training", "Training"): values["curves"] or values["probes"] or values["health"],
+        ("audit", "Blind audit"): audited,
+        ("published", "Published scores"): values["against"],
+        ("data", "Data and licences"): True,
+        ("configuration", "Configuration"): True,
+    }
+    return [section for section, has in there.items() if has]
 
 
 def _probes(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -139,69 +126,23 @@ def _health(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, An
     ]
 
 
-def _cards(
-    directory: RunDir, resolved: Mapping[str, Any], *, stages: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Return sample cards: the first few of every task, with each stage's answer to it."""
-    cards = []
-    for task in resolved["task_names"]:
-        by_stage = {
-            stage: {
-                record["sample_id"]: record
-                for record in files.JsonLines(directory.eval_file(task, stage)).read()
-            }
-            for stage in stages
+def _samples(directory: RunDir, tasks: Sequence[str], stages: Sequence[str]) -> list[_Sample]:
+    """Return the samples to show in the order of the page, each with the answers of all stages."""
+    chosen: dict[str, list[cards.Chosen]] = {}
+    found: dict[str, dict[str, dict[str, cards.Record]]] = {}
+    weights = {task: cards.weights(task) for task in tasks}
+    for task in tasks:
+        by_sample: dict[str, dict[str, cards.Record]] = {}
+        for stage in stages:
+            for record in files.JsonLines(directory.eval_file(task, stage)).read():
+                by_sample.setdefault(record["sample_id"], {})[stage] = record
+        found[task] = by_sample
+        scores = {
+            name: [cards.score(each, weights=weights[task]) for each in answered.values()]
+            for name, answered in by_sample.items()
         }
-        newest = next((by_stage[s] for s in reversed(stages) if by_stage[s]), {})
-        chosen = list(newest)
-        step = max(1, len(chosen) // CARDS_PER_TASK)
-        for sample_id in chosen[::step][:CARDS_PER_TASK]:
-            answered = {s: by_stage[s][sample_id] for s in stages if sample_id in by_stage[s]}
-            cards.append(_card(task, newest[sample_id], answered))
-    return cards
-
-
-def _card(
-    task: str, record: Mapping[str, Any], answered: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    predicted = _predicted(record)
-    images = record["images"]
-    last = len(images) - 1
-    truth = boxes.target_boxes(record["target"])
-    return {
-        "task": task,
-        "sample_id": record["sample_id"],
-        "images": [
-            figures.picture(
-                image, truth=truth if i == last else (), predicted=predicted if i == last else ()
-            )
-            for i, image in enumerate(images)
-        ],
-        "question": record["question"],
-        "gold": record["answer"],
-        "stages": [
-            {
-                "name": stage,
-                "think": answers.think_text(each["completion"]),
-                "answer": answers.answer_text(each["completion"]),
-                "completion": each["completion"],
-                "rewards": each["rewards"],
-            }
-            for stage, each in answered.items()
-        ],
-    }
-
-
-def _predicted(record: Mapping[str, Any]) -> tuple[boxes.Box, ...]:
-    """Return the boxes of the newest answer, where the task has boxes and their frame is known."""
-    if "boxes" not in record["target"] or "answer" in record["target"]:
-        return ()
-    profile = profiles.of_record(record)
-    if profile is None or profile.box_frame is None:
-        return ()
-    context = PromptContext(
-        image_sizes=tuple((w, h) for w, h in record["image_sizes"]),
-        input_sizes=tuple((w, h) for w, h in record["input_sizes"]),
-        profile=profile,
-    )
-    return boxes.parse(answers.answer_text(record["completion"]), context)
+        chosen[task] = cards.choose(scores)
+    return [
+        _Sample(each.why, found[task][each.sample_id], weights[task])
+        for task, each in cards.mixed(chosen)
+    ]

@@ -73,22 +73,23 @@ def test_the_table_holds_every_stage_with_its_interval(tmp_path: Path) -> None:
     scored(run, "base", value=0.125, completion="")
     scored(run, "sft", value=0.7, completion="<think> a </think><answer> [1, 2, 3, 4] </answer>")
     page = report.write(tmp_path).read_text()
-    assert "<td>xbd/detect</td><td>mean_iou</td>" in page
+    assert '<th scope="row">xbd/detect</th><td>mean_iou</td>' in page
     assert "0.125" in page
     assert "0.700" in page
     assert "0.60–0.80" in page
-    assert page.count('<th class="n">sft</th>') == 1
-    assert "<svg" in page
+    assert page.count('<th scope="col" class="n">sft</th>') == 1
+    assert '<rect class="fill" width="70.0%"' in page
+    assert '<line class="interval" x1="60.0%" x2="80.0%"' in page
 
 
 def test_the_report_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     run = begun(tmp_path)
     scored(run, "base", value=0.5, completion="nothing")
     page = report.write(tmp_path).read_text()
-    assert 'src="data:image/png;base64,' in page
+    assert 'src="data:image/webp;base64,' in page
     assert 'src="http' not in page
-    assert "<script" not in page
     assert "<link" not in page
+    assert "url(http" not in page
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_what_a_model_says_is_escaped(tmp_path: Path, completion: str) -> None:
     run = begun(tmp_path)
     scored(run, "base", value=0.5, completion=completion)
     page = report.write(tmp_path).read_text()
-    assert "<script" not in page
+    assert page.count("<script") == 1  # the page's own
     assert "&lt;script&gt;alert(1)" in page
 
 
@@ -108,8 +109,8 @@ def test_a_run_with_only_its_base_evaluated_has_one_column(tmp_path: Path) -> No
     run = begun(tmp_path)
     scored(run, "base", value=0.5, completion="nothing")
     page = report.write(tmp_path).read_text()
-    assert '<th class="n">base</th>' in page
-    assert '<th class="n">sft</th>' not in page
+    assert '<th scope="col" class="n">base</th>' in page
+    assert '<th scope="col" class="n">sft</th>' not in page
 
 
 def test_a_run_without_scores_says_so(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_run_without_scores_says_so(tmp_path: Path) -> None:
     assert report.write(tmp_path) == tmp_path / "report.html"
     page = (tmp_path / "report.html").read_text()
     assert "Nothing was evaluated yet." in page
-    assert "SFT: loss" in page
+    assert "<h3>SFT</h3>" in page
 
 
 def test_an_image_that_is_gone_is_said(tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_the_best_blind_baseline_stands_in_the_table(tmp_path: Path) -> None:
     assert (row["blind"]["name"], row["blind"]["value"]) == ("text only", 0.6875)
     assert row["blind"]["beaten"] is False
     page = report.write(tmp_path).read_text()
-    assert "text only, n 9, not beaten" in page  # the task has 17 samples
+    assert "xbd/detect: 1 of 2 beaten" in page
     assert "all samples show the same images" in page
     assert "0.312" in page  # the majority's 0.3125
     assert "Image pairs" in page
