@@ -18,8 +18,8 @@ PACKED = (
     *("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "glm4v", "glm4v_moe", "glm46v"),
     "smolvlm2",
 )
-"""Families whose prompts are computed once for a group. InternVL, Idefics3 and Gemma make hundreds of
-tokens of an image and have a large vocabulary, and would take minutes each: `make test` has them
+"""Families whose prompts are computed once for a group. InternVL, Idefics3 and Gemma make hundreds
+of tokens of an image and have a large vocabulary, and would take minutes each: `make test` has them
 with a small vocabulary."""
 ORDINARY = ("qwen3_5", "qwen3_5_moe")
 """Layers of their decoders carry a state, so images alone are shared."""
