@@ -379,8 +379,8 @@ class TaskSpec:
     metrics: tuple[str, ...]
     """Names of `MetricSpec`s; at least one."""
     primary_metric: str
-    """Name of a number that the metrics return, 0 to 1, higher is better; it represents the task in
-    tables and means."""
+    """Name of a number that the metrics return, 0 to 1; it represents the task in tables, means and
+    the verdict of a run."""
     samples: Ref[Callable[[Sample], Iterable[Sample]]] | None = None
     """Makes the task's samples of one record: none, one or several, with ids of their own. `None`:
     the record is the sample."""
@@ -448,7 +448,8 @@ class MetricSpec:
     """A corpus metric: all predictions of a task in, named numbers out.
 
     It has `compute`, or `counts` and `finish`; both ways or neither are refused. The numbers may
-    have any range; a task's primary metric is between 0 and 1, and 1 on correct answers.
+    have any range; a task's primary metric is between 0 and 1, and on correct answers 1, or 0 if a
+    smaller number is better.
     """
 
     name: str
@@ -464,6 +465,7 @@ class MetricSpec:
     """The sums, numpy arrays of one shape -> named numbers of that shape, NaN where undefined. The
     bootstrap of such a metric is one matrix product."""
     higher_is_better: bool = True
-    """True if a larger number is better; a primary metric needs that."""
+    """True if a larger number is better. Tables and verdict of a run honour it for the primary
+    metric of a task."""
     version: int = 1
     """Raise it when the same predictions score differently than before."""

@@ -66,6 +66,14 @@ def finish(spec: MetricSpec) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     return checked
 
 
+def higher_is_better(
+    specs: Sequence[MetricSpec], number: str, predictions: Sequence[Prediction]
+) -> bool:
+    """Return False if a metric of which smaller is better gives the number of this name."""
+    falling = [spec for spec in specs if not spec.higher_is_better]
+    return not any(number in function(spec)(predictions) for spec in falling)
+
+
 def _summed(spec: MetricSpec) -> Callable[[Sequence[Prediction]], Mapping[str, Any]]:
     one, end = counts(spec), finish(spec)
 

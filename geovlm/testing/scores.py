@@ -7,7 +7,7 @@ from functools import partial
 
 from geovlm import answers
 from geovlm.api import Turn
-from geovlm.plugins.metrics import function
+from geovlm.plugins.metrics import function, higher_is_better
 from geovlm.plugins.references import resolve
 from geovlm.rewards.audit.audit import TOTAL, Audit, audit
 from geovlm.testing.findings import Finding, attempt, fault, remark, source
@@ -20,6 +20,7 @@ _NONSENSE = answers.frame(Turn(question="", answer="zzz", reasoning="zzz"))
 def metrics_perfect_on_gold(subject: Subject) -> Iterator[Finding]:
     """The primary metric is 1 on correct answers, in every frame of boxes, and less on nonsense.
 
+    Where smaller is better it is 0 on correct answers, and more on nonsense.
     The tolerance is that of `gold_scores_maximum`: the loss of the worst box by rounding.
     """
     for task in subject.tasks:
@@ -37,15 +38,21 @@ def metrics_perfect_on_gold(subject: Subject) -> Iterator[Finding]:
                     file=subject.declarations,
                 )
                 break
-            value, least = gold[task.primary_metric], 1 - max(each.tolerance for each in own)
+            value, tolerance = gold[task.primary_metric], max(each.tolerance for each in own)
+            other = nonsense.get(task.primary_metric, value)
+            specs = [subject.registry.metric(name) for name in task.metrics]
+            answered = [each.prediction(each.gold) for each in own]
+            rising = higher_is_better(specs, task.primary_metric, answered)
+            wrong, worse = (1 - value, other < value) if rising else (value, other > value)
             where = f"{task.primary_metric!r} of task {task.name!r} with profile {profile!r}"
-            if not value >= least - ROUNDING:
+            if not wrong <= tolerance + ROUNDING:
+                bound = f"at least {1 - tolerance:.4g}" if rising else f"at most {tolerance:.4g}"
                 yield fault(
-                    f"{where} is {value:.4g} on correct answers, should be at least {least:.4g}",
+                    f"{where} is {value:.4g} on correct answers, should be {bound}",
                     file=file,
                 )
                 break
-            if not nonsense.get(task.primary_metric, value) < value:
+            if not worse:
                 yield fault(f"{where} is {value:.4g} on nonsense as on correct answers", file=file)
                 break
 

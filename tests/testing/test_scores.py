@@ -15,6 +15,21 @@ def test_a_metric_that_is_not_perfect_on_gold_is_named(broken) -> None:
     }
 
 
+def test_a_metric_of_which_less_is_better_is_0_on_gold(broken) -> None:
+    falling = "compute=right, higher_is_better=False"
+    assert broken(changed("compute=right", falling)) == {
+        "metrics_perfect_on_gold": [
+            "'right' of task 'toy/name' with profile 'qwen2.5-vl' is 1 on correct answers, "
+            "should be at most 0"
+        ]
+    }
+
+
+def test_a_metric_of_errors_is_as_good(broken) -> None:
+    falling = changed("compute=right", "compute=right, higher_is_better=False")
+    assert broken(falling.replace(SHARE, f"1 - {SHARE}")) == {}
+
+
 def test_a_metric_that_praises_nonsense_is_named(broken) -> None:
     assert broken(changed(SHARE, "1.0")) == {
         "metrics_perfect_on_gold": [
