@@ -110,6 +110,9 @@ class EvalConfig(Table):
     """Largest number of samples per task, spread over the split; default: all."""
     temperature: PositiveFloat = 0.9
     """Temperature of the completions whose reward is measured; metrics come from greedy ones."""
+    samples: PositiveInt = 1
+    """Completions per sample whose reward is measured. GRPO optimises that reward; more completions
+    measure its change between stages more precisely, and each costs as much as the greedy one."""
     batch_size: PositiveInt = 64
     """Rows per batch of generation, on each process."""
     resamples: PositiveInt = 1000

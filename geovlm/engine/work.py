@@ -30,7 +30,16 @@ from geovlm.engine.rows.rendering import Chat
 from geovlm.engine.rows.tokens import control_tokens
 from geovlm.engine.stage import Stage
 from geovlm.engine.stopping import RewardWatch, Stop, end_with_launcher
-from geovlm.engine.training import arguments, checkpoints, grpo, probe, sft, sharded, vllm
+from geovlm.engine.training import (
+    arguments,
+    checkpoints,
+    groups,
+    grpo,
+    probe,
+    sft,
+    sharded,
+    vllm,
+)
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.plugins import registry
 from geovlm.run import files
@@ -251,6 +260,9 @@ def _stage(stage: Stage, *, resume: bool) -> int:
             sharded.release()
         else:
             load.free()
+    name = config.evaluation_name(index)
+    if kind == "grpo" and stage.is_main:
+        stage.run.write_across_tasks("signal", name, groups.measure(stage.folder))
     loaded = load.load(str(finished), config, registry=stage.registry)
-    evaluate.evaluate(stage, loaded, name=config.evaluation_name(index))
+    evaluate.evaluate(stage, loaded, name=name)
     return steps

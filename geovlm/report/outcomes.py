@@ -30,7 +30,7 @@ class Case(NamedTuple):
     entries: Mapping[str, Any]
     """Stage -> its entry of `metrics.json`."""
     signal: Mapping[str, Any]
-    """GRPO stage -> `constant`: task -> share of groups without spread in their rewards."""
+    """GRPO stage -> its groups of completions; see `geovlm.engine.training.groups`."""
 
     @property
     def stages(self) -> list[str]:
@@ -73,21 +73,21 @@ def outcome(case: Case) -> tuple[str, str]:
     if beaten is None:
         return "unknown", "no baseline without the images was measured"
     if not beaten:
-        n = "" if blind["n"] == case.row["n"] else f" (n {blind['n']})"
+        figures = [] if blind["n"] == case.row["n"] else [f"n {blind['n']}"]
+        figures.append(_p(blind["gain"]["p"]))
         model, value = _two(blind["model"], blind["value"])
-        return "not_shown", f"not shown to look at the images: {model} against {value} blind{n}"
+        return "not_shown", (
+            f"not shown to look at the images: {model} against {value} blind ({', '.join(figures)})"
+        )
     measured = [each for each in case.baselines if each["gain"]]
-    figures = (
-        f"(n {min(each['n'] for each in measured)}, "
-        f"{_p(max(each['gain']['p'] for each in measured))})"
-    )
+    n, p = min(each["n"] for each in measured), max(each["gain"]["p"] for each in measured)
     if raised:
-        return "learned", f"learned from the images {figures}"
+        return "learned", f"learned from the images (n {n}, {_p(p)})"
+    seeing = f"answers from the images (n {n}, {_p(p)})"
     trained = [stage for stage in case.stages if case.row["cells"][stage]["change"]]
     if not trained:
-        return "learned", f"answers from the images {figures}"
-    changed = " and ".join(map(label, trained))
-    return "unchanged", f"{changed} changed nothing measurable; answers from the images {figures}"
+        return "learned", seeing
+    return "unchanged", f"{' and '.join(map(label, trained))} changed nothing measurable; {seeing}"
 
 
 def sampled(case: Case) -> dict[str, Any] | None:
@@ -119,7 +119,7 @@ def reasons(case: Case, *, outcome: str) -> list[str]:
         found.append(f"cut at {most} tokens (max_new_tokens): {_percent(cut)} of the answers")
     gain = (sampled(case) or {}).get("gain")
     for stage, signal in case.signal.items():
-        constant = signal["constant"].get(case.name)
+        constant = signal["constant"].get(case.name, signal["constant_share"])
         raised = gain is not None and tables.better(gain)
         if constant is not None and constant >= CONSTANT_SHARE and not raised:
             found.append(f"reward constant in {_percent(constant)} of the groups of {label(stage)}")

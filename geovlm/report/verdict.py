@@ -31,7 +31,7 @@ def of(metrics: Mapping[str, Any], resolved: Mapping[str, Any] | None = None) ->
     pooled = _pooled(metrics)
     tasks = {case.name: _task(case) for case in cases}
     return {
-        "summary": _summary(cases, pooled, steps=_steps(resolved)),
+        "summary": _summary(cases, pooled, steps=_steps(metrics, resolved)),
         "tasks": tasks,
         "sampled": pooled,
     }
@@ -81,15 +81,12 @@ def _pooled(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     return None if last is None else {"stage": last, **found[last]}
 
 
-def _steps(resolved: Mapping[str, Any] | None) -> dict[str, int]:
-    """Return GRPO stage -> its configured steps; a stage of whole epochs has no entry."""
-    found, number = {}, 0
-    for stage in resolved["config"]["stages"] if resolved else ():
-        if stage["kind"] == "grpo":
-            number += 1
-            if stage.get("steps"):
-                found["grpo" if number == 1 else f"grpo-{number}"] = stage["steps"]
-    return found
+def _steps(metrics: Mapping[str, Any], resolved: Mapping[str, Any] | None) -> dict[str, int]:
+    """Return GRPO stage -> its steps: those done, else those configured."""
+    stages = resolved["config"]["stages"] if resolved else ()
+    configured = [stage.get("steps") for stage in stages if stage["kind"] == "grpo"]
+    found = {f"grpo-{i}" if i > 1 else "grpo": n for i, n in enumerate(configured, start=1) if n}
+    return {**found, **{stage: each["steps"] for stage, each in metrics.get("signal", {}).items()}}
 
 
 def _summary(
@@ -144,8 +141,11 @@ def _about_blind(cases: Sequence[Case], *, trained: bool) -> list[str]:
         verb = "is" if len(seeing) == 1 else "are"
         parts.append(f"{_tasks(seeing, cases)} {verb} answered from the images")
     if unshown:
-        verb = "is" if len(unshown) == 1 else "are"
-        parts.append(f"{_tasks(unshown, cases)} {verb} not shown to look at the images")
+        if len(unshown) == len(cases) > 1:
+            who = "neither task is" if len(cases) == 2 else "no task is"
+        else:
+            who = f"{_tasks(unshown, cases)} {'is' if len(unshown) == 1 else 'are'} not"
+        parts.append(f"{who} shown to look at the images")
     if not seeing and not unshown:
         parts.append("no baseline without the images was measured")
     return parts

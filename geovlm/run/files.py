@@ -64,7 +64,11 @@ class JsonLines:
 
     def read(self) -> list[dict[str, Any]]:
         """Return the records before a torn end; none if there is no file."""
-        return [record for record, _ in self._whole()]
+        return list(self.records())
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield the records before a torn end, one after the other."""
+        return (record for record, _ in self._whole())
 
     def append(self, records: Iterable[dict[str, Any]], *, sync: bool = False) -> None:
         """Append records, with `sync` to the disk; numbers that are not finite become null."""

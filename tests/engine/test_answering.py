@@ -68,6 +68,13 @@ def test_every_row_has_a_text_per_temperature(tmp_path: Path) -> None:
     assert found["t/a\t0"] == ["0 at 0.0 from 9", "0 at 0.9 from 9"]
 
 
+def test_answers_at_one_temperature_have_seeds_of_their_own(tmp_path: Path) -> None:
+    prompts = dataclasses.replace(PROMPTS, temperatures=(0.0, 0.9, 0.9))
+    found = answering.answer(prompts, Model(), folder=tmp_path, batches=BATCHES, seed=7)
+    other = 9 + answering.SEEDS_APART
+    assert found["t/a\t0"] == ["0 at 0.0 from 9", "0 at 0.9 from 9", f"0 at 0.9 from {other}"]
+
+
 def test_a_killed_evaluation_asks_only_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         answer(Model(calls=3), tmp_path)  # in the middle of the second batch

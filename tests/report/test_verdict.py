@@ -9,6 +9,9 @@ from geovlm.report import tables, verdict
 RESOLVED = {"config": {"stages": [{"kind": "sft", "steps": 150}, {"kind": "grpo", "steps": 12}]}}
 
 
+SIGNAL = {"grpo": {"steps": 10, "constant_share": 0.9, "constant": {"t/a": 0.93, "t/b": 0.1}}}
+
+
 def moved(difference: float, low: float, high: float, p: float) -> dict[str, Any]:
     return {"difference": difference, "ci95": [low, high], "p": p}
 
@@ -74,13 +77,16 @@ def test_a_task_that_beats_every_blind_baseline_after_a_rise_has_learned() -> No
 def test_a_task_that_one_baseline_equals_is_not_shown_to_look_at_the_images() -> None:
     found = of(task(blind=BEATEN | UNBEATEN))["tasks"]["t/a"]
     assert found["outcome"] == "not_shown"
-    assert found["sentence"] == "not shown to look at the images: 0.59 against 0.58 blind"
+    assert found["sentence"] == "not shown to look at the images: 0.59 against 0.58 blind (p 0.90)"
 
 
 def test_the_model_and_the_blind_value_are_of_the_same_few_samples() -> None:
     few = blind(0.125, model=0.1875, gain=moved(0.0625, -0.2, 0.3, 0.7), n=16)
     found = of(task(blind={"text_only": few}))["tasks"]["t/a"]
-    assert found["sentence"] == "not shown to look at the images: 0.19 against 0.12 blind (n 16)"
+    assert (
+        found["sentence"]
+        == "not shown to look at the images: 0.19 against 0.12 blind (n 16, p 0.70)"
+    )
     assert (found["blind"]["value"], found["blind"]["model"]) == (0.125, 0.1875)
 
 
@@ -143,6 +149,14 @@ def test_the_summary_counts_tasks_and_names_a_single_one() -> None:
     )
 
 
+def test_where_no_task_is_shown_to_look_the_summary_says_so() -> None:
+    unshown = task(blind=UNBEATEN)
+    assert of(unshown, unshown)["summary"].endswith(
+        "; neither task is shown to look at the images."
+    )
+    assert of(unshown)["summary"].endswith("; t/a is not shown to look at the images.")
+
+
 def test_a_model_that_is_only_evaluated_answers_from_the_images() -> None:
     made = {"primary": "accuracy", "stages": {"base": stage(0.95)}, "blind": BEATEN}
     found = of(made)
@@ -165,13 +179,28 @@ def test_known_reasons_stand_with_the_task() -> None:
         cut=0.125,
         decoding={"max_new_tokens": 96},
     )
-    found = of(made, signal={"grpo": {"constant": {"t/a": 0.93}}})["tasks"]["t/a"]
+    found = of(made, signal=SIGNAL)["tasks"]["t/a"]
     assert found["reasons"] == [
         "objects under 4 px at the model's input size: 31 % (median 6.1 px)",
         "format lost: 40 % of the answers cannot be read",
         "cut at 96 tokens (max_new_tokens): 12 % of the answers",
         "reward constant in 93 % of the groups of GRPO",
     ]
+
+
+def test_groups_without_signal_are_those_of_the_task_or_of_all() -> None:
+    found = of(task(), task(), task(), signal=SIGNAL)
+    assert [each["reasons"] for each in found["tasks"].values()] == [
+        ["reward constant in 93 % of the groups of GRPO"],
+        [],
+        ["reward constant in 90 % of the groups of GRPO"],
+    ]
+    assert "; 10 steps of GRPO changed" in found["summary"]
+
+
+def test_a_raised_reward_needs_no_reason() -> None:
+    found = of(task(sampled_change=UP), signal=SIGNAL)
+    assert found["tasks"]["t/a"]["reasons"] == []
 
 
 def test_small_objects_are_no_excuse_for_what_was_learned() -> None:

@@ -5,7 +5,6 @@ First all answers, then the scores of each task, then `metrics.json`.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,14 +15,16 @@ from accelerate.utils import gather_object
 
 from geovlm.api import ModelProfile, TaskSpec
 from geovlm.engine import rewards
-from geovlm.engine.evaluation import blind, controls, frames, scores
+from geovlm.engine.evaluation import blind, controls, frames, sampled, scores
 from geovlm.engine.evaluation.judge import Judge, clusters, prompt_hash
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.generation.answering import PromptSet
 from geovlm.engine.models.load import Loaded
+from geovlm.engine.rows import tokens
 from geovlm.engine.rows.rows import Row
 from geovlm.engine.stage import Stage, drawn
 from geovlm.errors import DataError, DatasetNotFoundError, StoppedError
+from geovlm.run.files import JsonLines
 from geovlm.score import against
 
 PUBLISHED_RESAMPLES = 200
@@ -49,7 +50,7 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
     folder = stage.run.answers(name)
     if not missing:
         if stage.is_main:
-            shutil.rmtree(folder, ignore_errors=True)
+            _finish(stage, name=name)
         return
     settings = stage.config.eval
     rows = {
@@ -66,7 +67,11 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
     last = is_last(stage, name=name)
     everything = [row for many in rows.values() for row in many]
     prompts = [
-        PromptSet(name=_MODEL, rows=everything, temperatures=(0.0, settings.temperature)),
+        PromptSet(
+            name=_MODEL,
+            rows=everything,
+            temperatures=(0.0, *[settings.temperature] * settings.samples),
+        ),
         *controls.prompt_sets(
             rows,
             bitemporal=[task.name for task in tasks if "bitemporal" in task.tags],
@@ -96,7 +101,7 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
     template = str(loaded.processor.chat_template)  # type: ignore[attr-defined]  # a mixin's field
     for task in missing:
         own, judge = rows[task.name], judges[task.name]
-        answers = _answers(stage, task, own, texts, profile=loaded.profile)
+        answers = _answers(stage, task, own, texts, loaded=loaded)
         provenance = {
             "n": len(own),
             "split": stage.config.eval_split(task.name),
@@ -111,6 +116,7 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
             "decoding": {
                 "metrics": "greedy",
                 "reward_temperature": settings.temperature,
+                "samples": settings.samples,
                 "max_new_tokens": stage.max_new_tokens(tasks),
             },
             "interval": {
@@ -122,7 +128,7 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
         }
         scored = scores.score(answers, judge, name=name, last=last)
         _write(stage, task, answers, scored, provenance=provenance, name=name)
-    shutil.rmtree(folder, ignore_errors=True)
+    _finish(stage, name=name)
 
 
 def is_last(stage: Stage, *, name: str) -> bool:
@@ -184,21 +190,28 @@ def _answers(
     rows: Sequence[Row],
     texts: Mapping[str, answering.Texts],
     *,
-    profile: ModelProfile,
+    loaded: Loaded,
 ) -> scores.Answers:
     """Return all answers to a task, those of an earlier stage and of the majority included."""
-    settings = stage.config.eval
+    settings, profile = stage.config.eval, loaded.profile
     majority = _majority(stage, task, profile=profile) if settings.blind != "off" else None
     earlier = None
     before = stage.run.latest_stage(task.name)
     if before is not None:
-        lines = stage.run.eval_file(task.name, before).read_text(encoding="utf-8").splitlines()
-        known = {record["sample_id"]: record["completion"] for record in map(json.loads, lines)}
-        earlier = before, [known[row.sample_id] for row in rows]
+        records = JsonLines(stage.run.eval_file(task.name, before)).records()
+        known = {record["sample_id"]: record for record in records}
+        earlier = scores.Earlier(
+            before,
+            greedy=[known[row.sample_id]["completion"] for row in rows],
+            sampled=[sampled.totals(known[row.sample_id]) for row in rows],
+        )
+    greedy = [texts[_MODEL][row.key][0] for row in rows]
+    limit = stage.max_new_tokens([stage.task(name) for name in stage.task_names])
     return scores.Answers(
         rows=rows,
-        greedy=[texts[_MODEL][row.key][0] for row in rows],
-        sampled=[texts[_MODEL][row.key][1] for row in rows],
+        greedy=greedy,
+        sampled=[texts[_MODEL][row.key][1:] for row in rows],
+        cut=[n >= limit for n in tokens.lengths(loaded.processor, greedy)],
         control_rows=drawn(rows, settings.control_limit, seed=stage.config.seed),
         controls={
             name: {key: each[0] for key, each in many.items()}
@@ -208,6 +221,16 @@ def _answers(
         majority=majority,
         earlier=earlier,
     )
+
+
+def _finish(stage: Stage, *, name: str) -> None:
+    """Write what the stage did over all tasks, and remove the answers in progress."""
+    gain = sampled.pooled(
+        stage.run, name=name, resamples=stage.config.eval.resamples, seed=stage.config.seed
+    )
+    if gain is not None:
+        stage.run.write_across_tasks("sampled", name, gain)
+    shutil.rmtree(stage.run.answers(name), ignore_errors=True)
 
 
 def _majority(stage: Stage, task: TaskSpec, *, profile: ModelProfile) -> scores.Majority:

@@ -90,6 +90,11 @@ class Judge:
             values.update(metrics.function(self.registry.metric(metric))(answered))
         return values
 
+    def higher_is_better(self, answered: Sequence[Prediction]) -> bool:
+        """Return False if a metric of which smaller is better gives the task's primary number."""
+        specs = [self.registry.metric(name) for name in self.task.metrics]
+        return metrics.higher_is_better(specs, self.task.primary_metric, answered)
+
     def check(self, rows: Sequence[Row]) -> None:
         """Compute the metrics of a few correct answers, before a model has answered.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from geovlm.api import Prediction
-from geovlm.engine.evaluation import blind, frames, pairs
+from geovlm.engine.evaluation import blind, facts, frames, pairs, sampled
 from geovlm.engine.evaluation.judge import Judge
 from geovlm.engine.rows.rows import Row
 from geovlm.plugins import profiles
@@ -17,6 +18,9 @@ from geovlm.plugins import profiles
 BASELINES = ("text_only", "shuffled")
 """Blind baselines that the model itself answers."""
 ONE_SCENE = "all samples show the same images"
+
+Rewarded: TypeAlias = tuple[float, dict[str, float | None]]
+"""Weighted total of a completion, as GRPO sums it, and the value of every reward."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,17 @@ class Majority:
     """The reason why there is no training split to count; empty if there is one."""
 
 
+class Earlier(NamedTuple):
+    """The answers to the same rows after an earlier stage."""
+
+    stage: str
+    """Name of the evaluation."""
+    greedy: Sequence[str]
+    """Completion of each row at temperature 0."""
+    sampled: Sequence[Sequence[float]]
+    """Total rewards of each row's sampled completions."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answers:
     """All answers to the evaluated rows of one task, complete before anything is scored."""
@@ -36,16 +51,18 @@ class Answers:
     rows: Sequence[Row]
     greedy: Sequence[str]
     """Completion of each row at temperature 0."""
-    sampled: Sequence[str]
-    """Completion of each row at the temperature of the evaluation."""
+    sampled: Sequence[Sequence[str]]
+    """Completions of each row at the temperature of the evaluation, one or several."""
+    cut: Sequence[bool]
+    """True for each row whose greedy completion has the longest length and no end."""
     control_rows: Sequence[Row] = ()
     """The rows on which controls are scored."""
     controls: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Baseline or probe -> row key -> completion; an entry may lack rows."""
     majority: Majority | None = None
     """`None` if the run has no baselines."""
-    earlier: tuple[str, Sequence[str]] | None = None
-    """Name of the evaluation before this one, and its completion of each row."""
+    earlier: Earlier | None = None
+    """The evaluation before this one."""
 
 
 class Scored(NamedTuple):
@@ -56,7 +73,7 @@ class Scored(NamedTuple):
     entry: dict[str, Any]
     """Scores of the task's entry of `metrics.json`; `published` is left for the file's reader."""
     controls: dict[str, Any]
-    """`blind` and `probes` of `metrics.json`, as far as there are answers for them."""
+    """`higher_is_better`, `blind` and `probes` of `metrics.json`, as far as there are answers."""
 
 
 def score(answers: Answers, judge: Judge, *, name: str, last: bool) -> Scored:
@@ -65,46 +82,86 @@ def score(answers: Answers, judge: Judge, *, name: str, last: bool) -> Scored:
     Raises:
         MetricError: a metric raised.
     """
-    rows = answers.rows
-    greedy, sampled = (judge.rewards(rows, each) for each in (answers.greedy, answers.sampled))
+    rows, per_row = answers.rows, len(answers.sampled[0])
+    greedy = judge.rewards(rows, answers.greedy)
+    flat = judge.rewards(
+        [row for row in rows for _ in range(per_row)],
+        [text for texts in answers.sampled for text in texts],
+    )
+    drawn = [flat[i : i + per_row] for i in range(0, len(flat), per_row)]
+    totals = [[total for total, _ in each] for each in drawn]
     predictions = judge.predictions(rows, answers.greedy)
+    chance = {"resamples": judge.resamples, "seed": judge.seed}
     entry: dict[str, Any] = {
         "metrics": judge.metrics(predictions),
         "ci95": judge.intervals(rows, predictions),
-        "sampled_reward": sum(total for total, _ in sampled) / len(rows),
-        "greedy_reward": sum(total for total, _ in greedy) / len(rows),
-        "sampled_rewards": _means([parts for _, parts in sampled]),
-        "sampled_rewards_n": _applying([parts for _, parts in sampled]),
+        "sampled_reward": statistics.fmean(total for total, _ in flat),
+        "sampled_reward_ci95": sampled.interval(rows, totals, **chance),
+        "greedy_reward": statistics.fmean(total for total, _ in greedy),
+        "sampled_rewards": _means([parts for _, parts in flat]),
+        "sampled_rewards_n": _applying([parts for _, parts in flat]),
+        "unreadable": facts.unreadable(answers.greedy),
+        "cut": sum(answers.cut) / len(rows),
         "published": None,
     }
-    fitted = frames.fits(rows, answers.greedy, profile=judge.profile)
-    if fitted:
-        entry["box_frames"] = fitted
+    entry |= {
+        key: found
+        for key, found in {
+            "objects": facts.objects(rows),
+            "box_frames": frames.fits(rows, answers.greedy, profile=judge.profile),
+        }.items()
+        if found
+    }
     if answers.earlier is not None:
-        stage, texts = answers.earlier
-        before = judge.predictions(rows, texts)
-        entry["change"] = {"against": stage, "metrics": judge.changes(rows, before, predictions)}
-    records = [
-        {
-            "task": row.task,
-            "sample_id": row.sample_id,
-            "images": [json.loads(reference) for reference in row.images],
-            "question": row.question,
-            "answer": row.answer,
-            "reasoning": row.reasoning,
-            "target": dict(row.target),
-            "image_sizes": row.image_sizes,
-            "input_sizes": row.input_sizes,
-            "picture_sizes": row.picture_sizes,
-            "meta": dict(row.meta),
-            "completion": answers.greedy[i],
-            **profiles.to_record(judge.profile),
-            "rewards": greedy[i][1],
-            "sampled": {"completion": answers.sampled[i], "rewards": sampled[i][1]},
+        before = judge.predictions(rows, answers.earlier.greedy)
+        part = sampled.Part(rows=rows, before=answers.earlier.sampled, after=totals)
+        entry["change"] = {
+            "against": answers.earlier.stage,
+            "metrics": judge.changes(rows, before, predictions),
+            "sampled_reward": sampled.change({judge.task.name: part}, **chance),
         }
-        for i, row in enumerate(rows)
-    ]
-    return Scored(records, entry, _controls(answers, judge, predictions, name=name, last=last))
+    controls = _controls(answers, judge, predictions, name=name, last=last)
+    return Scored(
+        [
+            _record(row, judge, i, answers=answers, greedy=greedy[i], drawn=drawn[i])
+            for i, row in enumerate(rows)
+        ],
+        entry,
+        {"higher_is_better": judge.higher_is_better(predictions), **controls},
+    )
+
+
+def _record(
+    row: Row,
+    judge: Judge,
+    number: int,
+    *,
+    answers: Answers,
+    greedy: Rewarded,
+    drawn: Sequence[Rewarded],
+) -> dict[str, Any]:
+    """Return the line of one row: what was asked, what was answered, what it earned."""
+    return {
+        "task": row.task,
+        "sample_id": row.sample_id,
+        "images": [json.loads(reference) for reference in row.images],
+        "question": row.question,
+        "answer": row.answer,
+        "reasoning": row.reasoning,
+        "target": dict(row.target),
+        "image_sizes": row.image_sizes,
+        "input_sizes": row.input_sizes,
+        "picture_sizes": row.picture_sizes,
+        "meta": dict(row.meta),
+        "completion": answers.greedy[number],
+        **profiles.to_record(judge.profile),
+        "rewards": greedy[1],
+        "reward": greedy[0],
+        "sampled": [
+            {"completion": each, "rewards": parts, "reward": total}
+            for each, (total, parts) in zip(answers.sampled[number], drawn, strict=True)
+        ],
+    }
 
 
 def _controls(
@@ -165,12 +222,12 @@ def _baseline(
 
 
 def _applying(parts: Sequence[Mapping[str, float | None]]) -> dict[str, int]:
-    """Return the number of rows that each reward applies to."""
+    """Return the number of completions that each reward applies to."""
     return Counter(name for each in parts for name, value in each.items() if value is not None)
 
 
 def _means(parts: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    """Return the mean of each reward over the rows that it applies to."""
+    """Return the mean of each reward over the completions that it applies to."""
     sums: dict[str, list[float]] = {}
     for each in parts:
         for reward, value in each.items():

@@ -18,6 +18,8 @@ Respond: TypeAlias = Callable[[Sequence[Row], float, int], list[str]]
 """(rows, temperature, seed) -> one text per row; temperature 0 is greedy."""
 Texts: TypeAlias = Mapping[str, Sequence[str]]
 """Row key -> its texts, one per temperature."""
+SEEDS_APART = 1_000_003
+"""Between the seeds of two answers at one temperature: more than a stage has batches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,7 @@ class PromptSet:
     """Name of the files of the answers: `model`, `text_only`, …"""
     rows: Sequence[Row]
     temperatures: tuple[float, ...] = (0.0,)
+    """One per answer; one that is there twice gets two answers from different seeds."""
 
 
 def answer(
@@ -45,8 +48,9 @@ def answer(
     """Return this process's share of the answers, those of an earlier start included.
 
     `folder` keeps them in `<name>.<rank>.jsonl`; the files of all ranks are read. The first batch
-    has the `seed`, each further one adds 1. `advance` receives the number of texts of each batch
-    that is done; where `stop` returns True before a batch, the rest is left out.
+    has the `seed`, each further one adds 1, each repeated temperature `SEEDS_APART`. `advance`
+    receives the number of texts of each batch that is done; where `stop` returns True before a
+    batch, the rest is left out.
     """
     known: dict[str, list[str]] = {}
     for path in sorted(folder.glob(f"{prompts.name}.*.jsonl")):
@@ -58,7 +62,14 @@ def answer(
         if stop():
             break
         if not all(row.key in known for row in batch):
-            texts = [respond(batch, each, seed + number) for each in prompts.temperatures]
+            seeds = [
+                seed + number + prompts.temperatures[:i].count(each) * SEEDS_APART
+                for i, each in enumerate(prompts.temperatures)
+            ]
+            texts = [
+                respond(batch, each, own)
+                for each, own in zip(prompts.temperatures, seeds, strict=True)
+            ]
             answered = {
                 row.key: list(row_texts) for row, *row_texts in zip(batch, *texts, strict=True)
             }

@@ -48,3 +48,15 @@ def texts(processor: Any, completions: Sequence[Any]) -> list[str]:
     hidden -= {number for number, each in added.items() if each.content in TAGS}
     kept = [[number for number in map(int, ids) if number not in hidden] for ids in completions]
     return [begun + unescape(text) for text in tokenizer.batch_decode(kept)]
+
+
+def lengths(processor: Any, completions: Sequence[str]) -> list[int]:
+    """Return the number of tokens that a model wrote for each text of `texts`, without its end.
+
+    The beginning of the answer that the chat template writes does not count.
+    """
+    begun = rendering.prefill(processor) if processor.chat_template else ""
+    written = [text.removeprefix(begun) for text in completions]
+    if not written:
+        return []
+    return [len(ids) for ids in processor.tokenizer(written, add_special_tokens=False)["input_ids"]]

@@ -16,7 +16,7 @@ from geovlm.engine import rewards
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.models import load
 from geovlm.engine.models.load import Loaded
-from geovlm.engine.rows import rendering
+from geovlm.engine.rows import tokens
 from geovlm.engine.rows.rows import Row
 from geovlm.engine.stage import Stage
 from geovlm.errors import RunFailedError, StoppedError
@@ -25,8 +25,6 @@ from geovlm.run import files
 
 ANSWERS = "answers"
 """Folder of the completions while the probe runs; gone afterwards."""
-SEEDS_APART = 1_000_003
-"""Between the seeds of two generations: more than a probe has batches."""
 FLAT = 1e-6
 """Rewards of one prompt that differ by less are equal: the group teaches nothing."""
 
@@ -43,7 +41,6 @@ def run(stage: Stage, *, start: str) -> int:
     """
     settings = stage.settings
     loaded = load.load(start, stage.config, registry=stage.registry)
-    tokenizer = loaded.processor.tokenizer  # type: ignore[attr-defined]  # a mixin's field
     parts = stage.train_rows(loaded.profile)
     most = min(settings.prompts, sum(map(len, parts.values())))
     picks = sorted(set(stage.plan(parts, n=most)))
@@ -63,9 +60,7 @@ def run(stage: Stage, *, start: str) -> int:
         for _, _, row, _ in mine
     ]
     scored = rewards.totals(cols, texts, contexts, watch=stage.watch)
-    begun = rendering.prefill(loaded.processor)
-    written = [text.removeprefix(begun) for text in texts]
-    lengths = [len(ids) for ids in tokenizer(written)["input_ids"]] if written else []
+    lengths = tokens.lengths(loaded.processor, texts)
     gathered = gather_object(
         [
             {
@@ -146,7 +141,7 @@ def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[Row]) -> list[dict[st
                 respond,
                 folder=stage.folder / ANSWERS,
                 batches=batches,
-                seed=stage.config.seed + number * SEEDS_APART,
+                seed=stage.config.seed + number * answering.SEEDS_APART,
                 **place,
                 advance=bar.advance if bar is not None else lambda n: None,
                 stop=lambda: stage.stop.requested,
@@ -176,7 +171,7 @@ def summarise(found: Sequence[dict[str, Any]], *, limit: int) -> dict[str, Any]:
         record["rewards"]["format/think"] == 1.0 and record["rewards"]["format/answer"] == 1.0
         for record in found
     ]
-    tokens = [record["tokens"] for record in found]
+    counts = [record["tokens"] for record in found]
     return {
         "prompts": len(groups),
         "format_rate": sum(right) / len(right) if right else 0.0,
@@ -188,9 +183,9 @@ def summarise(found: Sequence[dict[str, Any]], *, limit: int) -> dict[str, Any]:
         "flat_share": (
             sum(is_flat(totals) for totals in groups.values()) / len(groups) if groups else 0.0
         ),
-        "cut_share": sum(n >= limit for n in tokens) / len(tokens) if tokens else 0.0,
+        "cut_share": sum(n >= limit for n in counts) / len(counts) if counts else 0.0,
         "tokens": (
-            {"mean": statistics.fmean(tokens), "max": max(tokens), "limit": limit} if tokens else {}
+            {"mean": statistics.fmean(counts), "max": max(counts), "limit": limit} if counts else {}
         ),
     }
 
