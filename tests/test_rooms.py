@@ -51,7 +51,7 @@ INSIDE = {
     "predict": "asking images reading windows | georeference job | features overlay scenes"
     " | results writing",
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",
-    "plan": "checksums needs sizes | data | leaks statistics trials | checks | build"
+    "plan": "checksums needs sizes | data | leaks statistics trials | checks | build samples"
     " | commands environment memory slurm | text",
     "score": "bootstrap metrics published | protocols | against",
     "report": "facts figures rendering tables | outcomes | verdict | card_text cards | card curves"

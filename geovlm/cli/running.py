@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geovlm.cli import output
-from geovlm.errors import ConfigError, DatasetNotFoundError, RunFailedError, StoppedError
+from geovlm.errors import (
+    ConfigError,
+    DatasetNotFoundError,
+    GeoVLMError,
+    RunFailedError,
+    StoppedError,
+)
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
     from geovlm.plan.build import Plan
+    from geovlm.plan.checks import Context
     from geovlm.run.folder import RunDir
     from geovlm.run.heartbeat import Heartbeat
     from geovlm.run.machines import Machine
@@ -106,9 +114,16 @@ def on_machine(config: RunConfig, machine: Machine) -> RunConfig:
 
 
 def prepare(
-    config: RunConfig, *, folder: Path, elsewhere: bool = False, resume: bool = False
+    config: RunConfig,
+    *,
+    folder: Path,
+    elsewhere: bool = False,
+    resume: bool = False,
+    draw: bool = False,
 ) -> Plan:
     """Resolve the device; return the plan of a run, `elsewhere` on a machine that has its GPUs.
+
+    With `draw` a sample of each task is drawn before the trials, and its file named.
 
     Raises:
         GeoVLMError: the run cannot work; or, with `resume`, its tasks, data or model are others.
@@ -127,10 +142,9 @@ def prepare(
             f"model {config.model!r} does not exist", hint=f"it may lie elsewhere: {again}"
         )
     try:
-        plan = build.make(
+        context = build.begin(
             resolved,
             registry=registry.load(),
-            output=folder,
             elsewhere=elsewhere,
             begun=RunDir(folder) if resume else None,
         )
@@ -141,9 +155,27 @@ def prepare(
         raise DatasetNotFoundError(
             error.dataset, error.path, hint=f"the data may lie elsewhere: {again}"
         ) from error
+    with _pictures(context, folder) if draw else contextlib.nullcontext():
+        plan = build.finish(context, output=folder)
     if resume:
         _compare(plan, folder)
     return plan
+
+
+@contextlib.contextmanager
+def _pictures(context: Context, folder: Path) -> Iterator[None]:
+    """Draw a sample of each task and name the files; a run that is refused then leaves none."""
+    from geovlm.plan import samples
+    from geovlm.run.folder import RunDir
+
+    there = folder.exists()
+    for line in samples.lines(samples.draw(context, RunDir(folder).samples)):
+        output.say(line)
+    try:
+        yield
+    except (GeoVLMError, KeyboardInterrupt):
+        shutil.rmtree(RunDir(folder).samples if there else folder, ignore_errors=True)
+        raise
 
 
 def _compare(plan: Plan, folder: Path) -> None:
@@ -292,18 +324,17 @@ def run_stages(
 def finish(directory: RunDir, *, json: bool, more: Mapping[str, Any] | None = None) -> None:
     """Write verdict and report and print the scores, or with `json` one document and `more`."""
     from geovlm.cli.results import print_results, print_verdict
-    from geovlm.report import verdict
-    from geovlm.report.page import write as write_report
+    from geovlm.report import page, verdict
 
     metrics = directory.read_metrics()
     directory.write_verdict(verdict.of(metrics, directory.read_resolved()))
-    page = write_report(directory.path)
+    written = page.write(directory.path)
     metrics = directory.read_metrics()
     if json:
-        places = {"output": str(directory.path), "report": str(page)}
+        places = {"output": str(directory.path), "report": str(written)}
         output.print_json({**metrics, **(more or {}), **places})
         return
     print_results(metrics)
     print()
     print_verdict(metrics["verdict"])
-    print(f"report: {page}")
+    print(f"report: {written}")

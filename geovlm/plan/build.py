@@ -88,8 +88,35 @@ def make(
     Raises:
         GeoVLMError: a check refuses the run; states how to fix it.
     """
+    context = begin(config, registry=registry, elsewhere=elsewhere, begun=begun)
+    return finish(context, output=output)
+
+
+def begin(
+    config: RunConfig,
+    *,
+    registry: Registry,
+    elsewhere: bool = False,
+    begun: RunDir | None = None,
+) -> Context:
+    """Go through the checks before the trials and return what they found, data included.
+
+    Raises:
+        GeoVLMError: a check refuses the run; states how to fix it.
+    """
     context = Context(config=config, registry=registry, begun=begun, elsewhere=elsewhere)
-    checks.run(context)
+    checks.before_trials(context)
+    return context
+
+
+def finish(context: Context, *, output: Path) -> Plan:
+    """Go through the trials and return the plan of a run that `begin` has checked.
+
+    Raises:
+        GeoVLMError: a check refuses the run; states how to fix it.
+    """
+    checks.trials(context)
+    config = context.config
     return Plan(
         config=config,
         model=context.model,

@@ -12,6 +12,7 @@ than the model's context, images that cannot be decoded.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -73,7 +74,19 @@ class Check(NamedTuple):
 
 def run(context: Context) -> None:
     """Run all checks, in order; the first one that refuses the run raises its `GeoVLMError`."""
-    for check in CHECKS:
+    before_trials(context)
+    trials(context)
+
+
+def before_trials(context: Context) -> None:
+    """Run the checks that take a moment: all up to the trials."""
+    for check in itertools.takewhile(lambda check: check.run is not _trials, CHECKS):
+        check.run(context)
+
+
+def trials(context: Context) -> None:
+    """Run the trials, which take ten seconds where they are not remembered, and what follows."""
+    for check in itertools.dropwhile(lambda check: check.run is not _trials, CHECKS):
         check.run(context)
 
 

@@ -4,6 +4,7 @@
 resolved.json      configuration, tasks, data folders, processes per stage
 environment.json   versions, plugins, data checksums, prompt hashes
 deduplicated.json  images and events that training omits, with `deduplicate`
+samples/           a picture of one sample per task, drawn before the run starts
 stages/0-sft/      stderr.txt, log.jsonl, completions.jsonl, model/, done.json;
                    accelerate.yaml if the stage has several processes
 eval/sft/          one <task>.jsonl per task, with / in the name written as __
@@ -54,6 +55,11 @@ class RunDir:
     def deduplicated(self) -> Path:
         """Samples that training omits because the evaluation has them too."""
         return self.path / "deduplicated.json"
+
+    @property
+    def samples(self) -> Path:
+        """The folder with a picture of one sample per task."""
+        return self.path / "samples"
 
     @property
     def metrics(self) -> Path:

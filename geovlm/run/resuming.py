@@ -39,7 +39,7 @@ def refuse_taken(folder: Path) -> None:
         raise ConfigError(
             f"{folder} holds a run already", hint="--resume continues it; or give another --output"
         )
-    known = (LOCK, MACHINES)
+    known = (LOCK, MACHINES, run.samples.name)
     strange = folder.is_dir() and any(each.name not in known for each in folder.iterdir())
     if folder.is_file() or strange:
         raise ConfigError(f"{folder} is not an empty folder", hint="give another --output")

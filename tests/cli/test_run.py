@@ -142,10 +142,27 @@ def test_a_run_starts_its_stages_and_prints_the_scores(call, tmp_path, stages):
     assert stages == [(0, False, 1), (1, False, 1), (2, False, 1)]
     assert "xbd/count\taccuracy\t8\t0.500 [0.25, 0.75]\t1.250" in out
     assert "the built-in model" in err
+    picture = run.samples / "xbd__count.png"
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    said = err.splitlines()
+    assert said[0] == f"sample  {picture}"  # before the plan and everything that takes time
+    assert said[1].strip().endswith("?")
+    assert said[2].strip().startswith("answer: ")
     described = json.loads(run.environment.read_text())
     assert described["data"]["xbd"]["splits"]["train"]["records"] == 8
     assert described["packages"]["trl"]
     assert run.read_resolved()["task_names"] == ["xbd/count"]
+
+
+def test_a_run_that_the_trials_refuse_leaves_no_pictures(call, tmp_path, monkeypatch):
+    def refuse(trials, *, on_cpu):
+        raise ConfigError("a trainer cannot take a step")
+
+    monkeypatch.setattr("geovlm.plan.trials.process.check", refuse)
+    status, _, err = call("run", "--tasks", "xbd/count", "--output", "r", *FAST)
+    assert status == 2
+    assert "sample  " in err
+    assert not (tmp_path / "r").exists()
 
 
 def test_resume_goes_on_with_the_stored_configuration(call, tmp_path, stages):

@@ -93,7 +93,13 @@ def run(
         running.follow(loaded, folder, machine, resume=resume)
         return
     with running.heartbeat(loaded, folder, machine, alone=dry_run or by_slurm) as others:
-        plan = running.prepare(loaded, folder=folder, elsewhere=by_slurm, resume=resume)
+        plan = running.prepare(
+            loaded,
+            folder=folder,
+            elsewhere=by_slurm,
+            resume=resume,
+            draw=not (dry_run or by_slurm or resume),
+        )
         if not plan.stages:
             raise ConfigError(
                 "the configuration has no stages", hint="use 'geovlm eval' to score only"
