@@ -1,4 +1,5 @@
-# make demo: install, then a whole run on the built-in model and generated data (under ten minutes on two cores)
+# make demo: install, then examples/first_run.toml: what a run teaches, in five minutes on two cores
+# make demo-all: install, then a run on nine tasks (about ten minutes)
 # make test: install, then every test of the core and of all plugins
 # make test-families: install, then every stage of tiny checkpoints of twenty public model families
 # make test-exact: install, then sizes, tokens, texts, processors and GRPO steps of the same checkpoints
@@ -13,6 +14,7 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := $(foreach file,$(PLUGINS),-e $(dir $(file)))
 DEMO_OUT ?= runs/demo
+DEMO_ALL_OUT ?= runs/demo-all
 FAMILIES_OUT ?= runs/families
 # Compile only what is imported, by importing it once; compiling all that is installed takes a minute. Keep the
 # result even where the environment forbids it, as many containers do: without it each process of the engine
@@ -20,7 +22,7 @@ FAMILIES_OUT ?= runs/families
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 
-.PHONY: demo test test-fast test-families test-exact test-all lint docs api format clean
+.PHONY: demo demo-all test test-fast test-families test-exact test-all lint docs api format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 	$(PYTHON) -m venv $(VENV)
@@ -33,7 +35,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO_OUT)
-	$(BIN)/geovlm run --tasks xbd,rsvqa --output $(DEMO_OUT)
+	$(BIN)/geovlm run examples/first_run.toml --output $(DEMO_OUT)
+
+demo-all: $(VENV)/.installed
+	rm -rf $(DEMO_ALL_OUT)
+	$(BIN)/geovlm run --tasks xbd,rsvqa --output $(DEMO_ALL_OUT)
 
 # One worker more than two cores, because some tests wait for other processes; one thread each. Tests of a file
 # share what they build, so a file stays on one worker. Keep the order, in which slow files come first: xdist
