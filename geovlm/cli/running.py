@@ -251,7 +251,7 @@ def write(directory: RunDir, plan: Plan) -> None:
     described = _described(plan)
     versions = resuming.other_versions(directory, described)
     resolved = resuming.take_over(directory, plan.resolved(), versions=versions)
-    files.write_json(directory.environment, described)
+    files.write_json(directory.environment, described | resuming.beginning(directory))
     if plan.config.deduplicate != "off":
         files.write_text(directory.deduplicated, plan.deduplicated.as_json())
     files.write_json(directory.resolved, resolved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import sys
@@ -65,5 +66,6 @@ def describe(plan: Plan, *, registry: Registry, gpus: int) -> dict[str, Any]:
         },
         "left_out": dict(plan.left_out),
         "seed": plan.config.seed,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": sys.argv[1:],
     }

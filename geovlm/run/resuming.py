@@ -204,6 +204,17 @@ def other_versions(directory: RunDir, now: Mapping[str, Any]) -> list[Change]:
     return list(changes.differences(versions(before), versions(now)))
 
 
+def beginning(directory: RunDir) -> dict[str, Any]:
+    """Return time and command of the first start of a run, from `environment.json`.
+
+    Empty if this is the first start.
+    """
+    if not (directory.has_progress and directory.environment.is_file()):
+        return {}
+    before = read_json(directory.environment)
+    return {key: before[key] for key in ("started", "command") if key in before}
+
+
 def take_over(
     directory: RunDir, resolved: Mapping[str, Any], *, versions: list[Change] | None = None
 ) -> dict[str, Any]:

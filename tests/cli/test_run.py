@@ -169,10 +169,14 @@ def test_resume_goes_on_with_the_stored_configuration(call, tmp_path, stages):
     call("run", "--tasks", "xbd/count", "--output", "r", "--seed", "3", *FAST)
     (tmp_path / "r" / "stages" / "2-grpo" / "done.json").unlink()
     stages.clear()
+    described = json.loads(RunDir(tmp_path / "r").environment.read_text())
+    first = {"started": "2026-01-01T00:00:00+00:00", "command": ["run", "--tasks", "xbd/count"]}
+    files.write_json(RunDir(tmp_path / "r").environment, described | first)
     status, _, err = call("run", "--resume", "--output", "r", "--processes", "2")
     assert (status, stages) == (0, [(2, True, 2)])
     assert "stage 0-sft: already done, skipped" in err
     assert RunDir(tmp_path / "r").read_resolved()["config"]["seed"] == 3
+    assert first.items() <= json.loads(RunDir(tmp_path / "r").environment.read_text()).items()
 
 
 def test_resume_finds_the_latest_run_of_the_tasks(call, tmp_path, stages):
