@@ -79,7 +79,7 @@ def outcome(case: Case) -> tuple[str, str]:
         return "not_shown", (
             f"not shown to look at the images: {model} against {value} blind ({', '.join(figures)})"
         )
-    measured = [each for each in case.baselines if each["gain"]]
+    measured = [each for each in case.baselines if each.get("gain")]
     n, p = min(each["n"] for each in measured), max(each["gain"]["p"] for each in measured)
     if raised:
         return "learned", f"learned from the images (n {n}, {_p(p)})"

@@ -234,3 +234,9 @@ def test_scores_of_older_runs_have_a_verdict_too() -> None:
     found = verdict.of({"tasks": {"t/a": made}, "seconds": {}})
     assert found["summary"] == "SFT taught t/a; GRPO changed nothing measurable."
     assert found["tasks"]["t/a"]["sampled"] == {"sft": 1.5, "grpo": 1.5, "gain": None}
+
+
+def test_a_baseline_that_could_not_be_measured_is_left_out() -> None:
+    lacking = {"shuffled": {"stage": "grpo", "unavailable": "all samples show the same images"}}
+    found = of(task(blind=BEATEN | lacking))["tasks"]["t/a"]
+    assert found["sentence"] == "learned from the images (n 100, p 0.002)"
