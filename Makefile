@@ -3,7 +3,8 @@
 # make test: install, then every test of the core and of all plugins
 # make test-families: install, then every stage of tiny checkpoints of twenty public model families
 # make test-exact: install, then sizes, tokens, texts, processors and GRPO steps of the same checkpoints
-# make test-all: all three
+# make test-browser: install, then the pages of reports in Chromium (which must be on the path, as must npm)
+# make test-all: all four
 # make lint: ruff, mypy, and no undeclared break of the public surface
 # make docs: write the references of the command line, of the configuration, of checks and of models
 # make api: declare an addition to the public surface
@@ -22,7 +23,7 @@ FAMILIES_OUT ?= runs/families
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 
-.PHONY: demo demo-all test test-fast test-families test-exact test-all lint docs api format clean
+.PHONY: demo demo-all test test-fast test-families test-exact test-browser test-all lint docs api format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 	$(PYTHON) -m venv $(VENV)
@@ -60,7 +61,14 @@ test-families: $(VENV)/.installed
 test-exact: $(VENV)/.installed
 	$(PYTEST) -m families tests/families
 
-test-all: test test-families test-exact
+# axe-core is fetched from npm at the first call
+test-browser: $(VENV)/.installed
+	@$(BIN)/python -c "from tools.picture import browser; browser()" 2>/dev/null || \
+		{ echo "test-browser: no Chromium on the path; on Debian: apt-get install chromium" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "test-browser: no npm on the path; install Node.js" >&2; exit 1; }
+	$(BIN)/python -m pytest -m browser tests/report
+
+test-all: test test-families test-exact test-browser
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

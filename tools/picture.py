@@ -33,6 +33,18 @@ FLAGS = (
 )
 
 
+def browser() -> str:
+    """Return the path of an installed Chromium.
+
+    Raises:
+        FileNotFoundError: no browser is installed.
+    """
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise FileNotFoundError(f"none of {', '.join(BROWSERS)} is on the path: install Chromium")
+    return found
+
+
 def draw(run: Path, out: Path) -> None:
     """Write the picture of `run/report.html` to `out`.
 
@@ -40,16 +52,13 @@ def draw(run: Path, out: Path) -> None:
         FileNotFoundError: the run has no report, or no browser is installed.
         subprocess.CalledProcessError: the browser failed.
     """
-    page = (run / "report.html").resolve(strict=True)
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        raise FileNotFoundError(f"none of {', '.join(BROWSERS)} is installed")
+    page, program = (run / "report.html").resolve(strict=True), browser()
     with tempfile.TemporaryDirectory() as folder:
         shot = Path(folder) / "shot.png"
         width, height = SIZE_PX
         size = f"--window-size={width},{height}"
         profile = f"--user-data-dir={folder}/profile"
-        command = [browser, *FLAGS, size, profile, f"--screenshot={shot}", page.as_uri()]
+        command = [program, *FLAGS, size, profile, f"--screenshot={shot}", page.as_uri()]
         subprocess.run(command, check=True, capture_output=True)
         with Image.open(shot) as picture:
             picture.convert("RGB").quantize(COLOURS).save(out, optimize=True)

@@ -77,7 +77,7 @@ class Card:
 
     @property
     def outcome(self) -> str:
-        """How the last answer compares with the first; see `outcome`."""
+        """Comparison of the last answer with the first; see `outcome`."""
         return outcome([each.score for each in self.answers])
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from geovlm.report import cards, figures
+from geovlm.report.outcomes import label
 from geovlm.run import files
 from geovlm.run.folder import RunDir
 
@@ -56,7 +57,7 @@ def groups(
             panels += [_panel(title, _points(log, key)) for key, title in HEALTH.items()]
         drawn = [panel for panel in panels if panel.svg]
         if drawn:
-            made.append(Group(name.upper(), drawn))
+            made.append(Group(label(name), drawn))
     return made
 
 
@@ -94,7 +95,7 @@ def _reward(
     ]
     entry = metrics["tasks"].get(task, {}).get("stages", {}).get(before, {})
     level = _mean({r: entry.get("sampled_rewards", {}).get(r) for r in weights}, weights)
-    known = (before, level) if before is not None and level is not None else None
+    known = (label(before), level) if before is not None and level is not None else None
     return _panel(f"{task}: accuracy reward", points, level=known)
 
 

@@ -19,7 +19,7 @@ from geovlm.raster.reference import decode
 CARD_PX = 360
 """Longest side of an image on a sample card."""
 QUALITY = 82
-"""Of WebP, which every current browser shows."""
+"""Quality of WebP, which every current browser shows."""
 POINTS = 200
 """Largest number of points of a curve; of more, every second, third, … is drawn."""
 SMOOTHED = 20

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from geovlm.report import cards, curves, facts, tables
+from geovlm.report import cards, curves, facts, tables, verdict
+from geovlm.report.outcomes import label
 from geovlm.report.rendering import render
 from geovlm.run import files
 from geovlm.run.folder import RunDir
@@ -23,7 +24,7 @@ LEAD = 6
 class _Sample(NamedTuple):
     why: str
     answered: dict[str, cards.Record]
-    """Stage -> its record."""
+    """Label of a stage -> its record."""
     weights: dict[str, float]
 
 
@@ -37,7 +38,7 @@ def write(run: Path) -> Path:
     resolved = directory.read_resolved()
     metrics = directory.read_metrics()
     values = _values(directory, resolved, metrics)
-    chosen = _samples(directory, resolved["task_names"], values["stages"])
+    chosen = _samples(directory, resolved["task_names"], values["labels"])
     for longest_px, most in LADDER:
         shown = [
             cards.card(each.answered, why=each.why, weights=each.weights, longest_px=longest_px)
@@ -77,11 +78,11 @@ def _values(
         "packages": environment.get("packages", {}),
         "licences": facts.licences(resolved),
         "data_roots": clean["data_roots"],
-        "verdict": metrics.get("verdict"),
-        "stages": tables.stage_names(metrics),
+        "verdict": verdict.of(metrics, resolved),
+        "labels": {stage: label(stage) for stage in tables.stage_names(metrics)},
         "rows": rows,
         "remarks": tables.remarks(metrics),
-        "baselines": tables.baselines(metrics),
+        "baselines": _by_task(tables.baselines(metrics)),
         "pairs": tables.pair_probes(metrics),
         "provenance": tables.provenance(metrics),
         "against": files.read_json(against)["rows"] if against.is_file() else [],
@@ -99,7 +100,7 @@ def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     audited = values["baselines"] or values["pairs"]
     there = {
         ("verdict", "Verdict"): True,
-        ("samples", "Samples"): values["stages"],
+        ("samples", "Samples"): values["rows"],
         ("scores", "Scores"): values["rows"],
         ("training", "Training"): values["curves"] or values["probes"] or values["health"],
         ("audit", "Blind audit"): audited,
@@ -108,6 +109,13 @@ def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("configuration", "Configuration"): True,
     }
     return [section for section, has in there.items() if has]
+
+
+def _by_task(baselines: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for each in baselines:
+        found.setdefault(each["task"], []).append(each)
+    return found
 
 
 def _probes(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -126,16 +134,16 @@ def _health(directory: RunDir, resolved: Mapping[str, Any]) -> list[dict[str, An
     ]
 
 
-def _samples(directory: RunDir, tasks: Sequence[str], stages: Sequence[str]) -> list[_Sample]:
+def _samples(directory: RunDir, tasks: Sequence[str], labels: Mapping[str, str]) -> list[_Sample]:
     """Return the samples to show in the order of the page, each with the answers of all stages."""
     chosen: dict[str, list[cards.Chosen]] = {}
     found: dict[str, dict[str, dict[str, cards.Record]]] = {}
     weights = {task: cards.weights(task) for task in tasks}
     for task in tasks:
         by_sample: dict[str, dict[str, cards.Record]] = {}
-        for stage in stages:
+        for stage, name in labels.items():
             for record in files.JsonLines(directory.eval_file(task, stage)).read():
-                by_sample.setdefault(record["sample_id"], {})[stage] = record
+                by_sample.setdefault(record["sample_id"], {})[name] = record
         found[task] = by_sample
         scores = {
             name: [cards.score(each, weights=weights[task]) for each in answered.values()]

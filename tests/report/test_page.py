@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from geovlm.report import page as report
 from geovlm.report import tables
 from geovlm.run import files
 from geovlm.run.folder import RunDir
+from tests.report import made
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -77,7 +81,7 @@ def test_the_table_holds_every_stage_with_its_interval(tmp_path: Path) -> None:
     assert "0.125" in page
     assert "0.700" in page
     assert "0.60–0.80" in page
-    assert page.count('<th scope="col" class="n">sft</th>') == 1
+    assert page.count('<th scope="col" class="n">SFT</th>') == 1
     assert '<rect class="fill" width="70.0%"' in page
     assert '<line class="interval" x1="60.0%" x2="80.0%"' in page
 
@@ -110,7 +114,7 @@ def test_a_run_with_only_its_base_evaluated_has_one_column(tmp_path: Path) -> No
     scored(run, "base", value=0.5, completion="nothing")
     page = report.write(tmp_path).read_text()
     assert '<th scope="col" class="n">base</th>' in page
-    assert '<th scope="col" class="n">sft</th>' not in page
+    assert '<th scope="col" class="n">SFT</th>' not in page
 
 
 def test_a_run_without_scores_says_so(tmp_path: Path) -> None:
@@ -224,3 +228,85 @@ def test_a_metric_that_is_not_defined_is_shown_as_such(tmp_path: Path) -> None:
     page = report.write(tmp_path).read_text()
     assert '<td class="n">undefined' in page
     assert "xbd/detect, base: &#39;mean_iou&#39; is no finite number" in page
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a finished run."""
+    return report.write(made.run(tmp_path_factory.mktemp("run")).path).read_text()
+
+
+def test_the_policy_allows_the_script_of_the_page_alone(whole: str) -> None:
+    (script,) = re.findall(r"<script>(.*?)</script>", whole, flags=re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', whole)
+    assert policy.replace("&#39;", "'").split("; ") == [
+        "default-src 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "img-src data:",
+        "style-src 'unsafe-inline'",
+        f"script-src 'sha256-{digest}'",
+    ]
+
+
+def test_the_head_of_the_page_has_the_verdict_the_facts_and_the_command(whole: str) -> None:
+    head = whole[whole.index("<header>") : whole.index("</header>")]
+    assert "<bdi>first-run</bdi>" in head
+    assert "30 steps of GRPO changed neither measurably" in head
+    assert "2026-12-01 02:50:00 UTC" in head
+    assert "--data</span> <span>xbd=PATH/xBD</span>" in head
+
+
+def test_no_folder_of_the_author_is_in_the_page(whole: str) -> None:
+    assert made.HOME not in whole
+    assert "PATH/rsvqa is no folder" in whole
+
+
+def test_the_sections_stand_in_the_order_of_the_contents(whole: str) -> None:
+    names = ["verdict", "samples", "scores", "training", "audit", "data", "configuration"]
+    assert re.findall(r'<section id="(\w+)">', whole) == names
+    assert re.findall(r'<li><a href="#(\w+)">', whole) == names
+
+
+def test_every_table_has_a_head_and_every_column_a_scope(whole: str) -> None:
+    assert whole.count("<table") == whole.count("<thead>") > 2
+    assert re.findall(r"<th(?! scope=|ead)", whole) == []
+
+
+def test_bars_show_every_stage_and_the_baseline_without_images(whole: str) -> None:
+    bars = whole[whole.index('<ul class="bars">') :]
+    names = re.findall(r'<span class="name">(.*?)</span>', bars)
+    assert names == ["base", "SFT", "GRPO", "blind"] * 2
+
+
+def test_a_curve_has_the_level_of_the_stage_before(whole: str) -> None:
+    assert '<figcaption>xbd/refer: accuracy reward <span class="level">SFT 0.62</span>' in whole
+    assert "stroke: var(--level)" in whole
+
+
+def test_boxes_of_every_stage_are_drawn_in_its_own_group(whole: str) -> None:
+    drawing = whole[whole.index('<svg class="boxes"') :]
+    drawing = drawing[: drawing.index("</svg>")]
+    assert re.findall(r'<g class="(\w+)"', drawing) == ["truth", "s0", "s1", "s2"]
+
+
+def test_a_page_that_is_too_large_loses_pixels_then_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made.run(tmp_path)
+    full = len(report.write(run.path).read_bytes())
+    monkeypatch.setattr(report, "LADDER", ((160, 60), (20, 60), (20, 3)))
+    monkeypatch.setattr(report, "LIMIT_BYTES", full - 1)
+    smaller = report.write(run.path).read_text()
+    assert len(smaller.encode()) < full
+    assert "Pictures have at most 20 pixels per side" in smaller
+    monkeypatch.setattr(report, "LIMIT_BYTES", len(smaller.encode()) - 1)
+    smallest = report.write(run.path).read_text()
+    assert smallest.count('<article class="card"') == 3
+    assert "7 chosen samples are left out, to keep this page below 5 MB." in smallest
+
+
+def test_characters_that_reorder_or_hide_text_are_written_out(tmp_path: Path) -> None:
+    page = report.write(made.run(tmp_path, said=["a\u202eb\x1bc\ud800\u200b"] * 5).path)
+    assert "a\\u202eb\\x1bc\\ud800\\u200b" in page.read_text(encoding="utf-8")
