@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from geovlm.config.model import hub_name, source
 from geovlm.report.card_text import CardFacts, sections
-
-if TYPE_CHECKING:
-    from geovlm.config.schema import RunConfig
 
 PIPELINE = "image-text-to-text"
 
@@ -23,25 +20,30 @@ def write(facts: CardFacts) -> str:
     """
     from huggingface_hub import ModelCard
 
-    base, licence = hub_name(facts.config.model), base_licence(facts.config)
+    base = hub_name(facts.config.model)
+    licence = base_licence(facts.config.model, revision=facts.config.revision)
     body = "\n\n".join(sections(facts, base=base, licence=licence))
     metadata = _metadata(facts, base=base, licence=licence)
     return str(ModelCard(f"---\n{metadata}\n---\n\n{body}\n"))
 
 
-def base_licence(config: RunConfig) -> dict[str, str]:
-    """Return `license` of the base model's card, with `license_name` and `license_link` if given.
+def base_licence(model: str, *, revision: str | None) -> dict[str, str]:
+    """Return `license` of a model's card, with `license_name` and `license_link` if given.
 
     If its card is not on this machine, the licence is `other`.
     """
     from huggingface_hub import ModelCard, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    named = hub_name(config.model)
+    named = hub_name(model)
     if named is not None:
-        cached = try_to_load_from_cache(named, "README.md", revision=config.revision)
+        try:
+            cached = try_to_load_from_cache(named, "README.md", revision=revision)
+        except HFValidationError:  # the relative path of a folder that is gone
+            cached = None
         path = Path(cached) if isinstance(cached, str) else None
     else:
-        path = Path(source(config.model)).expanduser() / "README.md"
+        path = Path(source(model)).expanduser() / "README.md"
     fields: dict[str, Any] = {}
     if path is not None and path.is_file():
         fields = ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()

@@ -12,13 +12,14 @@ from geovlm.report.outcomes import label
 from geovlm.run import files
 from geovlm.run.folder import RunDir
 
+SFT = {"loss": "loss", "mean_token_accuracy": "accuracy of the next token"}
 HEALTH = {
     "kl": "KL divergence from the start",
     "entropy": "entropy of the tokens",
     "frac_reward_zero_std": "share of groups without signal",
     "completions/clipped_ratio": "share of completions cut at the limit",
 }
-"""Key of a GRPO log -> title of its panel."""
+"""Key of a log -> title of its panel; `HEALTH` is of GRPO."""
 
 
 class Panel(NamedTuple):
@@ -49,7 +50,7 @@ def groups(
         log = files.JsonLines(directory.stage(index) / "log.jsonl").read()
         name = _name(resolved, index)
         if stage["kind"] == "sft":
-            panels = [_panel("loss", _points(log, "loss"))]
+            panels = [_panel(title, _points(log, key)) for key, title in SFT.items()]
         else:
             before = _before(metrics, name)
             panels = [_panel("total reward, all tasks", _points(log, "reward"))]

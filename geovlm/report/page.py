@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from geovlm.report import cards, curves, facts, tables, verdict
+from geovlm.report import card, cards, curves, facts, tables, verdict
 from geovlm.report.outcomes import label
 from geovlm.report.rendering import render
 from geovlm.run import files
@@ -77,6 +77,9 @@ def _values(
         "deduplicated": resolved.get("deduplicated", {}),
         "packages": environment.get("packages", {}),
         "licences": facts.licences(resolved),
+        "model_licence": card.base_licence(
+            resolved["config"]["model"], revision=resolved["config"]["revision"]
+        ),
         "data_roots": clean["data_roots"],
         "verdict": verdict.of(metrics, resolved),
         "labels": {stage: label(stage) for stage in tables.stage_names(metrics)},

@@ -150,17 +150,21 @@ def test_the_licence_is_that_of_the_model_it_started_from(tmp_path: Path) -> Non
     (tmp_path / "README.md").write_text(
         "---\nlicense: other\nlicense_name: qwen-research\nlicense_link: LICENSE\n---\n# x\n"
     )
-    config = a_card().config.model_copy(update={"model": str(tmp_path)})
-    assert model_card.base_licence(config) == {
+    assert model_card.base_licence(str(tmp_path), revision=None) == {
         "license": "other",
         "license_name": "qwen-research",
         "license_link": "LICENSE",
     }
 
 
+def test_a_model_whose_folder_is_gone_has_an_unknown_licence() -> None:
+    found = model_card.base_licence("../gone", revision=None)
+    assert (found["license"], found["license_name"]) == ("other", "that-of-the-base-model")
+
+
 def test_an_unknown_licence_is_not_invented(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **more: None)
-    assert model_card.base_licence(a_card().config) == {
+    assert model_card.base_licence("Qwen/Qwen2.5-VL-3B-Instruct", revision=None) == {
         "license": "other",
         "license_name": "that-of-the-base-model",
         "license_link": "https://huggingface.co/Qwen/Qwen2.5-VL-3B-Instruct",
