@@ -4,7 +4,8 @@
 # make test-families: install, then every stage of tiny checkpoints of twenty public model families
 # make test-exact: install, then sizes, tokens, texts, processors and GRPO steps of the same checkpoints
 # make test-browser: install, then the pages of reports in Chromium (which must be on the path, as must npm)
-# make test-all: all four
+# make test-track: install, then a run with trackio, wandb, tensorboard and mlflow, none of them online
+# make test-all: all of these tests
 # make lint: ruff, mypy, and no undeclared break of the public surface
 # make docs: write the references of the command line, of the configuration, of checks and of models
 # make api: declare an addition to the public surface
@@ -17,13 +18,14 @@ EDITABLE := $(foreach file,$(PLUGINS),-e $(dir $(file)))
 DEMO_OUT ?= runs/demo
 DEMO_ALL_OUT ?= runs/demo-all
 FAMILIES_OUT ?= runs/families
+TRACK := .venv-track
 # Compile only what is imported, by importing it once; compiling all that is installed takes a minute. Keep the
 # result even where the environment forbids it, as many containers do: without it each process of the engine
 # compiles its imports for five seconds
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 
-.PHONY: demo demo-all test test-fast test-families test-exact test-browser test-all lint docs api format clean
+.PHONY: demo demo-all test test-fast test-families test-exact test-browser test-track test-all lint docs api format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 	$(PYTHON) -m venv $(VENV)
@@ -68,7 +70,20 @@ test-browser: $(VENV)/.installed
 	@command -v npm >/dev/null || { echo "test-browser: no npm on the path; install Node.js" >&2; exit 1; }
 	$(BIN)/python -m pytest -m browser tests/report
 
-test-all: test test-families test-exact test-browser
+# trackio needs an older pillow than the tested one, so trackers have an environment of their own on top of .venv:
+# what it holds hides that of .venv, and torch is not installed twice
+$(TRACK)/.installed: $(VENV)/.installed tests/track/requirements.txt
+	$(PYTHON) -m venv --clear $(TRACK)
+	below=$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"); \
+	own=$$($(TRACK)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"); \
+	echo "import site; site.addsitedir('$$below')" > $$own/below.pth
+	$(TRACK)/bin/python -m pip install --quiet --no-compile -r tests/track/requirements.txt
+	touch $@
+
+test-track: $(TRACK)/.installed
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(TRACK)/bin/python -m pytest -m track tests/track
+
+test-all: test test-families test-exact test-browser test-track
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -91,4 +106,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(TRACK) runs

@@ -42,12 +42,12 @@ INSIDE = {
     "files": "text images jsontext | records tables",
     "plugins": "declarations families guard installed profiles scaffold | builtin | discover"
     " | registry | references | metrics",
-    "config": "checkpoint control_tokens health options presets | stages | schema | load model"
-    " | extras tasks",
+    "config": "checkpoint control_tokens health options presets | stages trackers | schema"
+    " | load model | extras tasks",
     "data": "cache findings fingerprints mixture texts | imagefiles loading prompts"
     " | check leaks preview",
     "run": "devices files machines stopping | folder parallel process"
-    " | changes export heartbeat imports | resuming | vllm | launch | adapters doctor",
+    " | changes export heartbeat imports | resuming | tracking vllm | launch | adapters doctor",
     "predict": "asking images reading windows | georeference job | features overlay scenes"
     " | results writing",
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",
@@ -58,7 +58,7 @@ INSIDE = {
     " | page",
     "testing": "findings hostile | subject | data declarations prompts rewards | scores | kit"
     " | pytest_plugin",
-    "engine": "failures speedups progress rows stopping"
+    "engine": "failures speedups progress rows stopping tracking"
     " | generation models rewards stage | evaluation training | programs | work | worker",
     "cli": "arguments groups options output predict_options | datasets results | running"
     " | commands | __main__",

@@ -78,6 +78,17 @@ SbatchOption: TypeAlias = Annotated[
         help="Option of the batch script, such as time=24:00:00. Repeatable.", metavar="OPTION"
     ),
 ]
+TrackOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Trackers of experiments, separated by commas: trackio, wandb, tensorboard, mlflow.",
+        metavar="NAMES",
+    ),
+]
+TrackProjectOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Project of the tracked run; default: geovlm.", metavar="NAME"),
+]
 DatasetArgument: TypeAlias = Annotated[str, typer.Argument(help="Name of the data set.")]
 TaskArgument: TypeAlias = Annotated[str, typer.Argument(help="Name of the task.")]
 PluginArgument: TypeAlias = Annotated[str, typer.Argument(help="Name of the plugin's entry point.")]

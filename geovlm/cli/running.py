@@ -308,13 +308,15 @@ def run_stages(
         RunFailedError: a stage failed, or a machine was lost; prints how to continue.
     """
     from geovlm.run import launch
+    from geovlm.run.tracking import processes as tracking
 
     write(directory, plan)
     try:
         if others is not None:
             others.publish(planned=True)
             others.wait_for_all()
-        launch.run_stages(directory, config=plan.config, resume=resume, heartbeat=others)
+        with tracking.following(directory, plan.config):
+            launch.run_stages(directory, config=plan.config, resume=resume, heartbeat=others)
     except (KeyboardInterrupt, RunFailedError, StoppedError):
         everywhere = "" if others is None else ", with the same --machines … on each"
         output.say(f"to continue: {again}{everywhere}")

@@ -25,6 +25,7 @@ from geovlm.api import BoxFrame, BoxOrder, DatasetSpec, Split, TaskSpec
 from geovlm.config.health import HealthConfig, Share
 from geovlm.config.options import lookup, near, parse
 from geovlm.config.stages import Parallel, Stage, Table, Text
+from geovlm.config.trackers import Project, Trackers
 from geovlm.errors import ConfigError
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -203,6 +204,11 @@ class RunConfig(Table):
     """Longest completion of any task, tokens; default: the tasks' own `max_answer_tokens`."""
     log_completions: bool = True
     """True if GRPO's completions are written to completions.jsonl."""
+    track: Trackers = []
+    """Trackers of experiments that receive curves, scores and samples as one tracked run, see
+    docs/tracking.md."""
+    track_project: Project = "geovlm"
+    """Project of the tracked run; letters, digits, `.`, `_` and `-`."""
 
     @field_validator("tasks", mode="before")
     @classmethod

@@ -147,7 +147,7 @@ class Stage:
             "output_dir": str(self.folder / "checkpoints"),
             "seed": self.config.seed,
             "remove_unused_columns": False,
-            "report_to": self.settings.trainer.get("report_to", "none"),
+            "report_to": "none",  # the run has trackers of its own: geovlm.engine.tracking
             "disable_tqdm": True,
             "use_cpu": on_cpu,
             "dataloader_pin_memory": not on_cpu,

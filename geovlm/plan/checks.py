@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm.api import TaskSpec
-from geovlm.config import extras
+from geovlm.config import extras, trackers
 from geovlm.config import model as models
 from geovlm.config.model import ModelFacts
 from geovlm.config.options import near
@@ -29,6 +29,7 @@ from geovlm.plan.trials import preflight, process, trainers
 from geovlm.plugins.registry import Registry
 from geovlm.rewards import options
 from geovlm.run import imports, parallel
+from geovlm.run.tracking import processes as tracking
 from geovlm.run.vllm import server
 
 if TYPE_CHECKING:
@@ -230,6 +231,16 @@ CHECKS: tuple[Check, ...] = (
         "bitsandbytes",
         lambda context: extras.check(context.config),
         "4-bit weights or an 8-bit optimiser without bitsandbytes.",
+    ),
+    Check(
+        "track",
+        lambda context: (
+            trackers.check_installed(context.config.track)
+            if context.elsewhere
+            else tracking.check(context.config)
+        ),
+        "A tracker of experiments that is not installed or, except for other machines, cannot be "
+        "imported or has no login. Nothing is sent.",
     ),
     Check(
         "torchvision",

@@ -27,6 +27,7 @@ def lines(plan: Plan) -> list[str]:
         "set is logged",
         *_warnings(plan),
         *_notes(plan),
+        *_track(plan),
         f"output  {plan.output}",
     ]
 
@@ -63,6 +64,13 @@ def table(plan: Plan) -> dict[str, Any]:
         "commands": [shlex.join(each.argv) for each in commands.launches(plan)],
         "config": plan.config.model_dump(mode="json"),
     }
+
+
+def _track(plan: Plan) -> list[str]:
+    names, project = plan.config.track, plan.config.track_project
+    if not names:
+        return []
+    return [f"track   {', '.join(names)}: project {project}, run {plan.output.name}"]
 
 
 def _model(plan: Plan) -> str:

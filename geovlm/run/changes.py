@@ -14,7 +14,7 @@ from geovlm.run.folder import CHECKPOINT_MANIFEST, RunDir
 
 FREE = frozenset(
     {"processes", "gpus", "machines", "machine_timeout_s", "parallel", "device", "timeout_s"}
-    | {"output", "preset", "health", "share_images", "log_completions"}
+    | {"output", "preset", "health", "share_images", "log_completions", "track", "track_project"}
 )
 """Fields of the configuration that decide on no result."""
 _FREE_OF_STAGE = frozenset(
@@ -23,8 +23,8 @@ _FREE_OF_STAGE = frozenset(
 )
 """Keys of a stage that may change until it is done: a probe reads the last three at its end."""
 _FREE_OF_TRAINER = frozenset(
-    {"report_to", "run_name", "project", "trackio_space_id", "disable_tqdm", "log_completions"}
-    | {"num_completions_to_print", "logging_steps", "logging_strategy", "logging_first_step"}
+    {"disable_tqdm", "log_completions", "num_completions_to_print"}
+    | {"logging_steps", "logging_strategy", "logging_first_step"}
     | {"logging_dir", "logging_nan_inf_filter", "log_level", "log_level_replica"}
     | {"save_steps", "save_total_limit", "gradient_checkpointing", "gradient_checkpointing_kwargs"}
     | {"dataloader_num_workers", "dataloader_prefetch_factor", "dataloader_pin_memory"}

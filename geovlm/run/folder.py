@@ -11,6 +11,8 @@ eval/sft/          one <task>.jsonl per task, with / in the name written as __
 machines/          on several machines: their heartbeats, 0.json, 1.json, …
 metrics.json       scores per task and stage, the verdict, wall seconds per stage
 report.html
+tracking/          with `track`: what each tracker has got and printed
+tensorboard/, wandb/  files of these trackers
 ```
 """
 

@@ -43,6 +43,7 @@ FEW = ("--set", "sample.records=16")
 SHORT_CUTS = ("--dry-run", "--set", "sample.records=8", "--set", "device=cpu")
 NEEDS = {
     "--gpus": "GPUs",
+    "--track": "packages of trackers: tests/track",
     "geovlm-r1": "a model from the Hugging Face hub",
     "export": "a finished run: tests/engine/test_export.py",
     "doctor": "minutes: tests/cli/test_doctor.py",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers.integrations import integration_utils
 
 from geovlm import nano
 from geovlm.config import load
@@ -34,11 +33,6 @@ def problems(*overrides: str, stages: tuple[int, ...], **given: Any) -> list[str
         **{"elsewhere": False, **given},
     )
     return list(trainers.problems(request))
-
-
-@pytest.fixture
-def without_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(integration_utils, "is_wandb_available", lambda: False)
 
 
 def test_the_stages_of_the_preset_pass() -> None:
@@ -84,12 +78,11 @@ def test_a_loss_of_routers_is_refused_for_a_model_without_routers() -> None:
     assert "router_aux_loss_coef=0.1: the trainer cannot compute the loss of routers" in found
 
 
-@pytest.mark.usefixtures("without_wandb")
 def test_the_problems_of_all_stages_are_collected() -> None:
-    wrong = [f"stages.{stage}.trainer.report_to=wandb" for stage in (0, 2)]
+    wrong = [f"stages.{stage}.trainer.optim=lomo" for stage in (0, 2)]
     found = problems(*wrong, stages=(0, 2))
     assert [each.partition(": ")[0] for each in found] == [
-        f"stages.{stage}.trainer.report_to='wandb'" for stage in (0, 2)
+        f"stages.{stage}.trainer.optim='lomo'" for stage in (0, 2)
     ]
 
 
@@ -119,25 +112,25 @@ def test_compiling_is_not_tried() -> None:
     assert problems("stages.0.trainer.torch_compile_backend=inductor", stages=(0,)) == []
 
 
-@pytest.mark.usefixtures("without_wandb", "tried_trainers")
+@pytest.mark.usefixtures("tried_trainers")
 @pytest.mark.parametrize("mode", [("--dry-run",), ()], ids=["dry", "real"])
 def test_a_package_that_only_grpo_needs_is_missed_before_anything_is_trained(
     mode: tuple[str, ...], tmp_path: Path
 ) -> None:
     output = tmp_path / "run"
-    setting = 'stages.2.trainer.report_to="wandb"'
+    setting = "stages.2.trainer.optim=lomo"
     ended = inside.geovlm(*NANO, "--output", output, "--set", setting, *mode)
     assert ended.returncode == 2
-    assert "error: stages.2.trainer.report_to='wandb': WandbCallback requires wandb" in ended.stderr
+    assert "error: stages.2.trainer.optim='lomo': You need to install `lomo_optim`" in ended.stderr
     assert not list(output.glob("stages/*"))
 
 
-@pytest.mark.usefixtures("without_wandb", "tried_trainers")
+@pytest.mark.usefixtures("tried_trainers")
 def test_a_done_stage_is_not_tried_again(tmp_path: Path) -> None:
     config = load.load(
         None,
         tasks=["xbd/count"],
-        overrides=["device=cpu", *(f"stages.{i}.trainer.report_to=wandb" for i in (0, 2))],
+        overrides=["device=cpu", *(f"stages.{i}.trainer.optim=lomo" for i in (0, 2))],
     )
     run = RunDir(tmp_path)
     files.write_json(run.resolved, {"stage_folders": config.stage_folders(), "started_with": {}})

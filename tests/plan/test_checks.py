@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from geovlm import cli
-from geovlm.config import extras, load
+from geovlm.config import extras, load, trackers
 from geovlm.errors import ConfigError
 from geovlm.plan import checks
 from geovlm.plan.checks import Check, Context
@@ -26,6 +26,7 @@ CASES: dict[str, tuple[str, list[str], str]] = {
     "vllm": ("rsvqa/lr", ["stages.2.generation=vllm-colocate"], "'vllm-colocate' needs GPUs"),
     "data names": ("rsvqa/lr", ["data.rsvqq.root=/x"], "data.rsvqq: no data set of this name"),
     "bitsandbytes": ("rsvqa/lr", ["lora.quantize=nf4"], "'nf4' needs bitsandbytes"),
+    "track": ("rsvqa/lr", ["track=wandb"], "track: wandb is not installed"),
     "torchvision": ("rsvqa/lr", [], "torchvision 0.29.1 does not fit torch 2.13.0"),
     "reward options": ("rsvqa/lr", ["reward_options.hbb=x"], "reward_options.hbb is 'x'"),
     "functions": ("rsvqa/lr", [], "reward 'jaccard' of task 'rsvqa/lr': reference 'gone:jaccard'"),
@@ -79,6 +80,8 @@ def test_a_dry_run_and_a_real_run_refuse_the_same(
 ) -> None:
     tasks, settings, message = CASES[name]
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    if name == "track":
+        monkeypatch.setattr(trackers, "_installed", lambda package: None)
     if name == "torchvision":
         fault = "torchvision 0.29.1 does not fit torch 2.13.0"
         monkeypatch.setattr(imports, "torchvision_fault", lambda: fault)

@@ -54,7 +54,7 @@ def refusal(run: RunDir, *overrides: str) -> str:
 @pytest.mark.parametrize(
     "setting",
     [
-        'stages.2.trainer.report_to="none"',
+        "track=trackio",
         "stages.2.steps=1",
         "stages.2.trainer.learning_rate=1",
         "stages.2.tasks=['xbd/count']",

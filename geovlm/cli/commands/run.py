@@ -39,6 +39,8 @@ def run(
             "deduplicate=events also those of the same events.",
         ),
     ] = False,
+    track: options.TrackOption = None,
+    track_project: options.TrackProjectOption = None,
     resume: options.ResumeOption = False,
     dry_run: options.DryRunOption = False,
     json: options.JsonOption = False,
@@ -76,6 +78,8 @@ def run(
         gpus=gpus,
         machines=machines if by_slurm or machine.count == 1 else machine.count,
         parallel=parallel,
+        track=track,
+        track_project=track_project,
     )
     loaded, folder = running.configure(
         config,

@@ -2,8 +2,7 @@
 
 `geovlm.engine.programs.trials` runs it. The model is the built-in one, so a step takes less than a
 second; classes and arguments are those of the stages, but for sizes: few rows, short completions,
-one step, nothing saved. Callbacks that report to other programs are built, which needs their
-packages, and removed: a trial leaves no trace elsewhere. `torch_compile` and vLLM are not tried.
+one step, nothing saved. `torch_compile` and vLLM are not tried.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from typing import Any
 import torch
 from peft import get_peft_model
 from transformers import PrinterCallback, Trainer
-from transformers.integrations import get_reporting_integration_callbacks
 
 from geovlm.config.model import NANO, source
 from geovlm.config.schema import RunConfig
@@ -271,9 +269,6 @@ def _step(small: Stage, rows: list[Row]) -> None:
         loaded.model.config._name_or_path = source(NANO)
         trainer = grpo.trainer(small, loaded, reward_funcs=[_reward], rows=data, **common)
     trainer.remove_callback(PrinterCallback)
-    for callback in get_reporting_integration_callbacks(args.report_to):
-        trainer.remove_callback(callback)
-    args.report_to = []
     load.skip_frozen_vision(loaded.model, loaded.profile)
     trainer.train()
 

@@ -1,0 +1,1 @@
+"""The processes that pass a run on to trackers of experiments."""
