@@ -32,6 +32,10 @@ COMMANDS: dict[str, Entry] = {
     "run": Entry(
         "geovlm.cli.commands.run:run", "Train on tasks: SFT, probe, GRPO, evaluation and report."
     ),
+    "watch": Entry(
+        "geovlm.cli.commands.watch:watch",
+        "Show how far a run is and whether it lives, from any terminal.",
+    ),
     "plan": Entry(
         "geovlm.cli.commands.plan:plan",
         "Estimate tokens, steps and memory per GPU of a run, without starting it.",

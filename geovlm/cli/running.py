@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from geovlm.run.folder import RunDir
     from geovlm.run.heartbeat import Heartbeat
     from geovlm.run.machines import Machine
+    from geovlm.run.status.writer import Status
 
 
 def configure(
@@ -300,7 +301,13 @@ def follow(config: RunConfig, folder: Path, machine: Machine, *, resume: bool) -
 
 
 def run_stages(
-    plan: Plan, directory: RunDir, *, resume: bool, others: Heartbeat | None, again: str
+    plan: Plan,
+    directory: RunDir,
+    *,
+    resume: bool,
+    others: Heartbeat | None,
+    again: str,
+    status: Status,
 ) -> None:
     """Write the plan and run its stages, as the process that planned them; `again` resumes them.
 
@@ -311,12 +318,16 @@ def run_stages(
     from geovlm.run.tracking import processes as tracking
 
     write(directory, plan)
+    status.begin(plan.config, plan.resolved()["samples"], resume=resume)
     try:
         if others is not None:
             others.publish(planned=True)
             others.wait_for_all()
         with tracking.following(directory, plan.config):
-            launch.run_stages(directory, config=plan.config, resume=resume, heartbeat=others)
+            launch.run_stages(
+                directory, config=plan.config, resume=resume, heartbeat=others, status=status
+            )
+        status.doing("writing the report")
     except (KeyboardInterrupt, RunFailedError, StoppedError):
         everywhere = "" if others is None else ", with the same --machines … on each"
         output.say(f"to continue: {again}{everywhere}")

@@ -46,6 +46,15 @@ def columns(tasks: Sequence[TaskSpec], *, registry: Registry, active: str) -> li
     return made
 
 
+def weights(cols: Sequence[Column]) -> dict[str, dict[str, float]]:
+    """Return task -> reward -> weight, of the rewards that train."""
+    found: dict[str, dict[str, float]] = {}
+    for column in cols:
+        if column.weight:
+            found.setdefault(column.task, {})[column.reward.name] = column.weight
+    return found
+
+
 def totals(
     cols: Sequence[Column],
     completions: Sequence[str],

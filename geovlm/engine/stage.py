@@ -16,7 +16,6 @@ from geovlm.config.tasks import configured, weights_of
 from geovlm.data import loading, mixture
 from geovlm.data.leaks import LeftOut
 from geovlm.data.prompts import Prompter
-from geovlm.engine.progress import Bar
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row, Rows
 from geovlm.engine.stopping import RewardWatch, Stop
@@ -24,6 +23,7 @@ from geovlm.errors import ConfigError, DataError
 from geovlm.plugins.registry import Registry
 from geovlm.run import resuming
 from geovlm.run.folder import RunDir
+from geovlm.run.status.meter import Meter
 
 T = TypeVar("T")
 
@@ -50,6 +50,8 @@ class Stage:
     """Holds the request that the run stops."""
     watch: RewardWatch | None = field(default=None, repr=False)
     """Ends a reward that does not return; `None` waits for ever."""
+    meter: Meter = field(default_factory=Meter, repr=False)
+    """Counts what the stage does, on the main process."""
     records: dict[tuple[str, Split], list[Sample]] = field(default_factory=dict, repr=False)
     """Data set and split -> records, read once for all tasks on them."""
 
@@ -171,10 +173,6 @@ class Stage:
             processes=self.world_size,
             where=f"stage {self.folder.name}",
         )
-
-    def bar(self, title: str, total: int) -> Bar | None:
-        """Return a progress bar on the main process, `None` elsewhere."""
-        return Bar(title, total=total) if self.is_main else None
 
 
 def drawn(items: Sequence[T], limit: int | None, *, seed: int) -> Sequence[T]:

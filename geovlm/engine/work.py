@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -24,6 +25,7 @@ from geovlm.engine import failures
 from geovlm.engine.evaluation import evaluate
 from geovlm.engine.models import load
 from geovlm.engine.programs.main import quiet_libraries
+from geovlm.engine.progress import memory
 from geovlm.engine.rows import precheck
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rendering import Chat
@@ -44,6 +46,7 @@ from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.plugins import registry
 from geovlm.run import files
 from geovlm.run.folder import RunDir
+from geovlm.run.status import meter
 from geovlm.run.vllm import stage as vllm_stage
 
 _LISTENING_S = 5.0
@@ -121,29 +124,33 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
         world_size=state.num_processes,
         started_with=_started_with(resolved)[stage],
         stop=stop or Stop(),
+        meter=meter.Meter(
+            run.stage(index) / meter.FILE if state.is_main_process else None, memory=memory
+        ),
         watch=RewardWatch(limit_s=config.timeout_s, rank=failures.who()),
     )
-    if index == -1:
-        check(current)
-        loaded = load.load(source(config.model), config, registry=current.registry)
-        evaluate.evaluate(current, loaded, name="base")
-        return
-    if index == 0:
-        check(current)
-    else:
-        check_arguments(current)
-    steps = _stage(current, resume=resume)
-    if current.is_main:
-        files.write_json(
-            current.folder / "done.json",
-            {
-                "kind": config.stages[index].kind,
-                "steps": steps,
-                "seconds": round(time.monotonic() - started, 1),
-                "world_size": state.num_processes,
-                "images_opened": current.cache.opened,
-            },
-        )
+    with contextlib.closing(current.meter):
+        if index == -1:
+            check(current)
+            loaded = load.load(source(config.model), config, registry=current.registry)
+            evaluate.evaluate(current, loaded, name="base")
+            return
+        if index == 0:
+            check(current)
+        else:
+            check_arguments(current)
+        steps = _stage(current, resume=resume)
+        if current.is_main:
+            files.write_json(
+                current.folder / "done.json",
+                {
+                    "kind": config.stages[index].kind,
+                    "steps": steps,
+                    "seconds": round(time.monotonic() - started, 1),
+                    "world_size": state.num_processes,
+                    "images_opened": current.cache.opened,
+                },
+            )
     state.wait_for_everyone()
 
 

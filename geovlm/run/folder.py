@@ -9,7 +9,12 @@ stages/0-sft/      stderr.txt, log.jsonl, completions.jsonl, model/, done.json;
                    accelerate.yaml if the stage has several processes
 eval/sft/          one <task>.jsonl per task, with / in the name written as __
 machines/          on several machines: their heartbeats, 0.json, 1.json, …
+<<<<<<< HEAD
 metrics.json       scores per task and stage, the verdict, wall seconds per stage
+=======
+metrics.json       scores per task and stage, wall seconds per stage
+status.json        what the run does at the moment, or how it ended
+>>>>>>> 292aaa5 (Write the state of a run into status.json, and watch it)
 report.html
 tracking/          with `track`: what each tracker has got and printed
 tensorboard/, wandb/  files of these trackers
@@ -19,6 +24,7 @@ tensorboard/, wandb/  files of these trackers
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,18 +104,40 @@ class RunDir:
 
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / LOCK).open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise ConfigError(
-                    f"process {file.read().strip()} is at work in {self.path}",
-                    hint="wait for it or stop it, or give another --output",
-                ) from error
+            for again in range(4, -1, -1):  # `is_locked` of another process holds it for a moment
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if again:
+                        time.sleep(0.02)
+                        continue
+                    file.seek(0)
+                    raise ConfigError(
+                        f"process {file.read().strip()} is at work in {self.path}",
+                        hint="wait for it or stop it, or give another --output",
+                    ) from error
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
             yield
+
+    @property
+    def is_locked(self) -> bool:
+        """True if a process is known to hold the lock; nothing is created or written.
+
+        False also where the file system does not share locks between machines.
+        """
+        import fcntl  # not on Windows
+
+        try:
+            with (self.path / LOCK).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def stage(self, index: int) -> Path:
         """Return the folder of a stage by its position; `stages/eval` for -1."""

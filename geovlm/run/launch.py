@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
     from geovlm.run.folder import RunDir
     from geovlm.run.heartbeat import Heartbeat
+    from geovlm.run.status.writer import Status
 
 WORKER = "geovlm.engine.worker"
 _HINTS: dict[int, str] = {
@@ -187,9 +188,14 @@ def stage_name(index: int) -> str:
 
 
 def run_stages(
-    run: RunDir, *, config: RunConfig, resume: bool, heartbeat: Heartbeat | None = None
+    run: RunDir,
+    *,
+    config: RunConfig,
+    resume: bool,
+    heartbeat: Heartbeat | None = None,
+    status: Status | None = None,
 ) -> None:
-    """Run every unfinished stage in order, and record wall seconds.
+    """Run every unfinished stage in order, and record wall seconds; `status` follows them.
 
     A run without stages is an evaluation.
 
@@ -204,6 +210,8 @@ def run_stages(
             kind = config.stages[index].kind if index >= 0 else "eval"
             if run.is_done(index):
                 print(f"stage {name}: already done, skipped", file=sys.stderr, flush=True)
+                if status is not None:
+                    status.skip(index)
                 continue
             # with other machines, the ranks agree in the stage: they would wait for a missing one
             if stop.signal is not None and (heartbeat is None or heartbeat.machine.count == 1):
@@ -212,10 +220,17 @@ def run_stages(
                 )
             print(f"stage {name}", file=sys.stderr, flush=True)
             started = time.monotonic()
+            followed = status.stage(index) if status is not None else contextlib.nullcontext()
             try:
-                run_stage(
-                    run, config=config, index=index, resume=resume, stop=stop, heartbeat=heartbeat
-                )
+                with followed:
+                    run_stage(
+                        run,
+                        config=config,
+                        index=index,
+                        resume=resume,
+                        stop=stop,
+                        heartbeat=heartbeat,
+                    )
             except BaseException:
                 with contextlib.suppress(OSError):  # a full disk must not hide why the stage failed
                     _add_seconds(run, kind, started, leads=leads)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from geovlm.run.machines import without_launcher
+from geovlm.run.status.log import Log
 from geovlm.run.stopping import StopRequest
 
 LIFELINE_VARIABLE = "GEOVLM_LIFELINE"
@@ -32,10 +33,6 @@ _ISOLATED = {
 """Variables of Python: import nothing from the working folder, read and write UTF-8."""
 _TORCHRUN_TAKES = "SIGINT,SIGHUP,SIGQUIT"
 """Signals that torchrun handles; not SIGTERM, after which it would kill workers within 30 s."""
-_CODE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
-"""A colour, a move of the cursor, or a link or title, of a terminal."""
-_BEGUN = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,4000}\x1b?)?\Z")
-"""The beginning of one, at the end of what was read."""
 _PATIENCE_S = 20.0
 """Seconds from SIGTERM to SIGKILL."""
 
@@ -119,6 +116,7 @@ def execute(
             end_tree(process, patience_s=_PATIENCE_S if stop is None else 0.0)
             raise
         finally:
+            relay.close()
             process.stdin.close()
             process.stdout.close()
     if status and not relay.error and not relay.stopped:
@@ -167,11 +165,10 @@ class _Relay:
     def __init__(self, file: io.FileIO) -> None:
         self.error = ""
         self.stopped = ""
-        self._file: io.FileIO | None = file
         self._line = b""
         self._printed = 0
         self._tail = b""
-        self._unfinished = b""
+        self._log = Log(file)
 
     @property
     def tail(self) -> str:
@@ -179,12 +176,16 @@ class _Relay:
         return self._tail.decode(errors="replace")
 
     def feed(self, data: bytes) -> None:
-        self._store(data)
+        self._log.feed(data)
         self._tail = (self._tail + data)[-20_000:]
         for piece in data.splitlines(keepends=True):
             self._line += piece
             if piece.endswith((b"\n", b"\r")):
                 self._finish()
+
+    def close(self) -> None:
+        """Write the rest of the last line to the file."""
+        self._log.close()
 
     def idle(self) -> None:
         """Print an unfinished line, such as a progress bar."""
@@ -197,19 +198,6 @@ class _Relay:
         """Print the rest of the last line."""
         _print(self._line[self._printed :])
         self._line, self._printed = b"", 0
-
-    def _store(self, data: bytes) -> None:
-        """Write to the file, without the codes of a terminal; a full disk ends only the file."""
-        if self._file is None:
-            return
-        held = _BEGUN.search(self._unfinished + data)
-        text = (self._unfinished + data)[: held.start() if held else None]
-        self._unfinished = held[0] if held else b""
-        try:
-            self._file.write(_CODE.sub(b"", text))
-        except OSError as error:
-            name, self._file = self._file.name, None
-            print(f"warning: no more output is kept in {name}: {error.strerror}", file=sys.stderr)
 
     def _finish(self) -> None:
         if not self.error and not self.stopped:

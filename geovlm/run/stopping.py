@@ -73,6 +73,8 @@ class StopRequest:
             self.signal = number  # at once: the next signal may come during the write
             again = "; Ctrl-C again ends it now" if number == signal.SIGINT else ""
             line = f"stopping after this step or batch{again}\n"
+            if os.isatty(2):  # a bar of two lines may be there, which is drawn again from above
+                line = f"\n{line}\n"
             os.write(2, line.encode())  # print is not reentrant and may be running
         elif number == signal.SIGINT:
             raise KeyboardInterrupt

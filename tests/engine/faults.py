@@ -103,7 +103,9 @@ def geovlm_callbacks(stage):
                 return
             if what == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
-            if what == "freeze":
+            if what == "linger":  # until the state of the run has it too
+                time.sleep(3)
+            if what in ("freeze", "linger"):
                 os.kill(os.getpid(), signal.SIGSTOP)
             if what == "full":  # the optimiser of the next checkpoint goes to a disk without room
                 folder = Path(args.output_dir) / f"checkpoint-{state.global_step + 1}"

@@ -112,12 +112,18 @@ def test_what_two_ranks_answered_is_kept_when_one_goes_on(tmp_path: Path) -> Non
 def test_progress_counts_up_to_the_share_of_the_process(
     tmp_path: Path, rank: int, world_size: int, texts: int
 ) -> None:
-    done: list[int] = []
+    done: list[tuple[int, bool]] = []
     place = {"rank": rank, "world_size": world_size}
-    answering.answer(
-        PROMPTS, Model(), folder=tmp_path, batches=BATCHES, seed=7, advance=done.append, **place
-    )
-    assert sum(done) == texts
+
+    def advance(n: int, *, fresh: bool) -> None:
+        done.append((n, fresh))
+
+    given = {"folder": tmp_path, "batches": BATCHES, "seed": 7, "advance": advance, **place}
+    answering.answer(PROMPTS, Model(), **given)
+    assert (sum(n for n, _ in done), all(fresh for _, fresh in done)) == (texts, True)
+    done.clear()
+    answering.answer(PROMPTS, Model(), **given)
+    assert (sum(n for n, _ in done), any(fresh for _, fresh in done)) == (texts, False)
     assert answering.n_texts(PROMPTS, batches=BATCHES, **place) == texts
 
 

@@ -59,6 +59,7 @@ def evaluate(
     from geovlm.run import files, resuming
     from geovlm.run import machines as known_machines
     from geovlm.run.folder import RunDir
+    from geovlm.run.status.display import shown
 
     machine = known_machines.find(
         machines=machines, machine_rank=machine_rank, main_address=main_address
@@ -96,9 +97,11 @@ def evaluate(
             return
         for line in text.lines(plan):
             output.say(line)
-        with directory.locked():
+        with directory.locked(), shown(directory) as status:
             again = "the same command with --resume"
-            running.run_stages(plan, directory, resume=resume, others=others, again=again)
+            running.run_stages(
+                plan, directory, resume=resume, others=others, again=again, status=status
+            )
             if against is None:
                 running.finish(directory, json=json)
             else:

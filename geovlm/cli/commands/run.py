@@ -54,6 +54,7 @@ def run(
     from geovlm.run import files, resuming
     from geovlm.run import machines as known_machines
     from geovlm.run.folder import RunDir
+    from geovlm.run.status.display import shown
 
     by_slurm = _by_slurm(launcher, sbatch, machine_rank=machine_rank, main_address=main_address)
     machine = known_machines.find(
@@ -124,9 +125,11 @@ def run(
             output.say(f"to start: sbatch {shlex.quote(str(path))}")
             print(path)
             return
-        with directory.locked():
+        with directory.locked(), shown(directory) as status:
             again = resuming.line(folder)
-            running.run_stages(plan, directory, resume=resume, others=others, again=again)
+            running.run_stages(
+                plan, directory, resume=resume, others=others, again=again, status=status
+            )
             running.finish(directory, json=json)
 
 

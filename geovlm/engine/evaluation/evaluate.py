@@ -95,7 +95,7 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
     }
     for each, judge in judges.items():
         judge.check(rows[each])
-    texts = _answer(stage, loaded, prompts, folder=folder, title=f"evaluating {name}")
+    texts = _answer(stage, loaded, prompts, folder=folder, name=name)
     if not stage.is_main:
         return
     template = str(loaded.processor.chat_template)  # type: ignore[attr-defined]  # a mixin's field
@@ -140,7 +140,7 @@ def is_last(stage: Stage, *, name: str) -> bool:
 
 
 def _answer(
-    stage: Stage, loaded: Loaded, prompts: Sequence[PromptSet], *, folder: Path, title: str
+    stage: Stage, loaded: Loaded, prompts: Sequence[PromptSet], *, folder: Path, name: str
 ) -> dict[str, answering.Texts]:
     """Return name of a prompt set -> row key -> texts; on the main process those of all ranks."""
     tasks = [stage.task(task) for task in stage.task_names]
@@ -162,8 +162,15 @@ def _answer(
     batches = {
         each.name: answering.batched(each.rows, size=size, length=length) for each in prompts
     }
-    total = sum(answering.n_texts(each, batches=batches[each.name], **place) for each in prompts)
-    bar = stage.bar(title, total=total)
+    own = sum(answering.n_texts(each, batches=batches[each.name], **place) for each in prompts)
+    total = sum(len(each.rows) * len(each.temperatures) for each in prompts)
+    stage.meter.begin(
+        f"evaluate {name}",
+        unit="answer",
+        total=total,
+        scale=total / max(1, own),
+        detail=_counted(prompts),
+    )
     found: dict[str, answering.Texts] = {}
     for each in prompts:
         mine = answering.answer(
@@ -173,15 +180,23 @@ def _answer(
             batches=batches[each.name],
             seed=stage.config.seed,
             **place,
-            advance=bar.advance if bar is not None else lambda n: None,
+            advance=stage.meter.advance,
             stop=lambda: stage.stop.requested,
         )
         if stage.stop.agreed():
-            raise StoppedError(f"{title}: the answers so far are kept")
+            raise StoppedError(f"evaluating {name}: the answers so far are kept")
         found[each.name] = dict(gather_object(list(mine.items())))
-    if bar is not None:
-        bar.close()
+    stage.meter.end(then="scoring")
     return found
+
+
+def _counted(prompts: Sequence[PromptSet]) -> str:
+    """Return what the answers of an evaluation are, in words."""
+    sampled = len(prompts[0].temperatures) - 1
+    times = "" if sampled == 1 else f" {sampled} times"
+    told = [f"{len(prompts[0].rows)} samples, each greedy and sampled{times}"]
+    told += [f"{len(each.rows)} {each.name.replace('_', ' ')}" for each in prompts[1:] if each.rows]
+    return ", ".join(told)
 
 
 def _answers(

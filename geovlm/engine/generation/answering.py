@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from geovlm.engine.rows.rows import Row
 from geovlm.run.files import JsonLines
@@ -20,6 +20,16 @@ Texts: TypeAlias = Mapping[str, Sequence[str]]
 """Row key -> its texts, one per temperature."""
 SEEDS_APART = 1_000_003
 """Between the seeds of two answers at one temperature: more than a stage has batches."""
+
+
+class Advance(Protocol):
+    """Receives the number of texts of a batch."""
+
+    def __call__(self, n: int, *, fresh: bool) -> None:
+        """Count `n` texts; not `fresh` are those of an earlier start."""
+
+
+def _ignore(n: int, *, fresh: bool) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +52,14 @@ def answer(
     seed: int,
     rank: int = 0,
     world_size: int = 1,
-    advance: Callable[[int], None] = lambda n: None,
+    advance: Advance = _ignore,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, list[str]]:
     """Return this process's share of the answers, those of an earlier start included.
 
     `folder` keeps them in `<name>.<rank>.jsonl`; the files of all ranks are read. The first batch
-    has the `seed`, each further one adds 1, each repeated temperature `SEEDS_APART`. `advance`
-    receives the number of texts of each batch that is done; where `stop` returns True before a
-    batch, the rest is left out.
+    has the `seed`, each further one adds 1, each repeated temperature `SEEDS_APART`. `advance` is
+    called after each batch; where `stop` returns True before a batch, the rest is left out.
     """
     known: dict[str, list[str]] = {}
     for path in sorted(folder.glob(f"{prompts.name}.*.jsonl")):
@@ -61,7 +70,8 @@ def answer(
     for number, batch in _share(batches, rank=rank, world_size=world_size):
         if stop():
             break
-        if not all(row.key in known for row in batch):
+        fresh = not all(row.key in known for row in batch)
+        if fresh:
             seeds = [
                 seed + number + prompts.temperatures[:i].count(each) * SEEDS_APART
                 for i, each in enumerate(prompts.temperatures)
@@ -77,7 +87,7 @@ def answer(
             own.append(records, sync=True)
             known.update(answered)
         found.update({row.key: known[row.key] for row in batch})
-        advance(len(batch) * len(prompts.temperatures))
+        advance(len(batch) * len(prompts.temperatures), fresh=fresh)
     return found
 
 

@@ -37,6 +37,7 @@ def begin(stage: Stage, *, start: str, resume: bool) -> Begun:
     With full fine-tuning the model is then built from the checkpoint's folder: the trainer's own
     loader does not match the saved names of Qwen2.5-VL and would go on from the initial weights.
     """
+    stage.meter.say("loading the model")
     checkpoint = to_resume(stage.folder / "checkpoints") if resume else None
     full = stage.config.lora is None
     weights = str(checkpoint) if checkpoint is not None and full else start

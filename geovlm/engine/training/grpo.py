@@ -162,7 +162,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
             ),
             CheckpointCallback(keep=keep, resumed=begun.checkpoint),
             stop,
-            ProgressCallback("grpo"),
+            ProgressCallback(stage.meter, log=log, weights=rewards.weights(cols)),
             *stage.registry.callbacks(stage.info()),
         ],
     )

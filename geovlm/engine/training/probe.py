@@ -131,8 +131,15 @@ def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[Row]) -> list[dict[st
     place = {"rank": stage.rank, "world_size": stage.world_size}
     length = generate.lengths(loaded.processor, profile=loaded.profile)
     batches = answering.batched(rows, size=settings.batch_size, length=length)
-    total = sum(answering.n_texts(each, batches=batches, **place) for each in prompts)
-    bar = stage.bar("probe", total=total)
+    own = sum(answering.n_texts(each, batches=batches, **place) for each in prompts)
+    total = len(rows) * len(prompts)
+    stage.meter.begin(
+        "sample",
+        unit="answer",
+        total=total,
+        scale=total / max(1, own),
+        detail=f"{len(rows)} prompts, {len(prompts)} sampled answers to each",
+    )
     found = []
     for number, each in enumerate(prompts):
         found.append(
@@ -143,14 +150,13 @@ def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[Row]) -> list[dict[st
                 batches=batches,
                 seed=stage.config.seed + number * answering.SEEDS_APART,
                 **place,
-                advance=bar.advance if bar is not None else lambda n: None,
+                advance=stage.meter.advance,
                 stop=lambda: stage.stop.requested,
             )
         )
         if stage.stop.agreed():
             raise StoppedError("probe: the completions so far are kept")
-    if bar is not None:
-        bar.close()
+    stage.meter.end(then="scoring")
     return found
 
 

@@ -59,6 +59,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     args = arguments(stage, max_steps=n_steps, on_cpu=on_cpu)
     keep, args.save_total_limit = args.save_total_limit, None  # `CheckpointCallback` deletes
     stop = StopCallback(stage.stop)
+    log = JsonLines(stage.folder / "log.jsonl")
     built = trainer(
         loaded,
         rows=dataset(
@@ -70,10 +71,10 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
         args=args,
         adapter=begun.adapter,
         callbacks=[
-            LogCallback(JsonLines(stage.folder / "log.jsonl")),
+            LogCallback(log),
             CheckpointCallback(keep=keep, resumed=begun.checkpoint),
             stop,
-            ProgressCallback("sft"),
+            ProgressCallback(stage.meter, log=log, weights=None),
             *stage.registry.callbacks(stage.info()),
         ],
     )
