@@ -124,7 +124,7 @@ def prepare(
 ) -> Plan:
     """Resolve the device; return the plan of a run, `elsewhere` on a machine that has its GPUs.
 
-    With `draw` a sample of each task is drawn before the trials, and its file named.
+    With `draw` a sample of each task is drawn before all data are read, and its file named.
 
     Raises:
         GeoVLMError: the run cannot work; or, with `resume`, its tasks, data or model are others.
@@ -142,13 +142,15 @@ def prepare(
         raise ConfigError(
             f"model {config.model!r} does not exist", hint=f"it may lie elsewhere: {again}"
         )
+    context = build.begin(
+        resolved,
+        registry=registry.load(),
+        elsewhere=elsewhere,
+        begun=RunDir(folder) if resume else None,
+    )
     try:
-        context = build.begin(
-            resolved,
-            registry=registry.load(),
-            elsewhere=elsewhere,
-            begun=RunDir(folder) if resume else None,
-        )
+        with _pictures(context, folder) if draw else contextlib.nullcontext():
+            plan = build.finish(context, output=folder)
     except DatasetNotFoundError as error:
         if not resume:
             raise
@@ -156,8 +158,6 @@ def prepare(
         raise DatasetNotFoundError(
             error.dataset, error.path, hint=f"the data may lie elsewhere: {again}"
         ) from error
-    with _pictures(context, folder) if draw else contextlib.nullcontext():
-        plan = build.finish(context, output=folder)
     if resume:
         _compare(plan, folder)
     return plan

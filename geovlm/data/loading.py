@@ -70,17 +70,22 @@ def find_root(spec: DatasetSpec, *, data_root: Path | None, override: Path | Non
     )
 
 
+def sample_folder(spec: DatasetSpec, *, n: int, seed: int) -> Path:
+    """Return the folder of a miniature, which may not be there yet."""
+    name = spec.name.replace("/", "__")
+    return cache_dir() / "samples" / f"{name}-v{spec.version}-n{n}-seed{seed}"
+
+
 def sample_root(spec: DatasetSpec, *, n: int, seed: int) -> Path:
     """Return a miniature of the data set in its real layout, `n` records per split, written once.
 
     It is written into a temporary folder, then moved: an interrupted write leaves no folder.
     """
-    name = spec.name.replace("/", "__")
-    final = cache_dir() / "samples" / f"{name}-v{spec.version}-n{n}-seed{seed}"
+    final = sample_folder(spec, n=n, seed=seed)
     if final.is_dir():
         return final
     final.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=final.parent))
+    scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
     try:
         resolve(spec.make_sample)(scratch, n, seed)
         scratch.chmod(0o755)

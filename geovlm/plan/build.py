@@ -99,23 +99,23 @@ def begin(
     elsewhere: bool = False,
     begun: RunDir | None = None,
 ) -> Context:
-    """Go through the checks before the trials and return what they found, data included.
+    """Go through the checks before that of the data and return what they found.
 
     Raises:
         GeoVLMError: a check refuses the run; states how to fix it.
     """
     context = Context(config=config, registry=registry, begun=begun, elsewhere=elsewhere)
-    checks.before_trials(context)
+    checks.before_data(context)
     return context
 
 
 def finish(context: Context, *, output: Path) -> Plan:
-    """Go through the trials and return the plan of a run that `begin` has checked.
+    """Go through the other checks and return the plan of a run that `begin` has checked.
 
     Raises:
         GeoVLMError: a check refuses the run; states how to fix it.
     """
-    checks.trials(context)
+    checks.from_data(context)
     config = context.config
     return Plan(
         config=config,

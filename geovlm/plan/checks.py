@@ -75,19 +75,19 @@ class Check(NamedTuple):
 
 def run(context: Context) -> None:
     """Run all checks, in order; the first one that refuses the run raises its `GeoVLMError`."""
-    before_trials(context)
-    trials(context)
+    before_data(context)
+    from_data(context)
 
 
-def before_trials(context: Context) -> None:
-    """Run the checks that take a moment: all up to the trials."""
-    for check in itertools.takewhile(lambda check: check.run is not _trials, CHECKS):
+def before_data(context: Context) -> None:
+    """Run the checks that take a moment: all up to that of the data."""
+    for check in itertools.takewhile(lambda check: check.run is not _data, CHECKS):
         check.run(context)
 
 
-def trials(context: Context) -> None:
-    """Run the trials, which take ten seconds where they are not remembered, and what follows."""
-    for check in itertools.dropwhile(lambda check: check.run is not _trials, CHECKS):
+def from_data(context: Context) -> None:
+    """Run the other checks: data are generated and read, and stages tried, for seconds to minutes."""
+    for check in itertools.dropwhile(lambda check: check.run is not _data, CHECKS):
         check.run(context)
 
 

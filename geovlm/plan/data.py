@@ -29,6 +29,8 @@ from geovlm.raster import checks, images
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
 
+FEW = 8
+"""Records per split of generated data of which only a few are needed."""
 IMAGES_CHECKED = 32
 """Number of images per task and split whose headers are read; the first is decoded."""
 BANDS_CHECKED = 8
@@ -190,14 +192,19 @@ class Reader:
                 print(f"note: {note}", file=sys.stderr, flush=True)
                 self._said.add(note)
 
-    def root(self, spec: DatasetSpec) -> DataRoot:
-        """Return the folder of a data set, which may be generated."""
+    def root(self, spec: DatasetSpec, *, few: bool = False) -> DataRoot:
+        """Return the folder of a data set, which may be generated.
+
+        With `few`, generated data that are not there yet have `FEW` records per split.
+        """
         own = lookup(self.config.data, spec.name)
         override = own.root if own is not None else None
         if not self.config.data_root and not any(each.root for each in self.config.data.values()):
             sample = self.config.sample
-            folder = loading.sample_root(spec, n=sample.records, seed=sample.seed)
-            return DataRoot(folder, generated=True)
+            n = sample.records
+            if few and not loading.sample_folder(spec, n=n, seed=sample.seed).is_dir():
+                n = min(FEW, n)
+            return DataRoot(loading.sample_root(spec, n=n, seed=sample.seed), generated=True)
         if override is not None and spec.name not in self.config.data:
             # the folder of a prefix may hold the data sets, or be the only one of them
             for name in spec.folders:
