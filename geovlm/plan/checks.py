@@ -86,7 +86,7 @@ def before_data(context: Context) -> None:
 
 
 def from_data(context: Context) -> None:
-    """Run the other checks: data are generated and read, and stages tried, for seconds to minutes."""
+    """Run the other checks, which generate and read data and try the stages."""
     for check in itertools.dropwhile(lambda check: check.run is not _data, CHECKS):
         check.run(context)
 

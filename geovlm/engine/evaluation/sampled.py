@@ -71,12 +71,13 @@ def pooled(run: RunDir, *, name: str, resamples: int, seed: int) -> dict[str, An
     if not against:
         return None
     before = next(iter(against.values()))
-    parts = {task: _part(run, task, before, name) for task in against if against[task] == before}
+    parts = {task: part(run, task, before, name) for task in against if against[task] == before}
     found = change(parts, resamples=resamples, seed=seed)
     return None if found is None else {"against": before, **found, "tasks": len(parts)}
 
 
-def _part(run: RunDir, task: str, before: str, after: str) -> Part:
+def part(run: RunDir, task: str, before: str, after: str) -> Part:
+    """Return the sampled answers of a task after two stages, read from the run's files."""
     earlier = {
         record["sample_id"]: totals(record)
         for record in JsonLines(run.eval_file(task, before)).records()
