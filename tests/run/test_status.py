@@ -282,7 +282,7 @@ def test_plain_lines_go_to_the_log_of_the_stage(
             counted.end(then="scoring")
             counted.close()
             until(lambda: status.record()["parts"][0]["over"])
-    line = "stage 1 of 3 (sft): evaluation of base, 4 answers in 0:00\n"
+    line = "stage 1 of 3 (sft): evaluation of base, 4 answers in 0:00 (2 samples, twice)\n"
     assert line in capsys.readouterr().err
     assert line in (run.stage(0) / "stderr.txt").read_text()
 

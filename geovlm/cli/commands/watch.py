@@ -94,12 +94,16 @@ def _live(looks: Watch, first: View, run: Path) -> View:
     from rich.text import Text
 
     from geovlm.run.status.display import bar
+    from geovlm.run.status.watching import OVER
 
     view, console = first, Console()
     with Live(console=console, auto_refresh=False, transient=True) as live:
         for view in _views(looks, first):
-            drawn = bar(view.record, width=console.width)
-            live.update(Group(Text("\n".join(_lines(view, run))), drawn), refresh=True)
+            if view.state in OVER:
+                break
+            told = [Text(each) for each in _lines(view, run)]
+            drawn = bar(view.record, width=console.width)  # in place of the second line
+            live.update(Group(told[0], drawn, *told[2:]), refresh=True)
     return view
 
 

@@ -61,8 +61,9 @@ class Display:
             if part["over"] and _key(part) not in self._over:
                 self._over.add(_key(part))
                 if part["fresh"]:
-                    line = f"{words.place(record, part['stage'])}: {words.finished(part)}"
-                    self._say(part["stage"], line, everywhere=True)
+                    text = f"{words.place(record, part['stage'])}: {words.finished(part)}"
+                    detail = f" ({part['detail']})" if part["detail"] else ""
+                    self._say(part["stage"], f"{text}{detail}", everywhere=True)
         self._go_on(record)
         self._set_live(words.current(record) is not None)
 

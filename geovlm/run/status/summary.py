@@ -68,7 +68,7 @@ def _done(record: Mapping[str, Any]) -> list[str]:
     told = []
     for stage in record["stages"]:
         own = [part for part in record["parts"] if part["stage"] == stage["stage"]]
-        over = [words.finished(part) for part in own if part["over"] and part["done"]]
+        over = [words.finished(part) for part in own if part["over"] and part["fresh"]]
         if over:
             whole = f"; {words.clock(stage['seconds'])} in all" if stage["over"] else ""
             told.append(f"{words.place(record, stage['stage'])}: {', '.join(over)}{whole}")
