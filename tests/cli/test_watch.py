@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -269,3 +274,26 @@ def test_watching_writes_nothing(tmp_path: Path) -> None:
     before = {each.name: each.stat().st_mtime_ns for each in path.iterdir()}
     look(path)
     assert {each.name: each.stat().st_mtime_ns for each in path.iterdir()} == before
+
+
+def test_a_terminal_gets_a_bar_until_the_run_ends(tmp_path: Path) -> None:
+    path = folder(tmp_path, process=own())
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    watched = subprocess.Popen(
+        [sys.executable, "-m", "geovlm.cli", "watch", str(path)],
+        stdout=theirs,
+        env=os.environ | {"TERM": "xterm"},
+    )
+    os.close(theirs)
+    shown = b""
+    while "━".encode() not in shown:  # a watch that shows none ends with an OSError
+        shown += os.read(ours, 65_536)
+    folder(path, process=own(), state="done", beat=10)
+    with contextlib.suppress(OSError):  # the other end is closed
+        while data := os.read(ours, 65_536):
+            shown += data
+    os.close(ours)
+    assert watched.wait(timeout=60) == 0
+    assert "step 5 of 12" in shown.decode()
+    assert f"{path}: done after 2:10" in shown.decode()

@@ -25,6 +25,7 @@ import pytest
 from geovlm import cli, nano
 from geovlm.plugins import registry
 from geovlm.plugins.references import resolve
+from tests.cli.test_watch import folder as watched
 from tests.predict.planted import write_scene
 from tests.report.test_page import begun
 from tools.reference.commands import pages
@@ -94,6 +95,8 @@ def adapted(line: str, folder: Path) -> list[str]:
         make_data(words, value, folder)
     if words[0] == "report":
         begun(folder / words[1])
+    if words[0] == "watch":
+        watched(folder / words[1], state="done")
     if words[0] == "score":
         (folder / words[1]).write_text(PUBLISHED, encoding="utf-8")
     for word in words:
