@@ -96,6 +96,7 @@ def test_a_folder_that_is_not_there_may_not_have_begun(tmp_path: Path) -> None:
 
 def test_an_empty_folder_has_not_started(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
+    (tmp_path / "samples").mkdir()  # drawn before the plan is made
     assert f"the run in {tmp_path} has not started yet" in refused(tmp_path)
 
 

@@ -68,7 +68,8 @@ def _absent(run: RunDir) -> ConfigError:
         )
     if run.is_run:
         return ConfigError(f"the run in {path} is planned and has not started yet")
-    if all(each.name in (LOCK, MACHINES) for each in path.iterdir()):
+    known = (LOCK, MACHINES, run.samples.name)
+    if all(each.name in known for each in path.iterdir()):
         return ConfigError(f"the run in {path} has not started yet")
     return ConfigError(
         f"{path} is not a run folder: it has no resolved.json",
