@@ -29,7 +29,8 @@ ROOMS = """
     config data
     run predict
     rewards
-    plan score report testing
+    plan score testing
+    report
     engine cli
 """
 """Each line may import from the lines above it; names of one line do not import each other."""
@@ -53,9 +54,9 @@ INSIDE = {
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",
     "plan": "checksums needs sizes | data | leaks statistics trials | checks | build samples"
     " | commands environment memory slurm | text",
-    "score": "bootstrap metrics published | protocols | against",
+    "score": "bootstrap metrics published | paired protocols | against",
     "report": "facts figures rendering tables | outcomes | verdict | card_text cards | card curves"
-    " | page",
+    " | page | compare",
     "testing": "findings hostile | subject | data declarations prompts rewards | scores | kit"
     " | pytest_plugin",
     "engine": "failures speedups progress rows stopping tracking"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geovlm.cli import output
 from geovlm.report import tables
+
+if TYPE_CHECKING:
+    from geovlm.report.compare.comparison import Comparison
 
 
 def print_results(metrics: Mapping[str, Any]) -> None:
@@ -66,6 +69,36 @@ def print_against(rows: Sequence[Mapping[str, Any]]) -> None:
     output.table(columns, lines)
     for number, reason in enumerate(reasons, start=1):
         print(f"{number}: {reason}")
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print one line per task and run, then one sentence per run after the first.
+
+    The last columns are the samples that only the first run answers right, and only this one.
+    """
+    first, *_ = comparison.names
+    columns = ["task", "metric", "n", "run", "value", f"from {first}", "p", "lost", "won"]
+    rows = []
+    for task in comparison.tasks:
+        for name, cell in task.cells.items():
+            row = [task.name, task.primary, task.n, name, _three(cell.values.get(task.primary))]
+            change = cell.changes.get(task.primary)
+            moved = ["", ""]
+            if change is not None:
+                low, high = change["ci95"]
+                moved[0] = f"{change['difference']:+.3f} [{low:+.2f}, {high:+.2f}]"
+                moved[1] = f"{change['p']:.3f}"
+            counted = ["", ""] if name == first else [*map(str, task.exchanged(name))]
+            rows.append([*row, *moved, *counted])
+    output.table(columns, rows)
+    for name, why in comparison.left_out.items():
+        output.say(f"{name} is not compared: {why}")
+    for line in comparison.summary():
+        print(line)
+
+
+def _three(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
 
 
 def _score(cell: Mapping[str, Any] | None) -> str:

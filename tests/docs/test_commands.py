@@ -27,6 +27,7 @@ from geovlm.plugins import registry
 from geovlm.plugins.references import resolve
 from tests.cli.test_watch import folder as watched
 from tests.predict.planted import write_scene
+from tests.report.test_compare import DISASTER, RIGHT, a_run
 from tests.report.test_page import begun
 from tools.reference.commands import pages
 
@@ -94,7 +95,7 @@ def adapted(line: str, folder: Path) -> list[str]:
     for value in values:
         make_data(words, value, folder)
     if words[0] == "report":
-        begun(folder / words[1])
+        make_runs(words, folder)
     if words[0] == "watch":
         watched(folder / words[1], state="done")
     if words[0] == "score":
@@ -135,6 +136,16 @@ def make_data(words: list[str], value: str, folder: Path) -> None:
 def _named(words: list[str]) -> str:
     """The tasks of `audit TASKS` and `data leaks TASKS`."""
     return words[1] if words[0] == "audit" else words[2]
+
+
+def make_runs(words: list[str], folder: Path) -> None:
+    """Begin the run of a report, or finish the runs of a comparison."""
+    named = [word for word in words if word.startswith("runs/")]
+    if len(named) == 1:
+        begun(folder / named[0])
+        return
+    for name in {word.partition(":")[0] for word in named}:
+        a_run(folder / name, {stage: {DISASTER: [RIGHT]} for stage in ("base", "sft", "grpo")})
 
 
 def make_model(folder: Path) -> None:
