@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 Values = dict[tuple[int, str], float]
 
 
@@ -96,7 +98,9 @@ def mlflow(uri: str, project: str) -> tuple[Values, list[Any], list[str]]:
     """Return the metrics of all runs of an experiment, the runs, and the files of the first one."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(uri)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(project)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])

@@ -22,6 +22,8 @@ from geovlm.engine.tracking.samples import Picture
 
 End = Literal["done", "failed", "stopped"]
 Memory = dict[str, str]
+_LOST = re.compile("could not be persisted|may be dropped|could be lost")
+"""Words of trackio about values that it has not written anywhere."""
 _TOTAL = re.compile(r"[^/]+/reward")
 
 
@@ -112,7 +114,7 @@ class Trackio(Backend):
     def _note(self, message: object, category: type[Warning], *place: object) -> None:
         text = str(message)
         print(text, flush=True)
-        if "could not" in text or "skipped" in text or "failed" in text:
+        if _LOST.search(text):
             self._lost.append(text)
 
     @staticmethod
