@@ -90,9 +90,9 @@ def picture(reference: Any, *, longest_px: int = CARD_PX) -> Picture | None:
     width, height = image.size
     scale = min(1.0, longest_px / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    shown = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    shown = image.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     buffer = io.BytesIO()
-    shown.save(buffer, format="WEBP", quality=QUALITY, method=4)
+    shown.save(buffer, format="WEBP", quality=QUALITY, method=2)
     coded = base64.b64encode(buffer.getvalue()).decode("ascii")
     return Picture(f"data:image/webp;base64,{coded}", width, height)
 

@@ -75,7 +75,7 @@ def test_a_run_leaves_everything_that_it_promises(undisturbed: Path) -> None:
     assert [probed[name]["prompts"] for name in tasks] == [2, 2]
     page = (undisturbed / "report.html").read_text()
     assert "xbd/affected" in page
-    assert "data:image/png;base64" in page
+    assert "data:image/webp;base64" in page
 
 
 @pytest.mark.slow
