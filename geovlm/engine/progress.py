@@ -106,8 +106,11 @@ class ProgressCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """End the count; what follows is the model in its folder."""
-        self._meter.end(then="saving the model")
+        """End the count, if the training was not stopped before its last step."""
+        if state.global_step < state.max_steps:
+            self._meter.say("stopping")
+        else:
+            self._meter.end(then="saving the model")
 
     def _note(self, logs: Mapping[str, Any]) -> None:
         if self._weights is None:

@@ -27,10 +27,12 @@ def shown(tmp_path: Path, logs: list[dict[str, float]], **given: Any) -> dict[st
     log = JsonLines(tmp_path / "log.jsonl")
     log.append(given.get("before", []))
     callback = ProgressCallback(meter, log=log, weights=given.get("weights", WEIGHTS))
-    state = TrainerState(max_steps=9, global_step=len(given.get("before", [])))
+    begun = len(given.get("before", []))
+    state = TrainerState(max_steps=given.get("steps", begun + len(logs)), global_step=begun)
     run = TrainingArguments(use_cpu=True, output_dir=str(tmp_path)), state, TrainerControl()
     callback.on_train_begin(*run)
     for record in logs:
+        state.global_step += 1
         callback.on_step_end(*run)
         callback.on_log(*run, logs=record)
     callback.on_train_end(*run)
@@ -50,7 +52,7 @@ def test_rewards_are_shown_with_the_mean_of_the_last_five_steps(tmp_path: Path) 
     assert found["rewards"] == {"a/b": {"last": 1.5, "mean": 1.1}}  # 0.6 of recall, 0.5 of format
     assert found["no_signal"] == {"last": 0.25, "mean": 0.25}
     (part,) = found["parts"]
-    assert (part["name"], part["done"], part["total"], part["over"]) == ("train", 6, 9, True)
+    assert (part["name"], part["done"], part["total"], part["over"]) == ("train", 6, 6, True)
     assert found["doing"] == "saving the model"
 
 
@@ -64,6 +66,13 @@ def test_a_resumed_training_shows_the_rewards_before(tmp_path: Path) -> None:
     found = shown(tmp_path, [logged(1.0)], before=before)
     assert found["rewards"]["a/b"] == {"last": 1.5, "mean": 1.0}
     assert (found["parts"][0]["done"], found["parts"][0]["fresh"]) == (3, 1)
+
+
+def test_a_training_that_is_stopped_is_not_over(tmp_path: Path) -> None:
+    found = shown(tmp_path, [logged(1.0)] * 3, steps=9)
+    (part,) = found["parts"]
+    assert (part["done"], part["total"], part["over"]) == (3, 9, False)
+    assert found["doing"] == "stopping"
 
 
 @pytest.mark.parametrize("logs", [[{"loss": 2.0}, {"loss": 1.5}, {"train_loss": 1.7}]])
