@@ -192,6 +192,8 @@ def test_the_best_blind_baseline_stands_in_the_table(tmp_path: Path) -> None:
     assert "all samples show the same images" in page
     assert "0.312" in page  # the majority's 0.3125
     assert "Image pairs" in page
+    assert "n 9: model 0.700" in page  # the scores
+    assert "(n 9: model 0.70)" in page  # the verdict
 
 
 def test_a_change_since_the_stage_before_is_shown(tmp_path: Path) -> None:
