@@ -43,7 +43,6 @@ def check(config: RunConfig) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
         )
         for name in config.track
     }
@@ -52,7 +51,7 @@ def check(config: RunConfig) -> None:
         raise ConfigError("\n       ".join(problems))
 
 
-def _problem(name: str, process: subprocess.Popen[str]) -> str:
+def _problem(name: str, process: subprocess.Popen[bytes]) -> str:
     """Return what is wrong with a tracker; empty if it is ready."""
     try:
         _, printed = process.communicate(timeout=_CHECK_S)
@@ -61,7 +60,8 @@ def _problem(name: str, process: subprocess.Popen[str]) -> str:
         return f"track: {name} was not imported within {_CHECK_S:g} s (leave it out)"
     if process.returncode == 0:
         return ""
-    lines = [line for line in printed.splitlines() if line.strip()] or ["no output"]
+    text = printed.decode(errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()] or ["no output"]
     sign = "error: "
     found = [line.removeprefix(sign) for line in lines if line.startswith(sign)]
     return found[-1] if found else f"track: {name} cannot be used: {lines[-1]}"
@@ -73,7 +73,9 @@ def following(run: RunDir, config: RunConfig) -> Iterator[None]:
     if not config.track:
         yield
         return
-    started = {name: _start(run, name) for name in config.track}
+    started: dict[str, subprocess.Popen[bytes]] = {}
+    for name in config.track:
+        started[name] = _start(run, name)
     end = "failed"
     try:
         yield
