@@ -7,6 +7,7 @@ tests have imported it. Tests of processes (kills, signals, ranks, pipes) start 
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import signal
@@ -22,6 +23,8 @@ import pytest
 import typer
 
 from geovlm import cli
+from geovlm.files.jsontext import dumps
+from geovlm.plan import sizes
 from geovlm.plugins import references, registry
 from geovlm.run import launch, process
 
@@ -125,7 +128,18 @@ def engine(*, first: Callable[[], object] = lambda: None, until: str = "") -> It
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "execute", execute)
         patch.setattr(launch, "execute", execute)
+        patch.setattr(sizes, "_Process", _Sizes)
         yield
+
+
+class _Sizes:
+    """Asks the processor of a model in this process, in place of `geovlm.plan.sizes._Process`."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self._answers = import_module(sizes.MODULE).reader(json.loads(dumps(request)))
+
+    def ask(self, question: dict[str, Any]) -> bytes:
+        return dumps(self._answers(json.loads(dumps(question)))).encode()
 
 
 def _work(

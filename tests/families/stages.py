@@ -121,9 +121,12 @@ class Family:
         small = SMALL if frames.has_limits(self.model) else ()
         return [*small, *self.demanded.set, *more]
 
-    def perfect(self) -> None:
-        """Pass correct answers through tokenizer, decoding, parser and frame."""
-        frames.boxes_survive(self.model, sets=self.demanded.set)
+    def perfect(self, *, sizes: int = frames.SIZES, others: int = frames.OTHERS) -> None:
+        """Pass correct answers through tokenizer, decoding, parser and frame.
+
+        `sizes` and `others` are numbers of random sizes, see `frames.boxes_survive`.
+        """
+        frames.boxes_survive(self.model, sets=self.demanded.set, sizes=sizes, others=others)
         output = self.out / "perfect"
         words = ["eval", "--tasks", ",".join(products.SOURCES), "--output", output]
         sets = ("sample.records=4", "eval.limit=4", "eval.resamples=2", "eval.blind=off")

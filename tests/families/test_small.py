@@ -51,4 +51,4 @@ def test_a_step_of_sft_and_one_of_grpo_change_the_model_and_are_scored(
 def test_correct_answers_earn_the_whole_reward_and_tokens_are_as_said(
     family: Callable[[str], stages.Family], name: str
 ) -> None:
-    family(name).perfect()
+    family(name).perfect(sizes=60, others=10)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from transformers import AutoConfig
@@ -29,6 +30,17 @@ def answer(request: dict[str, Any]) -> None:
     Raises:
         ConfigError: the processor cannot be loaded, or has no such limit as is requested.
     """
+    answers = reader(request)
+    for line in sys.stdin:
+        print(dumps(answers(json.loads(line))), flush=True)
+
+
+def reader(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    """Load the processor of the request; returns the function that answers a question.
+
+    Raises:
+        ConfigError: as `answer`.
+    """
     source, trusted = request["source"], request["trust_remote_code"]
     processor = load_processor(
         source,
@@ -39,15 +51,17 @@ def answer(request: dict[str, Any]) -> None:
     )
     config = AutoConfig.from_pretrained(source, trust_remote_code=trusted)
     counted = sizes.counter(processor, config)
-    for line in sys.stdin:
-        match json.loads(line):
+
+    def answered(question: dict[str, Any]) -> Any:
+        match question:
             case {"tokens": given}:
-                made: Any = counted([(width, height) for width, height in given])
+                return counted([(width, height) for width, height in given])
             case {"seen": [width, height]}:
-                made = sizes.seen_size(processor, (width, height))
+                return sizes.seen_size(processor, (width, height))
             case _:
-                made = limits.areas(processor.image_processor)  # type: ignore[attr-defined]
-        print(dumps(made), flush=True)
+                return limits.areas(processor.image_processor)  # type: ignore[attr-defined]
+
+    return answered
 
 
 if __name__ == "__main__":
