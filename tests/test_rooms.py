@@ -61,7 +61,7 @@ INSIDE = {
     " | pytest_plugin",
     "engine": "failures speedups progress rows stopping tracking"
     " | generation models rewards stage | evaluation training | programs | work | worker",
-    "cli": "arguments groups options output predict_options | datasets results | running"
+    "cli": "arguments groups options output predict_options | datasets planning results | running"
     " | commands | __main__",
 }
 """Room -> the same for its modules and folders: each part may import from the parts to its left."""

@@ -52,18 +52,22 @@ class Case(NamedTuple):
         ]
 
     @property
+    def measured(self) -> list[Mapping[str, Any]]:
+        """Baselines that were compared with the model on the same samples."""
+        return [each for each in self.baselines if each["value"] is not None and each["gain"]]
+
+    @property
     def beats_blind(self) -> bool | None:
         """True if every baseline is beaten; `None` if none without the images was measured."""
-        measured = [each for each in self.baselines if each["value"] is not None and each["gain"]]
-        if not any(each["name"] in _SEEING for each in measured):
+        if not any(each["name"] in _SEEING for each in self.measured):
             return None
-        return all(each["beaten"] for each in measured)
+        return all(each["beaten"] for each in self.measured)
 
 
 def outcome(case: Case) -> tuple[str, str]:
     """Return the outcome of a task and its sentence."""
     cell, fell, raised = case.row["cells"][case.stages[-1]], case.moved(-1), case.moved(1)
-    beaten, blind = case.beats_blind, case.row["blind"]
+    beaten = case.beats_blind
     if cell["value"] is None:
         return "unknown", f"{case.row['primary']} is undefined for these answers"
     if fell:
@@ -73,14 +77,16 @@ def outcome(case: Case) -> tuple[str, str]:
     if beaten is None:
         return "unknown", "no baseline without the images was measured"
     if not beaten:
+        unbeaten = [each for each in case.measured if not each["beaten"]]
+        blind = min(unbeaten, key=lambda each: each["lead"])
         figures = [] if blind["n"] == case.row["n"] else [f"n {blind['n']}"]
         figures.append(_p(blind["gain"]["p"]))
         model, value = _two(blind["model"], blind["value"])
         return "not_shown", (
             f"not shown to look at the images: {model} against {value} blind ({', '.join(figures)})"
         )
-    measured = [each for each in case.baselines if each.get("gain")]
-    n, p = min(each["n"] for each in measured), max(each["gain"]["p"] for each in measured)
+    n = min(each["n"] for each in case.measured)
+    p = max(each["gain"]["p"] for each in case.measured)
     if raised:
         return "learned", f"learned from the images (n {n}, {_p(p)})"
     seeing = f"answers from the images (n {n}, {_p(p)})"

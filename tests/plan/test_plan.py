@@ -274,7 +274,7 @@ def test_the_checksum_follows_the_data(known, tmp_path):
 def test_planning_does_not_import_torch():
     code = (
         "import sys, geovlm.plan.build, geovlm.plan.text, geovlm.plan.environment;"
-        "import geovlm.cli.commands.run, geovlm.cli.running;"
+        "import geovlm.cli.commands.run, geovlm.cli.planning, geovlm.cli.running;"
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'trl', 'accelerate')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -240,3 +240,13 @@ def test_a_baseline_that_could_not_be_measured_is_left_out() -> None:
     lacking = {"shuffled": {"stage": "grpo", "unavailable": "all samples show the same images"}}
     found = of(task(blind=BEATEN | lacking))["tasks"]["t/a"]
     assert found["sentence"] == "learned from the images (n 100, p 0.002)"
+
+
+def test_a_baseline_without_a_gain_is_not_the_one_that_is_named() -> None:
+    without = {"stage": "grpo", "n": 100, "metrics": {"accuracy": 0.99}, "gain": {}}
+    metrics = {
+        "tasks": {
+            "t/a": task(blind={"majority": without | {"model": {"accuracy": 0.95}}} | UNBEATEN)
+        }
+    }
+    assert "0.59 against 0.58 blind" in verdict.of(metrics)["tasks"]["t/a"]["sentence"]

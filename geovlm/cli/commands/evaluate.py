@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geovlm.cli import options, output, running
+from geovlm.cli import options, output, planning, running
 from geovlm.cli.arguments import settings
 from geovlm.cli.results import print_against
 
@@ -77,7 +77,7 @@ def evaluate(
         stages=[],
         eval={"split": split, "limit": limit, "probes": probes, "control_limit": None},
     )
-    config = running.on_machine(load.load(None, overrides=set_ or [], **given), machine)
+    config = planning.on_machine(load.load(None, overrides=set_ or [], **given), machine)
     folder = out.absolute()
     directory = RunDir(folder)
     leads = machine.leads or dry_run
@@ -91,9 +91,9 @@ def evaluate(
         running.follow(config, folder, machine, resume=resume)
         return
     with running.heartbeat(config, folder, machine, alone=dry_run) as others:
-        plan = running.prepare(config, folder=folder, resume=resume)
+        plan = planning.prepare(config, folder=folder, resume=resume)
         if dry_run:
-            running.print_dry_run(plan, json=json, machine=machine)
+            planning.print_dry_run(plan, json=json, machine=machine)
             return
         for line in text.lines(plan):
             output.say(line)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geovlm.cli import options, running
+from geovlm.cli import options, planning
 from geovlm.cli.arguments import settings
 from geovlm.errors import ConfigError
 
@@ -70,7 +70,7 @@ def plan(
     shape = modelshape.inspect(made.model, resolved)
     limit = stages.limit_of(resolved, gpu_gib=gpu_memory)
     memory = stages.of(made, shape=shape, limit=limit)
-    running.print_plan(
+    planning.print_plan(
         made, lines=stages.lines(memory), table={"memory": stages.table(memory)}, json=json
     )
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from geovlm.cli import options, output, running
+from geovlm.cli import options, output, planning, running
 from geovlm.cli.arguments import settings
 from geovlm.errors import ConfigError
 
@@ -82,7 +82,7 @@ def run(
         track=track,
         track_project=track_project,
     )
-    loaded, folder = running.configure(
+    loaded, folder = planning.configure(
         config,
         given,
         preset=preset,
@@ -93,12 +93,12 @@ def run(
     if not dry_run:
         files.check_writable(folder)
     if not by_slurm:
-        loaded = running.on_machine(loaded, machine)
+        loaded = planning.on_machine(loaded, machine)
     if not (machine.leads or dry_run):
         running.follow(loaded, folder, machine, resume=resume)
         return
     with running.heartbeat(loaded, folder, machine, alone=dry_run or by_slurm) as others:
-        plan = running.prepare(
+        plan = planning.prepare(
             loaded,
             folder=folder,
             elsewhere=by_slurm,
@@ -110,11 +110,11 @@ def run(
                 "the configuration has no stages", hint="use 'geovlm eval' to score only"
             )
         if dry_run:
-            running.print_dry_run(plan, json=json, machine=machine)
+            planning.print_dry_run(plan, json=json, machine=machine)
             if by_slurm and not json:
                 print(slurm.script(plan, options=sbatch or []), end="")
             return
-        for line in [*text.lines(plan), *running.memory_lines(plan)]:
+        for line in [*text.lines(plan), *planning.memory_lines(plan)]:
             output.say(line)
         directory = RunDir(folder)
         if by_slurm:
