@@ -11,14 +11,13 @@ from geovlm.cli import results
 from geovlm.errors import ConfigError
 
 _COMPARISON = Path("compare.html")
-_ARGUMENT = "RUN [RUN[:STAGE]]..."
 
 
 def report(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar=_ARGUMENT,
+            metavar="RUN",
             help="Folder of a run; several are compared. RUN:STAGE names a stage, such as "
             "runs/a:sft.",
         ),
