@@ -134,12 +134,13 @@ def limited(
 ) -> ModelProfile:
     """Return the profile with the run's pixel limits, else the checkpoint's, else its own.
 
-    Its frame and order of boxes are those of `framed`. Where the processor resizes images,
-    `geovlm.plan.sizes.bound` asks it for its limits.
+    The side of a cell is the checkpoint's too. Frame and order of boxes are those of `framed`.
+    Where the processor resizes images, `geovlm.plan.sizes.bound` asks it for its limits.
     """
     low, high = PixelLimits()
     if folder is not None and profile.resize == "multiples":
         low, high = pixel_limits(folder, frames=profile.limit_frames)
+        profile = _with_cells(profile, folder)
     return dataclasses.replace(
         framed(profile, config),
         min_pixels=config.min_pixels or low or profile.min_pixels,
@@ -179,7 +180,7 @@ def with_pixels(profile: ModelProfile, pixels: str | None) -> ModelProfile:
             f"--model-pixels {pixels!r} is not a model: {folder / PROCESSOR} has no pixel limits",
             hint=f"give 'nano', a folder with {PROCESSOR}, or a number of pixels",
         )
-    return dataclasses.replace(profile, min_pixels=lowest, max_pixels=highest)
+    return dataclasses.replace(_with_cells(profile, folder), min_pixels=lowest, max_pixels=highest)
 
 
 class PixelLimits(NamedTuple):
@@ -194,6 +195,25 @@ def pixel_limits(folder: Path, *, frames: int = 1) -> PixelLimits:
 
     `frames` is `ModelProfile.limit_frames` of its family.
     """
+    settings = _image_settings(folder)
+    size = settings.get("size") or {}
+    # transformers prefers `min_pixels` and `max_pixels` where a file has both
+    low = settings.get("min_pixels") or size.get("shortest_edge")
+    high = settings.get("max_pixels") or size.get("longest_edge")
+    return PixelLimits(low and low // frames, high and high // frames)
+
+
+def _with_cells(profile: ModelProfile, folder: Path) -> ModelProfile:
+    """Return the profile of a family with the cells of a checkpoint, patch size x merge size."""
+    settings = _image_settings(folder)
+    patch, merge = settings.get("patch_size"), settings.get("merge_size")
+    if not (isinstance(patch, int) and isinstance(merge, int)):
+        return profile
+    return dataclasses.replace(profile, size_factor=patch * merge)
+
+
+def _image_settings(folder: Path) -> dict[str, Any]:
+    """Return what a checkpoint's files state of its image processor; empty if nothing."""
     files = [folder / name for name in (_BUNDLE, PROCESSOR) if (folder / name).is_file()]
     read = [checkpoint.read_object(file) for file in files]
     settings: dict[str, Any] = {}
@@ -202,11 +222,7 @@ def pixel_limits(folder: Path, *, frames: int = 1) -> PixelLimits:
         settings = settings or each.get("image_processor") or {}
     if not settings and files and files[-1].name == PROCESSOR:
         settings = read[-1]
-    size = settings.get("size") or {}
-    # transformers prefers `min_pixels` and `max_pixels` where a file has both
-    low = settings.get("min_pixels") or size.get("shortest_edge")
-    high = settings.get("max_pixels") or size.get("longest_edge")
-    return PixelLimits(low and low // frames, high and high // frames)
+    return settings
 
 
 def loose_limits(lowest: int, highest: int) -> PixelLimits:

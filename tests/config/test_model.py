@@ -11,7 +11,7 @@ from geovlm import nano
 from geovlm.config import model
 from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError
-from geovlm.plugins import registry
+from geovlm.plugins import profiles, registry
 
 
 @pytest.mark.parametrize("name", ["./missing", "/missing/model", "a/b/c"])
@@ -69,6 +69,12 @@ def test_limits_in_the_file_of_transformers_5_are_read(tmp_path: Path) -> None:
 def test_a_processor_without_sizes_states_no_limits(tmp_path: Path) -> None:
     (tmp_path / model.PROCESSOR).write_text('{"size": null}')
     assert model.pixel_limits(tmp_path) == (None, None)
+
+
+def test_the_cells_of_a_checkpoint_replace_those_of_its_family(tmp_path: Path) -> None:
+    (tmp_path / model.PROCESSOR).write_text('{"patch_size": 7, "merge_size": 2}')
+    found = model.limited(profiles.QWEN2_5_VL, RunConfig(), folder=tmp_path)
+    assert (profiles.QWEN2_5_VL.size_factor, found.size_factor) == (28, 14)
 
 
 def test_the_run_overrides_the_limits_of_the_checkpoint(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def bind(profile: ModelProfile, processor: Any, config: Any) -> ModelProfile:
             f"model, {type(images).__name__}, resizes them again",
             hint='state resize="processor" in the profile',
         )
-    return profile
+    return dataclasses.replace(profile, size_factor=images.patch_size * images.merge_size)
 
 
 def counter(processor: Any, config: Any) -> Counter:
