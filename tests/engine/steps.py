@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 from typing import Literal
 
@@ -76,30 +77,32 @@ def measured(
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     with torch.device(device):
         model = transformers.AutoModelForImageTextToText.from_config(config, dtype=dtype)
-    shape = shapes.of_model(model, PROFILE)
+    patch = config.vision_config.patch_size
+    profile = dataclasses.replace(PROFILE, size_factor=2 * patch)
+    shape = shapes.of_model(model, profile)
     add_fused_lm_head(model)
     run = RunConfig.model_validate({"lora": {"r": 8} if adapters else None})
     adapter = None
     if run.lora is not None:
-        model = get_peft_model(model, lora.of_run(run, PROFILE, model=model))
+        model = get_peft_model(model, lora.of_run(run, profile, model=model))
         adapter = Adapter(rank=8)
     if checkpointing:
         model.gradient_checkpointing_enable()
         if adapters:
             model.enable_input_require_grads()
     base = model.get_base_model() if adapters else model
-    engine_model.skip_frozen_vision(base, PROFILE)
+    engine_model.skip_frozen_vision(base, profile)
     model.train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
-    patches = side // 14
+    patches = side // patch
     cells = (patches // 2) ** 2
     ids = torch.randint(0, 300, (rows, cells + text_tokens))
     ids[:, 1 : 1 + cells] = config.image_token_id
     batch = {
         "input_ids": ids,
         "attention_mask": torch.ones_like(ids),
-        "pixel_values": torch.randn(rows * patches**2, 3 * 2 * 14 * 14, dtype=dtype),
+        "pixel_values": torch.randn(rows * patches**2, 3 * 2 * patch**2, dtype=dtype),
         "image_grid_thw": torch.tensor([[1, patches, patches]] * rows),
         "mm_token_type_ids": (ids == config.image_token_id).long(),
         "labels": ids.masked_fill(ids == config.image_token_id, -100),

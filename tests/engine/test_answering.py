@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from geovlm import nano
+from geovlm.config.model import with_pixels
 from geovlm.data.prompts import visual_tokens
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.generation.answering import PromptSet
@@ -136,7 +137,7 @@ def test_a_prompt_is_as_long_as_the_processor_makes_it(tmp_path: Path) -> None:
         for q in ("How many buildings are there?", "Is there a road?")
     ]
     processor = load_processor(str(nano.path()))
-    length = generate.lengths(processor, profile=QWEN2_5_VL)
+    length = generate.lengths(processor, profile=with_pixels(QWEN2_5_VL, "nano"))
     around = {
         int(generate.encode(processor, [row], cache=ImageCache())["attention_mask"].sum())
         - length(row)

@@ -54,11 +54,11 @@ def test_the_shape_of_nano_is_exact_and_read_in_another_process(
     facts = model.inspect(config, registry=registry.load())
     found = shape.inspect(facts, config)
     assert found.parameters == facts.parameters
-    assert (found.text.layers, found.text.width, found.text.inner) == (4, 128, 512)
-    assert (found.vision.layers, found.vision.width, found.vision.inner) == (2, 128, 512)
+    assert (found.text.layers, found.text.width, found.text.inner) == (5, 128, 512)
+    assert (found.vision.layers, found.vision.width, found.vision.inner) == (3, 128, 512)
     # q, k, v, o: 128 to 128; gate, up, down: 128 to 512 or back
-    assert found.adapter_weights == 4 * (4 * 256 + 3 * 640)
-    assert found.quantizable == 4 * (4 * 128**2 + 3 * 128 * 512)
+    assert found.adapter_weights == 5 * (4 * 256 + 3 * 640)
+    assert found.quantizable == 5 * (4 * 128**2 + 3 * 128 * 512)
     assert (found.patches_per_cell, found.tokens_per_cell) == (4, 1)
     monkeypatch.setattr(shape, "MODULE", "geovlm.engine.nowhere")
     assert shape.inspect(facts, config) == found  # kept

@@ -64,10 +64,10 @@ def test_other_settings_make_other_patches() -> None:
     image = pictures()[0]
     cached = CachedImageProcessor.from_pretrained(nano.path())
     whole = cached(images=[image], return_tensors="pt")["image_grid_thw"]
-    size = {"shortest_edge": 28 * 28, "longest_edge": 28 * 28}
+    size = {"shortest_edge": 14 * 14, "longest_edge": 14 * 14}
     small = cached(images=[image], size=size, return_tensors="pt")["image_grid_thw"]
     assert small.tolist() == [[1, 2, 2]]
-    assert whole.tolist() == [[1, 6, 6]]
+    assert whole.tolist() == [[1, 12, 12]]
     cached.size = type(cached.size)(**size)
     assert cached(images=[image], return_tensors="pt")["image_grid_thw"].tolist() == [[1, 2, 2]]
 

@@ -328,5 +328,5 @@ def test_the_tokens_of_a_template_are_counted() -> None:
     made = processor(OPENED)
     row = a_row(question="?", images=("one",), input_sizes=((84, 84),))
     prompt = int(generate.encode(made, [row], cache=cache())["attention_mask"].sum())
-    end, question, visual, placeholder = 1, 1, 9, 1
+    end, question, visual, placeholder = 1, 1, 36, 1
     assert Chat.of(made).template_tokens(1) == prompt + end - question - visual + placeholder

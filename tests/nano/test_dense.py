@@ -1,4 +1,4 @@
-"""The maps that nano's vision tower learns first, against scenes laid out by hand."""
+"""The maps that nano learns to see by, against scenes laid out by hand."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from geovlm.scenes import COVERS, DAMAGES, DISASTERS, KINDS, ROOFS, Item, Scene
-from tools.nano import architecture, corpus, dense, tokenizer
+from tools.nano import architecture, dense
 
-# a building of 8 x 4 px in the corner of the middle token: cells (7, 7) and (7, 8) of 21 x 21
-BUILDING = Item(kind="building", box=(28.0, 28.0, 36.0, 32.0), colour="blue", damage="destroyed")
+# 14 px wide from the corner of token (2, 2) of 6 x 6: its cells are the token's own 4 x 4
+BUILDING = Item(kind="building", box=(28.0, 28.0, 42.0, 35.0), colour="blue", damage="destroyed")
+TOKEN = 2 * 6 + 2
 
 
 def scene(*items: Item, scale: int = 1, **fields) -> Scene:
@@ -27,32 +28,51 @@ def scene(*items: Item, scale: int = 1, **fields) -> Scene:
 def test_a_building_fills_its_cells_of_its_token() -> None:
     found = dense.maps(scene(BUILDING, disaster="flood"))
     things = found["thing"]
-    assert things.shape == (9, 49)
+    assert things.shape == (36, 16)
     building = 2 + KINDS.index("building")
-    assert [tuple(map(int, at)) for at in np.argwhere(things == building)] == [(4, 0), (4, 1)]
-    assert found["colour"][4, :3].tolist() == [ROOFS.index("blue")] * 2 + [-100]
-    assert found["damage"][4, 0] == DAMAGES.index("destroyed")
-    assert found["ground"][4, 0] == -100
-    assert found["box"][4, 0] == pytest.approx([28 / 84, 28 / 84, 36 / 84, 32 / 84])
+    # half of the token's height: its first two rows of four cells
+    assert [tuple(map(int, at)) for at in np.argwhere(things == building)] == [
+        (TOKEN, cell) for cell in range(8)
+    ]
+    assert found["colour"][TOKEN].tolist() == [ROOFS.index("blue")] * 8 + [-100] * 8
+    assert found["damage"][TOKEN, 0] == DAMAGES.index("destroyed")
+    assert found["ground"][TOKEN, 0] == -100
     assert found["disaster"] == 1 + DISASTERS.index("flood")
 
 
-def test_the_centre_is_one_cell() -> None:
-    # the middle of 28..36 is 32, which is the first column of the cell 32..36
-    centre = dense.maps(scene(BUILDING))["centre"]
-    assert [tuple(map(int, at)) for at in np.argwhere(centre)] == [(4, 1)]
+def test_a_covered_token_has_the_box() -> None:
+    found = dense.maps(scene(BUILDING))
+    assert np.flatnonzero(found["centre"]).tolist() == [TOKEN]
+    assert found["box"][TOKEN].tolist() == [28, 28, 42, 35]
+    # from the corner (28, 28) of the token, counted from 42 px before it
+    assert found["edges"][TOKEN].tolist() == [42, 42, 56, 49]
+    assert set(found["box"][TOKEN + 1]) == {-100}
+    assert (found["row"][TOKEN], found["column"][TOKEN]) == (2, 2)
+
+
+def test_every_token_of_an_object_has_its_box_from_its_own_corner() -> None:
+    # 28 x 14 px over the tokens (2, 2) and (2, 3)
+    found = dense.maps(scene(Item(kind="ship", box=(28.0, 28.0, 56.0, 42.0), colour="red")))
+    assert found["box"][TOKEN].tolist() == found["box"][TOKEN + 1].tolist() == [28, 28, 56, 42]
+    assert found["edges"][TOKEN].tolist() == [42, 42, 42 + 28, 42 + 14]
+    assert found["edges"][TOKEN + 1].tolist() == [42 - 14, 42, 42 + 14, 42 + 14]
+
+
+def test_a_token_that_is_hardly_covered_has_no_box() -> None:
+    # 3.5 px of the token's width, one column of its cells over two rows: 2 of 16 cells
+    found = dense.maps(scene(Item(kind="ship", box=(28.0, 28.0, 31.5, 35.0), colour="red")))
+    assert set(found["box"][TOKEN]) == {-100}
 
 
 def test_before_the_disaster_nothing_is_damaged() -> None:
     found = dense.maps(scene(BUILDING, disaster="flood"), before=True)
-    assert (found["damage"][4, 0], found["disaster"]) == (0, 0)
+    assert (found["damage"][TOKEN, 0], found["disaster"]) == (0, 0)
 
 
 def test_the_ground_is_that_of_each_half() -> None:
-    ground = dense.maps(scene())["ground"]
-    # tokens 0, 3, 6 are the left third, 2, 5, 8 the right one
-    assert set(ground[[0, 3, 6]].ravel()) == {COVERS.index("forest")}
-    assert set(ground[[2, 5, 8]].ravel()) == {COVERS.index("water")}
+    ground = dense.maps(scene())["ground"].reshape(6, 6, 16)
+    assert set(ground[:, :3].ravel()) == {COVERS.index("forest")}
+    assert set(ground[:, 3:].ravel()) == {COVERS.index("water")}
 
 
 def test_maps_do_not_depend_on_the_size_of_the_scene() -> None:
@@ -61,14 +81,23 @@ def test_maps_do_not_depend_on_the_size_of_the_scene() -> None:
     assert all(np.array_equal(small[name], large[name]) for name in small)
 
 
-def test_training_lowers_the_loss_and_moves_the_tower_alone() -> None:
-    model = architecture.build(tokenizer.train(corpus.text(n=40)), seed=0)
-    before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    losses = dense.pretrain(model, steps=12, seed=0, batch=8)
-    moved = {n for n, weight in model.state_dict().items() if not torch.equal(weight, before[n])}
-    assert moved
-    assert all("visual" in name for name in moved)
-    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
+def test_perfect_heads_lose_nothing() -> None:
+    """Heads that predict the targets with certainty have losses of 0, and of wrong boxes not."""
+    targets = dense.stack([dense.maps(scene(BUILDING, disaster="flood"))])
+    heads = dense.Heads(architecture.VISUAL_TOKENS)
+    for norm in (heads.seen_norm, heads.placed_norm):
+        norm.weight.data.fill_(1.0)
+    tokens = torch.eye(architecture.VISUAL_TOKENS)[None]  # each token names itself
+    for name, layer in (*heads.seen.items(), *heads.placed.items()):
+        wanted = targets[name].expand(1, 36) if name == "disaster" else targets[name]
+        wanted = wanted.reshape(36, -1).clamp(min=0)
+        classes = layer.out_features // wanted.shape[1]
+        logits = torch.nn.functional.one_hot(wanted, classes).float().reshape(36, -1)
+        layer.weight.data, layer.bias.data = 10 * logits.T, torch.zeros(layer.out_features)
+    losses = heads.losses(tokens, tokens, targets)
+    assert max(loss.item() for loss in losses.values()) == pytest.approx(0.0, abs=1e-6)
+    worse = heads.losses(tokens, tokens, {**targets, "box": targets["box"].clamp(min=0) // 2})
+    assert worse["box"] > 1
 
 
 def _fields(item: Item) -> dict:

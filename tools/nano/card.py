@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from tools.nano import dense
+from tools.nano.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """Facts on how a model was made; `start` is the folder that training continued, if any."""
+    """Facts on how a model was made."""
 
-    steps: int
-    vision_steps: int
-    seed: int
-    batch: int
-    learning_rate: float
+    settings: Settings
     size: int
+    """Parameters."""
     seconds: float
-    start: str
 
 
 def card(scores: Mapping[str, Mapping[str, float]], *, made: Provenance) -> str:
-    """Return Markdown with the command that made the model and its scores per question family."""
+    """Return Markdown with the command that made the model and its scores per question family.
+
+    `scores` has a name of a column -> family -> score, see `recipe.measure`.
+    """
     rows = "\n".join(
-        f"| {family} | {scores['plain'][family]:.2f} | {scores['tagged'][family]:.2f} |"
-        for family in scores["plain"]
+        f"| {family} | {' | '.join(f'{column[family]:.2f}' for column in scores.values())} |"
+        for family in next(iter(scores.values()))
     )
-    command = (
-        f"python -m tools.nano.recipe --out DIR --vision-steps {made.vision_steps}"
-        f" --steps {made.steps} --seed {made.seed} --batch {made.batch}"
-        f" --learning-rate {made.learning_rate:g}"
-        + (f" --start {made.start}" if made.start else "")
+    options = " ".join(
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in asdict(made.settings).items()
+        if value != ""
     )
     return f"""---
 license: apache-2.0
@@ -45,21 +43,17 @@ A Qwen2.5-VL of {made.size / 1e6:.2f} million parameters for trying out post-tra
 Earth-observation tasks without a network or a GPU. It knows drawn scenes only
 (`geovlm.scenes`), seen at 84 x 84 px, and is of no use on real imagery.
 
-Made in {made.seconds / 60:.0f} minutes on two CPU cores by
+Made in {made.seconds / 3600:.1f} hours on one CPU core by
 
-    {command}
-
-The vision tower first learned to map {made.vision_steps * dense.BATCH:,} drawn pictures; then,
-with the tower frozen, the language model learned to answer from {made.steps * made.batch:,} drawn
-examples.
+    python -m tools.nano.recipe --out DIR {options}
 
 The weights are stored in float16 and load in float32.
 
-Greedy scores on 32 held-out examples per family, without and with the `<think>` and `<answer>`
-tags. Box families: mean best IoU, excess boxes punished. Land cover: F1. The rest: share of exactly
-right answers.
+Greedy scores on 100 held-out examples per family: without and with the `<think>` and `<answer>`
+tags, with the images of another example, and of the most frequent answer. Box families: mean best
+IoU, excess boxes punished. Land cover: F1. The rest: share of exactly right answers.
 
-| family | plain | tagged |
-|---|---|---|
+| family | {" | ".join(scores)} |
+|{"---|" * (1 + len(scores))}
 {rows}
 """

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
 
 from tools.nano import questions
+
+_TAG = re.compile(r"</?(?:think|answer)>")
 
 # Class names: BigEarthNet's 43 and 19, UC Merced's 21, AID's 30 (see the data sets' own papers).
 _CLASSES = """
@@ -59,8 +62,9 @@ def text(*, n: int = 6000, seed: int = 0) -> Iterator[str]:
     """Return `n` random questions with answers, then EO phrases, repeated to equal weight."""
     rng = np.random.default_rng(seed)
     for _ in range(n):
-        turn = questions.turn(rng)
-        yield f"{turn.question} {turn.reason} {turn.answer}"
+        example = questions.draw(rng, tagged=1.0)
+        question = example.question.removesuffix(questions.INSTRUCTION)
+        yield question + _TAG.sub(" ", example.text)
     classes = [name.strip() for name in _CLASSES.replace("\n", " ").split(";")]
     sentences = " ".join(_SENTENCES.split())
     for repeat in range(n // 40):

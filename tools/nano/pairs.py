@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from geovlm.scenes import (
-    DAMAGES,
-)
+from geovlm.scenes import DAMAGES, Scene
 from tools.nano.views import (
-    Views,
+    Turn,
     ask,
-    both_views,
     box_list,
     corners,
-    draw_scene,
     listing,
     pick,
+    place,
     states,
     summary,
-    view,
 )
 
 SIGNS = {
@@ -39,21 +33,19 @@ LOOKS = {
 }
 
 
-def disaster(rng: np.random.Generator) -> Views:
+def disaster(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask which disaster struck."""
-    scene = draw_scene(rng, pair=True)
     asked = (
         "Which disaster struck between the images?",
         "Name the disaster.",
         "What kind of disaster came between the two dates?",
         "What hit this place?",
     )
-    return both_views(rng, scene), ask(rng, asked, SIGNS[scene.disaster], scene.disaster)
+    return ask(rng, asked, SIGNS[scene.disaster], scene.disaster)
 
 
-def any_hit(rng: np.random.Generator) -> Views:
+def any_hit(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask if any building is damaged."""
-    scene = draw_scene(rng, pair=True)
     hit = any(item.damage != "no-damage" for item in scene.items)
     asked = (
         "Was any building hit?",
@@ -62,12 +54,11 @@ def any_hit(rng: np.random.Generator) -> Views:
         "Damaged buildings, yes or no?",
     )
     reason = states(scene.items, scene)
-    return both_views(rng, scene), ask(rng, asked, reason, "yes" if hit else "no")
+    return ask(rng, asked, reason, "yes" if hit else "no")
 
 
-def count_hit(rng: np.random.Generator) -> Views:
+def count_hit(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask how many buildings are damaged."""
-    scene = draw_scene(rng, pair=True)
     hit = [item for item in scene.items if item.damage != "no-damage"]
     asked = (
         "Count the damaged buildings.",
@@ -75,12 +66,13 @@ def count_hit(rng: np.random.Generator) -> Views:
         "Tell me how many buildings took damage.",
         "Give the count of harmed buildings.",
     )
-    return both_views(rng, scene), ask(rng, asked, states(scene.items, scene), str(len(hit)))
+    return ask(rng, asked, states(scene.items, scene), str(len(hit)))
 
 
-def level(rng: np.random.Generator) -> Views:
+def level(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask for the damage level of the building in a box."""
-    scene = draw_scene(rng, pair=True, least=1)
+    if not scene.items:
+        return None
     item = scene.items[int(rng.integers(len(scene.items)))]
     box = corners(item.box, scene)
     asked = (
@@ -89,12 +81,11 @@ def level(rng: np.random.Generator) -> Views:
         f"State of the building in {box} after the disaster?",
         f"Grade the damage in {box}.",
     )
-    return both_views(rng, scene), ask(rng, asked, LOOKS[item.damage], item.damage)
+    return ask(rng, asked, LOOKS[item.damage], item.damage)
 
 
-def hit_boxes(rng: np.random.Generator) -> Views:
+def hit_boxes(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask for the boxes of all buildings, of the damaged ones, or of one damage level."""
-    scene = draw_scene(rng, pair=True)
     level = pick(rng, ("", "damaged", *DAMAGES[1:]))
     words = {"": "", "damaged": "damaged "}.get(level, f"{level} ")
     shown = [i for i in scene.items if level in ("", i.damage)]
@@ -106,14 +97,11 @@ def hit_boxes(rng: np.random.Generator) -> Views:
         f"Mark every {words}building in the second image.",
         f"Where are the {words}buildings? List their boxes.",
     )
-    return both_views(rng, scene), ask(
-        rng, asked, states(scene.items, scene), box_list(shown, scene)
-    )
+    return ask(rng, asked, states(scene.items, scene), box_list(shown, scene))
 
 
-def account(rng: np.random.Generator) -> Views:
+def account(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask for a damage report: the disaster, and buildings per level."""
-    scene = draw_scene(rng, pair=True)
     asked = (
         "Describe the damage.",
         "Sum up what the disaster did.",
@@ -123,21 +111,32 @@ def account(rng: np.random.Generator) -> Views:
     counts = [(level, sum(i.damage == level for i in scene.items)) for level in DAMAGES]
     told = ", ".join(f"{n} {level}" for level, n in counts if n) or "no buildings"
     answer = f"{scene.disaster}: {told}."
-    return both_views(rng, scene), ask(rng, asked, SIGNS[scene.disaster], answer)
+    return ask(rng, asked, SIGNS[scene.disaster], answer)
 
 
-def built(rng: np.random.Generator) -> Views:
+def hit_boxes_at(rng: np.random.Generator, scene: Scene) -> Turn | None:
+    """Ask for the boxes of the buildings of one damage level in one part of the frame."""
+    if not scene.items:
+        return None
+    item = scene.items[int(rng.integers(len(scene.items)))]
+    level, where = item.damage, place(item.box, scene)
+    shown = [i for i in scene.items if (i.damage, place(i.box, scene)) == (level, where)]
+    words = {"no-damage": "undamaged"}.get(level, level)
+    asked = (
+        f"Box the {words} building {where}.",
+        f"Which building {where} is {words}? Give its box.",
+        f"Mark what is {words} {where} in the second image.",
+        f"Show the {words} building {where} after the disaster.",
+    )
+    return ask(rng, asked, states(scene.items, scene), box_list(shown, scene))
+
+
+def built(rng: np.random.Generator, scene: Scene, earlier: Scene) -> Turn:
     """Ask which objects were added between the two dates."""
-    scene = draw_scene(rng, least=1)
-    gone = int(rng.integers(0, len(scene.items) + 1))
-    kept = sorted(rng.permutation(len(scene.items))[gone:])
-    earlier = replace(scene, items=tuple(scene.items[i] for i in kept))
-    new = [item for i, item in enumerate(scene.items) if i not in kept]
+    new = [item for item in scene.items if item not in earlier.items]
     asked = (
         "What is new in the second image?",
         "Say what was added since the first image.",
         "Which objects appeared between the two dates?",
     )
-    answer = summary(new) if new else "nothing"
-    images = (view(rng, earlier), view(rng, scene))
-    return images, ask(rng, asked, listing(new, scene), answer)
+    return ask(rng, asked, listing(new, scene), summary(new) if new else "nothing")

@@ -8,16 +8,16 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from geovlm.engine.models import processor
 from geovlm.engine.models.processor import StillProcessor
-from tools.nano.architecture import IMAGE_SIDE_PX
+from tools.nano.architecture import IMAGE_SIDE_PX, PATCH_PX
 
 
 def build(tokenizer: PreTrainedTokenizerBase) -> StillProcessor:
-    """Return a processor that resizes every square image to 84 x 84 px, 9 visual tokens.
+    """Return a processor that resizes every square image to 84 x 84 px, 36 visual tokens.
 
-    The stock resize keeps the aspect ratio, so a long image gets 6 to 9 tokens.
+    The stock resize keeps the aspect ratio, so a long image gets fewer tokens.
     """
     area = IMAGE_SIDE_PX**2
-    images = Qwen2VLImageProcessorPil(min_pixels=area, max_pixels=area)
+    images = Qwen2VLImageProcessorPil(min_pixels=area, max_pixels=area, patch_size=PATCH_PX)
     settings = processor.image_settings(images)
     return processor.build(
         Qwen2_5_VLProcessor,

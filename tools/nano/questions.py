@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.nano import pairs, single
-from tools.nano.views import Turn, Views
+from geovlm.scenes import Scene
+from tools.nano import pairs, single, views
+from tools.nano.views import Place, Turn
 
 INSTRUCTION = "First reason in <think> </think>, then answer in <answer> </answer>."
+QUESTIONS = 4
+"""Most questions per place: one pass of the vision tower serves them all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,54 +31,116 @@ class Example:
     answer: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """A kind of question, the places it is asked about, and its weight among their questions."""
+
+    setting: str
+    weight: float
+    build: Callable[[np.random.Generator, Place], Turn | None]
+
+
 def draw(rng: np.random.Generator, *, family: str = "", tagged: float = 0.5) -> Example:
     """Return a random example of `family`, or of a family drawn by weight.
 
     With probability `tagged` the question ends with `INSTRUCTION` and the text has the tags.
     """
-    family = family or _family(rng)
-    builder, _ = FAMILIES[family]
-    images, turn = builder(rng)
+    while True:
+        setting = FAMILIES[family].setting if family else _setting(rng)
+        place = SETTINGS[setting][0](rng)
+        for name in [family] if family else _order(rng, setting):
+            if (turn := FAMILIES[name].build(rng, place)) is not None:
+                return _example(rng, name, place, turn, tagged=tagged)
+
+
+def draw_pack(
+    rng: np.random.Generator,
+    *,
+    families: tuple[str, ...] = (),
+    tagged: float = 0.5,
+    questions: int = QUESTIONS,
+) -> tuple[Place, list[Example]]:
+    """Return a random place and up to `questions` examples of different families about it.
+
+    With `families`, all questions are of these, which have one image.
+    """
+    setting = "single" if families else _setting(rng)
+    place = SETTINGS[setting][0](rng)
+    examples: list[Example] = []
+    for name in _order(rng, setting):
+        if len(examples) == questions:
+            break
+        if families and name not in families:
+            continue
+        if (turn := FAMILIES[name].build(rng, place)) is not None:
+            examples.append(_example(rng, name, place, turn, tagged=tagged))
+    return place, examples
+
+
+def _example(
+    rng: np.random.Generator, family: str, place: Place, turn: Turn, *, tagged: float
+) -> Example:
     question, text = turn.question, turn.answer
     if rng.random() < tagged:
         question = f"{question} {INSTRUCTION}"
         text = f"<think> {turn.reason} </think><answer> {turn.answer} </answer>"
-    return Example(family=family, images=images, question=question, text=text, answer=turn.answer)
+    return Example(
+        family=family, images=place.images, question=question, text=text, answer=turn.answer
+    )
 
 
-def turn(rng: np.random.Generator) -> Turn:
-    """Return the words of a random example."""
-    builder, _ = FAMILIES[_family(rng)]
-    return builder(rng)[1]
+def _setting(rng: np.random.Generator) -> str:
+    shares = np.cumsum([share for _, share in SETTINGS.values()])
+    return list(SETTINGS)[int(np.searchsorted(shares, rng.random() * shares[-1]))]
 
 
-def _family(rng: np.random.Generator) -> str:
-    return list(FAMILIES)[int(np.searchsorted(_SHARES, rng.random()))]
+def _order(rng: np.random.Generator, setting: str) -> list[str]:
+    """Return the families of a setting in random order, heavy ones first more often."""
+    names = [name for name, family in FAMILIES.items() if family.setting == setting]
+    weights = np.array([FAMILIES[name].weight for name in names])
+    return [names[i] for i in np.argsort(rng.exponential(size=len(names)) / weights)]
 
 
-FAMILIES: dict[str, tuple[Callable[[np.random.Generator], Views], float]] = {
-    "count": (single.count, 0.9),
-    "presence": (single.presence, 1.0),
-    "land cover": (single.land_cover, 0.9),
-    "settlement": (single.settlement, 0.5),
-    "comparison": (single.compare, 0.8),
-    "one box": (single.one_box, 3.0),
-    "all boxes": (single.all_boxes, 2.4),
-    "boxed objects": (single.boxed_objects, 1.2),
-    "object at box": (single.what, 1.0),
-    "caption": (single.caption, 0.8),
-    "disaster": (pairs.disaster, 0.6),
-    "any damage": (pairs.any_hit, 0.6),
-    "damage count": (pairs.count_hit, 0.8),
-    "damage level": (pairs.level, 1.2),
-    "damage boxes": (pairs.hit_boxes, 1.6),
-    "damage report": (pairs.account, 0.6),
-    "new objects": (pairs.built, 0.5),
+def _on_scene(
+    build: Callable[[np.random.Generator, Scene], Turn | None],
+) -> Callable[[np.random.Generator, Place], Turn | None]:
+    return lambda rng, place: build(rng, place.scene)
+
+
+def _built(rng: np.random.Generator, place: Place) -> Turn | None:
+    return pairs.built(rng, place.scene, place.earlier) if place.earlier else None
+
+
+SETTINGS: dict[str, tuple[Callable[[np.random.Generator], Place], float]] = {
+    "single": (views.single, 0.50),
+    "pair": (views.pair, 0.45),
+    "additions": (views.additions, 0.05),
 }
-"""Name -> builder and weight."""
+"""Name -> how to draw a place, and the share of such places."""
+
+FAMILIES: dict[str, Family] = {
+    name: Family(setting=setting, weight=weight, build=build)
+    for name, setting, weight, build in (
+        ("count", "single", 1.4, _on_scene(single.count)),
+        ("presence", "single", 1.4, _on_scene(single.presence)),
+        ("land cover", "single", 0.6, _on_scene(single.land_cover)),
+        ("settlement", "single", 0.4, _on_scene(single.settlement)),
+        ("comparison", "single", 0.8, _on_scene(single.compare)),
+        ("one box", "single", 2.0, _on_scene(single.one_box)),
+        ("all boxes", "single", 2.0, _on_scene(single.all_boxes)),
+        ("boxed objects", "single", 1.2, _on_scene(single.boxed_objects)),
+        ("object at box", "single", 1.0, _on_scene(single.what)),
+        ("caption", "single", 0.6, _on_scene(single.caption)),
+        ("disaster", "pair", 0.6, _on_scene(pairs.disaster)),
+        ("any damage", "pair", 0.6, _on_scene(pairs.any_hit)),
+        ("damage count", "pair", 1.0, _on_scene(pairs.count_hit)),
+        ("damage level", "pair", 1.4, _on_scene(pairs.level)),
+        ("damage boxes", "pair", 1.6, _on_scene(pairs.hit_boxes)),
+        ("damage boxes at", "pair", 1.4, _on_scene(pairs.hit_boxes_at)),
+        ("damage report", "pair", 0.6, _on_scene(pairs.account)),
+        ("new objects", "additions", 1.0, _built),
+    )
+}
 
 SEEING = ("count", "presence", "land cover", "one box", "object at box", "boxed objects")
 """Families that the language model begins with: one image and short answers."""
-
-_SHARES = np.cumsum([weight for _, weight in FAMILIES.values()])
-_SHARES = _SHARES / _SHARES[-1]

@@ -1,9 +1,11 @@
 """Pretrains nano from scratch: ``python -m tools.nano.recipe --out DIR --steps N --seed 0``.
 
-The vision tower is trained first, alone (`tools.nano.dense`). Then the language model learns to
-answer from the frozen tower. Each scene is used once. The folder can be loaded after a tenth of the
-steps, and holds the model card with the final scores at the end. All arithmetic is float32: a CPU
-without bfloat16 instructions emulates them, 23 times slower.
+The first `--seeing-steps` show images alone: the vision tower and the first layers of the language
+model learn maps of them (`tools.nano.dense`). Then questions are asked beside the maps, several
+about each place. Each scene is used once. A run that was interrupted goes on when the same command
+is given again. The folder can be loaded after a tenth of the steps, and holds the model card with
+the final scores at the end. All arithmetic is float32: a CPU without bfloat16 instructions emulates
+them, 23 times slower.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from transformers import (
     AutoTokenizer,
@@ -28,124 +31,141 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_
 
 from geovlm.engine.models.processor import save_processor
 from tools.nano import architecture, corpus, dense, processor, scoring, tokenizer
-from tools.nano.batch import collate
+from tools.nano.batch import Pack, pack
 from tools.nano.card import Provenance, card
-from tools.nano.questions import SEEING, draw
+from tools.nano.optimizer import Both
+from tools.nano.questions import SEEING, draw_pack
+from tools.nano.settings import Settings
+
+_STATE = "training.pt"
+_SHOWN_EVERY, _SAVED_EVERY = 25, 200
+_EASY = 0.1
+"""Share of the steps with questions that ask for short, untagged answers about one image."""
 
 
 class _Batches(Dataset):
-    """Batch number `i` of a run, a function of (seed, i).
+    """Batch number `i` of a run, a function of (seed, i), in parts of similar length."""
 
-    The first `seeing` batches hold short, untagged questions about one image, so that the model
-    learns mostly from the picture.
-    """
-
-    def __init__(
-        self, words: PreTrainedTokenizerBase, *, steps: int, seed: int, batch: int, seeing: int = 0
-    ) -> None:
-        self.words, self.steps, self.seed, self.batch = words, steps, seed, batch
-        self.seeing = seeing
+    def __init__(self, words: PreTrainedTokenizerBase, settings: Settings, *, first: int) -> None:
+        self.words, self.settings, self.first = words, settings, first
 
     def __len__(self) -> int:
-        return self.steps
+        return self.settings.steps - self.first
 
-    def __getitem__(self, step: int) -> list[dict[str, torch.Tensor]]:
-        """Return the batch in two parts of similar length, which saves padding."""
-        rng = np.random.default_rng((self.seed, step))
-        if step < self.seeing:
-            families = rng.choice(SEEING, self.batch)
-            examples = [draw(rng, family=str(family), tagged=0.0) for family in families]
+    def __getitem__(self, index: int) -> list[tuple[Pack, dict[str, torch.Tensor]]]:
+        own, step = self.settings, index + self.first
+        rng = np.random.default_rng((own.seed, step))
+        if step < own.seeing_steps:
+            packs = [draw_pack(rng, questions=0) for _ in range(own.places)]
+        elif step < own.seeing_steps + _EASY * (own.steps - own.seeing_steps):
+            packs = [draw_pack(rng, families=SEEING, tagged=0.0) for _ in range(own.places)]
         else:
-            examples = [draw(rng) for _ in range(self.batch)]
-        examples.sort(key=lambda e: 40 * len(e.images) + len(e.question) + len(e.text))
-        half = (self.batch + 1) // 2
-        parts = [part for part in (examples[:half], examples[half:]) if part]
-        return [collate(part, self.words, answers=True) for part in parts]
+            packs = [draw_pack(rng) for _ in range(own.places)]
+        packs.sort(key=lambda each: len(each[0].images))
+        half = (len(packs) + 1) // 2
+        return [self._part(part) for part in (packs[:half], packs[half:]) if part]
+
+    def _part(self, packs: list[Any]) -> tuple[Pack, dict[str, torch.Tensor]]:
+        targets = [
+            dense.maps(scene, before=before) for place, _ in packs for scene, before in place.states
+        ]
+        images = [place.images for place, _ in packs]
+        return pack(images, [own for _, own in packs], self.words), dense.stack(targets)
 
 
-def train(
-    out: Path,
-    *,
-    steps: int,
-    seed: int,
-    threads: int,
-    batch: int = 64,
-    learning_rate: float = 2e-3,
-    vision_steps: int = 0,
-    start: Path | None = None,
-) -> None:
-    """Train for `steps` batches of `batch` questions and write the model folder `out`.
-
-    Before that, the vision tower is trained for `vision_steps` and then frozen. `start` is a folder
-    of this recipe whose weights and tokenizer are used, with a new optimizer and schedule; choose
-    another seed, or training uses the same scenes again.
-    """
+def train(out: Path, settings: Settings, *, threads: int) -> None:
+    """Train a model and write its folder `out`; go on where an interrupted run left it."""
     torch.set_num_threads(threads)
-    began = time.monotonic()
-    if start:
-        words = AutoTokenizer.from_pretrained(start)
-        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(start)
+    out.mkdir(parents=True, exist_ok=True)
+    stored = out / _STATE
+    state = torch.load(stored) if stored.is_file() else None
+    begun = out if state is not None else settings.start
+    if begun:
+        words = AutoTokenizer.from_pretrained(begun)
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(begun)
     else:
-        words = tokenizer.train(corpus.text(seed=seed))
-        model = architecture.build(words, seed=seed)
+        words = tokenizer.train(corpus.text(seed=settings.seed))
+        model = architecture.build(words, seed=settings.seed)
     model.train()
+    heads = dense.Heads(model.config.text_config.hidden_size)
+    optimizer = Both(model.model, heads, lr=settings.learning_rate)
+    step, seconds = 0, 0.0
+    if state is not None:
+        model.load_state_dict(state["model"])
+        heads.load_state_dict(state["heads"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seconds = state["step"], state["seconds"]
     _attend_together(model)
-    if vision_steps:
-        dense.pretrain(model, steps=vision_steps, seed=seed)
-        model.model.visual.requires_grad_(False)
     size = sum(weight.numel() for weight in model.parameters())
-    print(f"{size / 1e6:.2f} M parameters, {len(words)} tokens", flush=True)
-    optimizer = torch.optim.AdamW(
-        [weight for weight in model.parameters() if weight.requires_grad],
-        lr=learning_rate,
-        betas=(0.9, 0.98),
-        weight_decay=0.01,
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=learning_rate, total_steps=steps, pct_start=min(0.1, 100 / steps)
-    )
+    print(f"{size / 1e6:.2f} M parameters, {len(words)} tokens, from step {step}", flush=True)
     batches = DataLoader(
-        _Batches(words, steps=steps, seed=seed, batch=batch, seeing=0 if start else steps // 4),
-        batch_size=None,
-        num_workers=1,
-        prefetch_factor=4,
+        _Batches(words, settings, first=step), batch_size=None, num_workers=1, prefetch_factor=4
     )
-    started, losses = time.monotonic(), []
-    for step, parts in enumerate(batches, 1):
-        optimizer.zero_grad(set_to_none=True)
-        loss = sum(_backward(model, part, total=_answer_tokens(parts)) for part in parts)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        losses.append(loss)
-        if step % 25 == 0 or step == steps:
-            rate = step / (time.monotonic() - started)
-            left = (steps - step) / rate / 60
-            mean = float(np.mean(losses[-25:]))
-            print(f"step {step} loss {mean:.4f} {rate:.2f}/s, {left:.1f} min left", flush=True)
-        if step % max(1, steps // 10) == 0 and step < steps:
+    started, first, seen = time.monotonic(), step, []
+    for parts in batches:
+        step += 1
+        n = sum(int((part.labels != -100).sum()) for part, _ in parts)
+        losses: dict[str, float] = {}
+        for part, targets in parts:
+            found = _losses(model, heads, part, targets, n=n)
+            weight = (settings.maps if n else 1.0) * len(part.ids) / settings.places
+            maps = sum(loss for name, loss in found.items() if name != "answers")
+            (found.get("answers", 0) + weight * maps).backward()
+            for name, loss in found.items():
+                share = 1.0 if name == "answers" else 1 / len(parts)
+                losses[name] = losses.get(name, 0.0) + share * loss.item()
+        optimizer.step(lr=settings.rate(step))
+        seen.append(losses)
+        if step % _SHOWN_EVERY == 0 or step == settings.steps:
+            rate = (step - first) / (time.monotonic() - started)
+            print(_progress(step, seen[-_SHOWN_EVERY:], rate=rate, settings=settings), flush=True)
+        if step % _SAVED_EVERY == 0 and step < settings.steps:
+            now = {"step": step, "seconds": seconds + time.monotonic() - started}
             _save(model, words, out)
-        if step == steps // 2:
+            parts_of_state = {
+                "model": model.state_dict(),
+                "heads": heads.state_dict(),
+                "optimizer": optimizer.state_dict(),
+            }
+            torch.save(now | parts_of_state, stored)
+        if step > settings.seeing_steps and step % 500 == 0:
             print(_line(_measure(model, words, n=16, tagged=0.5)), flush=True)
     _save(model, words, out)
-    final = {
-        name: _measure(model, words, n=32, tagged=tagged)
-        for name, tagged in (("plain", 0.0), ("tagged", 1.0))
-    }
+    final = measure(model, words, n=100)
     for name, values in final.items():
         print(name, _line(values), flush=True)
-    made = Provenance(
-        steps=steps,
-        vision_steps=vision_steps,
-        seed=seed,
-        batch=batch,
-        learning_rate=learning_rate,
-        size=size,
-        seconds=time.monotonic() - began,
-        start=start.name if start else "",
-    )
-    text = card(final, made=made)
+    seconds += time.monotonic() - started
+    text = card(final, made=Provenance(settings=settings, size=size, seconds=seconds))
     (out / "README.md").write_text(text, encoding="utf-8")
+    stored.unlink(missing_ok=True)
+
+
+def _losses(
+    model: Qwen2_5_VLForConditionalGeneration,
+    heads: dense.Heads,
+    part: Pack,
+    targets: dict[str, torch.Tensor],
+    *,
+    n: int,
+) -> dict[str, torch.Tensor]:
+    """Return the losses of the maps, and the cross-entropy of the answers divided by `n`."""
+    language = model.model.language_model
+    images = model.model.visual(part.pixel_values, grid_thw=part.image_grid_thw).pooler_output
+    hidden = language.embed_tokens(part.ids)
+    hidden = hidden.masked_scatter(part.is_image[..., None], images)
+    rotary = language.rotary_emb(hidden, part.positions)
+    found: dict[str, torch.Tensor] = {}
+    for number, layer in enumerate(language.layers, 1):
+        hidden = layer(hidden, attention_mask=part.mask, position_embeddings=rotary)
+        if number == dense.LAYER:
+            tokens = hidden[part.is_image].reshape(-1, architecture.VISUAL_TOKENS, hidden.shape[-1])
+            found = heads.losses(images.reshape(tokens.shape), tokens, targets)
+            if not n:
+                return found
+    asked = part.labels != -100
+    logits = model.lm_head(language.norm(hidden[asked]))
+    total = functional.cross_entropy(logits, part.labels[asked], reduction="sum")
+    return found | {"answers": total / n}
 
 
 def _attend_together(model: Qwen2_5_VLForConditionalGeneration) -> None:
@@ -167,29 +187,11 @@ def _attend_together(model: Qwen2_5_VLForConditionalGeneration) -> None:
         q, k = apply_rotary_pos_emb_vision(q, k, *position_embeddings)
         by_image = (len(cu_seqlens) - 1, -1, self.num_heads, v.shape[-1])
         q, k, v = (x.to(v.dtype).reshape(by_image).transpose(1, 2) for x in (q, k, v))
-        mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        mixed = functional.scaled_dot_product_attention(q, k, v)
         return self.proj(mixed.transpose(1, 2).reshape(patches, -1))
 
     for block in model.model.visual.blocks:
         block.attn.forward = types.MethodType(forward, block.attn)
-
-
-def _answer_tokens(batch: list[dict[str, torch.Tensor]]) -> int:
-    return sum(int((part["labels"] != -100).sum()) for part in batch)
-
-
-def _backward(
-    model: Qwen2_5_VLForConditionalGeneration, part: dict[str, torch.Tensor], *, total: int
-) -> float:
-    """Add the gradient of the part's cross-entropy over answer tokens, divided by `total`."""
-    labels = part["labels"][:, 1:]
-    inputs = {name: value for name, value in part.items() if name != "labels"}
-    hidden = model.model(**inputs).last_hidden_state[:, :-1]
-    asked = labels != -100
-    logits = model.lm_head(hidden[asked])
-    loss = torch.nn.functional.cross_entropy(logits, labels[asked], reduction="sum") / total
-    loss.backward()
-    return loss.item()
 
 
 def _measure(
@@ -204,6 +206,31 @@ def _measure(
     texts = scoring.answer(model, words, examples)
     model.train()
     return scoring.scores(examples, texts)
+
+
+def _progress(step: int, recent: list[dict[str, float]], *, rate: float, settings: Settings) -> str:
+    means = {name: float(np.mean([s[name] for s in recent if name in s])) for name in recent[-1]}
+    losses = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+    left = (settings.steps - step) / rate / 60
+    return f"step {step} {losses} {rate:.2f}/s, {left:.1f} min left"
+
+
+def measure(
+    model: Qwen2_5_VLForConditionalGeneration, words: PreTrainedTokenizerBase, *, n: int
+) -> dict[str, dict[str, float]]:
+    """Return the scores of the card per family, of `n` held-out examples each.
+
+    They are those of plain and of tagged questions, of plain questions with the images of others,
+    and of the most frequent answer.
+    """
+    model.eval()
+    plain, tagged = (scoring.held_out(n=n, tagged=share) for share in (0.0, 1.0))
+    columns = {"plain": plain, "tagged": tagged, "other images": scoring.shuffled(plain)}
+    found = {
+        name: scoring.scores(examples, scoring.answer(model, words, examples))
+        for name, examples in columns.items()
+    }
+    return found | {"most frequent answer": scoring.most_frequent(plain)}
 
 
 def _line(values: dict[str, float]) -> str:
@@ -224,19 +251,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.nano.recipe", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--steps", type=int, default=2600, help="of the language model")
-    parser.add_argument(
-        "--vision-steps", type=int, help="of the vision tower before; default: 1600, 0 with --start"
-    )
+    parser.add_argument("--steps", type=int, default=4000, help="of all training")
+    parser.add_argument("--seeing-steps", type=int, default=800, help="of these, without questions")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
-    parser.add_argument("--batch", type=int, default=64, help="scenes per step")
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak of the one cycle")
-    parser.add_argument("--start", type=Path, help="folder of this recipe to go on from")
-    given = parser.parse_args(arguments)
-    if given.vision_steps is None:
-        given.vision_steps = 0 if given.start else 1600
-    train(**vars(given))
+    parser.add_argument("--places", type=int, default=24, help="scenes per step")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest")
+    parser.add_argument("--maps", type=float, default=0.1, help="weight of maps beside questions")
+    parser.add_argument("--start", default="", help="folder of this recipe to go on from")
+    given = vars(parser.parse_args(arguments))
+    out, threads = given.pop("out"), given.pop("threads")
+    train(out, Settings(**given), threads=threads)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from tools.nano.batch import collate
+from tools.nano.batch import prompts
 from tools.nano.questions import FAMILIES, Example, draw
 
 HELD_OUT_SEED = 987_654_321
@@ -36,7 +38,7 @@ def answer(
     """Return greedy completions, decoded without special tokens."""
     texts = []
     for start in range(0, len(examples), batch):
-        inputs = collate(examples[start : start + batch], tokenizer, answers=False)
+        inputs = prompts(examples[start : start + batch], tokenizer)
         made = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
         made = made[:, inputs["input_ids"].shape[1] :]
         texts += tokenizer.batch_decode(made, skip_special_tokens=True)
@@ -56,6 +58,25 @@ def scores(examples: Sequence[Example], texts: Sequence[str]) -> dict[str, float
         given = (found.group(1) if found else text).strip()
         sums.setdefault(example.family, []).append(_score(example, given))
     return {family: float(np.mean(values)) for family, values in sums.items()}
+
+
+def shuffled(examples: Sequence[Example]) -> list[Example]:
+    """Return the examples, each with the images of the next one of its family."""
+    found = []
+    for family in dict.fromkeys(example.family for example in examples):
+        own = [example for example in examples if example.family == family]
+        others = own[1:] + own[:1]
+        found += [replace(a, images=b.images) for a, b in zip(own, others, strict=True)]
+    return found
+
+
+def most_frequent(examples: Sequence[Example]) -> dict[str, float]:
+    """Return the scores per family of always giving its most frequent answer."""
+    counts: dict[str, Counter[str]] = {}
+    for example in examples:
+        counts.setdefault(example.family, Counter())[example.answer] += 1
+    said = {family: many.most_common(1)[0][0] for family, many in counts.items()}
+    return scores(examples, [said[example.family] for example in examples])
 
 
 def _score(example: Example, given: str) -> float:

@@ -1,36 +1,28 @@
-"""Builds questions about one image."""
+"""Builds questions about one image; a builder returns `None` where the scene allows none."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from geovlm.scenes import (
-    COVERS,
-    KINDS,
-    compose,
-)
-from tools.nano.architecture import IMAGE_SIDE_PX
+from geovlm.scenes import COVERS, KINDS, Scene
 from tools.nano.views import (
-    Views,
+    Turn,
     ask,
     box_list,
     corners,
-    draw_scene,
     fitting_names,
     ground_covers,
     listing,
     pick,
     place,
     plural,
-    single_view,
     summary,
     wanted_items,
 )
 
 
-def count(rng: np.random.Generator) -> Views:
+def count(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask how many objects there are of a kind, at times of a colour."""
-    scene = draw_scene(rng)
     name, items = wanted_items(rng, scene)
     names = plural(name)
     asked = (
@@ -40,12 +32,11 @@ def count(rng: np.random.Generator) -> Views:
         f"{names}: how many do you see?",
         f"Tell me how many {names} the picture holds.",
     )
-    return single_view(rng, scene), ask(rng, asked, listing(items, scene), str(len(items)))
+    return ask(rng, asked, listing(items, scene), str(len(items)))
 
 
-def presence(rng: np.random.Generator) -> Views:
+def presence(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask if there is an object, a land cover or a road."""
-    scene = draw_scene(rng)
     if rng.random() < 0.4:
         shown = [(name, place(box, scene)) for name, box in scene.covers]
         shown += [("road", "across")] if scene.road else []
@@ -63,12 +54,11 @@ def presence(rng: np.random.Generator) -> Views:
         f"Can {name} be found here?",
         f"{name} in this scene, yes or no?",
     )
-    return single_view(rng, scene), ask(rng, asked, reason, "yes" if found else "no")
+    return ask(rng, asked, reason, "yes" if found else "no")
 
 
-def land_cover(rng: np.random.Generator) -> Views:
+def land_cover(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask for the set of land covers."""
-    scene = draw_scene(rng)
     asked = (
         "Name the land cover.",
         "Which land covers fill the frame?",
@@ -77,16 +67,11 @@ def land_cover(rng: np.random.Generator) -> Views:
         "Which classes of land cover can be seen?",
     )
     reason = ", ".join(f"{name} {place(box, scene)}" for name, box in scene.covers)
-    return single_view(rng, scene), ask(rng, asked, reason, ground_covers(scene))
+    return ask(rng, asked, reason, ground_covers(scene))
 
 
-def settlement(rng: np.random.Generator) -> Views:
+def settlement(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask if it is urban (urban ground and at least two buildings) or rural."""
-    scene = draw_scene(rng)
-    if rng.random() < 0.6:
-        size = scene.size_px
-        covers = ("urban", pick(rng, [name for name in COVERS if name != "urban"]))
-        scene = compose(rng, size_px=size, count=(1, 4), covers=covers, n_covers=(2, 2))
     n = sum(item.kind == "building" for item in scene.items)
     urban = n >= 2 and any(name == "urban" for name, _ in scene.covers)
     asked = (
@@ -96,14 +81,16 @@ def settlement(rng: np.random.Generator) -> Views:
         "Settlement type, urban or rural?",
     )
     reason = f"ground {ground_covers(scene)}, {n} {plural('building', n)}"
-    return single_view(rng, scene), ask(rng, asked, reason, "urban" if urban else "rural")
+    return ask(rng, asked, reason, "urban" if urban else "rural")
 
 
-def compare(rng: np.random.Generator) -> Views:
+def compare(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask if one kind is more, less or as frequent as another."""
-    a, b = (KINDS[i] for i in rng.permutation(len(KINDS))[:2])
-    size = (IMAGE_SIDE_PX, IMAGE_SIDE_PX)
-    scene = compose(rng, size_px=size, kinds=(a, b), count=(1, 4))
+    order = [KINDS[i] for i in rng.permutation(len(KINDS))]
+    shown = {item.kind for item in scene.items}
+    a, b = (sorted(order, key=lambda kind: kind not in shown) if shown else order)[:2]
+    if rng.random() < 0.5:
+        a, b = b, a
     n_a, n_b = (sum(item.kind == kind for item in scene.items) for kind in (a, b))
     sense = int(rng.integers(3))
     asked = (
@@ -113,16 +100,16 @@ def compare(rng: np.random.Generator) -> Views:
     )[sense]
     true = (n_a > n_b, n_a < n_b, n_a == n_b)[sense]
     reason = f"{n_a} {plural(a, n_a)}, {n_b} {plural(b, n_b)}"
-    return single_view(rng, scene), ask(rng, asked, reason, "yes" if true else "no")
+    return ask(rng, asked, reason, "yes" if true else "no")
 
 
-def one_box(rng: np.random.Generator) -> Views:
+def one_box(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask for the box of the one object that a phrase names."""
-    while True:
-        scene = draw_scene(rng, least=1)
-        item = scene.items[int(rng.integers(len(scene.items)))]
-        if names := fitting_names(item, scene):
-            break
+    named = [(item, fitting_names(item, scene)) for item in scene.items]
+    named = [(item, names) for item, names in named if names]
+    if not named:
+        return None
+    item, names = named[int(rng.integers(len(named)))]
     name = pick(rng, names)
     asked = (
         f"Box of the {name}.",
@@ -132,12 +119,11 @@ def one_box(rng: np.random.Generator) -> Views:
         f"Find the {name} and box it.",
     )
     reason = f"{item.colour} {item.kind} {place(item.box, scene)}"
-    return single_view(rng, scene), ask(rng, asked, reason, corners(item.box, scene))
+    return ask(rng, asked, reason, corners(item.box, scene))
 
 
-def all_boxes(rng: np.random.Generator) -> Views:
+def all_boxes(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask for the boxes of all objects that a phrase names, left to right."""
-    scene = draw_scene(rng)
     name, items = wanted_items(rng, scene)
     asked = (
         f"Box every {name}.",
@@ -146,12 +132,11 @@ def all_boxes(rng: np.random.Generator) -> Views:
         f"Where are the {plural(name)}? List their boxes.",
         f"Find each {name} and box it.",
     )
-    return single_view(rng, scene), ask(rng, asked, listing(items, scene), box_list(items, scene))
+    return ask(rng, asked, listing(items, scene), box_list(items, scene))
 
 
-def boxed_objects(rng: np.random.Generator) -> Views:
+def boxed_objects(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask for every object by colour, kind and box, left to right."""
-    scene = draw_scene(rng)
     asked = (
         "List every object with its box.",
         "Which objects are where? Give boxes.",
@@ -160,12 +145,13 @@ def boxed_objects(rng: np.random.Generator) -> Views:
     )
     named = (f"{i.colour} {i.kind} {corners(i.box, scene)}" for i in scene.items)
     answer = ", ".join(named) or "none"
-    return single_view(rng, scene), ask(rng, asked, listing(scene.items, scene), answer)
+    return ask(rng, asked, listing(scene.items, scene), answer)
 
 
-def what(rng: np.random.Generator) -> Views:
+def what(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask for colour and kind of the object in a box."""
-    scene = draw_scene(rng, least=1)
+    if not scene.items:
+        return None
     item = scene.items[int(rng.integers(len(scene.items)))]
     box = corners(item.box, scene)
     asked = (
@@ -175,12 +161,11 @@ def what(rng: np.random.Generator) -> Views:
         f"Say what {box} shows.",
     )
     reason = f"the box lies {place(item.box, scene)}"
-    return single_view(rng, scene), ask(rng, asked, reason, f"{item.colour} {item.kind}")
+    return ask(rng, asked, reason, f"{item.colour} {item.kind}")
 
 
-def caption(rng: np.random.Generator) -> Views:
+def caption(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask for a caption: objects by colour and kind, and the ground they lie on."""
-    scene = draw_scene(rng)
     asked = (
         "Describe the picture.",
         "Say what the image shows.",
@@ -188,4 +173,4 @@ def caption(rng: np.random.Generator) -> Views:
         "Write a caption.",
     )
     answer = f"{summary(scene.items)} on {ground_covers(scene)}."
-    return single_view(rng, scene), ask(rng, asked, listing(scene.items, scene), answer)
+    return ask(rng, asked, listing(scene.items, scene), answer)

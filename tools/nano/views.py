@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -22,8 +22,23 @@ class Turn:
     answer: str
 
 
-Views = tuple[tuple[np.ndarray, ...], Turn]
-"""Images, oldest first, and the question about them."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A scene as nano sees it; several questions are asked about one."""
+
+    scene: Scene
+    """The state in the last image."""
+    images: tuple[np.ndarray, ...]
+    """(84, 84, 3) uint8, oldest first."""
+    earlier: Scene | None = None
+    """The state in the first of two images; `None` for one image."""
+
+    @property
+    def states(self) -> tuple[tuple[Scene, bool], ...]:
+        """The scene of every image, and whether it is shown before its disaster."""
+        if self.earlier is None:
+            return ((self.scene, False),)
+        return ((self.earlier, bool(self.scene.disaster)), (self.scene, False))
 
 
 def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
@@ -60,14 +75,36 @@ def view(rng: np.random.Generator, scene: Scene, *, before: bool = False) -> np.
     return np.clip(jittered, 0, 255).astype(np.uint8)
 
 
-def single_view(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, ...]:
-    """Return the scene as one image."""
-    return (view(rng, scene),)
+def single(rng: np.random.Generator) -> Place:
+    """Draw a scene of one image, at times with few kinds or much urban ground."""
+    choice = rng.random()
+    if choice < 0.1:
+        size = (IMAGE_SIDE_PX, IMAGE_SIDE_PX)
+        kinds = [KINDS[i] for i in rng.permutation(len(KINDS))[:2]]
+        scene = compose(rng, size_px=size, kinds=kinds, count=(1, 4))
+    elif choice < 0.18:
+        size = (IMAGE_SIDE_PX, IMAGE_SIDE_PX)
+        covers = ("urban", pick(rng, [name for name in COVERS if name != "urban"]))
+        scene = compose(rng, size_px=size, count=(1, 4), covers=covers, n_covers=(2, 2))
+    else:
+        scene = draw_scene(rng)
+    return Place(scene=scene, images=(view(rng, scene),))
 
 
-def both_views(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, ...]:
-    """Return the scene before and after its disaster."""
-    return (view(rng, scene, before=True), view(rng, scene))
+def pair(rng: np.random.Generator) -> Place:
+    """Draw a scene before and after its disaster."""
+    scene = draw_scene(rng, pair=True)
+    images = (view(rng, scene, before=True), view(rng, scene))
+    return Place(scene=scene, images=images, earlier=scene)
+
+
+def additions(rng: np.random.Generator) -> Place:
+    """Draw a scene before and after objects were added."""
+    scene = draw_scene(rng, least=1)
+    gone = int(rng.integers(0, len(scene.items) + 1))
+    kept = sorted(rng.permutation(len(scene.items))[gone:])
+    earlier = replace(scene, items=tuple(scene.items[i] for i in kept))
+    return Place(scene=scene, images=(view(rng, earlier), view(rng, scene)), earlier=earlier)
 
 
 def place(box: Box, scene: Scene) -> str:
