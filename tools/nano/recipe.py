@@ -87,7 +87,7 @@ def train(out: Path, settings: Settings, *, threads: int) -> None:
         words = tokenizer.train(corpus.text(seed=settings.seed))
         model = architecture.build(words, seed=settings.seed)
     model.train()
-    heads = dense.Heads(model.config.text_config.hidden_size)
+    heads = dense.Heads(model.get_input_embeddings().embedding_dim)
     optimizer = Both(model.model, heads, lr=settings.learning_rate)
     step, seconds = 0, 0.0
     if state is not None:
@@ -109,11 +109,11 @@ def train(out: Path, settings: Settings, *, threads: int) -> None:
         for part, targets in parts:
             found = _losses(model, heads, part, targets, n=n)
             weight = (settings.maps if n else 1.0) * len(part.ids) / settings.places
-            maps = sum(loss for name, loss in found.items() if name != "answers")
-            (found.get("answers", 0) + weight * maps).backward()
-            for name, loss in found.items():
+            loss = weight * torch.stack([v for k, v in found.items() if k != "answers"]).sum()
+            (loss + found["answers"] if n else loss).backward()
+            for name, value in found.items():
                 share = 1.0 if name == "answers" else 1 / len(parts)
-                losses[name] = losses.get(name, 0.0) + share * loss.item()
+                losses[name] = losses.get(name, 0.0) + share * value.item()
         optimizer.step(lr=settings.rate(step))
         seen.append(losses)
         if step % _SHOWN_EVERY == 0 or step == settings.steps:
