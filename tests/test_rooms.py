@@ -25,7 +25,8 @@ ROOMS = """
     api
     hookspecs answers
     nano scenes raster files
-    plugins boxes
+    boxes
+    plugins
     config data
     run predict
     rewards
@@ -41,10 +42,17 @@ INSIDE = {
     " | appearance reference scaling | decoding | pictures | checks images",
     "scenes": "composing | painting",
     "files": "text images jsontext | records tables",
+<<<<<<< HEAD
     "plugins": "declarations families guard installed profiles scaffold | builtin | discover"
     " | registry | references | metrics",
     "config": "checkpoint control_tokens health options presets | stages trackers | schema"
     " | load model | extras tasks",
+=======
+    "plugins": "annotations declarations families guard installed profiles scaffold | builtin"
+    " | discover | registry | references | metrics",
+    "config": "checkpoint control_tokens health options presets | stages | schema | load model"
+    " | extras tasks",
+>>>>>>> b26568d (geovlm data add: boxes of COCO, YOLO and Pascal VOC without Python)
     "data": "cache findings fingerprints mixture texts | imagefiles loading prompts"
     " | check leaks preview",
     "run": "devices files machines stopping | folder parallel | status | process"

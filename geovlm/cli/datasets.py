@@ -52,7 +52,7 @@ def locate(
     config = load.load(None, overrides=[miniature, *overrides], **given)
     check_data_names(config, registry=registry)
     own = lookup(config.data, spec.name)
-    root = (own.root if own is not None else None) or config.data_root
+    root = (own.root if own is not None else None) or spec.root or config.data_root
     if root is None:
         output.say(f"generated data, not {spec.name} itself; give yours with --data DIR")
         sample = config.sample

@@ -131,10 +131,15 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file cannot be read or is not TOML; names file, line and column.
     """
+    return parse_toml(text.read_text(path), path)
+
+
+def parse_toml(source: str, path: Path) -> dict[str, Any]:
+    """Return the table in the text of a TOML file; errors as `read_toml`."""
     import tomllib
 
     try:
-        return tomllib.loads(text.read_text(path))
+        return tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"{path} is not TOML: {error}", hint="see https://toml.io") from error
 

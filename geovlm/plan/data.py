@@ -199,6 +199,8 @@ class Reader:
         """
         own = lookup(self.config.data, spec.name)
         override = own.root if own is not None else None
+        if spec.root is not None and override is None:
+            return DataRoot(spec.root, generated=False)
         if not self.config.data_root and not any(each.root for each in self.config.data.values()):
             sample = self.config.sample
             n = sample.records

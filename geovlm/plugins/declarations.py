@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any, get_args
 
 from geovlm import hookspecs
@@ -166,6 +167,7 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "tuple": _are(str),
     "tuple[Asked, ...]": _are(Asked),
     "frozenset": lambda value: isinstance(value, frozenset) and _are(str)(tuple(value)),
+    "Path": lambda value: isinstance(value, Path),
     "Ref": _is_reference,
     "Mapping": _are_weights,
 }

@@ -11,12 +11,14 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pluggy
 
 from geovlm import __version__, hookspecs
 from geovlm.api import DatasetSpec, MetricSpec, RewardSpec, TaskSpec
+from geovlm.errors import ConfigError
 from geovlm.plugins import builtin, declarations, installed
 from geovlm.plugins.declarations import HOOKS, PLUGIN_NAME, DeclarationError, Spec
 from geovlm.plugins.guard import guarded, stdout_to_stderr
@@ -27,6 +29,8 @@ CORE = "builtin"
 """Name of the core in the list of plugins."""
 DISABLE_VARIABLE = "GEOVLM_DISABLE_PLUGINS"
 """Environment variable: names of plugins to disable, separated by commas; `*` for all."""
+FILES_VARIABLE = "GEOVLM_DATA_FILES"
+"""Environment variable: descriptions of annotations, separated as in PATH."""
 DEBUG_VARIABLE = "GEOVLM_DEBUG"
 """Environment variable: if set, the first error of a plugin is raised."""
 SLOW_SECONDS = 0.1
@@ -180,13 +184,33 @@ class _Loader:
             self.warnings.append(f"plugin {entry.name!r} {'; '.join(effects)}")
         return replace(record, seconds=imported - started, notes=notes, hooks=hooks)
 
+    def load_file(self, file: Path, *, taken: set[str]) -> PluginRecord:
+        """Load a description of annotations; an error becomes its record."""
+        from geovlm.plugins.annotations import declaring, description
+
+        record = PluginRecord(
+            name=file.stem, distribution=str(file), version="", status="active", module=str(file)
+        )
+        try:
+            own = description.read(file)
+            record = replace(record, name=own.name)
+            if own.name in taken:
+                raise DeclarationError(f"the name {own.name!r} is that of a plugin")
+            hooks = self.declare(own.name, declaring.Declared(own))
+        except (ConfigError, DeclarationError) as error:
+            return self._bad(replace(record, status="broken", reason=_one_line(error)))
+        return replace(record, hooks=hooks)
+
     def _bad(self, record: PluginRecord) -> PluginRecord:
         self.warnings.append(record.describe())
         return record
 
 
-def discover(*, disabled: Iterable[str] = ()) -> PluginSet:
-    """Load every installed plugin, isolating the bad ones; `*` disables all."""
+def discover(*, disabled: Iterable[str] = (), files: Iterable[Path] = ()) -> PluginSet:
+    """Load every installed plugin, isolating the bad ones; `*` disables all.
+
+    `files` are descriptions of annotations; each is a plugin of the name that it gives.
+    """
     off = frozenset(disabled)
     manager = pluggy.PluginManager("geovlm")
     manager.add_hookspecs(hookspecs)
@@ -207,6 +231,10 @@ def discover(*, disabled: Iterable[str] = ()) -> PluginSet:
     for plugin in present.plugins:
         records.append(loader.load(plugin, disabled=off, taken=taken))
         taken.add(plugin.entry.name)
+    for file in files:
+        record = loader.load_file(file, taken=taken)
+        records.append(record)
+        taken.add(record.name)
     for name in sorted(off - taken - {"*"}):
         loader.warnings.append(f"cannot disable plugin {name!r}: no such plugin is installed")
     found = loader.found
@@ -259,6 +287,27 @@ def call(
         if os.environ.get(DEBUG_VARIABLE):
             raise
         return HookResult([], f"{hook} failed: {_one_line(error)}")
+
+
+def files_of_user() -> tuple[Path, ...]:
+    """Return the descriptions of annotations that this process offers as data sets.
+
+    They are those of `GEOVLM_DATA_FILES`; where it is not set, the files `*.toml` of the working
+    folder that begin with a table `[dataset]`.
+    """
+    listed = os.environ.get(FILES_VARIABLE)
+    if listed is not None:
+        return tuple(Path(name) for name in listed.split(os.pathsep) if name)
+    return tuple(path for path in sorted(Path.cwd().glob("*.toml")) if _describes_data(path))
+
+
+def _describes_data(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8") as file:
+            lines = (line.strip() for line in file)
+            return next((line for line in lines if line and line[0] != "#"), "") == "[dataset]"
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def disabled_by_environment() -> frozenset[str]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pluggy
@@ -22,6 +23,7 @@ from geovlm.plugins.discover import (
     call,
     disabled_by_environment,
     discover,
+    files_of_user,
     only,
 )
 from geovlm.plugins.guard import stdout_to_stderr
@@ -163,12 +165,12 @@ def load(*, disabled: Iterable[str] = ()) -> Registry:
 
     Disabled plugins are left out, in addition to those of `GEOVLM_DISABLE_PLUGINS` (`a,b` or `*`).
     """
-    return _load(frozenset(disabled) | disabled_by_environment())
+    return _load(frozenset(disabled) | disabled_by_environment(), files_of_user())
 
 
 @lru_cache
-def _load(disabled: frozenset[str]) -> Registry:
-    found = discover(disabled=disabled)
+def _load(disabled: frozenset[str], files: tuple[Path, ...]) -> Registry:
+    found = discover(disabled=disabled, files=files)
     for warning in found.warnings:
         _warn(warning)
     reasons = {task.name: _missing(task, found) for task in found.tasks.values()}

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from geovlm.plugins.discover import FILES_VARIABLE, files_of_user
 from geovlm.run.machines import without_launcher
 from geovlm.run.status.log import Log
 from geovlm.run.stopping import StopRequest
@@ -65,9 +66,11 @@ def isolated(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
     Launchers start their ranks by command lines of their own, so `-P` alone does not reach those.
     An empty entry of PYTHONPATH means the working folder and is left out: `PYTHONPATH=/a:` comes
     from `/a:$PYTHONPATH`. Docstrings are kept, whatever PYTHONOPTIMIZE says. A command that ignores
-    PYTHONPATH or the user's site-packages starts processes that ignore them too.
+    PYTHONPATH or the user's site-packages starts processes that ignore them too. They have the
+    data sets of this process that files describe, whatever their working folder.
     """
     kept = without_launcher(variables)
+    kept[FILES_VARIABLE] = os.pathsep.join(map(str, files_of_user()))
     if kept.get("PYTHONOPTIMIZE", "") not in ("", "0", "1"):
         del kept["PYTHONOPTIMIZE"]  # transformers reads docstrings when it is imported
     folders = [each for each in kept.pop("PYTHONPATH", "").split(os.pathsep) if each]

@@ -45,6 +45,82 @@ def sample(
 
 
 @app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Name of the data set and of its task.")],
+    source: Annotated[Path, typer.Argument(help="Annotation file or folder.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="coco, yolo or voc; auto looks at the source.")
+    ] = "auto",
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images; default: beside the source.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Labels to ask for, separated by commas; default: all.")
+    ] = None,
+    question: Annotated[
+        str, typer.Option(help="The question; {label} stands for the label asked for.")
+    ] = "",
+    split: Annotated[
+        str, typer.Option(help="Shares of training, validation and test, or given.")
+    ] = "80/10/10",
+    seed: options.SeedOption = None,
+    licence: Annotated[str, typer.Option(help="Licence of the data.")] = "",
+    citation: Annotated[str, typer.Option(help="Publication to cite.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="TOML file to write; default: NAME.toml.")
+    ] = None,
+    json: options.JsonOption = False,
+) -> None:
+    """Describe your own annotations by a TOML file; nothing is converted or copied.
+
+    The data set and its task then have this name in every command: `geovlm tasks preview NAME`,
+    `geovlm run --tasks NAME`. Files that begin with [dataset] are found in the working folder.
+    """
+    from geovlm.plugins.annotations import adding, description
+
+    file = (out or Path(f"{name}.toml")).absolute()
+    if file.exists():
+        raise ConfigError(f"{file} exists", hint="edit it, remove it, or give another --out")
+    if name in registry.load().datasets:
+        raise ConfigError(f"a data set {name!r} is installed", hint="choose another name")
+    made = description.Description(
+        name=adding.name_of(name),
+        folder=file.parent,
+        source=_from(source, file.parent),
+        format=adding.recognise(source) if format_ == "auto" else format_,
+        task="detect",
+        images=_from(images, file.parent) if images is not None else "",
+        question=question,
+        split=split,
+        seed=seed or 0,
+        licence=licence,
+        citation=citation,
+    )
+    found = adding.survey(made)
+    wanted = tuple(part.strip() for part in labels.split(",")) if labels else tuple(found.labels)
+    unknown = [label for label in wanted if label not in found.labels]
+    if unknown:
+        raise ConfigError(
+            f"no object has the label {unknown[0]!r}", hint=f"labels are {', '.join(found.labels)}"
+        )
+    made = dataclasses.replace(made, labels=wanted)
+    text = adding.text(made)
+    description.parse(text, file)
+    file.write_text(text, encoding="utf-8")
+    if json:
+        output.print_json({"file": str(file), **dataclasses.asdict(found)})
+        return
+    output.fields(adding.lines(made, found))
+    print(file)
+
+
+def _from(path: Path, folder: Path) -> str:
+    """Return a path as a TOML file in `folder` names it: relative where it lies below."""
+    whole = path.expanduser().absolute()
+    return whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else str(whole)
+
+
+@app.command()
 def check(
     dataset: options.DatasetArgument,
     data: Annotated[

@@ -1,0 +1,1 @@
+"""From a user's annotation file to a data set and a task."""

@@ -1,0 +1,134 @@
+"""Recognises a user's annotations and writes the TOML file that describes them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from geovlm.api import Split
+from geovlm.errors import ConfigError, DataError
+from geovlm.files import records as files
+from geovlm.files.jsontext import dumps
+from geovlm.plugins.annotations import coco
+from geovlm.plugins.annotations.description import NAME, Description
+from geovlm.plugins.annotations.loading import READERS, Loader
+
+EXAMPLES = 3
+"""Left-out items that are kept per reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """What a source holds."""
+
+    images: Mapping[Split, int]
+    """Split -> records."""
+    labels: Mapping[str, int]
+    """Label -> objects, most frequent first."""
+    skipped: Mapping[str, list[str]] = field(default_factory=dict)
+    """Reason -> items that are left out."""
+
+
+def recognise(source: Path) -> str:
+    """Return the format of a file or folder, as `Description.format` has it.
+
+    Raises:
+        DataError: it does not exist, or is of none of the formats; says what was looked for.
+    """
+    if not source.exists():
+        raise DataError(f"{source} does not exist", hint="give an annotation file or a folder")
+    if source.is_dir():
+        if (source / "data.yaml").is_file():
+            return "yolo"
+        annotations = source / "Annotations"
+        if any((annotations if annotations.is_dir() else source).glob("*.xml")):
+            return "voc"
+        inside = sorted(source.rglob("*.json"))[:20]
+        hint = f"it holds {inside[0].relative_to(source)}: give that file" if inside else _KNOWN
+        raise DataError(f"{source} holds neither data.yaml nor XML files", hint=hint)
+    if source.suffix.lower() in (".yaml", ".yml"):
+        return "yolo"
+    if source.suffix.lower() == ".xml":
+        raise DataError(f"{source} is one XML file", hint=f"give its folder: {source.parent}")
+    if source.suffix.lower() == ".json" and coco.recognises(files.read_json(source)):
+        return "coco"
+    raise DataError(f"the format of {source} is not known", hint=_KNOWN)
+
+
+_KNOWN = "known are COCO (.json), YOLO (data.yaml) and Pascal VOC (a folder of .xml); see --format"
+
+
+def name_of(text: str) -> str:
+    """Return a name for a data set, made of a text.
+
+    Raises:
+        ConfigError: the text is not a name; the hint is one that is near.
+    """
+    if NAME.fullmatch(text):
+        return text
+    near = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    near = near if NAME.fullmatch(near) else f"data_{near}".rstrip("_")
+    raise ConfigError(f"{text!r} is not a name: use a-z, 0-9 and _", hint=f"such as {near}")
+
+
+def survey(description: Description) -> Survey:
+    """Read a source once, and count records per split and objects per label.
+
+    Raises:
+        DataError: the source cannot be read, or holds no record.
+    """
+    loader = Loader(description)
+    images: Counter[Split] = Counter()
+    labels: Counter[str] = Counter()
+    skipped: dict[str, list[str]] = {}
+
+    def skip(reason: str, item: str) -> None:
+        skipped.setdefault(reason, []).append(item)
+
+    for record in READERS[description.format](loader.source, description, skip):
+        images[loader.split(record)] += 1
+        labels.update(each.label for each in record.boxes or ())
+    if not images:
+        left_out = "; ".join(f"{len(v)} left out: {k}" for k, v in skipped.items())
+        raise DataError(
+            f"{loader.source} holds no record that can be used"
+            + (f" ({left_out})" * bool(left_out)),
+            hint="--images DIR says where the images are",
+        )
+    return Survey(images=images, labels=dict(labels.most_common()), skipped=skipped)
+
+
+def text(description: Description) -> str:
+    """Return the TOML file of a description."""
+    own = description
+    lines = [
+        "# A data set of your own; docs/your-data.md explains the keys. Paths start at this file.",
+        "[dataset]",
+        *(f"{key} = {dumps(getattr(own, key))}" for key in ("name", "source", "format")),
+        f"images = {dumps(own.images)}  # empty: beside the source",
+        f"task = {dumps(own.task)}",
+        f"labels = {dumps(list(own.labels))}",
+        f"question = {dumps(own.question)}  # empty: that of the task",
+        f"split = {dumps(own.split)}  # train/val/test, or given",
+        f"seed = {own.seed}  # of the split",
+        f"licence = {dumps(own.licence)}",
+        f"citation = {dumps(own.citation)}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def lines(description: Description, found: Survey) -> list[tuple[str, str]]:
+    """Return what was found, as rows of name and text."""
+    rows = [
+        ("format", description.format),
+        ("images", ", ".join(f"{split} {n:,}" for split, n in sorted(found.images.items()))),
+        ("objects", ", ".join(f"{label} {n:,}" for label, n in found.labels.items()) or "none"),
+    ]
+    rows += [
+        ("left out", f"{len(items):,} for {reason}: {', '.join(items[:EXAMPLES])}")
+        for reason, items in found.skipped.items()
+    ]
+    return rows

@@ -1,0 +1,81 @@
+"""Makes the questions of a description and their correct answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from geovlm import boxes
+from geovlm.api import Json, PromptContext, Sample, Turn
+from geovlm.plugins.annotations.description import Description
+
+QUESTIONS = {"detect": "Detect every {label} in the image."}
+"""Task -> question, where the description has none; `{label}` is the label asked for."""
+_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+@dataclass(frozen=True, slots=True)
+class Splitter:
+    """The `samples` of a task: one per label that the image has.
+
+    An image without objects is asked for one label, which its id chooses; the answer is `none`.
+    """
+
+    description: Description
+
+    def __call__(self, record: Sample) -> Iterator[Sample]:
+        """Yield the samples of a record."""
+        wanted = self.description.labels
+        found = boxes.target_boxes(record.target)
+        labels = [str(each) for each in _texts(record.target["box_labels"])]
+        present = [label for label in wanted if label in labels]
+        if not present:
+            digest = hashlib.sha256(record.id.encode()).digest()
+            present = [wanted[int.from_bytes(digest[:8], "big") % len(wanted)]]
+        for label in present:
+            own = [list(box) for box, each in zip(found, labels, strict=True) if each == label]
+            yield dataclasses.replace(
+                record,
+                id=f"{record.id}/{label}" if len(wanted) > 1 else record.id,
+                target={"boxes": own, "label": label},  # type: ignore[dict-item]  # numbers
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The `prompt` of a task."""
+
+    description: Description
+
+    def __call__(self, sample: Sample, ctx: PromptContext) -> Turn:
+        """Return question and correct answer of a sample."""
+        own = self.description
+        label = str(sample.target["label"])
+        found = boxes.target_boxes(sample.target)
+        return Turn(
+            question=(own.question or QUESTIONS[own.task]).replace("{label}", label),
+            answer=boxes.write(found, ctx),
+            reasoning=_reasoning(found, ctx.image_sizes[-1], label=label),
+        )
+
+
+def _reasoning(found: tuple[boxes.Box, ...], size: tuple[int, int], *, label: str) -> str:
+    """Return number and places of the objects, up to three of them one by one."""
+    count = _COUNTS[len(found)] if len(found) < len(_COUNTS) else str(len(found))
+    text = f"{count.capitalize()} {label}" + ("" if len(found) == 1 else " objects")
+    if not 0 < len(found) <= 3:
+        return f"{text}."
+    return f"{text}: {', '.join(_place(box, size) for box in found)}."
+
+
+def _place(box: boxes.Box, size: tuple[int, int]) -> str:
+    column = min(2, max(0, int(3 * (box.x0 + box.x1) / 2 / size[0])))
+    row = min(2, max(0, int(3 * (box.y0 + box.y1) / 2 / size[1])))
+    words = (("upper", "", "lower")[row], ("left", "middle", "right")[column])
+    return " ".join(word for word in words if word) if row != 1 or column != 1 else "centre"
+
+
+def _texts(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,135 @@
+"""Describes a user's annotations: the table `[dataset]` of a TOML file.
+
+`geovlm data add` writes such a file; nothing is converted or copied, the annotations stay where
+they are. `docs/your-data.md` explains every key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+from geovlm.errors import ConfigError, DataError
+from geovlm.files import records as files
+from geovlm.files import text
+
+Format: TypeAlias = Literal["coco", "yolo", "voc"]
+Kind: TypeAlias = Literal["detect"]
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "format": get_args(Format),
+    "task": get_args(Kind),
+}
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+"""Names of data sets."""
+_SPLIT = re.compile(r"\d+/\d+/\d+|given")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """The table `[dataset]`: where the annotations lie, and what is asked about them."""
+
+    name: str
+    """Name of data set and task: lower-case letters, digits and underscores."""
+    source: str
+    """Annotation file or folder, relative to the TOML file."""
+    format: str
+    """Format of the source, one of `Format`."""
+    task: str
+    """Question that is asked about each image, one of `Kind`."""
+    folder: Path
+    """Folder of the TOML file, from which paths start."""
+    images: str = ""
+    """Folder of the images, relative to the TOML file; default: that of the source."""
+    labels: tuple[str, ...] = ()
+    """Labels that are asked for, at least one; objects of others are left out."""
+    question: str = ""
+    """The question; `{label}` stands for the label asked for. Default: that of the task."""
+    split: str = "80/10/10"
+    """Shares of training, validation and test, or `given`: the source says it."""
+    seed: int = 0
+    """Seed of the split."""
+    summary: str = ""
+    licence: str = ""
+    citation: str = ""
+    homepage: str = ""
+
+    @property
+    def shares(self) -> tuple[int, int, int]:
+        """Shares of training, validation and test; zeros where the source gives the split."""
+        if self.split == "given":
+            return (0, 0, 0)
+        train, val, test = map(int, self.split.split("/"))
+        return (train, val, test)
+
+
+def read(path: Path) -> Description:
+    """Return the description in a TOML file.
+
+    Raises:
+        ConfigError: the file cannot be read, has no table `[dataset]`, or keys are wrong; names
+            file and keys.
+    """
+    try:
+        return parse(text.read_text(path), path)
+    except DataError as error:
+        raise ConfigError(str(error.args[0]), hint=error.hint) from error
+
+
+def parse(source: str, path: Path) -> Description:
+    """Return the description in the text of a TOML file; errors as `read`."""
+    try:
+        table = files.parse_toml(source, path)
+    except DataError as error:
+        raise ConfigError(str(error.args[0]), hint=error.hint) from error
+    own = table.get("dataset")
+    if not isinstance(own, dict):
+        raise ConfigError(f"{path} has no table [dataset]", hint="'geovlm data add' writes one")
+    problems = list(_problems(own))
+    if problems:
+        raise ConfigError(f"{path}: {'; '.join(problems)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in own.items()}
+    return Description(folder=path.absolute().parent, **values)
+
+
+def _problems(table: Mapping[str, Any]) -> Iterator[str]:
+    fields = {f.name: f for f in dataclasses.fields(Description) if f.name != "folder"}
+    for name in table.keys() - fields.keys():
+        near = difflib.get_close_matches(name, fields, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
+        yield f"there is no key dataset.{name}; {hint}"
+    for name, field in fields.items():
+        if name not in table:
+            if field.default is dataclasses.MISSING or name == "labels":
+                yield f"dataset.{name} is missing"
+            continue
+        value, wanted = table[name], str(field.type)
+        if not _fits(value, wanted):
+            kind = {"str": "a text", "int": "a whole number"}.get(wanted, "a list of texts")
+            yield f"dataset.{name} must be {kind}, is {value!r:.60}"
+        elif name in _CHOICES and value not in _CHOICES[name]:
+            yield f"dataset.{name} must be one of {', '.join(_CHOICES[name])}, is {value!r}"
+        elif name == "name" and not NAME.fullmatch(value):
+            yield f"dataset.name {value!r} must have lower-case letters, digits and _ only"
+        elif name == "labels" and not value:
+            yield "dataset.labels is empty: name at least one label"
+        elif name == "split" and not _is_split(value):
+            yield f"dataset.split must be like 80/10/10 or given, is {value!r}"
+
+
+def _fits(value: Any, wanted: str) -> bool:
+    if wanted == "int":
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if wanted == "str":
+        return isinstance(value, str)
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _is_split(value: str) -> bool:
+    if not _SPLIT.fullmatch(value):
+        return False
+    return value == "given" or sum(map(int, value.split("/"))) > 0

@@ -1,0 +1,74 @@
+"""Yields the samples of a description, by split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from geovlm.api import LoadContext, Sample, Split
+from geovlm.errors import DatasetNotFoundError
+from geovlm.plugins.annotations import coco, splits, voc, yolo
+from geovlm.plugins.annotations.description import Description
+from geovlm.plugins.annotations.records import Record, Skip
+
+READERS: dict[str, Callable[[Path, Description, Skip], Iterator[Record]]] = {
+    "coco": coco.read,
+    "yolo": yolo.read,
+    "voc": voc.read,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """The `load` of a data set that a description describes."""
+
+    description: Description
+
+    @property
+    def source(self) -> Path:
+        """The annotation file or folder."""
+        return self.description.folder / Path(self.description.source).expanduser()
+
+    def __call__(self, ctx: LoadContext) -> Iterator[Sample]:
+        """Yield the samples of `ctx.split`.
+
+        Raises:
+            DatasetNotFoundError: the source does not exist.
+            DataError: it cannot be read.
+        """
+        if not self.source.exists():
+            raise DatasetNotFoundError(
+                self.description.name,
+                self.source,
+                hint=f"{self.description.name}.toml names it as 'source'",
+            )
+        n = 0
+        for record in READERS[self.description.format](self.source, self.description, ctx.skip):
+            if self.split(record) != ctx.split:
+                continue
+            if ctx.limit is not None and n >= ctx.limit:
+                return
+            n += 1
+            yield _sample(record)
+
+    def split(self, record: Record) -> Split:
+        """Return the split of a record: that of the source if `given`, else by its group."""
+        own = self.description
+        if own.split == "given":
+            return record.split or "train"
+        return splits.of_group(record.group, shares=own.shares, seed=own.seed)
+
+
+def _sample(record: Record) -> Sample:
+    found = record.boxes or ()
+    return Sample(
+        id=record.id,
+        images=record.images,
+        target={
+            # a hundredth of a pixel: what formats that store shares keep
+            "boxes": [[round(value, 2) for value in each.box] for each in found],
+            "box_labels": [each.label for each in found],
+        },
+        meta={"where": record.where},
+    )

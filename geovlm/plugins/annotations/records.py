@@ -1,0 +1,48 @@
+"""Holds what every reader of annotations yields, whatever the format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from geovlm.api import Json, Raster, Split
+
+Skip: TypeAlias = Callable[[str, str], None]
+"""`skip(reason, item)`: called for everything that is left out; reasons are counted."""
+
+
+class Labelled(NamedTuple):
+    """A box `(x0, y0, x1, y1)` in pixels of the stored image, and its label."""
+
+    box: tuple[float, float, float, float]
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One annotated image, or one row of a table."""
+
+    id: str
+    """Identifier, unique in the source."""
+    images: tuple[Path | Raster, ...]
+    """One image or more, oldest first."""
+    where: str
+    """Place in the source, such as `cars.json image 17` or `rows.csv:12`."""
+    group: str
+    """Records of one group are put in the same split."""
+    split: Split | None = None
+    """Split that the source gives."""
+    boxes: tuple[Labelled, ...] | None = None
+    """Objects; empty: none is there; `None`: the source has no boxes."""
+    label: str | None = None
+    """Class of the image."""
+    question: str = ""
+    answer: str | None = None
+    choices: tuple[str, ...] = ()
+    """Options of a multiple-choice question, in their order."""
+    captions: tuple[str, ...] = ()
+    reasoning: str = ""
+    extra: Mapping[str, Json] = field(default_factory=dict)
+    """Other columns, for `group_by`."""

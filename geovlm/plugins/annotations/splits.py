@@ -1,0 +1,23 @@
+"""Puts groups of records into splits."""
+
+from __future__ import annotations
+
+import hashlib
+
+from geovlm.api import Split
+
+
+def of_group(group: str, *, shares: tuple[int, int, int], seed: int) -> Split:
+    """Return the split of a group, which depends on its name alone.
+
+    A record that is added later changes the split of no other.
+
+    Args:
+        group: Name of the group.
+        shares: Shares of training, validation and test; any whole numbers.
+        seed: Another seed gives another split.
+    """
+    digest = hashlib.sha256(f"{seed}\0{group}".encode()).digest()
+    at = int.from_bytes(digest[:8], "big") * sum(shares) >> 64
+    train, val, _ = shares
+    return "train" if at < train else "val" if at < train + val else "test"

@@ -1,0 +1,84 @@
+"""A described data set among the plugins: found in the working folder, listed, checked, planned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from geovlm.plugins import registry
+from geovlm.plugins.discover import FILES_VARIABLE, files_of_user
+from tests.inside import geovlm
+from tests.plugins.annotations import sets
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the set in COCO, and no description yet."""
+    sets.images(tmp_path)
+    sets.coco(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(FILES_VARIABLE, raising=False)
+    return tmp_path
+
+
+def run(*words: str) -> str:
+    done = geovlm(*words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_two_commands_lead_from_a_file_to_a_preview(folder: Path) -> None:
+    added = run("data", "add", "own", "instances.json", "--images", "images")
+    assert "objects: car 3, truck 1" in added
+    run("tasks", "preview", "own", "--out", "seen", "-n", "2", "--split", "train")
+    assert len(list((folder / "seen").glob("own-*.png"))) == 2
+
+
+def test_a_described_task_is_listed_and_shown(folder: Path) -> None:
+    run("data", "add", "own", "instances.json", "--images", "images", "--licence", "CC-BY-4.0")
+    assert "own\t1\town" in run("tasks", "list")
+    shown = run("tasks", "show", "own")
+    assert "Boxes of every car, truck." in shown
+    assert "licence: CC-BY-4.0" in shown
+
+
+def test_a_question_is_asked_for_each_label_that_an_image_has(folder: Path) -> None:
+    run("data", "add", "own", "instances.json", "--images", "images", "--split", "1/0/0")
+    task = registry.load().task("own")
+    dataset = registry.load().dataset("own")
+    from geovlm.data import loading
+
+    records = loading.load_records(dataset, root=folder, split="train").records
+    found = loading.task_samples(task, records)
+    ids = [sample.id for sample in found]
+    assert ids[:3] == ["a.png/car", "a.png/truck", "b.png/car"]
+    assert len(ids) == 4  # and one of an image without objects
+    assert found[3].target["boxes"] == []
+
+
+def test_a_description_with_a_fault_is_a_broken_plugin(folder: Path) -> None:
+    (folder / "own.toml").write_text('[dataset]\nname = "own"\n')
+    record = registry.load().plugin("own")
+    assert record.status == "broken"
+    assert "dataset.source is missing" in record.reason
+
+
+def test_a_file_of_another_kind_is_no_description(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text("[project]\n")
+    (folder / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    assert files_of_user() == ()
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_read(folder: Path) -> None:
+    done = geovlm("data", "add", "xbd", "instances.json")
+    assert done.returncode == 2
+    assert "a data set 'xbd' is installed" in done.stderr
+    assert not (folder / "xbd.toml").exists()
+
+
+def test_a_label_that_no_object_has_is_refused(folder: Path) -> None:
+    words = ["data", "add", "own", "instances.json", "--images", "images", "--labels", "car,bus"]
+    done = geovlm(*words)
+    assert done.returncode == 2
+    assert "no object has the label 'bus' (labels are car, truck)" in done.stderr

@@ -1,0 +1,190 @@
+"""Readers of annotations: the same set in every format, and files with faults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from geovlm.api import LoadContext, Sample
+from geovlm.errors import ConfigError, DataError, DatasetNotFoundError
+from geovlm.plugins.annotations import splits
+from geovlm.plugins.annotations.description import Description, parse
+from geovlm.plugins.annotations.loading import Loader
+from tests.plugins.annotations import sets
+
+FORMATS = {"coco": sets.coco, "yolo": sets.yolo, "voc": sets.voc}
+
+
+def described(source: Path, *, form: str = "coco", **changes: object) -> Description:
+    fields = {"name": "own", "source": source.name, "format": form, "task": "detect"}
+    fields |= {"labels": sets.LABELS, "images": "images", "split": "1/0/0", **changes}
+    return Description(folder=source.parent, **fields)
+
+
+def load(description: Description, left_out: list[str] | None = None) -> list[Sample]:
+    skipped = [] if left_out is None else left_out
+    context = LoadContext(
+        root=description.folder, split="train", skip=lambda reason, item: skipped.append(reason)
+    )
+    return list(Loader(description)(context))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_gives_the_same_samples(form: str, tmp_path: Path) -> None:
+    sets.images(tmp_path)
+    found = load(described(FORMATS[form](tmp_path), form=form))
+    assert [sample.id for sample in found] == ["a.png", "b.png", "c.png"]
+    assert [sample.target["box_labels"] for sample in found] == [["car", "truck"], ["car"] * 2, []]
+    assert found[1].target["boxes"] == [[0.0, 0.0, 20.0, 20.0], [150.5, 30.25, 190.5, 70.25]]
+    assert [image.name for sample in found for image in sample.images] == list(sets.BOXES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"bbox": None}, "annotation without a box"),
+        ({"bbox": [1, 2, 0, 5]}, "annotation without a box"),
+        ({"bbox": [1, 2, float("nan"), 5]}, "annotation without a box"),
+        (
+            {"bbox": None, "segmentation": {"counts": "abc", "size": [1, 2]}},
+            "annotation without a box",
+        ),
+        ({"iscrowd": 1}, "crowd"),
+        ({"category_id": 9}, "annotation of a category that is not listed"),
+        ({"image_id": 99}, "annotation of an image that is not listed"),
+    ],
+)
+def test_an_object_of_coco_that_cannot_be_used_is_left_out(
+    changes: dict[str, object], reason: str, tmp_path: Path
+) -> None:
+    sets.images(tmp_path)
+    left_out: list[str] = []
+    found = load(described(sets.coco(tmp_path, **changes)), left_out)
+    assert left_out == [reason]
+    assert found[1].target["boxes"] == [[0.0, 0.0, 20.0, 20.0]]
+
+
+def test_polygons_of_coco_give_the_box_around_them(tmp_path: Path) -> None:
+    sets.images(tmp_path)
+    rings = [[30, 10, 40, 12, 35, 50], [60, 20, 61, 30, 59, 25]]
+    found = load(described(sets.coco(tmp_path, bbox=None, segmentation=rings)))
+    assert found[1].target["boxes"][1] == [30.0, 10.0, 61.0, 50.0]
+
+
+def test_a_path_of_windows_is_found(tmp_path: Path) -> None:
+    sets.images(tmp_path)
+    file = sets.coco(tmp_path)
+    file.write_text(file.read_text().replace('"a.png"', json.dumps("C:\\data\\images\\a.png")))
+    assert {sample.id for sample in load(described(file))} == set(sets.BOXES)
+
+
+def test_images_that_are_missing_or_listed_twice_are_counted(tmp_path: Path) -> None:
+    sets.images(tmp_path)
+    file = sets.coco(tmp_path)
+    table = json.loads(file.read_text())
+    table["images"] += [{"id": 7, "file_name": "gone.png"}, {"id": 8, "file_name": "a.png"}]
+    file.write_text(json.dumps(table))
+    left_out: list[str] = []
+    assert len(load(described(file), left_out)) == 3
+    assert sorted(left_out) == ["image file listed twice", "image file missing"]
+
+
+def test_a_polygon_of_yolo_gives_the_box_around_it(tmp_path: Path) -> None:
+    sets.images(tmp_path)
+    file = sets.yolo(tmp_path)
+    (tmp_path / "labels" / "c.txt").write_text("1 0.1 0.1 0.5 0.2 0.3 0.9\n")
+    found = load(described(file, form="yolo"))
+    # shares of 200 x 100 px
+    assert found[2].target["boxes"] == [[20.0, 10.0, 100.0, 90.0]]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("0 0.5 0.5", "line that is neither a box nor a polygon"),
+        ("car 0.5 0.5 0.1 0.1", "line that is neither a box nor a polygon"),
+        ("7 0.5 0.5 0.1 0.1", "number of a class that has no name"),
+        ("0 0.5 0.5 0 0.1", "box without area"),
+    ],
+)
+def test_a_line_of_yolo_that_cannot_be_used_is_left_out(
+    line: str, reason: str, tmp_path: Path
+) -> None:
+    sets.images(tmp_path)
+    file = sets.yolo(tmp_path)
+    (tmp_path / "labels" / "c.txt").write_text(f"{line}\n\n")
+    left_out: list[str] = []
+    assert load(described(file, form="yolo"), left_out)[2].target["boxes"] == []
+    assert left_out == [reason]
+
+
+def test_an_object_of_voc_marked_difficult_is_left_out(tmp_path: Path) -> None:
+    sets.images(tmp_path)
+    folder = sets.voc(tmp_path)
+    file = folder / "b.xml"
+    file.write_text(file.read_text().replace("<object>", "<object><difficult>1</difficult>", 1))
+    left_out: list[str] = []
+    assert len(load(described(folder, form="voc"), left_out)[1].target["boxes"]) == 1
+    assert left_out == ["object marked difficult"]
+
+
+def test_a_source_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match=r"gone\.json"):
+        load(described(tmp_path / "gone.json"))
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "message"),
+    [
+        ("coco", "{}", "no lists 'images' and 'annotations'"),
+        ("coco", '{"images": [], "annotations": []}', "has no categories"),
+        ("yolo", "- a", "holds no table"),
+        ("yolo", "train: images", "has no names of classes"),
+        ("yolo", "names: [a]\ntrain: nowhere", "names nowhere"),
+        ("yolo", "a: [", "is not YAML"),
+    ],
+)
+def test_a_source_of_another_kind_is_refused(
+    read: str, text: str, message: str, tmp_path: Path
+) -> None:
+    source = tmp_path / ("data.yaml" if read == "yolo" else "a.json")
+    source.write_text(text)
+    with pytest.raises(DataError, match=message):
+        load(described(source, form=read))
+
+
+def test_a_group_keeps_its_split_when_others_are_added() -> None:
+    names = [f"{number}.jpg" for number in range(2000)]
+    found = [splits.of_group(name, shares=(80, 10, 10), seed=0) for name in names]
+    # 2,000 draws: 3 standard deviations of a share of 0.8 are 54, of 0.1 are 40
+    assert abs(found.count("train") - 1600) < 54
+    assert abs(found.count("val") - 200) < 40
+    assert found != [splits.of_group(name, shares=(80, 10, 10), seed=1) for name in names]
+
+
+TEXT = '[dataset]\nname = "own"\nsource = "a"\nformat = "coco"\ntask = "detect"\nlabels = ["x"]\n'
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("[dataset]", "[data]"), "has no table"),
+        (lambda text: text + 'lables = ["x"]\n', "did you mean 'labels'"),
+        (lambda text: text.replace('"coco"', '"cocoa"'), "format must be one of coco, yolo, voc"),
+        (lambda text: text.replace('name = "own"\n', ""), "dataset.name is missing"),
+        (lambda text: text.replace('["x"]', "[]"), "labels is empty"),
+        (lambda text: text.replace('["x"]', '"x"'), "labels must be a list of texts"),
+        (lambda text: text + 'split = "0/0/0"\n', "split must be like 80/10/10"),
+        (lambda text: text + "seed = -1\n", "seed must be a whole number"),
+        (lambda text: text + "seed =\n", "is not TOML"),
+    ],
+)
+def test_a_wrong_description_is_refused_by_its_key(
+    change: Callable[[str], str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(change(TEXT), tmp_path / "own.toml")
+    assert parse(TEXT, tmp_path / "own.toml").shares == (80, 10, 10)
