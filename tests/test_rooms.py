@@ -42,17 +42,10 @@ INSIDE = {
     " | appearance reference scaling | decoding | pictures | checks images",
     "scenes": "composing | painting",
     "files": "text images jsontext | records tables",
-<<<<<<< HEAD
-    "plugins": "declarations families guard installed profiles scaffold | builtin | discover"
-    " | registry | references | metrics",
-    "config": "checkpoint control_tokens health options presets | stages trackers | schema"
-    " | load model | extras tasks",
-=======
     "plugins": "annotations declarations families guard installed profiles scaffold | builtin"
     " | discover | registry | references | metrics",
-    "config": "checkpoint control_tokens health options presets | stages | schema | load model"
-    " | extras tasks",
->>>>>>> b26568d (geovlm data add: boxes of COCO, YOLO and Pascal VOC without Python)
+    "config": "checkpoint control_tokens health options presets | stages trackers | schema"
+    " | load model | extras tasks",
     "data": "cache findings fingerprints mixture texts | imagefiles loading prompts"
     " | check leaks preview",
     "run": "devices files machines stopping | folder parallel | status | process"

@@ -80,15 +80,7 @@ def sample_root(spec: DatasetSpec, *, n: int, seed: int) -> Path:
     """Return a miniature of the data set in its real layout, `n` records per split, written once.
 
     It is written into a temporary folder, then moved: an interrupted write leaves no folder.
-
-    Raises:
-        DataError: the data set has no generated data.
     """
-    if spec.make_sample is None:
-        raise DataError(
-            f"data set {spec.name!r} has no generated data",
-            hint=f"give its folder: --data {spec.name}=DIR",
-        )
     final = sample_folder(spec, n=n, seed=seed)
     if final.is_dir():
         return final

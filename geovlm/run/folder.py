@@ -9,12 +9,8 @@ stages/0-sft/      stderr.txt, log.jsonl, completions.jsonl, model/, done.json;
                    accelerate.yaml if the stage has several processes
 eval/sft/          one <task>.jsonl per task, with / in the name written as __
 machines/          on several machines: their heartbeats, 0.json, 1.json, …
-<<<<<<< HEAD
 metrics.json       scores per task and stage, the verdict, wall seconds per stage
-=======
-metrics.json       scores per task and stage, wall seconds per stage
 status.json        what the run does at the moment, or how it ended
->>>>>>> 292aaa5 (Write the state of a run into status.json, and watch it)
 report.html
 tracking/          with `track`: what each tracker has got and printed
 tensorboard/, wandb/  files of these trackers

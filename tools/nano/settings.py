@@ -10,7 +10,7 @@ _DECAY = 0.4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What a run depends on; the batch of a step is a function of them and of the step."""
+    """Settings of a training; the batch of a step is a function of them and of the step."""
 
     steps: int
     seeing_steps: int

@@ -197,7 +197,9 @@ def _row(task: TaskSpec, *, loaded: Registry, data: Path | None) -> dict[str, An
 
 
 def _found(spec: DatasetSpec | None, *, data: Path | None) -> bool:
-    """Return True if a folder of the data set is in `--data` or `$GEOVLM_DATA`."""
+    """Return True if a folder of the data set is known, in `--data` or in `$GEOVLM_DATA`."""
+    if spec is not None and spec.root is not None:
+        return spec.root.is_dir()
     named = os.environ.get(DATA_VARIABLE)
     root = data or (Path(named) if named else None)
     return spec is not None and root is not None and any((root / f).is_dir() for f in spec.folders)

@@ -22,7 +22,7 @@ EXAMPLES = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Survey:
-    """What a source holds."""
+    """Contents of a source."""
 
     images: Mapping[Split, int]
     """Split -> records."""
