@@ -92,7 +92,9 @@ def parse(source: str, path: Path) -> Description:
     problems = list(_problems(own))
     if problems:
         raise ConfigError(f"{path}: {'; '.join(problems)}")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in own.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in own.items()
+    }
     return Description(folder=path.absolute().parent, **values)
 
 
