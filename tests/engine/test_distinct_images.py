@@ -16,8 +16,6 @@ from geovlm.engine.speedups import distinct_images
 from geovlm.engine.speedups.patches import CachedImageProcessor
 from geovlm.plugins import registry
 
-PATCH = 3 * 2 * 14 * 14
-
 
 def a_qwen3() -> PreTrainedModel:
     """A Qwen3-VL of a few thousand weights, whose tower also feeds later layers."""
@@ -59,7 +57,8 @@ def a_batch(model: PreTrainedModel, which: list[list[int]]) -> dict[str, torch.T
     """Rows of images out of three: two of one size, one of another."""
     generator = torch.Generator().manual_seed(0)
     grids = [[1, 4, 4], [1, 4, 4], [1, 2, 8]]
-    images = [torch.randn(h * w, PATCH, generator=generator) for _, h, w in grids]
+    values = 3 * 2 * model.config.vision_config.patch_size**2
+    images = [torch.randn(h * w, values, generator=generator) for _, h, w in grids]
     token, start = model.config.image_token_id, model.config.vision_start_token_id
     rows = [[5, *(t for _ in row for t in (start, token, token, token, token)), 7] for row in which]
     longest = max(map(len, rows))

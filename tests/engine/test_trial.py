@@ -108,7 +108,10 @@ def a_model(family: str) -> tuple[PreTrainedModel, Any]:
 
 def a_qwen(build: Callable[[], PreTrainedModel]) -> tuple[PreTrainedModel, Any]:
     size = {"shortest_edge": 28 * 28, "longest_edge": 560 * 560}
-    return build(), SimpleNamespace(image_processor=Qwen2VLImageProcessorPil(size=size))
+    model = build()
+    patch = model.config.vision_config.patch_size
+    images = Qwen2VLImageProcessorPil(size=size, patch_size=patch)
+    return model, SimpleNamespace(image_processor=images)
 
 
 def tower_of(model: Any) -> PreTrainedModel:
