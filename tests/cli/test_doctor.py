@@ -242,9 +242,9 @@ def test_the_row_of_a_task_is_shown_as_the_model_gets_it(tmp_path: Path) -> None
     (row,) = shown["rows"]
     assert (ended.returncode, shown["ok"], shown["problems"]) == (0, True, [])
     assert (shown["model_type"], shown["ends"][0]) == ("qwen2_5_vl", "<|im_end|>")
-    # two images of nine tokens: 84 x 84 px in cells of 28 px
-    assert [each["tokens"] for each in row["images"]] == [9, 9]
-    assert row["prompt"].count("<|image_pad|> x 9") == 2
+    # two images of 36 tokens: 84 x 84 px in cells of 14 px
+    assert [each["tokens"] for each in row["images"]] == [36, 36]
+    assert row["prompt"].count("<|image_pad|> x 36") == 2
     assert row["tokens"]["images"] == 18
     assert row["prefill"] == ""
     assert row["target"].startswith("<think> ")

@@ -21,7 +21,7 @@ def status(*words: str) -> object:
 def test_every_stage_and_the_evaluation_are_estimated(capsys: pytest.CaptureFixture[str]) -> None:
     assert status("--gpu-memory", "80", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["tasks"][0]["visual_tokens"] == 9
+    assert found["tasks"][0]["visual_tokens"] == 36
     assert found["memory"]["parameters"] == found["model"]["parameters"]
     assert list(found["memory"]["stages"]) == ["0-sft", "1-probe", "2-grpo", "eval"]
     assert found["memory"]["fits"] is True

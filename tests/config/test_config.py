@@ -177,7 +177,10 @@ def test_the_configuration_is_importable_without_torch():
     [
         ("max_grad_norm=inf", "max_grad_norm is inf, a finite number is needed"),
         ("warmup_ratio=nan", "warmup_ratio is nan, a finite number is needed"),
-        ("run_name=2026-11-30", "run_name is a date or time, write it as text: '2026-11-30'"),
+        (
+            "hub_model_id=2026-11-30",
+            "hub_model_id is a date or time, write it as text: '2026-11-30'",
+        ),
     ],
 )
 def test_a_value_that_json_lacks_is_refused(override: str, problem: str) -> None:

@@ -269,6 +269,6 @@ def test_a_prompt_is_read_once_and_answered_as_by_trl(
     torch.manual_seed(0)
     plain, _ = trainer._generate_single_turn(*tokenized, 8)
     assert shared == plain
-    assert len({tuple(ids) for ids in plain}) > 4  # they are sampled
+    assert len({tuple(ids) for ids in plain}) > 2  # they are sampled
     assert read == ([3, 8] if size is None else [2, 2, 4, 4])
     assert logps is None

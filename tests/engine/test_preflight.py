@@ -31,7 +31,7 @@ from tests import inside
 STORED = (600, 400)
 BOX = [60.0, 40.0, 300.0, 200.0]
 NANO_PX = 84 * 84
-PROFILE = replace(QWEN2_5_VL, min_pixels=28 * 28, max_pixels=12 * 28 * 28)
+PROFILE = replace(QWEN2_5_VL, size_factor=14, min_pixels=14 * 14, max_pixels=48 * 14 * 14)
 """Limits far enough apart that images keep their shape."""
 CONFIG = settings.load(None, tasks=["xbd/count"], overrides=["device=cpu"])
 
@@ -107,10 +107,12 @@ def test_a_sound_row_has_no_fault(row: Row, processor: Any) -> None:
 
 def test_a_row_is_read_in_all_ways(row: Row, processor: Any) -> None:
     seen = seen_by(row, processor)
-    # 600 x 400 px within 12 cells of 28 px: 4 x 2 cells, as 2.24 and 2.83 cells fit into 12 / 1.5
-    assert row.input_sizes == ((112, 56),)
-    assert seen.images.made == seen.images.said == seen.alone.ids.count(seen.images.token or 0) == 8
-    assert seen.images.sizes == ((112, 56),)
+    # 600 x 400 px within 48 cells of 14 px: 8 x 5 cells, as 8.49 x 5.66 would be 3 : 2
+    assert row.input_sizes == ((112, 70),)
+    assert (
+        seen.images.made == seen.images.said == seen.alone.ids.count(seen.images.token or 0) == 40
+    )
+    assert seen.images.sizes == ((112, 70),)
     assert seen.trained is not None
     assert seen.sampled is not None
     assert seen.trained.ids == seen.sampled.ids == seen.alone.ids
@@ -183,8 +185,8 @@ def test_a_processor_that_resizes_again_is_found(tmp_path: Path, whole: Any) -> 
     row = made_row(tmp_path, profile=profile)
     found = faults(row, again, profile=profile)
     assert {"sizes", "tokens", "boxes"} <= set(found)
-    # 20 cells for 3 : 2: 5 x 3 after one resize, which the processor makes larger again
-    assert found["sizes"].problem.startswith("image 1 is declared as 140 x 84 px, and the model")
+    # 80 cells for 3 : 2: 10 x 7 after one resize, which the processor makes larger again
+    assert found["sizes"].problem.startswith("image 1 is declared as 140 x 98 px, and the model")
     again.image_processor.do_resize = False
     assert faults(row, again, profile=profile) == {}
 
@@ -198,7 +200,7 @@ def test_limits_other_than_those_of_the_processor_are_found(tmp_path: Path, whol
 
 
 def test_boxes_in_another_order_are_found(tmp_path: Path, processor: Any) -> None:
-    x0, y0, x1, y1 = (11, 6, 56, 28)
+    x0, y0, x1, y1 = (11, 7, 56, 35)
     sound = made_row(tmp_path, profile=PROFILE, answer=f"[{x0}, {y0}, {x1}, {y1}]")
     assert faults(sound, processor) == {}
     turned = made_row(tmp_path, profile=PROFILE, answer=f"[{y0}, {x0}, {y1}, {x1}]")

@@ -93,7 +93,7 @@ def test_pixels_that_come_with_the_first_pass_are_chosen_too() -> None:
         plain = vlm(**batch)
     kept = batch["attention_mask"] == 1
     assert torch.allclose(output.logits[kept], plain.logits[kept], rtol=0, atol=1e-5)
-    assert [len(layer.keys) for layer in cache.layers] == [8] * 4
+    assert [len(layer.keys) for layer in cache.layers] == [8] * 5
 
 
 def test_other_caches_take_the_ordinary_way() -> None:

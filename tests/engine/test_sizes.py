@@ -23,7 +23,7 @@ from geovlm.engine.rows.rows import Row
 from geovlm.plugins import registry
 from geovlm.plugins.profiles import GENERIC, QWEN2_5_VL, QWEN3_VL
 
-PATCH = 14
+PATCH = 7  # of the built-in model
 LIMITS = (None, (3136, 12845056), (200704, 200704), (100352, 110000), (50176, 3000000))
 """Smallest and largest area, pixels; `None`: those of the built-in model, which are equal."""
 

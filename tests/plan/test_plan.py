@@ -255,10 +255,10 @@ def test_a_limit_per_task_bounds_every_stage(known, tmp_path):
 
 
 def test_tokens_of_the_built_in_model_are_counted(known, tmp_path):
-    # nano wants 7056 px at least: 56 x 28 px grows by sqrt(4.5) to 118.8 x 59.4, up to 140 x 84,
-    # which is 5 x 3 squares of 28 px
+    # nano wants 7056 px at least: 56 x 28 px grows by sqrt(4.5) to 118.8 x 59.4, up to 126 x 70,
+    # which is 9 x 5 squares of 14 px
     made = build.make(config(), registry=known, output=tmp_path)
-    assert made.tasks[0].visual_tokens == 15
+    assert made.tasks[0].visual_tokens == 45
     assert made.tasks[0].text_tokens > 10
 
 
