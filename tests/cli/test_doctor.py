@@ -245,7 +245,7 @@ def test_the_row_of_a_task_is_shown_as_the_model_gets_it(tmp_path: Path) -> None
     # two images of 36 tokens: 84 x 84 px in cells of 14 px
     assert [each["tokens"] for each in row["images"]] == [36, 36]
     assert row["prompt"].count("<|image_pad|> x 36") == 2
-    assert row["tokens"]["images"] == 18
+    assert row["tokens"]["images"] == 72
     assert row["prefill"] == ""
     assert row["target"].startswith("<think> ")
     assert row["target"].endswith("</answer><|im_end|>")
