@@ -87,7 +87,7 @@ def train(out: Path, settings: Settings, *, threads: int) -> None:
         words = tokenizer.train(corpus.text(seed=settings.seed))
         model = architecture.build(words, seed=settings.seed)
     model.train()
-    heads = dense.Heads(model.get_input_embeddings().embedding_dim)
+    heads = dense.Heads(model.lm_head.in_features)
     optimizer = Both(model.model, heads, lr=settings.learning_rate)
     step, seconds = 0, 0.0
     if state is not None:
