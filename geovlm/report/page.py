@@ -9,16 +9,9 @@ from typing import Any, NamedTuple
 
 from geovlm.report import card, cards, curves, facts, tables, verdict
 from geovlm.report.outcomes import label
-from geovlm.report.rendering import render
+from geovlm.report.rendering import fitting
 from geovlm.run import files
 from geovlm.run.folder import RunDir
-
-LIMIT_BYTES = 5_000_000
-"""Largest size of a page, up to several hundred tasks."""
-LADDER = ((360, 60), (240, 60), (160, 40), (120, 12), (120, 0))
-"""Longest side of a picture in pixels, and number of samples: the first that fits is taken."""
-LEAD = 6
-"""Number of samples on the first screen; the others are folded."""
 
 
 class _Sample(NamedTuple):
@@ -39,21 +32,14 @@ def write(run: Path) -> Path:
     metrics = directory.read_metrics()
     values = _values(directory, resolved, metrics)
     chosen = _samples(directory, resolved["task_names"], values["labels"])
-    for longest_px, most in LADDER:
-        shown = [
-            cards.card(each.answered, why=each.why, weights=each.weights, longest_px=longest_px)
-            for each in chosen[:most]
-        ]
-        page = render(
-            "report.html.j2",
-            cards=shown,
-            lead=LEAD,
-            picture_px=longest_px if longest_px < LADDER[0][0] else None,
-            dropped=len(chosen) - len(shown),
-            **values,
-        )
-        if len(page.encode()) <= LIMIT_BYTES:
-            break
+    page = fitting(
+        "report.html.j2",
+        chosen,
+        draw=lambda each, px: cards.card(
+            each.answered, why=each.why, weights=each.weights, longest_px=px
+        ),
+        **values,
+    )
     files.write_text(directory.report, page)
     return directory.report
 

@@ -10,13 +10,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import unicodedata
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 from markupsafe import Markup
 
+T = TypeVar("T")
+
+LIMIT_BYTES = 5_000_000
+"""Largest size of a page, up to several hundred tasks."""
+LADDER = ((360, 60), (240, 60), (160, 40), (120, 12), (120, 0))
+"""Longest side of a picture in pixels, and number of samples: the first that fits is taken."""
+LEAD = 6
+"""Number of samples on the first screen; the others are folded."""
 _JOINERS = "\u200c\u200d"
 """Invisible, but parts of the spelling of Persian, Hindi and others."""
 _CONTROL = ("Cc", "Cf", "Cs", "Cn")
@@ -33,6 +42,33 @@ def render(template: str, **values: Any) -> str:
             anchors and labels of the page's sections.
     """
     return _environment().get_template(template).render(**values)
+
+
+def fitting(
+    template: str, chosen: Sequence[T], *, draw: Callable[[T, int], Any], **values: Any
+) -> str:
+    """Return a page of samples that is at most `LIMIT_BYTES` long, as far as pictures make it so.
+
+    Args:
+        template: As for `render`; it also reads `cards`, `lead`, `picture_px` (the longest side of
+            a picture, or `None` for the usual one) and `dropped`, the number of samples left out.
+        chosen: Samples, the most telling first.
+        draw: Makes the card of a sample with pictures of a longest side in pixels.
+        values: What the template reads besides.
+    """
+    for longest_px, most in LADDER:
+        cards = [draw(each, longest_px) for each in chosen[:most]]
+        page = render(
+            template,
+            cards=cards,
+            lead=LEAD,
+            picture_px=longest_px if longest_px < LADDER[0][0] else None,
+            dropped=len(chosen) - len(cards),
+            **values,
+        )
+        if len(page.encode()) <= LIMIT_BYTES:
+            break
+    return page
 
 
 def visible(value: Any) -> Any:

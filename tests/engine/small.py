@@ -16,7 +16,7 @@ import transformers
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from geovlm import nano
-from tools.families import chats, parts
+from tools.families import chats, gemma, parts
 
 SIDE_PX = 56
 """Side of a tile: 4 × 4 patches."""
@@ -101,14 +101,6 @@ def gemma3() -> Family:
 
 
 def gemma4() -> Family:
-    names = {
-        "boi_token": "<|image>",
-        "eoi_token": "<image|>",
-        "image_token": "<|image|>",
-        "boa_token": "<|audio>",
-        "eoa_token": "<audio|>",
-        "audio_token": "<|audio|>",
-    }
     text = {
         **TEXT,
         "global_head_dim": 16,
@@ -120,7 +112,7 @@ def gemma4() -> Family:
     return Family(
         config={"text_config": text, "vision_config": tower, "audio_config": None},
         image_token="<|image|>",
-        tokens=names,
+        tokens=gemma.NAMES_4,
         others=("<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|video|>"),
         template=chats.trl("gemma4_v5"),
         images=parts.image_processor(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from geovlm.report import page as report
+from geovlm.report import rendering
 from tests.report import made
 from tests.report.conftest import DESK, PHONE, Opened
 from tools import axe
@@ -111,7 +112,7 @@ def test_samples_are_filtered_by_task_outcome_and_stage(opened: Open, plain: Pat
 
 def test_the_page_is_whole_without_scripts(opened: Open, plain: Path) -> None:
     page = opened(plain, scripts=False).page
-    assert page.locator(".card:visible").count() == report.LEAD
+    assert page.locator(".card:visible").count() == rendering.LEAD
     assert page.locator("form.filter").is_hidden()
     page.locator("#scores summary").first.click()
     assert page.locator("#scores table").first.is_visible()

@@ -16,7 +16,7 @@ from PIL import Image
 from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError
 from geovlm.report import page as report
-from geovlm.report import tables
+from geovlm.report import rendering, tables
 from geovlm.run import files
 from geovlm.run.folder import RunDir
 from tests.report import made
@@ -298,12 +298,12 @@ def test_a_page_that_is_too_large_loses_pixels_then_samples(
 ) -> None:
     run = made.run(tmp_path)
     full = len(report.write(run.path).read_bytes())
-    monkeypatch.setattr(report, "LADDER", ((160, 60), (20, 60), (20, 3)))
-    monkeypatch.setattr(report, "LIMIT_BYTES", full - 1)
+    monkeypatch.setattr(rendering, "LADDER", ((160, 60), (20, 60), (20, 3)))
+    monkeypatch.setattr(rendering, "LIMIT_BYTES", full - 1)
     smaller = report.write(run.path).read_text()
     assert len(smaller.encode()) < full
     assert "Pictures have at most 20 pixels per side" in smaller
-    monkeypatch.setattr(report, "LIMIT_BYTES", len(smaller.encode()) - 1)
+    monkeypatch.setattr(rendering, "LIMIT_BYTES", len(smaller.encode()) - 1)
     smallest = report.write(run.path).read_text()
     assert smallest.count('<article class="card"') == 3
     assert "7 chosen samples are left out, to keep this page below 5 MB." in smallest

@@ -52,6 +52,15 @@ GEMMA4_TOKENS = {
     258884: "<|video|>",
 }
 """At the ids that the config class of Gemma 4 states."""
+NAMES_4 = {
+    "boi_token": "<|image>",
+    "eoi_token": "<image|>",
+    "image_token": "<|image|>",
+    "boa_token": "<|audio>",
+    "eoa_token": "<audio|>",
+    "audio_token": "<|audio|>",
+}
+"""Special tokens of Gemma 4 that stand for images and sounds, by the names of its processor."""
 
 
 def gemma3() -> Checkpoint:
@@ -113,14 +122,6 @@ def gemma4() -> Checkpoint:
 
     Stand-in: the vocabulary is Gemma 3's, with Gemma 4's special tokens.
     """
-    names = {
-        "boi_token": "<|image>",
-        "eoi_token": "<image|>",
-        "image_token": "<|image|>",
-        "boa_token": "<|audio>",
-        "eoa_token": "<audio|>",
-        "audio_token": "<|audio|>",
-    }
     text = {
         "model_type": "gemma4_text",
         **TEXT,
@@ -155,9 +156,9 @@ def gemma4() -> Checkpoint:
         tokenizer=_renamed(sources.npm("gemma3"), GEMMA4_TOKENS),
         tokenizer_config={
             **TOKENIZER,
-            **names,
+            **NAMES_4,
             "padding_side": "left",
-            "extra_special_tokens": names,
+            "extra_special_tokens": NAMES_4,
             "processor_class": "Gemma4Processor",
         },
         chat_template=chats.trl("gemma4_v5"),

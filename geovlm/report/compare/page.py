@@ -11,8 +11,7 @@ from geovlm.report.compare import differences
 from geovlm.report.compare.comparison import Comparison
 from geovlm.report.compare.runs import Run
 from geovlm.report.compare.tasks import Compared
-from geovlm.report.page import LADDER, LEAD, LIMIT_BYTES
-from geovlm.report.rendering import render
+from geovlm.report.rendering import fitting
 from geovlm.run import files
 
 PER_KIND = 3
@@ -30,27 +29,17 @@ def write(comparison: Comparison, path: Path) -> None:
     files.check_writable(path.parent)
     by_task = {task.name: task for task in comparison.tasks}
     chosen = cards.mixed({name: choose(task) for name, task in by_task.items()})
-    values = _values(comparison)
-    for longest_px, most in LADDER:
-        shown = [
-            cards.card(
-                by_task[task].answered[each.sample_id],
-                why=each.why,
-                weights=by_task[task].weights,
-                longest_px=longest_px,
-            )
-            for task, each in chosen[:most]
-        ]
-        page = render(
-            "compare.html.j2",
-            cards=shown,
-            lead=LEAD,
-            picture_px=longest_px if longest_px < LADDER[0][0] else None,
-            dropped=len(chosen) - len(shown),
-            **values,
+
+    def draw(named: tuple[str, cards.Chosen], longest_px: int) -> Any:
+        task, each = named
+        return cards.card(
+            by_task[task].answered[each.sample_id],
+            why=each.why,
+            weights=by_task[task].weights,
+            longest_px=longest_px,
         )
-        if len(page.encode()) <= LIMIT_BYTES:
-            break
+
+    page = fitting("compare.html.j2", chosen, draw=draw, **_values(comparison))
     files.write_text(path, page)
 
 
