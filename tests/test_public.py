@@ -162,6 +162,12 @@ def test_an_option_more_is_no_break() -> None:
     assert changed("geovlm run\n", "geovlm run\ngeovlm run --json\n") == []
 
 
+def test_a_required_option_that_may_be_left_out_is_no_break() -> None:
+    old = "geovlm run\ngeovlm run --task <str> (required)\n"
+    assert list(public_api._command_breaks(old, old.replace(" (required)", ""))) == []
+    assert list(public_api._command_breaks(old, "geovlm run\n")) != []
+
+
 def test_a_required_option_more_is_a_break() -> None:
     new = "geovlm run\ngeovlm run --task <str> (required)\n"
     assert changed("geovlm run\n", new) == ["geovlm run --task <str>"]

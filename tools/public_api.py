@@ -272,7 +272,8 @@ def _command_breaks(old: str, new: str) -> Iterator[Break]:
     before, after = old.split("\n"), new.split("\n")
     kept = set(map(_typed, after))
     for line in before:
-        if line and _typed(line) not in kept:
+        free = _typed(line.removesuffix(" (required)"))  # a parameter that one may now leave out
+        if line and not {_typed(line), free} & kept:
             yield Break(line.removesuffix(" (required)"), "gone or changed")
     for line in after:
         command = line.partition(" -")[0]

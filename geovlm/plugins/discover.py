@@ -63,8 +63,9 @@ class PluginRecord:
 
     @property
     def title(self) -> str:
-        """`plugin 'x' (dist 1.0)`."""
-        return f"plugin {self.name!r} ({self.distribution} {self.version})"
+        """`plugin 'x' (dist 1.0)`, or the file of a description."""
+        source = f"{self.distribution} {self.version}".rstrip()
+        return f"plugin {self.name!r} ({source})"
 
     def describe(self) -> str:
         """Return `plugin 'x' (dist 1.0) is broken: reason`."""
@@ -198,7 +199,7 @@ class _Loader:
                 raise DeclarationError(f"the name {own.name!r} is that of a plugin")
             hooks = self.declare(own.name, declaring.Declared(own))
         except (ConfigError, DeclarationError) as error:
-            return self._bad(replace(record, status="broken", reason=_one_line(error)))
+            return self._bad(replace(record, status="broken", reason=str(error.args[0])))
         return replace(record, hooks=hooks)
 
     def _bad(self, record: PluginRecord) -> PluginRecord:

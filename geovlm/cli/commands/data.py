@@ -124,13 +124,13 @@ def _from(path: Path, folder: Path) -> str:
 def check(
     dataset: options.DatasetArgument,
     data: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help="Folder of the data set, or of several data sets; NAME=DIR for one of them. "
             "Repeatable.",
             metavar="<path>",
         ),
-    ],
+    ] = None,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image, not only its header.")
     ] = False,
@@ -156,6 +156,8 @@ def check(
 
     loaded = registry.load()
     spec = loaded.dataset(dataset)
+    if not data and spec.root is None:
+        raise ConfigError("missing option '--data'", hint="give the folder of the data set")
     root, config = datasets.locate(spec, data, overrides=set_ or [], registry=loaded)
     given = config.data_options(spec)
     if option:

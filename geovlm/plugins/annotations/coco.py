@@ -4,7 +4,8 @@ Layout: an object with `images` (id, file_name, width, height), `annotations` (i
 category_id, bbox as x, y, width, height in pixels of the image, y down) and `categories` (id,
 name). Ids may begin at 0 or at 1 and need not be in order. Crowds (`iscrowd` 1) are left out, as by
 COCO's own evaluation of single objects. An annotation without `bbox` has that of its polygons; a
-mask in RLE alone is left out.
+mask in RLE alone is left out, and so is a rotated box. HIT-UAV names the list `annotation` and the
+file `filename`; both are read too.
 
 Source: cocodataset.org, format of data.
 """
@@ -26,7 +27,11 @@ from geovlm.plugins.annotations.records import Labelled, Record, Skip
 
 def recognises(table: Any) -> bool:
     """True if the value of a JSON file is COCO."""
-    return isinstance(table, Mapping) and {"images", "annotations"} <= table.keys()
+    return (
+        isinstance(table, Mapping)
+        and isinstance(table.get("images"), list)
+        and isinstance(_annotations(table), list)
+    )
 
 
 def read(source: Path, description: Description, skip: Skip) -> Iterator[Record]:
@@ -46,8 +51,8 @@ def read(source: Path, description: Description, skip: Skip) -> Iterator[Record]
     seen: dict[str, str] = {}
     for number, image in _sorted(table["images"]):
         where = f"{source.name} image {number}"
-        file = image.get("file_name") if isinstance(image, Mapping) else None
-        if not isinstance(file, str) or not file.strip():
+        file = _file(image)
+        if not file:
             skip("image without file_name", where)
             continue
         path = image_path(file, description=description, source=source)
@@ -70,12 +75,19 @@ def read(source: Path, description: Description, skip: Skip) -> Iterator[Record]
 
 def _sorted(images: Any) -> list[tuple[int, Any]]:
     """Return number and entry of each image; entries without a name come first."""
+    return sorted(enumerate(images), key=lambda pair: _file(pair[1]))
 
-    def name(pair: tuple[int, Any]) -> str:
-        file = pair[1].get("file_name") if isinstance(pair[1], Mapping) else None
-        return file if isinstance(file, str) else ""
 
-    return sorted(enumerate(images), key=name)
+def _annotations(table: Mapping[str, Any]) -> Any:
+    return table.get("annotations", table.get("annotation"))
+
+
+def _file(image: Any) -> str:
+    """Return the file name of an image; empty if it has none."""
+    if not isinstance(image, Mapping):
+        return ""
+    name = image.get("file_name", image.get("filename"))
+    return name.strip() if isinstance(name, str) else ""
 
 
 def _names(table: Mapping[str, Any], source: Path) -> dict[Any, str]:
@@ -96,7 +108,7 @@ def _objects(
     """Return image id -> objects, in the order of the file."""
     found: dict[Any, list[Labelled]] = defaultdict(list)
     images = {image.get("id") for image in table["images"] if isinstance(image, Mapping)}
-    for number, each in enumerate(table["annotations"]):
+    for number, each in enumerate(_annotations(table)):
         where = f"{source.name} annotation {number}"
         if not isinstance(each, Mapping) or each.get("image_id") not in images:
             skip("annotation of an image that is not listed", where)
@@ -104,6 +116,8 @@ def _objects(
             skip("annotation of a category that is not listed", where)
         elif each.get("iscrowd"):
             skip("crowd", where)
+        elif len(_numbers(each.get("bbox")) or ()) == 5:
+            skip("rotated box of five numbers", where)
         elif (box := _box(each)) is None:
             skip("annotation without a box", where)
         else:

@@ -82,3 +82,11 @@ def test_a_label_that_no_object_has_is_refused(folder: Path) -> None:
     done = geovlm(*words)
     assert done.returncode == 2
     assert "no object has the label 'bus' (labels are car, truck)" in done.stderr
+
+
+def test_a_described_data_set_is_checked_without_a_folder(folder: Path) -> None:
+    run("data", "add", "own", "instances.json", "--images", "images")
+    assert "images missing: 0" in run("data", "check", "own")
+    done = geovlm("data", "check", "xbd")
+    assert done.returncode == 2
+    assert "missing option '--data'" in done.stderr

@@ -52,6 +52,7 @@ def test_every_format_gives_the_same_samples(form: str, tmp_path: Path) -> None:
             {"bbox": None, "segmentation": {"counts": "abc", "size": [1, 2]}},
             "annotation without a box",
         ),
+        ({"bbox": [5, 5, 2, 2, 0.3]}, "rotated box of five numbers"),
         ({"iscrowd": 1}, "crowd"),
         ({"category_id": 9}, "annotation of a category that is not listed"),
         ({"image_id": 99}, "annotation of an image that is not listed"),
@@ -72,6 +73,14 @@ def test_polygons_of_coco_give_the_box_around_them(tmp_path: Path) -> None:
     rings = [[30, 10, 40, 12, 35, 50], [60, 20, 61, 30, 59, 25]]
     found = load(described(sets.coco(tmp_path, bbox=None, segmentation=rings)))
     assert found[1].target["boxes"][1] == [30.0, 10.0, 61.0, 50.0]
+
+
+def test_the_names_of_lists_and_files_in_hit_uav_are_read(tmp_path: Path) -> None:
+    sets.images(tmp_path)
+    file = sets.coco(tmp_path)
+    text = file.read_text().replace("file_name", "filename").replace("annotations", "annotation")
+    file.write_text(text)
+    assert [len(sample.target["boxes"]) for sample in load(described(file))] == [2, 2, 0]
 
 
 def test_a_path_of_windows_is_found(tmp_path: Path) -> None:
