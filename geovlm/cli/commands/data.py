@@ -76,7 +76,7 @@ def add(
     The data set and its task then have this name in every command: `geovlm tasks preview NAME`,
     `geovlm run --tasks NAME`. Files that begin with [dataset] are found in the working folder.
     """
-    from geovlm.plugins.annotations import adding, description
+    from geovlm.plugins.annotations import adding, description, readers
 
     file = (out or Path(f"{name}.toml")).absolute()
     if file.exists():
@@ -87,7 +87,7 @@ def add(
         name=adding.name_of(name),
         folder=file.parent,
         source=_from(source, file.parent),
-        format=adding.recognise(source) if format_ == "auto" else format_,
+        format=readers.recognise(source) if format_ == "auto" else format_,
         task="detect",
         images=_from(images, file.parent) if images is not None else "",
         question=question,

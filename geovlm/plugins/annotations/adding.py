@@ -1,4 +1,4 @@
-"""Recognises a user's annotations and writes the TOML file that describes them."""
+"""Looks into a user's annotations and writes the TOML file that describes them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from geovlm.api import Split
 from geovlm.errors import ConfigError, DataError
-from geovlm.files import records as files
 from geovlm.files.jsontext import dumps
-from geovlm.plugins.annotations import coco
 from geovlm.plugins.annotations.description import NAME, Description
-from geovlm.plugins.annotations.loading import READERS, Loader
+from geovlm.plugins.annotations.loading import Loader
+from geovlm.plugins.annotations.readers import READERS
 
 EXAMPLES = 3
 """Left-out items that are kept per reason."""
@@ -30,35 +28,6 @@ class Survey:
     """Label -> objects, most frequent first."""
     skipped: Mapping[str, list[str]] = field(default_factory=dict)
     """Reason -> items that are left out."""
-
-
-def recognise(source: Path) -> str:
-    """Return the format of a file or folder, as `Description.format` has it.
-
-    Raises:
-        DataError: it does not exist, or is of none of the formats; says what was looked for.
-    """
-    if not source.exists():
-        raise DataError(f"{source} does not exist", hint="give an annotation file or a folder")
-    if source.is_dir():
-        if (source / "data.yaml").is_file():
-            return "yolo"
-        annotations = source / "Annotations"
-        if any((annotations if annotations.is_dir() else source).glob("*.xml")):
-            return "voc"
-        inside = sorted(source.rglob("*.json"))[:20]
-        hint = f"it holds {inside[0].relative_to(source)}: give that file" if inside else _KNOWN
-        raise DataError(f"{source} holds neither data.yaml nor XML files", hint=hint)
-    if source.suffix.lower() in (".yaml", ".yml"):
-        return "yolo"
-    if source.suffix.lower() == ".xml":
-        raise DataError(f"{source} is one XML file", hint=f"give its folder: {source.parent}")
-    if source.suffix.lower() == ".json" and coco.recognises(files.read_json(source)):
-        return "coco"
-    raise DataError(f"the format of {source} is not known", hint=_KNOWN)
-
-
-_KNOWN = "known are COCO (.json), YOLO (data.yaml) and Pascal VOC (a folder of .xml); see --format"
 
 
 def name_of(text: str) -> str:
@@ -88,7 +57,7 @@ def survey(description: Description) -> Survey:
     def skip(reason: str, item: str) -> None:
         skipped.setdefault(reason, []).append(item)
 
-    for record in READERS[description.format](loader.source, description, skip):
+    for record in READERS[description.format].read(loader.source, description, skip):
         images[loader.split(record)] += 1
         labels.update(each.label for each in record.boxes or ())
     if not images:

@@ -25,8 +25,13 @@ from geovlm.plugins.annotations.places import identity, image_path
 from geovlm.plugins.annotations.records import Labelled, Record, Skip
 
 
-def recognises(table: Any) -> bool:
-    """True if the value of a JSON file is COCO."""
+def recognises(source: Path) -> bool:
+    """True if a file is COCO."""
+    is_json = source.is_file() and source.suffix.lower() == ".json"
+    return is_json and _is_coco(files.read_json(source))
+
+
+def _is_coco(table: Any) -> bool:
     return (
         isinstance(table, Mapping)
         and isinstance(table.get("images"), list)
@@ -41,7 +46,7 @@ def read(source: Path, description: Description, skip: Skip) -> Iterator[Record]
         DataError: the file is not COCO; names file and key.
     """
     table = files.read_json(source)
-    if not recognises(table):
+    if not _is_coco(table):
         raise DataError(
             f"{source} is not COCO: it has no lists 'images' and 'annotations'",
             hint="is another format meant? give it as --format",

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from geovlm import hookimpl
 from geovlm.api import DatasetSpec, TaskSpec
 from geovlm.errors import DataError
-from geovlm.plugins.annotations.asking import Asker, Splitter
 from geovlm.plugins.annotations.description import Description
+from geovlm.plugins.annotations.kinds import KINDS
 from geovlm.plugins.annotations.loading import Loader
 
 _UNKNOWN = "not stated"
-_SHOWN = 4
-"""Labels that the summary names."""
 
 
 class Declared:
@@ -56,20 +54,16 @@ class Declared:
     def geovlm_tasks(self) -> Iterable[TaskSpec]:
         """Declare the task."""
         own = self.description
+        kind = KINDS[own.task]
         yield TaskSpec(
             name=own.name,
-            summary=f"Boxes of every {_listed(own.labels)}.",
+            summary=kind.summary(own),
             dataset=own.name,
-            samples=Splitter(own),
-            prompt=Asker(own),
-            rewards={"paper": {"detection": 1.0}, "robust": {"matched_iou": 1.0}},
-            metrics=("detection", "format"),
-            primary_metric="mean_iou",
-            max_answer_tokens=1024,
-            tags=frozenset({"detection"}),
+            samples=kind.samples(own),
+            prompt=kind.prompt(own),
+            rewards=kind.rewards,
+            metrics=kind.metrics,
+            primary_metric=kind.primary_metric,
+            max_answer_tokens=kind.max_answer_tokens,
+            tags=frozenset({kind.tag}),
         )
-
-
-def _listed(labels: Sequence[str]) -> str:
-    shown = ", ".join(labels[:_SHOWN])
-    return shown if len(labels) <= _SHOWN else f"{shown} and {len(labels) - _SHOWN} other labels"

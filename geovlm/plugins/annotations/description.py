@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -24,6 +24,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "format": get_args(Format),
     "task": get_args(Kind),
 }
+NEED_LABELS = frozenset({"detect"})
+"""Tasks that ask about labels."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 """Names of data sets."""
 _SPLIT = re.compile(r"\d+/\d+/\d+|given")
@@ -49,6 +51,12 @@ class Description:
     """Labels that are asked for, at least one; objects of others are left out."""
     question: str = ""
     """The question; `{label}` stands for the label asked for. Default: that of the task."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """What a row of a table holds, such as `question` -> name of its column."""
+    group_by: str = "image"
+    """What stays together in one split: `image`, or a key of `Record.extra`."""
+    reasoning: str = "auto"
+    """`auto`: derived from the annotation; `none`: answers alone; else a column that holds it."""
     split: str = "80/10/10"
     """Shares of training, validation and test, or `given`: the source says it."""
     seed: int = 0
@@ -104,26 +112,31 @@ def _problems(table: Mapping[str, Any]) -> Iterator[str]:
         near = difflib.get_close_matches(name, fields, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
         yield f"there is no key dataset.{name}; {hint}"
-    for name, field in fields.items():
+    for name, known in fields.items():
         if name not in table:
-            if field.default is dataclasses.MISSING or name == "labels":
+            if known.default is known.default_factory is dataclasses.MISSING:
                 yield f"dataset.{name} is missing"
             continue
-        value, wanted = table[name], str(field.type)
+        value, wanted = table[name], str(known.type)
         if not _fits(value, wanted):
-            kind = {"str": "a text", "int": "a whole number"}.get(wanted, "a list of texts")
+            kind = _WANTED.get(wanted, "a list of texts")
             yield f"dataset.{name} must be {kind}, is {value!r:.60}"
         elif name in _CHOICES and value not in _CHOICES[name]:
             yield f"dataset.{name} must be one of {', '.join(_CHOICES[name])}, is {value!r}"
         elif name == "name" and not NAME.fullmatch(value):
             yield f"dataset.name {value!r} must have lower-case letters, digits and _ only"
-        elif name == "labels" and not value:
-            yield "dataset.labels is empty: name at least one label"
         elif name == "split" and not _is_split(value):
             yield f"dataset.split must be like 80/10/10 or given, is {value!r}"
+    if table.get("task") in NEED_LABELS and not table.get("labels"):
+        yield "dataset.labels is missing or empty: name at least one label"
+
+
+_WANTED = {"str": "a text", "int": "a whole number", "Mapping[str, str]": "a table of texts"}
 
 
 def _fits(value: Any, wanted: str) -> bool:
+    if wanted.startswith("Mapping"):
+        return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
     if wanted == "int":
         return isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if wanted == "str":

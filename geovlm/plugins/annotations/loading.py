@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from geovlm.api import LoadContext, Sample, Split
+from geovlm.api import Json, LoadContext, Sample, Split
 from geovlm.errors import DatasetNotFoundError
-from geovlm.plugins.annotations import coco, splits, voc, yolo
+from geovlm.plugins.annotations import splits
 from geovlm.plugins.annotations.description import Description
-from geovlm.plugins.annotations.records import Record, Skip
-
-READERS: dict[str, Callable[[Path, Description, Skip], Iterator[Record]]] = {
-    "coco": coco.read,
-    "yolo": yolo.read,
-    "voc": voc.read,
-}
+from geovlm.plugins.annotations.kinds import KINDS
+from geovlm.plugins.annotations.readers import READERS
+from geovlm.plugins.annotations.records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +40,13 @@ class Loader:
                 hint=f"{self.description.name}.toml names it as 'source'",
             )
         n = 0
-        for record in READERS[self.description.format](self.source, self.description, ctx.skip):
+        for record in READERS[self.description.format].read(
+            self.source, self.description, ctx.skip
+        ):
             if self.split(record) != ctx.split:
+                continue
+            if missing := KINDS[self.description.task].lacks(record, self.description):
+                ctx.skip(f"record without {missing}", record.where)
                 continue
             if ctx.limit is not None and n >= ctx.limit:
                 return
@@ -61,14 +62,14 @@ class Loader:
 
 
 def _sample(record: Record) -> Sample:
-    found = record.boxes or ()
-    return Sample(
-        id=record.id,
-        images=record.images,
-        target={
-            # a hundredth of a pixel: what formats that store shares keep
-            "boxes": [[round(value, 2) for value in each.box] for each in found],
-            "box_labels": [each.label for each in found],
-        },
-        meta={"where": record.where},
-    )
+    """Return a record as a sample; its target holds what the record has."""
+    target: dict[str, Json] = {}
+    if record.boxes is not None:
+        # a hundredth of a pixel: what formats that store shares keep
+        target["boxes"] = [[round(value, 2) for value in each.box] for each in record.boxes]
+        target["box_labels"] = [each.label for each in record.boxes]
+    for name in ("label", "question", "answer", "choices", "captions", "reasoning"):
+        value = getattr(record, name)
+        if value:
+            target[name] = list(value) if isinstance(value, tuple) else value
+    return Sample(id=record.id, images=record.images, target=target, meta={"where": record.where})

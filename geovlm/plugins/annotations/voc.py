@@ -25,13 +25,29 @@ from geovlm.plugins.annotations.records import Labelled, Record, Skip
 _SETS: dict[str, Split] = {"train": "train", "val": "val", "test": "test"}
 
 
+def recognises(source: Path) -> bool:
+    """True for a folder of XML files, or one that holds `Annotations`.
+
+    Raises:
+        DataError: one XML file is given.
+    """
+    if source.suffix.lower() == ".xml" and source.is_file():
+        raise DataError(f"{source} is one XML file", hint=f"give its folder: {source.parent}")
+    return source.is_dir() and any(_folder(source).glob("*.xml"))
+
+
+def _folder(source: Path) -> Path:
+    """Return the folder of the XML files."""
+    return source / "Annotations" if (source / "Annotations").is_dir() else source
+
+
 def read(source: Path, description: Description, skip: Skip) -> Iterator[Record]:
     """Yield a record per XML file, in the order of the file names.
 
     Raises:
         DataError: the folder holds no XML file.
     """
-    folder = source / "Annotations" if (source / "Annotations").is_dir() else source
+    folder = _folder(source)
     files = sorted(folder.glob("*.xml"))
     if not files:
         raise DataError(f"{folder} holds no XML file", hint="Pascal VOC has one per image")

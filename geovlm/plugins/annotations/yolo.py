@@ -27,6 +27,11 @@ from geovlm.raster import image_size
 SPLITS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
 
+def recognises(source: Path) -> bool:
+    """True for a `.yaml` file, or a folder that holds `data.yaml`."""
+    return source.suffix.lower() in (".yaml", ".yml") or (source / "data.yaml").is_file()
+
+
 def read(source: Path, description: Description, skip: Skip) -> Iterator[Record]:
     """Yield a record per image, split by split, in the order of the file names.
 

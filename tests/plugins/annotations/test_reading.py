@@ -184,7 +184,7 @@ TEXT = '[dataset]\nname = "own"\nsource = "a"\nformat = "coco"\ntask = "detect"\
         (lambda text: text + 'lables = ["x"]\n', "did you mean 'labels'"),
         (lambda text: text.replace('"coco"', '"cocoa"'), "format must be one of coco, yolo, voc"),
         (lambda text: text.replace('name = "own"\n', ""), "dataset.name is missing"),
-        (lambda text: text.replace('["x"]', "[]"), "labels is empty"),
+        (lambda text: text.replace('["x"]', "[]"), "labels is missing or empty"),
         (lambda text: text.replace('["x"]', '"x"'), "labels must be a list of texts"),
         (lambda text: text + 'split = "0/0/0"\n', "split must be like 80/10/10"),
         (lambda text: text + "seed = -1\n", "seed must be a whole number"),

@@ -1,4 +1,4 @@
-"""Makes the questions of a description and their correct answers."""
+"""Asks for the boxes of a label: questions and correct answers of the task `detect`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from geovlm import boxes
 from geovlm.api import Json, PromptContext, Sample, Turn
 from geovlm.plugins.annotations.description import Description
+from geovlm.plugins.annotations.records import Record
 
-QUESTIONS = {"detect": "Detect every {label} in the image."}
-"""Task -> question, where the description has none; `{label}` is the label asked for."""
+QUESTION = "Detect every {label} in the image."
+"""The question where the description has none; `{label}` is the label asked for."""
+_SHOWN = 4
+"""Labels that the summary names."""
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -55,10 +58,23 @@ class Asker:
         label = str(sample.target["label"])
         found = boxes.target_boxes(sample.target)
         return Turn(
-            question=(own.question or QUESTIONS[own.task]).replace("{label}", label),
+            question=(own.question or QUESTION).replace("{label}", label),
             answer=boxes.write(found, ctx),
             reasoning=_reasoning(found, ctx.image_sizes[-1], label=label),
         )
+
+
+def lacks(record: Record, description: Description) -> str:
+    """Return `boxes` for a record without a list of boxes."""
+    return "boxes" if record.boxes is None else ""
+
+
+def summary(description: Description) -> str:
+    """Return the line that says what is asked."""
+    labels = description.labels
+    shown = ", ".join(labels[:_SHOWN])
+    more = f" and {len(labels) - _SHOWN} other labels" if len(labels) > _SHOWN else ""
+    return f"Boxes of every {shown}{more}."
 
 
 def _reasoning(found: tuple[boxes.Box, ...], size: tuple[int, int], *, label: str) -> str:

@@ -1,0 +1,52 @@
+"""Holds the table of formats: how each is recognised and read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from geovlm.errors import DataError
+from geovlm.plugins.annotations import coco, voc, yolo
+from geovlm.plugins.annotations.description import Description
+from geovlm.plugins.annotations.records import Record, Skip
+
+
+class Reader(NamedTuple):
+    """A format of annotations."""
+
+    title: str
+    """Name of the format and of the file or folder to give."""
+    recognises: Callable[[Path], bool]
+    """True if an existing file or folder is of this format."""
+    read: Callable[[Path, Description, Skip], Iterator[Record]]
+    """Yields the records of a file or folder; what is left out goes to `skip`."""
+
+
+READERS: Mapping[str, Reader] = {
+    "yolo": Reader("YOLO (data.yaml or its folder)", yolo.recognises, yolo.read),
+    "voc": Reader("Pascal VOC (a folder of .xml)", voc.recognises, voc.read),
+    "coco": Reader("COCO (.json)", coco.recognises, coco.read),
+}
+"""Format -> reader, in the order in which they are tried."""
+
+
+def recognise(source: Path) -> str:
+    """Return the format of a file or folder, as `Description.format` has it.
+
+    Raises:
+        DataError: it does not exist, or is of none of the formats; names those that are known.
+    """
+    if not source.exists():
+        raise DataError(f"{source} does not exist", hint="give an annotation file or a folder")
+    for name, reader in READERS.items():
+        if reader.recognises(source):
+            return name
+    inside = sorted(source.rglob("*.json"))[:1] if source.is_dir() else []
+    if inside:
+        raise DataError(
+            f"the format of the folder {source} is not known",
+            hint=f"it holds {inside[0].relative_to(source)}: give that file",
+        )
+    known = ", ".join(reader.title for reader in READERS.values())
+    raise DataError(f"the format of {source} is not known", hint=f"known are {known}; see --format")
