@@ -126,6 +126,9 @@ class Sample:
     - `vocabulary`: list of texts; all labels or answers that are possible. Default: the labels.
     - `boxes`: list of boxes in pixels of the stored last image, 4 or 5 numbers each. Empty: no
       object is there.
+    - `box_labels`: list of texts; the label of each box, an entry of the `vocabulary`. Answers then
+      name it, as `geovlm.boxes.write_labelled` does.
+    - `label`: text; the label of all boxes, where there are no `box_labels`.
     - `captions`: list of texts; the reference captions. A score takes the nearest one.
     - `text`: text; the only reference, where there are no `captions`. Boxes in it are left out.
     - `facts`: name -> text; what a caption must state. Rewards then ask for these facts instead of

@@ -37,7 +37,7 @@ ROOMS = """
 """Each line may import from the lines above it; names of one line do not import each other."""
 
 INSIDE = {
-    "boxes": "notations rectangle | frames | reading writing | arrays",
+    "boxes": "notations rectangle | frames | reading writing | labels | arrays",
     "raster": "faults headers spectra | files | masks places | fills | bands"
     " | appearance reference scaling | decoding | pictures | checks images",
     "scenes": "composing | painting",
@@ -55,7 +55,7 @@ INSIDE = {
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",
     "plan": "checksums needs sizes | data | leaks statistics trials | checks | build samples"
     " | commands environment memory slurm | text",
-    "score": "bootstrap metrics published | paired protocols | against",
+    "score": "bootstrap metrics published | coco paired protocols | against",
     "report": "facts figures rendering tables | outcomes | verdict | card_text cards | card curves"
     " | page | compare",
     "testing": "findings hostile | subject | data declarations prompts rewards | scores | kit"

@@ -11,6 +11,7 @@ from geovlm.boxes.frames import (
     require_frame,
     to_frame,
 )
+from geovlm.boxes.labels import Labelled, parse_labelled, write_labelled
 from geovlm.boxes.notations import NOTATIONS, Notation
 from geovlm.boxes.reading import parse, phrases, read_back, strip, target_boxes
 from geovlm.boxes.rectangle import (
@@ -30,6 +31,7 @@ __all__ = [
     "NOTATIONS",
     "Box",
     "HasSizes",
+    "Labelled",
     "Match",
     "Notation",
     "corners",
@@ -42,6 +44,7 @@ __all__ = [
     "match",
     "overlap",
     "parse",
+    "parse_labelled",
     "phrases",
     "picture_size",
     "read_back",
@@ -51,4 +54,5 @@ __all__ = [
     "target_boxes",
     "to_frame",
     "write",
+    "write_labelled",
 ]

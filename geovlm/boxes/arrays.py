@@ -47,12 +47,20 @@ def parse(
     texts: Sequence[str], contexts: Sequence[frames.HasSizes], *, limit: int
 ) -> tuple[Array, NDArray[np.intp]]:
     """Return the boxes of `boxes.parse` for many texts: rows `(n, 5)`, and the number per text."""
-    import numpy as np
-
     read = [
         reading.read(text[:MAX_CHARS]) if ctx.image_sizes else reading.Read((), {})
         for text, ctx in zip(texts, contexts, strict=True)
     ]
+    found, counts, _ = placed(read, contexts, limit=limit)
+    return found, counts
+
+
+def placed(
+    read: Sequence[reading.Read], contexts: Sequence[frames.HasSizes], *, limit: int
+) -> tuple[Array, NDArray[np.intp], NDArray[np.intp]]:
+    """Return groups of numbers as boxes: rows `(n, 5)`, number per text, place among all groups."""
+    import numpy as np
+
     counts = np.array([len(each.numbers) for each in read], dtype=np.intp)
     sample = np.repeat(np.arange(len(read)), counts)
     found = rows(list(chain.from_iterable(each.numbers for each in read)))
@@ -68,12 +76,12 @@ def parse(
         found[turned, :4] = found[turned][:, [1, 0, 3, 2]]
     found[:, :4] /= np.tile(each_image[:, 2:4], 2)
     keep = _clip(found, each_image[:, :2])
-    sample, found = sample[keep], found[keep]
+    sample, found, kept = sample[keep], found[keep], np.flatnonzero(keep)
     counts = np.bincount(sample, minlength=len(read))
     if counts.max(initial=0) > limit:
         place = np.arange(len(sample)) - (np.cumsum(counts) - counts)[sample]
-        found, counts = found[place < limit], np.minimum(counts, limit)
-    return found, counts
+        found, kept, counts = found[place < limit], kept[place < limit], np.minimum(counts, limit)
+    return found, counts, kept
 
 
 def upright(found: Array, *, drop: NDArray[np.bool_]) -> Array:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple, TypeAlias, cast
 
 from geovlm.answers import MAX_CHARS
@@ -74,20 +75,8 @@ def parse(text: str, ctx: HasSizes, *, limit: int = 256) -> tuple[Box, ...]:
     """
     if not ctx.image_sizes:
         return ()
-    numbers, fixed = read(text[:MAX_CHARS])
-    images = [last_image(ctx)] * len(numbers)
-    for notation, places in fixed.items():
-        own = last_image(ctx, notation)
-        for place in places:
-            images[place] = own
-    found: list[Box] = []
-    for each, image in zip(numbers, images, strict=True):
-        if len(found) >= limit:
-            break
-        box = _placed(each, image)
-        if box is not None:
-            found.append(box)
-    return tuple(found)
+    found = (box for box in placed(read(text[:MAX_CHARS]), ctx) if box is not None)
+    return tuple(islice(found, limit))
 
 
 def phrases(text: str, ctx: HasSizes) -> tuple[tuple[str, Box | None], ...]:
@@ -225,11 +214,26 @@ def read(text: str) -> Read:
     if not _MORE_THAN_LISTS.search(text):
         return Read(tuple(map(_floats, _PLAIN.findall(text))), {})
     every = list(groups(text))
+    return Read(tuple(each.numbers for each in every), fixed_places(every))
+
+
+def fixed_places(found: Sequence[Group]) -> dict[Notation, list[int]]:
+    """Return the places of groups whose notation names frame or order itself; see `Read.fixed`."""
     fixed: dict[Notation, list[int]] = {}
-    for place, each in enumerate(every):
+    for place, each in enumerate(found):
         if each.notation.is_fixed:
             fixed.setdefault(each.notation, []).append(place)
-    return Read(tuple(each.numbers for each in every), fixed)
+    return fixed
+
+
+def placed(found: Read, ctx: HasSizes) -> Iterator[Box | None]:
+    """Yield each group of numbers as a box of stored pixels; `None` for one that `parse` drops."""
+    images = [last_image(ctx)] * len(found.numbers)
+    for notation, places in found.fixed.items():
+        own = last_image(ctx, notation)
+        for place in places:
+            images[place] = own
+    yield from map(_placed, found.numbers, images)
 
 
 def groups(text: str) -> Iterator[Group]:

@@ -97,6 +97,14 @@ REWARDS: tuple[RewardSpec, ...] = (
         source="geovlm; matching by scipy.optimize.linear_sum_assignment",
     ),
     RewardSpec(
+        name="labelled_iou",
+        summary="One-to-one matched IoU within each label: wrong labels cost too.",
+        score="geovlm.rewards.boxes:labelled_iou",
+        batched=True,
+        formula="Σ_l max over matchings of Σ IoU / Σ_l max(N_l, M_l), labels l",
+        source="geovlm; matching by scipy.optimize.linear_sum_assignment",
+    ),
+    RewardSpec(
         name="exact",
         summary="The one right answer and nothing else.",
         score="geovlm.rewards.robust:exact",
@@ -120,7 +128,7 @@ REWARDS: tuple[RewardSpec, ...] = (
     ),
 )
 
-METRICS: tuple[MetricSpec, ...] = tuple(
+_METRICS = tuple(
     MetricSpec(
         name=name,
         summary=summary,
@@ -136,6 +144,13 @@ METRICS: tuple[MetricSpec, ...] = tuple(
         ("format", "Share of well-formed completions.", "format_counts", "means"),
     )
 )
+_COCO = MetricSpec(
+    name="coco",
+    summary="mAP of labelled boxes as COCO defines it, all boxes of one score.",
+    counts="geovlm.score.coco:box_counts",
+    finish="geovlm.score.coco:box_scores",
+)
+METRICS: tuple[MetricSpec, ...] = (*_METRICS, _COCO)
 
 
 @hookimpl

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from geovlm import answers
 from geovlm.api import RewardContext
 from geovlm.boxes import arrays, reading
-from geovlm.rewards.reading import MAX_BOXES
+from geovlm.boxes.labels import read_labelled
+from geovlm.rewards.reading import MAX_BOXES, box_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,20 +92,110 @@ def matched_iou(completions: Sequence[str], contexts: Sequence[RewardContext]) -
     return values
 
 
+def labelled_iou(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
+    """Sum of IoUs of the best one-to-one matching within each label, over the boxes that it needs.
+
+    A label needs as many boxes as the larger of its true and predicted counts, so that extra and
+    missing boxes cost, and a wrong label costs as both. Predicted boxes without one label of
+    `target["vocabulary"]` are extra. Both empty: 1. With one label it is `matched_iou`.
+
+    >>> from types import SimpleNamespace
+    >>> from geovlm.plugins.profiles import QWEN2_5_VL
+    >>> size = ((280, 280),)
+    >>> ctx = SimpleNamespace(
+    ...     target={
+    ...         "boxes": [[0, 0, 56, 56], [140, 140, 280, 280]],
+    ...         "box_labels": ["car", "bus"],
+    ...         "vocabulary": ["car", "bus"],
+    ...     },
+    ...     options={}, image_sizes=size, input_sizes=size, profile=QWEN2_5_VL,
+    ... )
+    >>> right = "<answer>car: [0, 0, 56, 56]; bus: [140, 140, 280, 280]</answer>"
+    >>> swapped = "<answer>bus: [0, 0, 56, 56]; car: [140, 140, 280, 280]</answer>"
+    >>> one_wrong = "<answer>car: [0, 0, 56, 56], [140, 140, 280, 280]</answer>"
+    >>> labelled_iou([right, swapped, one_wrong], [ctx] * 3)
+    [1.0, 0.0, 0.3333333333333333]
+    """
+    import numpy as np
+    from scipy.optimize import linear_sum_assignment
+
+    truth, true_labels, found, named = _read_labelled(completions, contexts)
+    most = 1 + max(true_labels.max(initial=0), named.max(initial=0))
+    needed = np.maximum(
+        _label_counts(truth, true_labels, most=most), _label_counts(found, named, most=most)
+    ).sum(axis=1)
+    first, start = (np.cumsum(each.counts) - each.counts for each in (truth, found))
+    values: list[float] = []
+    for table in (each for tables in _tables(truth, found) for each in tables):
+        i = len(values)
+        n, m = int(truth.counts[i]), int(found.counts[i])
+        if not n or not m:
+            values.append(float(n == m))
+            continue
+        same = true_labels[first[i] : first[i] + n, None] == named[None, start[i] : start[i] + m]
+        alike = table[:n, :m] * same
+        pairs = linear_sum_assignment(alike, maximize=True)
+        values.append(min(1.0, float(alike[pairs].sum()) / int(needed[i])))
+    return values
+
+
+def _read_labelled(
+    completions: Sequence[str], contexts: Sequence[RewardContext]
+) -> tuple[_Ragged, Counts, _Ragged, Counts]:
+    """Return true boxes of a batch and the number of the label of each, then the predicted ones.
+
+    Boxes are axis-aligned. A predicted box without one label has the number 0.
+    """
+    import numpy as np
+
+    numbers: dict[str | None, int] = {None: 0}
+    true_labels: list[int] = []
+    named: list[int] = []
+    read = []
+    for completion, ctx in zip(completions, contexts, strict=True):
+        own = box_labels(ctx.target)
+        true_labels += (numbers.setdefault(each, len(numbers)) for each in own)
+        vocabulary = tuple(map(str, ctx.target.get("vocabulary") or sorted(set(own))))  # type: ignore[arg-type]
+        text = answers.answer_text(completion) if ctx.image_sizes else ""
+        groups, labels = read_labelled(text, vocabulary)
+        read.append(groups)
+        named += (numbers.setdefault(each, len(numbers)) for each in labels)
+    rows, counts, places = arrays.placed(read, contexts, limit=MAX_BOXES)
+    true, said = (np.array(each, dtype=np.intp) for each in (true_labels, named))
+    return _true(contexts), true, _upright(rows, counts, contexts), said[places]
+
+
+def _label_counts(boxes: _Ragged, labels: Counts, *, most: int) -> Counts:
+    """Return the number of boxes `(samples, labels)` of each label in each sample."""
+    import numpy as np
+
+    sample = np.repeat(np.arange(len(boxes.counts)), boxes.counts)
+    counts = np.bincount(sample * most + labels, minlength=len(boxes.counts) * most)
+    return counts.reshape(-1, most)
+
+
 def _read(completions: Sequence[str], contexts: Sequence[RewardContext]) -> tuple[_Ragged, _Ragged]:
     """Return true and predicted boxes of a batch, axis-aligned."""
+    texts = [answers.answer_text(completion) for completion in completions]
+    rows, counts = arrays.parse(texts, contexts, limit=MAX_BOXES)
+    return _true(contexts), _upright(rows, counts, contexts)
+
+
+def _true(contexts: Sequence[RewardContext]) -> _Ragged:
+    """Return the true boxes of a batch, axis-aligned."""
     import numpy as np
 
     listed = [reading.target_numbers(ctx.target) for ctx in contexts]
-    n_true = np.array([len(each) for each in listed], dtype=np.intp)
-    truth = arrays.rows([box for each in listed for box in each])
-    texts = [answers.answer_text(completion) for completion in completions]
-    found, n_found = arrays.parse(texts, contexts, limit=MAX_BOXES)
+    counts = np.array([len(each) for each in listed], dtype=np.intp)
+    return _upright(arrays.rows([box for each in listed for box in each]), counts, contexts)
+
+
+def _upright(rows: Array, counts: Counts, contexts: Sequence[RewardContext]) -> _Ragged:
+    """Return boxes `(n, 5)` as axis-aligned ones, each as the options of its run say."""
+    import numpy as np
+
     drops = np.array([ctx.options.get("hbb") == "drop" for ctx in contexts], dtype=bool)
-    return (
-        _Ragged(arrays.upright(truth, drop=np.repeat(drops, n_true)), n_true),
-        _Ragged(arrays.upright(found, drop=np.repeat(drops, n_found)), n_found),
-    )
+    return _Ragged(arrays.upright(rows, drop=np.repeat(drops, counts)), counts)
 
 
 def _tables(truth: _Ragged, found: _Ragged) -> Iterator[Array]:

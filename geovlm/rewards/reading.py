@@ -34,6 +34,20 @@ def label_sets(completion: str, ctx: RewardContext) -> tuple[set[str], set[str]]
     return set(map(answers.normalise, truth)), set(map(answers.normalise, named))
 
 
+def box_labels(target: Mapping[str, Any]) -> list[str]:
+    """Return the label of each true box: `box_labels`, else `label` for all of them.
+
+    Raises:
+        ValueError: the target has neither, or not one label per box; none for no box is sound.
+    """
+    n, labels = len(target.get("boxes") or ()), target.get("box_labels")
+    if labels is None:
+        labels = [target["label"]] * n if "label" in target else []
+    if len(labels) != n:
+        raise ValueError(f"the target has {n} boxes and {len(labels)} 'box_labels'")
+    return [str(each) for each in labels]
+
+
 def box_lists(completion: str, ctx: RewardContext) -> tuple[list[boxes.Box], list[boxes.Box]]:
     """Return the true and the predicted boxes, axis-aligned, in pixels of the stored image."""
     flat = boxes.drop_angle if ctx.options.get("hbb") == "drop" else boxes.enclosing

@@ -24,7 +24,7 @@ Sums = Mapping[str, Any]
 """Sums over samples: numpy arrays of one shape, one entry per resample; see `MetricSpec.finish`."""
 
 
-def _kept(function: Callable[[Prediction], Counts]) -> Callable[[Prediction], Counts]:
+def kept(function: Callable[[Prediction], Counts]) -> Callable[[Prediction], Counts]:
     """Remember the result per prediction, by identity, as long as it lives."""
     known: WeakKeyDictionary[Prediction, Counts] = WeakKeyDictionary()
 
@@ -108,7 +108,7 @@ def _context(prediction: Prediction) -> RewardContext:
     return reward_context(prediction, profile=prediction.profile)
 
 
-@_kept
+@kept
 def exact_counts(prediction: Prediction) -> Counts:
     """1 if the answer is the correct answer and only that (the reward `exact`), by type, else 0."""
     kind = str(prediction.target.get("type", ""))
@@ -116,7 +116,7 @@ def exact_counts(prediction: Prediction) -> Counts:
     return {f"n:{kind}": 1.0, f"right:{kind}": right}
 
 
-@_kept
+@kept
 def label_counts(prediction: Prediction) -> Counts:
     """Named and true labels of one sample."""
     target: Mapping[str, Any] = prediction.target
@@ -138,7 +138,7 @@ def label_counts(prediction: Prediction) -> Counts:
     return counts
 
 
-@_kept
+@kept
 def box_counts(prediction: Prediction) -> Counts:
     """Matched boxes of one sample; rotated boxes are replaced by their enclosing boxes."""
     text = answers.answer_text(prediction.completion)
@@ -157,7 +157,7 @@ def box_counts(prediction: Prediction) -> Counts:
     }
 
 
-@_kept
+@kept
 def caption_counts(prediction: Prediction) -> Counts:
     """Caption scores of one sample, 0 to 1, against all its references.
 
@@ -177,14 +177,14 @@ def caption_counts(prediction: Prediction) -> Counts:
     }
 
 
-@_kept
+@kept
 def grounding_counts(prediction: Prediction) -> Counts:
     """The reward `grounded_f1` of one sample: text and boxes together."""
     (value,) = robust.grounded_f1([prediction.completion], [_context(prediction)])
     return {"n": 1.0, "grounded_f1": value}
 
 
-@_kept
+@kept
 def format_counts(prediction: Prediction) -> Counts:
     """1 if both tag blocks of the completion are well-formed: `format_rate`, else 0."""
     text = prediction.completion

@@ -52,6 +52,7 @@ FULL = context(
     labels=["ships"],
     vocabulary=["ships", "planes"],
     boxes=[[10, 10, 60, 60]],
+    box_labels=["ships"],
     text="two ships",
 )
 BARE = context()
@@ -101,6 +102,10 @@ GOLD_OF = {
     "label_f1": ("ships", {"labels": ["ships"], "vocabulary": ["planes", "ships"]}),
     "detection": ("[10, 10, 60, 60]", {"boxes": [[10, 10, 60, 60]]}),
     "matched_iou": ("[10, 10, 60, 60]", {"boxes": [[10, 10, 60, 60]]}),
+    "labelled_iou": (
+        "ships: [10, 10, 60, 60]",
+        {"boxes": [[10, 10, 60, 60]], "box_labels": ["ships"], "vocabulary": ["planes", "ships"]},
+    ),
     "levenshtein": ("two ships", {"captions": ["a pier", "two ships"]}),
     "jaccard": ("two ships", {"answer": "two ships"}),
     "exact": ("2", {"answer": "2"}),

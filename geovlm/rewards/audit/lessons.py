@@ -93,6 +93,8 @@ class Lessons:
     words: str
     """The most frequent words of captions, as many as a caption has (median)."""
     boxes: BoxHabits | None
+    box_labels: tuple[str, ...] = ()
+    """Labels of true boxes, most frequent first; empty where boxes have none of their own."""
 
     def options(self, question: Question) -> tuple[str, ...]:
         """Return the possible answers of a question; frequent ones of the training split first."""
@@ -140,6 +142,7 @@ def learn(exchanges: Sequence[Exchange]) -> Lessons:
         },
         words=_frequent_words([each.answer for each in captioned]),
         boxes=_box_habits(exchanges),
+        box_labels=_box_labels(exchanges),
     )
 
 
@@ -224,6 +227,12 @@ def _frequent_words(texts: Sequence[str]) -> str:
         return ""
     order = _by_number(Counter(word for words in sets for word in words))
     return " ".join(order[: round(statistics.median(map(len, sets)))])
+
+
+def _box_labels(exchanges: Sequence[Exchange]) -> tuple[str, ...]:
+    targets: list[Mapping[str, Any]] = [each.target for each in exchanges]
+    named = (str(label) for target in targets for label in target.get("box_labels") or ())
+    return tuple(_by_number(Counter(named)))
 
 
 def _box_habits(exchanges: Sequence[Exchange]) -> BoxHabits | None:

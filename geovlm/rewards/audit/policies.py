@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from geovlm import boxes
+from geovlm.boxes import Box
 from geovlm.rewards.audit.lessons import BoxHabits, Lessons, Question
 from geovlm.rewards.reading import MAX_BOXES
 
@@ -44,7 +45,8 @@ def policies(lessons: Lessons) -> list[Policy]:
     the image and size of that box. Boxes: `whole image`, `centre box`, `mean box`, `one box
     repeated`, `grid` (five scales), `fine grid` (boxes of the usual size, as many as are read) and
     `usual grid` (of the usual size and number). For grounded captions the box policies begin with
-    the words of the constant caption.
+    the words of the constant caption. Where boxes have labels, each box policy gives its boxes the
+    most frequent label, and once more each of its boxes every label.
     """
     made: list[tuple[str, Callable[[Question], str]]] = [
         ("empty", lambda question: ""),
@@ -53,7 +55,8 @@ def policies(lessons: Lessons) -> list[Policy]:
         *_captions(lessons),
     ]
     if lessons.boxes is not None:
-        made += _boxes(lessons.boxes, words=boxes.strip(lessons.captions.get(None, "")))
+        words = boxes.strip(lessons.captions.get(None, ""))
+        made += _boxes(lessons.boxes, words=words, labels=lessons.box_labels)
     return [
         *(Policy(name, _framed(answer)) for name, answer in made),
         Policy("tag stuffing", lambda question: _stuffed(question, lessons)),
@@ -68,7 +71,8 @@ def padded(question: Question, *, answer: str, lessons: Lessons) -> str:
     """
     more = answer
     if question.boxes(answer, limit=1):
-        more = f"{answer}, {_written(_grid(), question)}"
+        separator = "; " if lessons.box_labels else ", "
+        more = f"{answer}{separator}{_written(_grid(), question, labels=lessons.box_labels[:1])}"
     elif lessons.options(question):
         more = "; ".join([answer, *lessons.options(question)])
     elif lessons.captions:
@@ -110,7 +114,9 @@ def _captions(lessons: Lessons) -> Iterator[tuple[str, Callable[[Question], str]
         )
 
 
-def _boxes(habits: BoxHabits, *, words: str) -> Iterator[tuple[str, Callable[[Question], str]]]:
+def _boxes(
+    habits: BoxHabits, *, words: str, labels: tuple[str, ...]
+) -> Iterator[tuple[str, Callable[[Question], str]]]:
     width, height = habits.size
     shares: dict[str, list[Share]] = {
         "whole image": [_WHOLE],
@@ -122,22 +128,30 @@ def _boxes(habits: BoxHabits, *, words: str) -> Iterator[tuple[str, Callable[[Qu
         "usual grid": _usual_grid(habits),
     }
     for name, listed in shares.items():
-        yield name, _drawn(listed, words=words)
+        yield name, _drawn(listed, words=words, labels=labels[:1])
+        if labels:
+            yield f"{name}, every label", _drawn(listed, words=words, labels=labels)
 
 
 def _grid() -> list[Share]:
     return [box for n in GRID for box in _lattice(n, n, size=(1 / n, 1 / n))]
 
 
-def _drawn(shares: Iterable[Share], *, words: str) -> Callable[[Question], str]:
+def _drawn(
+    shares: Iterable[Share], *, words: str, labels: tuple[str, ...]
+) -> Callable[[Question], str]:
     kept = tuple(shares)
-    return lambda question: f"{words} {_written(kept, question)}".strip()
+    return lambda question: f"{words} {_written(kept, question, labels=labels)}".strip()
 
 
-def _written(shares: Iterable[Share], question: Question) -> str:
+def _written(shares: Iterable[Share], question: Question, *, labels: tuple[str, ...]) -> str:
+    """Return boxes as an answer; with labels each box once for each of them."""
     width, height = question.image_sizes[-1]
-    scaled = ((x0 * width, y0 * height, x1 * width, y1 * height) for x0, y0, x1, y1 in shares)
-    return boxes.write(scaled, question)
+    scaled = [Box(x0 * width, y0 * height, x1 * width, y1 * height) for x0, y0, x1, y1 in shares]
+    if not labels:
+        return boxes.write(scaled, question)
+    each = [boxes.Labelled(box, label) for box in scaled for label in labels]
+    return boxes.write_labelled(each, question)
 
 
 def _sides(width: float, height: float) -> tuple[int, int]:
@@ -171,5 +185,8 @@ def _stuffed(question: Question, lessons: Lessons) -> str:
     """Return every option, fact, caption and grid box, each in its own think and answer tags."""
     parts = [*lessons.options(question), *lessons.facts, *dict.fromkeys(lessons.captions.values())]
     if lessons.boxes is not None:
-        parts += [_written([box], question) for box in _lattice(4, 4, size=(0.25, 0.25))]
+        parts += [
+            _written([box], question, labels=lessons.box_labels[:1])
+            for box in _lattice(4, 4, size=(0.25, 0.25))
+        ]
     return "".join(f"<think> {part} </think><answer> {part} </answer>" for part in parts)
