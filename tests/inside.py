@@ -26,10 +26,13 @@ from geovlm import cli
 from geovlm.files.jsontext import dumps
 from geovlm.plan import sizes
 from geovlm.plugins import references, registry
+from geovlm.plugins.described import FILES_VARIABLE
 from geovlm.run import launch, process
 
 ALONE = "geovlm.engine.programs.stock"
 """A program whose tests need a process without GeoVLM."""
+ABSENT = "absent"
+"""Stands for a variable that is not set."""
 _OTHER_COMMAND = re.compile(
     r"\b((?:geovlm|pip|hf|accelerate|torchrun|swift|apt|git|sbatch)(?: [a-z]+){0,2})(?: [^,;'()]*)?"
 )
@@ -58,6 +61,10 @@ def geovlm(
         patch.setattr(sys, "argv", ["geovlm", *argv])
         if folder is not None:
             patch.setenv("GEOVLM_CACHE", str(folder / "cache"))
+        # a command may set it, for its own processes
+        patch.setenv(FILES_VARIABLE, os.environ.get(FILES_VARIABLE, ABSENT))
+        if os.environ[FILES_VARIABLE] == ABSENT:
+            patch.delenv(FILES_VARIABLE)
         for name, value in environment.items():
             patch.setenv(name, value)
         with engine(first=first, until=until), found(folder), pytest.raises(SystemExit) as left:

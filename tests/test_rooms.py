@@ -42,8 +42,8 @@ INSIDE = {
     " | appearance reference scaling | decoding | pictures | checks images",
     "scenes": "composing | painting",
     "files": "text images jsontext | records tables",
-    "plugins": "annotations declarations families guard installed profiles scaffold | builtin"
-    " | discover | registry | references | metrics",
+    "plugins": "annotations declarations families guard installed profiles scaffold"
+    " | builtin described | discover | registry | references | metrics",
     "config": "checkpoint control_tokens health options presets | stages trackers | schema"
     " | load model | extras tasks",
     "data": "cache findings fingerprints mixture texts | imagefiles loading prompts"
@@ -53,8 +53,8 @@ INSIDE = {
     "predict": "asking images reading windows | georeference job | features overlay scenes"
     " | results writing",
     "rewards": "encoder options reading scoring | audit boxes text | paper robust",
-    "plan": "checksums needs sizes | data | leaks statistics trials | checks | build samples"
-    " | commands environment memory slurm | text",
+    "plan": "checksums descriptions needs sizes | data | leaks statistics trials | checks"
+    " | build samples | commands environment memory slurm | text",
     "score": "bootstrap metrics published | coco paired protocols | against",
     "report": "facts figures rendering tables | outcomes | verdict | card_text cards | card curves"
     " | page | compare",
@@ -62,8 +62,8 @@ INSIDE = {
     " | pytest_plugin",
     "engine": "failures speedups progress rows stopping tracking"
     " | generation models rewards stage | evaluation training | programs | work | worker",
-    "cli": "arguments groups options output predict_options | datasets planning results | running"
-    " | commands | __main__",
+    "cli": "arguments configuration groups options output predict_options"
+    " | datasets planning results | running | commands | __main__",
 }
 """Room -> the same for its modules and folders: each part may import from the parts to its left."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from geovlm.cli import arguments, output
+from geovlm.cli import arguments, configuration, output
 from geovlm.errors import DatasetNotFoundError
 
 if TYPE_CHECKING:
@@ -42,14 +42,13 @@ def locate(
         ConfigError: a name or a key that does not exist.
         DatasetNotFoundError: the folder does not exist.
     """
-    from geovlm.config import load
     from geovlm.config.options import lookup
     from geovlm.data.loading import find_root, sample_root
     from geovlm.plan.checks import check_data_names
 
     miniature = f"sample.records={MINIATURE_RECORDS}"
     given = arguments.settings(tasks=None, data=data)
-    config = load.load(None, overrides=[miniature, *overrides], **given)
+    config = configuration.load(None, overrides=[miniature, *overrides], **given)
     check_data_names(config, registry=registry)
     own = lookup(config.data, spec.name)
     root = (own.root if own is not None else None) or spec.root or config.data_root
@@ -59,6 +58,8 @@ def locate(
         return Located(sample_root(spec, n=sample.records, seed=sample.seed), config)
     if not root.is_dir():
         raise DatasetNotFoundError(spec.name, root, hint="--data takes an existing folder")
+    if spec.root is not None:
+        return Located(root, config)
     if any((root / name).is_dir() for name in spec.folders):
         return Located(find_root(spec, data_root=root), config)
     if root == config.data_root and root.name not in spec.folders:
@@ -77,7 +78,6 @@ def reader(
     rewards: str | None = None,
 ) -> tuple[Reader, Sequence[Selected]]:
     """Return a reader of the tasks' data, and the tasks; without `data`, data is generated."""
-    from geovlm.config import load
     from geovlm.config import model as models
     from geovlm.plan import sizes
     from geovlm.plan.checks import check_data_names
@@ -86,7 +86,7 @@ def reader(
     from geovlm.run import adapters
 
     given = arguments.settings(tasks=tasks, data=data, model=model, rewards=rewards)
-    config = adapters.whole(load.load(None, overrides=overrides, **given), merge=False)
+    config = adapters.whole(configuration.load(None, overrides=overrides, **given), merge=False)
     loaded = registry.load()
     chosen = loaded.select(tasks)
     check_data_names(config, registry=loaded)

@@ -17,8 +17,18 @@ OptionalTasksOption: TypeAlias = Annotated[str | None, typer.Option(help=_TASKS)
 DataOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        help="Folder of all data sets, or of one. Repeatable. Default: generated data.",
-        metavar="ROOT|NAME=DIR",
+        help="Folder of all data sets, or of one; or a description of your own annotations. "
+        "Repeatable. Default: generated data.",
+        metavar="ROOT|NAME=DIR|FILE.toml",
+    ),
+]
+DescriptionsOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        help="Description of your own annotations, whose data set and task are then known. "
+        "Repeatable.",
+        metavar="FILE.toml",
     ),
 ]
 ModelOption: TypeAlias = Annotated[str, _MODEL]
@@ -34,7 +44,8 @@ SetOption: TypeAlias = Annotated[
     ),
 ]
 ConfigArgument: TypeAlias = Annotated[
-    Path | None, typer.Argument(help="Configuration as a TOML file; see 'geovlm config schema'.")
+    Path | None,
+    typer.Argument(help="Configuration, or description of annotations, as a TOML file."),
 ]
 PresetOption: TypeAlias = Annotated[
     str | None, typer.Option(help="nano (default) or geovlm-r1; the file and options override it.")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
     from geovlm.plan.build import Plan
     from geovlm.plan.checks import Context
+    from geovlm.run.folder import RunDir
     from geovlm.run.machines import Machine
 
 
@@ -37,7 +38,7 @@ def configure(
     Raises:
         ConfigError: there is no run to resume, or the run folder is in use.
     """
-    from geovlm.config import load
+    from geovlm.cli import configuration
     from geovlm.run import folder as folders
     from geovlm.run import resuming
 
@@ -45,10 +46,12 @@ def configure(
         directory = folders.RunDir(_to_resume(given["output"], given["tasks"] or []))
         resuming.refuse_absent(directory)
         stored = directory.read_resolved()["config"]
-        loaded = load.load(None, stored=stored, overrides=overrides, **_moved(given, stored))
+        changed = _moved(given, stored)
+        loaded = configuration.load(None, stored=stored, overrides=overrides, **changed)
+        adopt(directory, given["data_files"] or ())
         resuming.refuse_another(directory, loaded.model_dump(mode="json"))
         return loaded, directory.path
-    loaded = load.load(file, preset=preset, overrides=overrides, **given)
+    loaded = configuration.load(file, preset=preset, overrides=overrides, **given)
     if not leads and loaded.output is not None:
         return loaded, loaded.output
     if not resume:
@@ -56,8 +59,20 @@ def configure(
             resuming.refuse_taken(loaded.output)
         return loaded, loaded.output or folders.default_output(list(loaded.tasks)).absolute()
     directory = folders.RunDir(_to_resume(loaded.output, list(loaded.tasks)))
+    adopt(directory, given["data_files"] or ())
     resuming.refuse_another(directory, loaded.model_dump(mode="json"))
     return loaded, directory.path
+
+
+def adopt(directory: RunDir, files: Sequence[Path]) -> None:
+    """Offer the descriptions of a resumed run, except for those that the user gives anew."""
+    from geovlm.plan import descriptions
+    from geovlm.plugins import described
+
+    given = described.offer(files, known="replace")
+    descriptions.adopt(directory, but=given)
+    for line in descriptions.changes(directory, but=given):
+        output.say(f"note: {line}")
 
 
 def _to_resume(output: Path | None, tasks: Sequence[str]) -> Path:

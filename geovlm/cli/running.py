@@ -28,6 +28,8 @@ def write(directory: RunDir, plan: Plan) -> None:
     Raises:
         DataError: a resumed run's data have changed.
     """
+    from geovlm.plan import descriptions
+    from geovlm.plugins import registry
     from geovlm.run import files, resuming
 
     found = planning.described(plan)
@@ -36,6 +38,7 @@ def write(directory: RunDir, plan: Plan) -> None:
     files.write_json(directory.environment, found | resuming.beginning(directory))
     if plan.config.deduplicate != "off":
         files.write_text(directory.deduplicated, plan.deduplicated.as_json())
+    descriptions.keep(directory, registry.load(), [task.dataset for task in plan.tasks])
     files.write_json(directory.resolved, resolved)
 
 
@@ -63,6 +66,7 @@ def follow(config: RunConfig, folder: Path, machine: Machine, *, resume: bool) -
         RunFailedError: a stage failed, or a machine was lost.
     """
     from geovlm.config.schema import RunConfig
+    from geovlm.plan import descriptions
     from geovlm.run import devices, launch
     from geovlm.run.folder import RunDir
 
@@ -75,6 +79,7 @@ def follow(config: RunConfig, folder: Path, machine: Machine, *, resume: bool) -
         output.say(f"machine {machine.rank} of {machine.count}: waiting for the plan of machine 0")
         others.wait(lambda: others.read(0, "planned") is True)
         resolved = RunConfig.model_validate(directory.read_resolved()["config"])
+        descriptions.adopt(directory)
         devices.device(resolved)
         launch.run_stages(directory, config=resolved, resume=resume, heartbeat=others)
         # until machine 0 has scored and written everything

@@ -58,6 +58,8 @@ def load(
         table = merge(tomllib.loads(preset_text(name)), own)
     given = {key: value for key, value in values.items() if value is not None}
     tasks = given.pop("tasks", None)
+    if "data_files" in given:
+        given["data_files"] = [*table.get("data_files", []), *given["data_files"]]
     if tasks is not None:
         table["tasks"] = _select_tasks(table.get("tasks", {}), tasks)
     if "processes" in given and "gpus" not in given:

@@ -151,6 +151,9 @@ class RunConfig(Table):
     """Folder that holds the data sets in folders of their usual names."""
     data: dict[str, DataConfig] = {}
     """Data sets, or prefixes of data sets, with a folder or options of their own."""
+    data_files: list[AbsolutePath] = []
+    """Descriptions of own annotations, TOML files that begin with `[dataset]`, see
+    docs/your-data.md; without `tasks` these are the tasks."""
     sample: SampleConfig = SampleConfig()
     """Generated data."""
     rewards: Literal["paper", "robust"] = "paper"

@@ -22,15 +22,12 @@ from geovlm.errors import ConfigError
 from geovlm.plugins import builtin, declarations, installed
 from geovlm.plugins.declarations import HOOKS, PLUGIN_NAME, DeclarationError, Spec
 from geovlm.plugins.guard import guarded, stdout_to_stderr
-from geovlm.plugins.installed import Plugin
+from geovlm.plugins.installed import GROUP, Plugin
 
-GROUP = "geovlm"
 CORE = "builtin"
 """Name of the core in the list of plugins."""
 DISABLE_VARIABLE = "GEOVLM_DISABLE_PLUGINS"
 """Environment variable: names of plugins to disable, separated by commas; `*` for all."""
-FILES_VARIABLE = "GEOVLM_DATA_FILES"
-"""Environment variable: descriptions of annotations, separated as in PATH."""
 DEBUG_VARIABLE = "GEOVLM_DEBUG"
 """Environment variable: if set, the first error of a plugin is raised."""
 SLOW_SECONDS = 0.1
@@ -60,12 +57,15 @@ class PluginRecord:
     """Value of the entry point: `module` or `module:attribute`."""
     hooks: tuple[str, ...] = ()
     """The hooks that it implements."""
+    file: Path | None = None
+    """The description of annotations that it is made of; `None` for an installed plugin."""
 
     @property
     def title(self) -> str:
         """`plugin 'x' (dist 1.0)`, or the file of a description."""
-        source = f"{self.distribution} {self.version}".rstrip()
-        return f"plugin {self.name!r} ({source})"
+        if self.file is not None:
+            return f"the description {self.file}"
+        return f"plugin {self.name!r} ({self.distribution} {self.version})"
 
     def describe(self) -> str:
         """Return `plugin 'x' (dist 1.0) is broken: reason`."""
@@ -185,21 +185,31 @@ class _Loader:
             self.warnings.append(f"plugin {entry.name!r} {'; '.join(effects)}")
         return replace(record, seconds=imported - started, notes=notes, hooks=hooks)
 
-    def load_file(self, file: Path, *, taken: set[str]) -> PluginRecord:
-        """Load a description of annotations; an error becomes its record."""
+    def load_file(self, file: Path, *, taken: Mapping[str, str]) -> PluginRecord:
+        """Load a description of annotations; an error becomes its record.
+
+        `taken` holds the names of the plugins before it, each with what has it.
+        """
         from geovlm.plugins.annotations import declaring, description
 
         record = PluginRecord(
-            name=file.stem, distribution=str(file), version="", status="active", module=str(file)
+            name=file.stem,
+            distribution=str(file),
+            version="",
+            status="active",
+            module=str(file),
+            file=file,
         )
         try:
             own = description.read(file)
             record = replace(record, name=own.name)
             if own.name in taken:
-                raise DeclarationError(f"the name {own.name!r} is that of a plugin")
+                owner = taken[own.name]
+                raise DeclarationError(f"the name {own.name!r} is taken by {owner}; change 'name'")
             hooks = self.declare(own.name, declaring.Declared(own))
         except (ConfigError, DeclarationError) as error:
-            return self._bad(replace(record, status="broken", reason=str(error.args[0])))
+            reason = str(error.args[0]).removeprefix(f"{file}: ")
+            return self._bad(replace(record, status="broken", reason=reason))
         return replace(record, hooks=hooks)
 
     def _bad(self, record: PluginRecord) -> PluginRecord:
@@ -232,11 +242,12 @@ def discover(*, disabled: Iterable[str] = (), files: Iterable[Path] = ()) -> Plu
     for plugin in present.plugins:
         records.append(loader.load(plugin, disabled=off, taken=taken))
         taken.add(plugin.entry.name)
+    titles = {record.name: record.title for record in reversed(records)}
     for file in files:
-        record = loader.load_file(file, taken=taken)
+        record = loader.load_file(file, taken=titles)
         records.append(record)
-        taken.add(record.name)
-    for name in sorted(off - taken - {"*"}):
+        titles.setdefault(record.name, record.title)
+    for name in sorted(off - titles.keys() - {"*"}):
         loader.warnings.append(f"cannot disable plugin {name!r}: no such plugin is installed")
     found = loader.found
     return PluginSet(
@@ -288,27 +299,6 @@ def call(
         if os.environ.get(DEBUG_VARIABLE):
             raise
         return HookResult([], f"{hook} failed: {_one_line(error)}")
-
-
-def files_of_user() -> tuple[Path, ...]:
-    """Return the descriptions of annotations that this process offers as data sets.
-
-    They are those of `GEOVLM_DATA_FILES`; where it is not set, the files `*.toml` of the working
-    folder that begin with a table `[dataset]`.
-    """
-    listed = os.environ.get(FILES_VARIABLE)
-    if listed is not None:
-        return tuple(Path(name) for name in listed.split(os.pathsep) if name)
-    return tuple(path for path in sorted(Path.cwd().glob("*.toml")) if _describes_data(path))
-
-
-def _describes_data(path: Path) -> bool:
-    try:
-        with path.open(encoding="utf-8") as file:
-            lines = (line.strip() for line in file)
-            return next((line for line in lines if line and line[0] != "#"), "") == "[dataset]"
-    except (OSError, UnicodeDecodeError):
-        return False
 
 
 def disabled_by_environment() -> frozenset[str]:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from geovlm import __version__
 
+GROUP = "geovlm"
+"""Group of the entry points of plugins."""
 _REQUIRES_CORE = re.compile(r"\s*geovlm\s*([\[<>=!~;(@ ]|$)", re.IGNORECASE)
 
 

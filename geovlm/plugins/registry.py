@@ -15,6 +15,7 @@ import pluggy
 from geovlm.api import DatasetSpec, MetricSpec, ModelProfile, RewardSpec, StageInfo, TaskSpec
 from geovlm.errors import PluginUnavailableError, UnknownNameError
 from geovlm.plugins import families, profiles
+from geovlm.plugins.described import files_of_user
 from geovlm.plugins.discover import (
     CORE,
     DEBUG_VARIABLE,
@@ -23,7 +24,6 @@ from geovlm.plugins.discover import (
     call,
     disabled_by_environment,
     discover,
-    files_of_user,
     only,
 )
 from geovlm.plugins.guard import stdout_to_stderr
@@ -224,6 +224,8 @@ def _inactive(name: str, records: Iterable[PluginRecord]) -> str:
                 "incompatible": f"Run 'geovlm plugins doctor {record.name}' for what to install.",
                 "disabled": "Remove it from --no-plugin and GEOVLM_DISABLE_PLUGINS.",
             }
+            if record.file is not None:
+                return f"{record.describe()}."
             return f"{record.describe()}. {fix[record.status]}"
     return ""
 

@@ -15,8 +15,9 @@ from geovlm.run.folder import CHECKPOINT_MANIFEST, RunDir
 FREE = frozenset(
     {"processes", "gpus", "machines", "machine_timeout_s", "parallel", "device", "timeout_s"}
     | {"output", "preset", "health", "share_images", "log_completions", "track", "track_project"}
+    | {"data_files"}
 )
-"""Fields of the configuration that decide on no result."""
+"""Fields of the configuration that decide on no result, or whose contents are compared."""
 _FREE_OF_STAGE = frozenset(
     {"processes", "parallel", "batch_size", "share_prompt", "vllm"}
     | {"on_fail", "min_format_rate", "keep_flat"}

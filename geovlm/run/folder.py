@@ -4,6 +4,7 @@
 resolved.json      configuration, tasks, data folders, processes per stage
 environment.json   versions, plugins, data checksums, prompt hashes
 deduplicated.json  images and events that training omits, with `deduplicate`
+descriptions/      copies of the descriptions of the user's own annotations
 samples/           a picture of one sample per task, drawn before the run starts
 stages/0-sft/      stderr.txt, log.jsonl, completions.jsonl, model/, done.json;
                    accelerate.yaml if the stage has several processes
@@ -59,6 +60,11 @@ class RunDir:
     def deduplicated(self) -> Path:
         """Samples that training omits because the evaluation has them too."""
         return self.path / "deduplicated.json"
+
+    @property
+    def descriptions(self) -> Path:
+        """The folder with copies of the descriptions of annotations that the run uses."""
+        return self.path / "descriptions"
 
     @property
     def samples(self) -> Path:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
 from geovlm.plugins import installed
-from geovlm.plugins.discover import GROUP
+from geovlm.plugins.installed import GROUP
 from geovlm.run import devices, files, parallel
 from geovlm.run.imports import PACKAGES, hidden, require_torchvision
 from geovlm.run.machines import Machine

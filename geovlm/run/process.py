@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from geovlm.plugins.discover import FILES_VARIABLE, files_of_user
+from geovlm.plugins.described import FILES_VARIABLE, files_of_user
 from geovlm.run.machines import without_launcher
 from geovlm.run.status.log import Log
 from geovlm.run.stopping import StopRequest

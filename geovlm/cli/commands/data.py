@@ -10,7 +10,7 @@ import typer
 
 from geovlm.api import Split
 from geovlm.cli import datasets, options, output
-from geovlm.cli.arguments import pair
+from geovlm.cli.arguments import offered, pair
 from geovlm.cli.groups import subcommands
 from geovlm.errors import ConfigError, DataError
 from geovlm.plugins import registry
@@ -126,8 +126,8 @@ def check(
     data: Annotated[
         list[str] | None,
         typer.Option(
-            help="Folder of the data set, or of several data sets; NAME=DIR for one of them. "
-            "Repeatable.",
+            help="Folder of the data set, or of several data sets; NAME=DIR for one of them; or a "
+            "description of your own annotations. Repeatable.",
             metavar="<path>",
         ),
     ] = None,
@@ -154,6 +154,7 @@ def check(
     from geovlm.config.options import parse
     from geovlm.data import check as inspection
 
+    offered(data or [])
     loaded = registry.load()
     spec = loaded.dataset(dataset)
     if not data and spec.root is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geovlm.cli import options, output
+from geovlm.cli import configuration, options, output
 from geovlm.cli.arguments import settings
 from geovlm.errors import ConfigError
 
@@ -108,16 +108,17 @@ def _read_alike(
     Raises:
         GeoVLMError: the model, a chosen task or its data cannot be had.
     """
-    from geovlm.config import load
     from geovlm.plan import checks
     from geovlm.plan.trials import preflight, process
     from geovlm.plugins import registry
     from geovlm.run import adapters
 
+    config = configuration.load(None, overrides=overrides, **given)
     known = registry.load()
-    chosen = given["tasks"] is not None
-    names = given["tasks"] if chosen else sorted(set(known.tasks) - set(known.unusable))
-    config = load.load(None, overrides=overrides, **{**given, "tasks": names})
+    chosen = bool(config.tasks)
+    if not chosen:
+        names = sorted(set(known.tasks) - set(known.unusable))
+        config = configuration.load(None, overrides=overrides, **{**given, "tasks": names})
     config = adapters.whole(config, merge=False).model_copy(update={"device": "cpu"})
     context = checks.Context(config=config, registry=known, elsewhere=True)
     checks.read(context, leave_out=not chosen)

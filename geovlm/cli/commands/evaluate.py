@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geovlm.cli import options, output, planning, running
+from geovlm.cli import configuration, options, output, planning, running
 from geovlm.cli.arguments import settings
 from geovlm.cli.results import print_against
 
@@ -54,7 +54,6 @@ def evaluate(
 
     Blind baselines (majority answer, text only, shuffled images) are scored on the same samples.
     """
-    from geovlm.config import load
     from geovlm.plan import text
     from geovlm.run import files, resuming
     from geovlm.run import machines as known_machines
@@ -77,10 +76,12 @@ def evaluate(
         stages=[],
         eval={"split": split, "limit": limit, "probes": probes, "control_limit": None},
     )
-    config = planning.on_machine(load.load(None, overrides=set_ or [], **given), machine)
+    config = planning.on_machine(configuration.load(None, overrides=set_ or [], **given), machine)
     folder = out.absolute()
     directory = RunDir(folder)
     leads = machine.leads or dry_run
+    if resume:
+        planning.adopt(directory, given["data_files"] or ())
     if leads and resume:
         resuming.refuse_another(directory, config.model_dump(mode="json"))
     elif leads:

@@ -51,6 +51,7 @@ def export(
     """
     from geovlm.config import model
     from geovlm.config.schema import RunConfig
+    from geovlm.plan import descriptions
     from geovlm.plugins import registry
     from geovlm.report import card as model_card
     from geovlm.report.card_text import CardFacts
@@ -60,6 +61,7 @@ def export(
 
     directory = RunDir(run.absolute())
     resolved = directory.read_resolved()
+    descriptions.adopt(directory)
     config = RunConfig.model_validate(resolved["config"])
     chosen = exports.choose(directory, config, name=stage)
     target = out.absolute()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geovlm.cli import options, planning
-from geovlm.cli.arguments import settings
+from geovlm.cli import configuration, options, planning
+from geovlm.cli.arguments import in_place_of_configuration, settings
 from geovlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ def plan(
     planned for the CPU with --set device=cpu, with --processes, or with the built-in model on a
     machine without GPU.
     """
-    from geovlm.config import load
     from geovlm.plan import build
     from geovlm.plan.memory import shape as modelshape
     from geovlm.plan.memory import stages
@@ -51,6 +50,7 @@ def plan(
     from geovlm.run import adapters
     from geovlm.run.folder import default_output
 
+    config, data = in_place_of_configuration(config, data)
     given = settings(
         tasks=tasks,
         data=data,
@@ -61,7 +61,7 @@ def plan(
         processes=processes,
         gpus=gpus,
     )
-    loaded = load.load(config, preset=preset, overrides=set_ or [], **given)
+    loaded = configuration.load(config, preset=preset, overrides=set_ or [], **given)
     loaded = adapters.whole(loaded, merge=False)
     folder = loaded.output or default_output(list(loaded.tasks)).absolute()
     device = _device(loaded, gpu_memory=gpu_memory)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geovlm.cli import output, predict_options
-from geovlm.cli.options import ModelOption, ResumeOption, SetOption
+from geovlm.cli import arguments, configuration, output, predict_options
+from geovlm.cli.options import DescriptionsOption, ModelOption, ResumeOption, SetOption
 from geovlm.errors import ConfigError, DataError, GeoVLMError
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def predict(
         Crs | None,
         typer.Option(help="GeoJSON is always wgs84; the default of a GeoPackage is source."),
     ] = None,
+    data: DescriptionsOption = None,
     set_: SetOption = None,
     resume: ResumeOption = False,
     overwrite: Annotated[
@@ -106,13 +107,14 @@ def predict(
 
     The exit code is 1 if no answer could be read.
     """
-    from geovlm.config import load
     from geovlm.config.model import inspect
     from geovlm.plugins import registry
     from geovlm.predict import asking, job, results, scenes
     from geovlm.predict import images as pictures
     from geovlm.run import adapters
 
+    arguments.offered(data or [], alone=True)
+    config = configuration.load(None, overrides=set_ or [], tasks=[task], model=model, stages=[])
     loaded = registry.load()
     spec = loaded.task(task)
     asking.check_images(spec, len(images))
@@ -121,7 +123,6 @@ def predict(
         spec, question=question, boxes=boxes, values=predict_options.pairs(ask or [])
     )
     asking.blank_target(spec, inputs)
-    config = load.load(None, overrides=set_ or [], tasks=[task], model=model, stages=[])
     source = None if crs is None else crs is Crs.source
     in_source = predict_options.check_files(
         out, overlay, images=images, source=source, json=json, overwrite=overwrite

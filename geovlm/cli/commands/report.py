@@ -38,6 +38,11 @@ def report(
     A comparison also prints a line for each task and run. The first run is the one that the others
     are measured against.
     """
+    from geovlm.plan import descriptions
+
+    for word in runs:
+        folder = word if Path(word).is_dir() else word.rpartition(":")[0]
+        descriptions.adopt_around(Path(folder))
     if len(runs) > 1:
         _compare(runs, stage=stage, out=out or _COMPARISON)
         return

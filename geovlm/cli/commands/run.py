@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from geovlm.cli import options, output, planning, running
-from geovlm.cli.arguments import settings
+from geovlm.cli.arguments import in_place_of_configuration, settings
 from geovlm.errors import ConfigError
 
 
@@ -47,8 +47,9 @@ def run(
 ) -> None:
     """Train on tasks: SFT, probe, GRPO, evaluation and report.
 
-    Without --data, data is generated; without --model, the built-in model is used. The whole run
-    then works on a laptop without a network.
+    CONFIG may also be a description of your own annotations (docs/your-data.md), whose task is then
+    trained. Without --data, data is generated; without --model, the built-in model is used. The
+    whole run then works on a laptop without a network.
     """
     from geovlm.plan import slurm, text
     from geovlm.run import files, resuming
@@ -67,6 +68,7 @@ def run(
             "--output is missing: all machines write into one run folder",
             hint="give every machine the same folder, on a file system that they share",
         )
+    config, data = in_place_of_configuration(config, data)
     given = settings(
         tasks=tasks,
         data=data,

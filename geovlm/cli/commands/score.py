@@ -39,11 +39,13 @@ def score(
         return
     if file is None:
         raise ConfigError("no prediction file", hint="give its path, or --protocols for a list")
+    from geovlm.plan import descriptions
     from geovlm.score.protocols import catalogue, records, scoring
 
     # an unknown protocol is refused before the file is read
     chosen = catalogue.find(protocol) if protocol is not None else None
     read = records.read(file)
+    descriptions.adopt_around(file)
     made = scoring.score(read, chosen or _of_task(read), resamples=resamples, seed=seed)
     if json:
         output.print_json(scoring.as_json(made))

@@ -9,9 +9,9 @@ from typing import Annotated, Any, cast
 import typer
 
 from geovlm.api import DatasetSpec, ModelProfile, Split, TaskSpec
-from geovlm.cli import output
+from geovlm.cli import arguments, output
 from geovlm.cli.groups import subcommands
-from geovlm.cli.options import JsonOption, SetOption, TaskArgument
+from geovlm.cli.options import DescriptionsOption, JsonOption, SetOption, TaskArgument
 from geovlm.errors import GeoVLMError
 from geovlm.plugins import registry
 from geovlm.plugins.registry import Registry
@@ -26,13 +26,20 @@ _SETS = ("paper", "robust")
 @app.command("list")
 def list_tasks(
     data: Annotated[
-        Path | None, typer.Option(help="Folder of data sets; default: $GEOVLM_DATA.")
+        list[str] | None,
+        typer.Option(
+            help="Folder of data sets; default: $GEOVLM_DATA. Or a description of your own "
+            "annotations. Repeatable.",
+            metavar="<path>",
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the tasks of all installed plugins."""
+    """List the tasks of all installed plugins, and of your own annotations."""
+    arguments.offered(data or [])
+    root, _ = arguments.data_folders(data or [])
     loaded = registry.load()
-    rows = [_row(task, loaded=loaded, data=data) for task in loaded.tasks.values()]
+    rows = [_row(task, loaded=loaded, data=root) for task in loaded.tasks.values()]
     if json:
         output.print_json(rows)
         return
@@ -56,8 +63,9 @@ def list_tasks(
 
 
 @app.command()
-def show(name: TaskArgument, json: JsonOption = False) -> None:
-    """Show one task in full, with an example from generated data."""
+def show(name: TaskArgument, data: DescriptionsOption = None, json: JsonOption = False) -> None:
+    """Show one task in full, with an example from generated data, or from your own annotations."""
+    arguments.offered(data or [], alone=True)
     loaded = registry.load()
     task = loaded.task(name)
     spec = loaded.dataset(task.dataset)
@@ -109,8 +117,8 @@ def preview(
     data: Annotated[
         list[str] | None,
         typer.Option(
-            help="Folder of the data set, or of several; NAME=DIR for one of them. Repeatable. "
-            "Default: generated data.",
+            help="Folder of the data set, or of several; NAME=DIR for one of them; or a "
+            "description of your own annotations. Repeatable. Default: generated data.",
             metavar="<path>",
         ),
     ] = None,
@@ -136,6 +144,7 @@ def preview(
     from geovlm.plan import sizes
     from geovlm.raster import checks
 
+    arguments.offered(data or [])
     loaded = registry.load()
     declared = loaded.task(name)
     spec = loaded.dataset(declared.dataset)
@@ -234,14 +243,17 @@ def _full(task: TaskSpec, spec: DatasetSpec, *, loaded: Registry) -> dict[str, A
 
 
 def _example(task: TaskSpec, spec: DatasetSpec, *, profile: ModelProfile) -> dict[str, Any]:
-    """Return one turn from generated data; `{"error": …}` if the plugin cannot make one."""
+    """Return one turn, from generated data unless a file says where the data are.
+
+    `{"error": …}` if there is none.
+    """
     from geovlm.cli.datasets import MINIATURE_RECORDS
     from geovlm.data import preview as pictures
     from geovlm.data.loading import sample_root
     from geovlm.data.prompts import Prompter
 
     try:
-        root = sample_root(spec, n=MINIATURE_RECORDS, seed=0)
+        root = spec.root or sample_root(spec, n=MINIATURE_RECORDS, seed=0)
         sample = pictures.samples(task, spec, root=root, split=spec.splits[0], n=1)[0]
         turn = Prompter(task, profile=profile).prompt(sample).turn
     except GeoVLMError as error:

@@ -44,7 +44,7 @@ class Description:
     task: str
     """Question that is asked about each image, one of `Kind`."""
     folder: Path
-    """Folder of the TOML file, from which paths start."""
+    """Folder of the TOML file, from which paths start; a copy has that of the original."""
     images: str = ""
     """Folder of the images, relative to the TOML file; default: that of the source."""
     labels: tuple[str, ...] = ()
@@ -52,9 +52,9 @@ class Description:
     question: str = ""
     """The question; `{label}` stands for the label asked for. Default: that of the task."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """What a row of a table holds, such as `question` -> name of its column."""
+    """Contents of a row of a table, such as `question` -> name of its column."""
     group_by: str = "image"
-    """What stays together in one split: `image`, or a key of `Record.extra`."""
+    """Records that stay together in one split: `image`, or a key of `Record.extra`."""
     reasoning: str = "auto"
     """`auto`: derived from the annotation; `none`: answers alone; else a column that holds it."""
     split: str = "80/10/10"
@@ -103,7 +103,14 @@ def parse(source: str, path: Path) -> Description:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in own.items()
     }
-    return Description(folder=path.absolute().parent, **values)
+    folder = origin(table).parent if "copy" in table else path.absolute().parent
+    return Description(folder=folder, **values)
+
+
+def origin(table: Mapping[str, Any]) -> Path:
+    """Return the file of which a table with `[copy]` is a copy."""
+    copy = table["copy"]
+    return Path(str(copy.get("of", "")) if isinstance(copy, Mapping) else "")
 
 
 def _problems(table: Mapping[str, Any]) -> Iterator[str]:

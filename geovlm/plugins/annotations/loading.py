@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,25 +28,26 @@ class Loader:
         return self.description.folder / Path(self.description.source).expanduser()
 
     def __call__(self, ctx: LoadContext) -> Iterator[Sample]:
-        """Yield the samples of `ctx.split`.
+        """Yield the samples of `ctx.split`; paths start at `ctx.root`.
 
         Raises:
             DatasetNotFoundError: the source does not exist.
             DataError: it cannot be read.
         """
-        if not self.source.exists():
+        own = dataclasses.replace(self.description, folder=ctx.root)
+        source = Loader(own).source
+        if not source.exists():
             raise DatasetNotFoundError(
-                self.description.name,
-                self.source,
-                hint=f"{self.description.name}.toml names it as 'source'",
+                own.name,
+                source,
+                hint=f"{own.name}.toml names it as 'source', and --data {own.name}=DIR gives the "
+                "folder from which its paths start",
             )
         n = 0
-        for record in READERS[self.description.format].read(
-            self.source, self.description, ctx.skip
-        ):
+        for record in READERS[own.format].read(source, own, ctx.skip):
             if self.split(record) != ctx.split:
                 continue
-            if missing := KINDS[self.description.task].lacks(record, self.description):
+            if missing := KINDS[own.task].lacks(record, own):
                 ctx.skip(f"record without {missing}", record.where)
                 continue
             if ctx.limit is not None and n >= ctx.limit:

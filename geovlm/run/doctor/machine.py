@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from geovlm.errors import ConfigError
 from geovlm.plugins import installed
-from geovlm.plugins.discover import GROUP
+from geovlm.plugins.installed import GROUP
 from geovlm.run.imports import TORCHVISION_REMEDY, hidden, torchvision_fault
 
 if TYPE_CHECKING:

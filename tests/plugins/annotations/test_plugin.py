@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from geovlm.plugins import registry
-from geovlm.plugins.discover import FILES_VARIABLE, files_of_user
+from geovlm.plugins.described import FILES_VARIABLE, files_of_user
 from tests.inside import geovlm
 from tests.plugins.annotations import sets
 
