@@ -105,6 +105,10 @@ class Raster:
     offset: float = 0.0
     """Stored value of reflectance 0: 1000 for Sentinel-2 products since January 2022. It is
     subtracted before an index is computed; `low`, `high` and `ranges` remain stored values."""
+    window: tuple[int, int, int, int] | None = None
+    """Part that is the image: column, row, width and height in pixels of the first band, wholly
+    inside it. Boxes then refer to this part. Only its blocks are read; percentiles remain those of
+    the whole band. `None`: the whole."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

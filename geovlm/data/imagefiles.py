@@ -15,7 +15,7 @@ from geovlm.api import Raster, Size
 from geovlm.data import cache
 from geovlm.errors import DataError
 from geovlm.raster.faults import unreadable
-from geovlm.raster.files import is_absent
+from geovlm.raster.files import Window, is_absent
 
 Progress = Callable[..., Iterator[Any]]
 """`(items, *, label, total)` yields the items and shows the progress."""
@@ -56,7 +56,7 @@ def headers(
                 locate(image, band)
         if decode:
             raster.open_image(image)
-        return json.dumps([*size, digest(paths)]).encode()
+        return json.dumps([*size, digest(paths, window=window_of(image))]).encode()
 
     found = cache.look(list(images), kind=kind, files=lambda name: files(images[name]), work=work)
     for name, result in progress(found, label="images", total=len(images)):
@@ -124,23 +124,33 @@ class Presence:
 
 
 def name_of(image: Path | Raster) -> str:
-    """Return a name for an image, equal for the same files and bands."""
+    """Return a name for an image, equal for the same files, bands and window."""
     if not isinstance(image, Raster):
         return str(image)
     from geovlm.raster.bands import needed
 
     bands = needed(image)
     first = image.files[bands[0]] if bands else image.file or next(iter(image.files.values()), "")
-    return f"{first} ({', '.join(image.bands)})"
+    part = "" if image.window is None else f" at {', '.join(map(str, image.window))}"
+    return f"{first} ({', '.join(image.bands)}){part}"
 
 
-def digest(paths: Sequence[Path]) -> str:
+def window_of(image: Path | Raster) -> Window | None:
+    """Return the part of its files that an image shows; `None`: the whole."""
+    return image.window if isinstance(image, Raster) else None
+
+
+def digest(paths: Sequence[Path], *, window: Window | None = None) -> str:
     """Return `DIGEST` characters made of the lengths, beginnings and ends of files.
+
+    Two windows of the same files have two digests.
 
     Raises:
         DataError: a file cannot be read; names it.
     """
     made = hashlib.blake2b(digest_size=DIGEST // 2)
+    if window is not None:
+        made.update(b"%d %d %d %d\0" % window)
     for path in paths:
         try:
             with path.open("rb") as file:
@@ -157,7 +167,9 @@ def digest(paths: Sequence[Path]) -> str:
 
 
 def same_bytes(one: Path | Raster, other: Path | Raster) -> bool:
-    """Return true if the files of two images are equal, compared byte by byte."""
-    return len(files(one)) == len(files(other)) and all(
+    """Return true if two images show one window of equal files, compared byte by byte."""
+    if window_of(one) != window_of(other) or len(files(one)) != len(files(other)):
+        return False
+    return all(
         filecmp.cmp(a, b, shallow=False) for a, b in zip(files(one), files(other), strict=True)
     )

@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 from geovlm.api import Raster, Sample, Split
 from geovlm.data import cache, fingerprints
 from geovlm.data.findings import Finding
-from geovlm.data.imagefiles import DIGEST, Progress, digest, files, name_of, same_bytes
+from geovlm.data.imagefiles import (
+    DIGEST,
+    Progress,
+    digest,
+    files,
+    name_of,
+    same_bytes,
+    window_of,
+)
 from geovlm.errors import DataError
 
 SHARED_KEYS = ("event", "scene")
@@ -217,7 +225,8 @@ def _thumbnails(
         return f"thumbnail-3 {bands}"
 
     def work(name: str, paths: Sequence[Path]) -> bytes:
-        return digest(paths).encode() + fingerprints.thumbnail(images[name])
+        made = digest(paths, window=window_of(images[name]))
+        return made.encode() + fingerprints.thumbnail(images[name])
 
     looked = cache.look(list(images), kind=kind, files=lambda name: files(images[name]), work=work)
     known: dict[str, bytes] = {}

@@ -67,6 +67,7 @@ def _line(record: Sample, targets: dict[int, str], *, prefix: str) -> str:
     for image in record.images:
         if isinstance(image, Raster):
             parts += image.bands
+            parts += map(str, image.window or ())
         else:
             parts.append(str(image).removeprefix(prefix))
     return "\x1f".join(parts)

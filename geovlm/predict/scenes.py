@@ -220,7 +220,9 @@ def _warped(image: Path | Raster, *, grid: Georeference, size: Size, folder: Pat
     files = {band: new[path] for band, path in shown.files.items()}
     file = new[shown.file] if shown.file is not None else None
     own = _own_ranges(shown)
-    return dataclasses.replace(shown, files=files, file=file, ranges=own, scaling="range")
+    return dataclasses.replace(
+        shown, files=files, file=file, ranges=own, scaling="range", window=None
+    )
 
 
 def _own_ranges(image: Raster) -> Mapping[str, tuple[float, float]]:

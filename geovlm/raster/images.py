@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from geovlm.api import Raster, Size
+from geovlm.errors import DataError
 from geovlm.raster.bands import bands_of, is_index, locate
 from geovlm.raster.decoding import look
 from geovlm.raster.files import Window, decimated, state
@@ -53,7 +54,7 @@ def open_image(ref: Path | Raster) -> Image.Image:
     if not isinstance(ref, Raster):
         return open_picture(ref)
     size = image_size(ref)
-    return _shown(ref, (0, 0, *size), grid=size, size=size)
+    return _shown(ref, (0, 0, *size), size=size)
 
 
 def open_window(ref: Path | Raster, window: Window, *, out_size: Size | None = None) -> Image.Image:
@@ -68,7 +69,7 @@ def open_window(ref: Path | Raster, window: Window, *, out_size: Size | None = N
     Args:
         ref: A path or a `Raster`.
         window: `(column, row, width, height)`, pixels of the image (of a `Raster`: of its first
-            band), wholly inside it.
+            band, or of its own window), wholly inside it.
         out_size: Width and height of the result, pixels; default: those of the window. A larger
             window is reduced (with overviews if the file has them), a smaller one enlarged;
             bicubic.
@@ -86,7 +87,7 @@ def open_window(ref: Path | Raster, window: Window, *, out_size: Size | None = N
     factor = max(1.0, min(width / (_FINER * target[0]), height / (_FINER * target[1])))
     size = (math.ceil(width / factor), math.ceil(height / factor))
     if isinstance(ref, Raster):
-        image = _shown(ref, window, grid=whole, size=size)
+        image = _shown(ref, window, size=size)
     else:
         image = open_part(ref, window, shape=size[::-1])
     return image if image.size == target else image.resize(target, Image.Resampling.BICUBIC)
@@ -104,7 +105,7 @@ def has_data(ref: Path | Raster, window: Window) -> bool:
     shape = decimated(*window[2:], longest=SAMPLED_PX)
     if not isinstance(ref, Raster):
         return picture_has_data(ref, window, shape=shape)
-    grid = scene_size(ref)
+    grid, window = locate(ref, ref.bands[0]).size, _placed(ref, window)
     with bands_of(ref) as bands:
         for name in dict.fromkeys(ref.bands):
             values = bands.values(name, window=window, grid=grid, shape=shape)
@@ -118,18 +119,19 @@ def has_data(ref: Path | Raster, window: Window) -> bool:
 
 
 def image_size(ref: Path | Raster) -> Size:
-    """Return width and height from the header, pixels; of a `Raster`: of its first band.
+    """Return width and height, pixels: from the header; of a `Raster`: of first band or window.
 
     Cached until the file changes its length or time, because VQA sets ask a hundred questions about
     one image.
 
     Raises:
-        DataError: See `open_image`; damage behind the header is not noticed.
+        DataError: See `open_image`; damage behind the header is not noticed. The window of a
+            `Raster` is empty or leaves its first band.
     """
     if not isinstance(ref, Raster):
         return picture_size(ref)
-    path, _, size = locate(ref, ref.bands[0])
-    require_showable(path, size)
+    size = scene_size(ref)
+    require_showable(locate(ref, ref.bands[0]).path, size)
     return size
 
 
@@ -144,11 +146,14 @@ def is_turned(ref: Path | Raster) -> bool:
 
 def scene_size(ref: Path | Raster) -> Size:
     """Return width and height of an image of any size that `open_window` can read."""
-    return locate(ref, ref.bands[0]).size if isinstance(ref, Raster) else look(state(ref)).size
+    if not isinstance(ref, Raster):
+        return look(state(ref)).size
+    return _shown_window(ref)[2:]
 
 
-def _shown(ref: Raster, window: Window, *, grid: Size, size: Size) -> Image.Image:
-    """Read a window of a raster's bands, stretched, at `size`; `grid` is the size of the whole."""
+def _shown(ref: Raster, window: Window, *, size: Size) -> Image.Image:
+    """Read a window of a raster's picture from its bands, stretched, at `size`."""
+    grid, window = locate(ref, ref.bands[0]).size, _placed(ref, window)
     made: dict[str, Image.Image] = {}
     with bands_of(ref) as bands:
         for name in dict.fromkeys(ref.bands):
@@ -156,3 +161,27 @@ def _shown(ref: Raster, window: Window, *, grid: Size, size: Size) -> Image.Imag
             values = bands.values(name, window=window, grid=grid, shape=size[::-1])
             made[name] = Image.fromarray(stretched(values, low=low, high=high))
     return Image.merge("RGB", [made[name] for name in ref.bands])
+
+
+def _shown_window(ref: Raster) -> Window:
+    """Return the part of its first band that a raster shows: its `window`, or the whole.
+
+    Raises:
+        DataError: The window is empty or leaves the band; names the file. Also as `locate`.
+    """
+    path, _, size = locate(ref, ref.bands[0])
+    if ref.window is None:
+        return (0, 0, *size)
+    column, row, width, height = ref.window
+    if not (0 <= column < column + width <= size[0] and 0 <= row < row + height <= size[1]):
+        raise DataError(
+            f"{path}: the window {ref.window} is empty or leaves its {size[0]} x {size[1]} px",
+            hint="Raster.window is column, row, width, height, in pixels of the first band",
+        )
+    return ref.window
+
+
+def _placed(ref: Raster, window: Window) -> Window:
+    """Return a window of a raster's picture in pixels of its first band."""
+    column, row, *_ = _shown_window(ref)
+    return (column + window[0], row + window[1], window[2], window[3])

@@ -38,6 +38,8 @@ def encode(ref: Path | Raster) -> Json:
         encoded["reflectance"] = ref.reflectance
     if ref.offset:
         encoded["offset"] = ref.offset
+    if ref.window is not None:
+        encoded["window"] = list(ref.window)
     return encoded
 
 
@@ -53,6 +55,8 @@ def decode(encoded: Json) -> Path | Raster:
     found["nodata"] = None if found["nodata"] is None else float(found["nodata"])
     if "file" in found:
         found["file"] = Path(found["file"])
+    if "window" in found:
+        found["window"] = tuple(found["window"])
     if "ranges" in found:
         found["ranges"] = {name: tuple(pair) for name, pair in found["ranges"].items()}
     return Raster(**found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from geovlm.api import Raster
@@ -39,5 +40,10 @@ def placed(image: Path | Raster) -> tuple[Georeference | None, str]:
             f"{path} has a local CRS or one of another planet, so it counts as without georeference"
         )
     found = Georeference(crs=place.crs, transform=place.transform, file=path, size=place.size)
-    found.check(*place.size)
+    if isinstance(image, Raster) and image.window is not None:
+        column, row, width, height = image.window
+        ((x, y),) = found.source([(column, row)])
+        a, b, _, d, e, _ = found.transform
+        found = dataclasses.replace(found, transform=(a, b, x, d, e, y), size=(width, height))
+    found.check(*found.size)
     return found, note
