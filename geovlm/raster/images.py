@@ -3,7 +3,7 @@
 Images with an agreed appearance are shown: 8-bit grey and colour, palettes, CMYK, bi-level.
 Transparent pixels and pixels without data are black. Other images are refused, and the error names
 the file and the fix: 16-bit and floating-point values need a range, more than four bands need a
-choice of three, and `geovlm.api.Raster` declares both.
+choice of three, and `geovlm.api.Raster` declares both; `reference_of` makes one.
 
 If neither the file nor the reference declares nodata, every value counts as data. The zeros around
 a tilted scene are then black as well, but they enter percentiles.
@@ -11,20 +11,23 @@ a tilted scene are then black as well, but they enter percentiles.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from geovlm.api import Raster, Size
-from geovlm.errors import DataError
-from geovlm.raster.bands import bands_of, is_index, locate
+from geovlm.errors import ConfigError, DataError
+from geovlm.raster.bands import bands_of, is_index, locate, role_of
 from geovlm.raster.decoding import look
-from geovlm.raster.files import Window, decimated, state
+from geovlm.raster.files import Window, decimated, layout, opened, state
 from geovlm.raster.fills import SAMPLED_PX
 from geovlm.raster.masks import declares_nodata
 from geovlm.raster.pictures import (
+    is_picture,
     open_part,
     open_picture,
     picture_has_data,
@@ -33,6 +36,8 @@ from geovlm.raster.pictures import (
 )
 from geovlm.raster.scaling import shown_range, stretched
 
+PERCENTILES = (2.0, 98.0)
+"""Percentiles of the whole scene that are shown as black and white, unless a range is chosen."""
 _FINER = 2
 """Pixels read per pixel of a reduced window along each side; the others are skipped."""
 
@@ -133,6 +138,72 @@ def image_size(ref: Path | Raster) -> Size:
     size = scene_size(ref)
     require_showable(locate(ref, ref.bands[0]).path, size)
     return size
+
+
+def reference_of(
+    path: Path,
+    *,
+    bands: Sequence[str] | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> Path | Raster:
+    """Return a file as an image: the path itself for a picture, else a `Raster`.
+
+    A file is a picture if `open_image` shows it without a choice, see
+    `geovlm.raster.appearance.appearance`. Other files show `bands` (names, or numbers from 1: three
+    as red, green and blue, or one as grey), or else their only band or their three bands (those
+    named red, green and blue as such, in any order). They are stretched from `value_range`, the
+    stored values shown as black and white, or else from percentiles of the whole scene; 8-bit
+    values are not stretched.
+
+    Raises:
+        DataError: The file is missing or not a raster.
+        ConfigError: A choice of bands is needed, or `bands` has neither three nor one.
+    """
+    chosen = three(bands) if bands is not None else None
+    if chosen is None and value_range is None and is_picture(path):
+        return path
+    with opened(path) as source:
+        count, kinds, names = source.count, set(source.dtypes), layout(source).names
+    eight_bit = kinds == {"uint8"}
+    if chosen is None and count not in (1, 3):
+        listed = ", ".join(f"{i} {name}".strip() for i, name in enumerate(names, start=1))
+        raise ConfigError(
+            f"{path} has {count} bands: choose those to show as red, green and blue",
+            hint=f"--bands R,G,B by name or number; it has {listed}",
+        )
+    if chosen is None and count == 1:
+        chosen = ("1", "1", "1")
+    elif chosen is None:
+        called = [role_of(name) for name in names]
+        known = {"red", "green", "blue"} <= set(called)
+        order = [called.index(each) for each in ("red", "green", "blue")] if known else range(3)
+        first, second, third = (str(i + 1) for i in order)
+        chosen = (first, second, third)
+    index = {name: int(name) for name in chosen if name.isdecimal()}
+    made = Raster(file=path, bands=chosen, band_index=index)
+    return scaled(made, value_range=value_range, eight_bit=eight_bit)
+
+
+def three(bands: Sequence[str]) -> tuple[str, str, str]:
+    """Return three names of bands; one stands for grey.
+
+    Raises:
+        ConfigError: There are neither three nor one.
+    """
+    given = [band.strip() for band in bands if band.strip()]
+    if len(given) == 1:
+        given *= 3
+    if len(given) != 3:
+        raise ConfigError(f"--bands names {len(given)} bands", hint="give three, or one for grey")
+    return given[0], given[1], given[2]
+
+
+def scaled(made: Raster, *, value_range: tuple[float, float] | None, eight_bit: bool) -> Raster:
+    """Return a raster with its range: the given one, 0 to 255 of 8-bit values, or percentiles."""
+    low, high = value_range or ((0.0, 255.0) if eight_bit else PERCENTILES)
+    if value_range or eight_bit:
+        return dataclasses.replace(made, low=low, high=high)
+    return dataclasses.replace(made, low=low, high=high, scaling="percentile")
 
 
 def is_turned(ref: Path | Raster) -> bool:

@@ -63,10 +63,12 @@ def grid(area: Window, *, side: int, overlap: int, more: Sequence[Window] = ()) 
             f"windows of {side} px cannot overlap by {overlap} px",
             hint="--overlap must be smaller than --window, and neither may be negative",
         )
+    from geovlm.raster.places.tiling import starts
+
     wide, high = min(side or area.width, area.width), min(side or area.height, area.height)
     return Grid(
-        columns=[area.x + at for at in _starts(area.width, side=wide, overlap=overlap)],
-        rows=[area.y + at for at in _starts(area.height, side=high, overlap=overlap)],
+        columns=[area.x + at for at in starts(area.width, side=wide, overlap=overlap)],
+        rows=[area.y + at for at in starts(area.height, side=high, overlap=overlap)],
         size=(wide, high),
         more=more,
     )
@@ -110,13 +112,6 @@ def default_side(profile: ModelProfile) -> int:
     """Return the side of the largest square that the model sees unshrunk, in 256..1024 px."""
     unshrunk = math.isqrt(profile.max_pixels) // profile.size_factor * profile.size_factor
     return min(LARGEST_PX, max(SMALLEST_PX, unshrunk))
-
-
-def _starts(length: int, *, side: int, overlap: int) -> list[int]:
-    if side >= length:
-        return [0]
-    number = math.ceil((length - overlap) / (side - overlap))
-    return [min(index * (side - overlap), length - side) for index in range(number)]
 
 
 def _within(at: int, size: int, *, start: int, length: int) -> int:
