@@ -49,7 +49,8 @@ def add(
     name: Annotated[str, typer.Argument(help="Name of the data set and of its task.")],
     source: Annotated[Path, typer.Argument(help="Annotation file or folder.")],
     format_: Annotated[
-        str, typer.Option("--format", help="coco, yolo or voc; auto looks at the source.")
+        str,
+        typer.Option("--format", help="auto looks at the source; else one of docs/your-data.md."),
     ] = "auto",
     images: Annotated[
         Path | None, typer.Option(help="Folder of the images; default: beside the source.")
@@ -57,6 +58,22 @@ def add(
     labels: Annotated[
         str | None, typer.Option(help="Labels to ask for, separated by commas; default: all.")
     ] = None,
+    label_field: Annotated[
+        str, typer.Option(help="Field of a vector layer that holds the label.", metavar="F")
+    ] = "",
+    bands: Annotated[
+        str,
+        typer.Option(
+            help="Bands of a scene that are no picture: three as red, green and blue, or one.",
+            metavar="R,G,B",
+        ),
+    ] = "",
+    tile: Annotated[
+        int, typer.Option(min=0, help="Side of the windows of a scene, pixels; 0: whole scenes.")
+    ] = 0,
+    overlap: Annotated[
+        int, typer.Option(min=0, help="Pixels that neighbouring windows share.")
+    ] = 0,
     question: Annotated[
         str, typer.Option(help="The question; {label} stands for the label asked for.")
     ] = "",
@@ -90,14 +107,21 @@ def add(
         format=readers.recognise(source) if format_ == "auto" else format_,
         task="detect",
         images=_from(images, file.parent) if images is not None else "",
+        labels=tuple(part.strip() for part in labels.split(",")) if labels else (),
+        columns={"label": label_field} if label_field else {},
+        bands=tuple(part.strip() for part in bands.split(",")) if bands else (),
+        tile=tile,
+        overlap=overlap,
         question=question,
         split=split,
         seed=seed or 0,
         licence=licence,
         citation=citation,
     )
+    labelled = dataclasses.replace(made, labels=made.labels or (made.name,))
+    description.parse(adding.text(labelled), file)
     found = adding.survey(made)
-    wanted = tuple(part.strip() for part in labels.split(",")) if labels else tuple(found.labels)
+    wanted = made.labels or tuple(found.labels)
     unknown = [label for label in wanted if label not in found.labels]
     if unknown:
         raise ConfigError(

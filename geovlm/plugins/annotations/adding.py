@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from geovlm.api import Split
@@ -80,6 +80,7 @@ def text(description: Description) -> str:
         f"images = {dumps(own.images)}  # empty: beside the source",
         f"task = {dumps(own.task)}",
         f"labels = {dumps(list(own.labels))}",
+        *_of_scenes(own),
         f"question = {dumps(own.question)}  # empty: that of the task",
         f"split = {dumps(own.split)}  # train/val/test, or given",
         f"seed = {own.seed}  # of the split",
@@ -87,6 +88,18 @@ def text(description: Description) -> str:
         f"citation = {dumps(own.citation)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _of_scenes(own: Description) -> Iterator[str]:
+    """Yield the keys of columns and windows that differ from their defaults."""
+    if own.columns:
+        pairs = ", ".join(f"{key} = {dumps(name)}" for key, name in own.columns.items())
+        yield f"columns = {{{pairs}}}"
+    if own.bands:
+        yield f"bands = {dumps(list(own.bands))}"
+    if own.tile:
+        yield f"tile = {own.tile}  # side of the windows of a scene, pixels"
+        yield f"overlap = {own.overlap}"
 
 
 def lines(description: Description, found: Survey) -> list[tuple[str, str]]:

@@ -18,12 +18,15 @@ from geovlm.errors import ConfigError, DataError
 from geovlm.files import records as files
 from geovlm.files import text
 
-Format: TypeAlias = Literal["coco", "yolo", "voc"]
+Format: TypeAlias = Literal["coco", "yolo", "voc", "geojson", "gpkg", "shp"]
 Kind: TypeAlias = Literal["detect"]
 _CHOICES: dict[str, tuple[str, ...]] = {
     "format": get_args(Format),
     "task": get_args(Kind),
+    "empty_windows": ("balanced", "all"),
 }
+GEOREFERENCED = frozenset({"geojson", "gpkg", "shp"})
+"""Formats over scenes, which are cut into windows."""
 NEED_LABELS = frozenset({"detect"})
 """Tasks that ask about labels."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -53,6 +56,15 @@ class Description:
     """The question; `{label}` stands for the label asked for. Default: that of the task."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Contents of a row of a table, such as `question` -> name of its column."""
+    bands: tuple[str, ...] = ()
+    """Bands of a scene that are shown: three, or one for grey, by name or number. Default: those of
+    a picture."""
+    tile: int = 0
+    """Side of the windows of a scene, pixels; 0: whole scenes."""
+    overlap: int = 0
+    """Pixels that neighbouring windows share at least; below `tile`."""
+    empty_windows: str = "balanced"
+    """Windows without objects: `balanced`, per scene at most as many as hold one, or `all`."""
     group_by: str = "image"
     """Records that stay together in one split: `image`, or a key of `Record.extra`."""
     reasoning: str = "auto"
@@ -134,8 +146,19 @@ def _problems(table: Mapping[str, Any]) -> Iterator[str]:
             yield f"dataset.name {value!r} must have lower-case letters, digits and _ only"
         elif name == "split" and not _is_split(value):
             yield f"dataset.split must be like 80/10/10 or given, is {value!r}"
+    yield from _tile_problems(table)
     if table.get("task") in NEED_LABELS and not table.get("labels"):
         yield "dataset.labels is missing or empty: name at least one label"
+
+
+def _tile_problems(table: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the windows of scenes."""
+    for name in ("tile", "overlap", "bands", "empty_windows"):
+        if table.get(name) and table.get("format") not in GEOREFERENCED:
+            yield f"dataset.{name} is for {', '.join(sorted(GEOREFERENCED))} only"
+    tile, overlap = table.get("tile", 0), table.get("overlap", 0)
+    if isinstance(tile, int) and isinstance(overlap, int) and overlap and overlap >= tile:
+        yield f"dataset.overlap must be below dataset.tile, is {overlap}"
 
 
 _WANTED = {"str": "a text", "int": "a whole number", "Mapping[str, str]": "a table of texts"}

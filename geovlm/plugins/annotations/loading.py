@@ -74,4 +74,7 @@ def _sample(record: Record) -> Sample:
         value = getattr(record, name)
         if value:
             target[name] = list(value) if isinstance(value, tuple) else value
-    return Sample(id=record.id, images=record.images, target=target, meta={"where": record.where})
+    meta: dict[str, Json] = {"where": record.where}
+    if record.scene:
+        meta["scene"] = record.scene
+    return Sample(id=record.id, images=record.images, target=target, meta=meta)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from geovlm.errors import DataError
 from geovlm.plugins.annotations import coco, voc, yolo
 from geovlm.plugins.annotations.description import Description
+from geovlm.plugins.annotations.georeferenced import vectors, windows
 from geovlm.plugins.annotations.records import Record, Skip
 
 
@@ -26,6 +27,9 @@ class Reader(NamedTuple):
 READERS: Mapping[str, Reader] = {
     "yolo": Reader("YOLO (data.yaml or its folder)", yolo.recognises, yolo.read),
     "voc": Reader("Pascal VOC (a folder of .xml)", voc.recognises, voc.read),
+    "geojson": Reader("GeoJSON (.geojson) over GeoTIFFs", vectors.is_geojson, windows.read),
+    "gpkg": Reader("GeoPackage (.gpkg) over GeoTIFFs", vectors.is_geopackage, windows.read),
+    "shp": Reader("shapefile (.shp) over GeoTIFFs", vectors.is_shapefile, windows.read),
     "coco": Reader("COCO (.json)", coco.recognises, coco.read),
 }
 """Format -> reader, in the order in which they are tried."""

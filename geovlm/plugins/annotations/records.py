@@ -34,6 +34,8 @@ class Record:
     """Records of one group are put in the same split."""
     split: Split | None = None
     """Split that the source gives."""
+    scene: str = ""
+    """File of the scene that the image is a window of, or of another one of that ground."""
     boxes: tuple[Labelled, ...] | None = None
     """Objects; empty: none is there; `None`: the source has no boxes."""
     label: str | None = None

@@ -1,0 +1,1 @@
+"""From a vector layer over georeferenced scenes to boxes in windows."""
