@@ -46,7 +46,7 @@ INSIDE = {
     " | builtin described | discover | registry | references | metrics",
     "config": "checkpoint control_tokens health options presets | stages trackers | schema"
     " | load model | extras tasks",
-    "data": "cache findings fingerprints mixture texts | imagefiles loading prompts"
+    "data": "cache fingerprints mixture objects texts | findings | imagefiles loading prompts"
     " | check leaks preview",
     "run": "devices files machines stopping | folder parallel | status | process"
     " | changes export heartbeat imports | resuming | tracking vllm | launch | adapters doctor",

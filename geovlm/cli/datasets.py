@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm.cli import arguments, configuration, output
-from geovlm.errors import DatasetNotFoundError
+from geovlm.errors import ConfigError, DatasetNotFoundError
 
 if TYPE_CHECKING:
-    from geovlm.api import DatasetSpec
+    from geovlm.api import DatasetSpec, ModelProfile
+    from geovlm.config.model import ModelFacts
     from geovlm.config.schema import RunConfig
     from geovlm.plan.data import Reader
     from geovlm.plugins.registry import Registry, Selected
@@ -32,6 +33,7 @@ def locate(
     *,
     overrides: Sequence[str] = (),
     registry: Registry,
+    model: str | None = None,
 ) -> Located:
     """Return the folder of a data set from `--data` and the configuration with `--set`.
 
@@ -47,7 +49,7 @@ def locate(
     from geovlm.plan.checks import check_data_names
 
     miniature = f"sample.records={MINIATURE_RECORDS}"
-    given = arguments.settings(tasks=None, data=data)
+    given = arguments.settings(tasks=None, data=data, model=model)
     config = configuration.load(None, overrides=[miniature, *overrides], **given)
     check_data_names(config, registry=registry)
     own = lookup(config.data, spec.name)
@@ -69,6 +71,55 @@ def locate(
     return Located(root, config)
 
 
+def facts(config: RunConfig, *, registry: Registry) -> ModelFacts:
+    """Return the facts of the model that a run of this configuration would train.
+
+    Raises:
+        GeoVLMError: the model is a path that does not hold one, or of an unknown family.
+    """
+    from geovlm.config import model as models
+    from geovlm.plan import sizes
+    from geovlm.run import adapters
+
+    whole = adapters.whole(config, merge=False)
+    return sizes.bound(models.inspect(whole, registry=registry), whole)
+
+
+def previewed(
+    config: RunConfig,
+    *,
+    model: str | None,
+    profile: str | None,
+    pixels: str | None,
+    registry: Registry,
+) -> ModelProfile:
+    """Return the profile of the previewed model: of the run's, else of any of a family.
+
+    `pixels` is that of `geovlm.config.model.with_pixels`.
+
+    Raises:
+        ConfigError: both are given, or the files of the model are not on this machine.
+    """
+    from geovlm.config.model import framed, limited, with_pixels
+    from geovlm.plan import sizes
+    from geovlm.plugins.profiles import QWEN2_5_VL
+
+    if profile is None and pixels is None:
+        found = facts(config, registry=registry).profile
+        if found is None:
+            raise ConfigError(
+                f"the files of model {config.model!r} are not on this machine",
+                hint="give its family by --profile, such as qwen3_vl",
+            )
+        return found
+    if model is not None:
+        raise ConfigError("--model and --profile or --model-pixels are given", hint="omit one")
+    family = registry.profile(profile or QWEN2_5_VL.model_types[0])
+    if family.resize == "processor" and pixels is not None and Path(pixels).is_dir():
+        return sizes.of_folder(framed(family, config), Path(pixels).absolute(), config)
+    return limited(with_pixels(family, pixels), config)
+
+
 def reader(
     tasks: str,
     *,
@@ -78,8 +129,6 @@ def reader(
     rewards: str | None = None,
 ) -> tuple[Reader, Sequence[Selected]]:
     """Return a reader of the tasks' data, and the tasks; without `data`, data is generated."""
-    from geovlm.config import model as models
-    from geovlm.plan import sizes
     from geovlm.plan.checks import check_data_names
     from geovlm.plan.data import Reader
     from geovlm.plugins import registry
@@ -90,5 +139,4 @@ def reader(
     loaded = registry.load()
     chosen = loaded.select(tasks)
     check_data_names(config, registry=loaded)
-    facts = sizes.bound(models.inspect(config, registry=loaded), config)
-    return Reader(config, loaded, facts, None), chosen
+    return Reader(config, loaded, facts(config, registry=loaded), None), chosen

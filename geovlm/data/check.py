@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from geovlm import boxes
-from geovlm.api import DatasetSpec, LoadContext, Raster, Sample, Split
+from geovlm.api import DatasetSpec, LoadContext, ModelProfile, Raster, Sample, Split
+from geovlm.data import objects
 from geovlm.data.findings import Finding, Report
 from geovlm.data.imagefiles import Header, Presence, Progress, headers, name_of, same
 from geovlm.data.loading import load_records
@@ -34,12 +35,15 @@ def inspect(
     root: Path,
     options: Any = None,
     decode: bool = False,
+    profile: ModelProfile | None = None,
+    model: str = "",
     progress: Progress,
 ) -> Report:
     """Read every split, and every image once, several at a time.
 
     Results about files are kept in the cache, so an interrupted check continues where it stopped.
-    With `decode` all pixels are decoded, otherwise only the headers are read.
+    With `decode` all pixels are decoded, otherwise only the headers are read. With the `profile` of
+    a `model`, boxes are measured as it sees them.
 
     Raises:
         GeoVLMError: no split can be read; this is the error of the first.
@@ -65,6 +69,9 @@ def inspect(
     for split, records in parts.items():
         for record, names in zip(records, named[split], strict=True):
             _measure(record, names, found, report)
+    if profile is not None:
+        report.objects = objects.measure(_views(parts, found, profile=profile))
+        report.too_small = objects.warning(report.objects, model=model, profile=profile)
     _compare_splits(named, images, found, report)
     return report
 
@@ -164,6 +171,21 @@ def _look_closer(
     verdict = checks.judge(found)
     report.assumed = list(verdict.notes)
     report.implausible = str(verdict.refusal or "")
+
+
+def _views(
+    parts: Mapping[Split, Sequence[Sample]],
+    found: Mapping[str, Header],
+    *,
+    profile: ModelProfile,
+) -> Iterator[objects.View]:
+    """Yield the boxes of each record as a model sees them, of images that it can be shown."""
+    for record in chain.from_iterable(parts.values()):
+        listed = boxes.target_boxes(record.target)
+        header = found.get(name_of(record.images[-1])) if listed else None
+        if header is not None and max(header.size) <= LONG * min(header.size):
+            seen = boxes.input_size(header.size, profile=profile)
+            yield objects.View(listed, header.size, seen)
 
 
 def _measure(

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from geovlm.data.objects import Sizes
+
 NAMED = 10
 """Number of items named per finding; the others are only counted."""
 LABELS = 60
@@ -71,6 +73,10 @@ class Report:
     outside: Finding = field(default_factory=Finding)
     degenerate: Finding = field(default_factory=Finding)
     duplicates: Finding = field(default_factory=Finding)
+    objects: Sizes | None = None
+    """Sizes of the boxes as a model sees them."""
+    too_small: str = ""
+    """Line that says that they are too small for the model; empty if they are not."""
     implausible: str = ""
     """Reason for which the images are refused, from their pixels; empty if they are not."""
     assumed: list[str] = field(default_factory=list)
@@ -120,6 +126,8 @@ class Report:
         yield "boxes", self.boxes
         yield "boxes that leave the image", self.outside
         yield "boxes without area", self.degenerate
+        if self.too_small:
+            yield "boxes too small", self.too_small
         yield "ids used twice", self.duplicates
         if self.labels:
             listed = [f"{count} {label}" for label, count in self.labels.most_common(LABELS)]

@@ -21,6 +21,7 @@ from geovlm.config.tasks import configured
 from geovlm.data import loading, prompts
 from geovlm.data.findings import Finding
 from geovlm.data.leaks import LeftOut
+from geovlm.data.objects import Sizes, of_samples
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plan import checksums
 from geovlm.plugins.registry import Registry
@@ -33,6 +34,8 @@ FEW = 8
 """Records per split of generated data of which only a few are needed."""
 IMAGES_CHECKED = 32
 """Number of images per task and split whose headers are read; the first is decoded."""
+IMAGES_MEASURED = 256
+"""Number of images per task whose objects are measured."""
 BANDS_CHECKED = 8
 """Number of these images whose pixels are read to check the names of their bands."""
 
@@ -61,6 +64,8 @@ class TaskPlan:
     """Longest completion, tokens."""
     most_pixels: int
     """Largest area of one image as the model sees it, pixels; 0 if that is not known."""
+    objects: Sizes | None
+    """Sizes of the objects of some training samples; `None`: no boxes, or a model not known yet."""
     deduplicated: int
     """Number of training samples left out because the evaluation has their image or event."""
     prompt_sha256: str
@@ -181,9 +186,17 @@ class Reader:
             most_text_tokens=max(tokens.text, default=None),
             answer_tokens=min(task.max_answer_tokens, longest),
             most_pixels=tokens.most_pixels,
+            objects=self._measured(task, first),
             deduplicated=deduplicated,
             prompt_sha256=tokens.prompt_sha256,
         )
+
+    def _measured(self, task: TaskSpec, samples: Sequence[Sample]) -> Sizes | None:
+        """Return the sizes of the objects of some samples as the model sees them."""
+        if self.model.profile is None:
+            return None
+        some = checksums.spread(samples, IMAGES_MEASURED)
+        return of_samples(some, profile=self.model.profile, min_pixels=task.min_pixels)
 
     def _say(self, notes: Sequence[str]) -> None:
         """Print notes about images on standard error, each once."""

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from geovlm.config import checkpoint
+from geovlm.data import objects
 from geovlm.plan import commands
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def lines(plan: Plan) -> list[str]:
         "set is logged",
         *_warnings(plan),
         *_notes(plan),
+        *_small(plan),
         *_track(plan),
         f"output  {plan.output}",
     ]
@@ -52,6 +54,7 @@ def table(plan: Plan) -> dict[str, Any]:
                 "evaluated": task.evaluated,
                 "skipped": task.skipped,
                 "deduplicated": task.deduplicated,
+                "objects": task.objects.as_json() if task.objects is not None else None,
                 "visual_tokens": task.visual_tokens,
                 "text_tokens": task.text_tokens,
             }
@@ -150,6 +153,18 @@ def _notes(plan: Plan) -> list[str]:
     settings = checkpoint.read_object(folder / checkpoint.CONFIG)
     why = checkpoint.partial_layers(settings.get("text_config") or settings)
     return [f"note    share_prompt is not used: {why}"] if why else []
+
+
+def _small(plan: Plan) -> list[str]:
+    """Return a line for the tasks whose objects the model can hardly see."""
+    profile = plan.model.profile
+    if profile is None:
+        return []
+    told: dict[str, list[str]] = {}
+    for task in plan.tasks:
+        if line := objects.warning(task.objects, model=plan.model.name, profile=profile):
+            told.setdefault(line, []).append(task.name)
+    return [f"warning  {', '.join(names)}: {line}" for line, names in told.items()]
 
 
 def _warnings(plan: Plan) -> list[str]:

@@ -252,6 +252,6 @@ def test_tasks_preview_takes_data_and_settings_as_a_run_does(tmp_path: Path) -> 
     data = tmp_path / "mine"
     geovlm("data", "sample", "toy", "--out", str(data), "-n", "1", folder=tmp_path)
     flags = ["--out", str(tmp_path / "out"), "--data", f"toy={data}", "--json"]
-    flags += ["--set", "tasks.toy/name.min_pixels=50176"]
+    flags += ["--set", "tasks.toy/name.min_pixels=50176", "--profile", "qwen2_5_vl"]
     (row,) = json.loads(geovlm("tasks", "preview", "toy/name", *flags, folder=tmp_path).stdout)
     assert row["input_sizes"] == [[224, 224]]

@@ -165,6 +165,7 @@ def check(
             metavar="K=V",
         ),
     ] = None,
+    model: options.OptionalModelOption = None,
     set_: options.SetOption = None,
     json: options.JsonOption = False,
 ) -> None:
@@ -173,7 +174,8 @@ def check(
     A copy is unfit if it has no record, if a split cannot be read, if an id occurs twice, or if an
     image is missing, unreadable, too narrow for models or not of the declared size. Skipped
     records, odd boxes and labels, and images in several splits occur in many official releases and
-    are only reported. An interrupted check continues where it stopped.
+    are only reported, and so are boxes that are too small for the model that a run would train. An
+    interrupted check continues where it stopped.
     """
     from geovlm.config.options import parse
     from geovlm.data import check as inspection
@@ -183,13 +185,19 @@ def check(
     spec = loaded.dataset(dataset)
     if not data and spec.root is None:
         raise ConfigError("missing option '--data'", hint="give the folder of the data set")
-    root, config = datasets.locate(spec, data, overrides=set_ or [], registry=loaded)
+    root, config = datasets.locate(spec, data, overrides=set_ or [], registry=loaded, model=model)
     given = config.data_options(spec)
     if option:
         known = dataclasses.asdict(given) if given is not None else {}
         given = parse(spec.options, known | dict(map(pair, option)), path="--option")
     report = inspection.inspect(
-        spec, root=root, options=given, decode=decode, progress=output.progress
+        spec,
+        root=root,
+        options=given,
+        decode=decode,
+        profile=datasets.facts(config, registry=loaded).profile,
+        model=config.model,
+        progress=output.progress,
     )
     if json:
         output.print_json(report.as_json())

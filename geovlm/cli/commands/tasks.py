@@ -11,7 +11,13 @@ import typer
 from geovlm.api import DatasetSpec, ModelProfile, Split, TaskSpec
 from geovlm.cli import arguments, output
 from geovlm.cli.groups import subcommands
-from geovlm.cli.options import DescriptionsOption, JsonOption, SetOption, TaskArgument
+from geovlm.cli.options import (
+    DescriptionsOption,
+    JsonOption,
+    OptionalModelOption,
+    SetOption,
+    TaskArgument,
+)
 from geovlm.errors import GeoVLMError
 from geovlm.plugins import registry
 from geovlm.plugins.registry import Registry
@@ -125,35 +131,40 @@ def preview(
     split: Annotated[
         str | None, typer.Option(help="Split; default: the first one of the data set.")
     ] = None,
-    profile: Annotated[str, typer.Option(help="Model type of the family.")] = "qwen2_5_vl",
+    model: OptionalModelOption = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Model type of a family, in place of a model.")
+    ] = None,
     model_pixels: Annotated[
         str | None,
         typer.Option(
-            help="Source of the pixel limits: nano, a model folder, or the largest area in pixels."
+            help="Source of the family's pixel limits: nano, a model folder, or the largest area "
+            "in pixels."
         ),
     ] = None,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Draw samples: correct boxes, question, answer, reasoning, and the image of the model."""
+    """Draw samples: correct boxes, question, answer, reasoning, and the image of the model.
+
+    The model is that of a run: the built-in one without --model. With --profile it is any of a
+    family, with the family's pixel limits.
+    """
     from geovlm.cli import datasets
-    from geovlm.config.model import framed, limited, with_pixels
     from geovlm.config.tasks import configured
+    from geovlm.data import objects
     from geovlm.data import preview as pictures
     from geovlm.data.prompts import Prompter
-    from geovlm.plan import sizes
     from geovlm.raster import checks
 
     arguments.offered(data or [])
     loaded = registry.load()
     declared = loaded.task(name)
     spec = loaded.dataset(declared.dataset)
-    root, config = datasets.locate(spec, data, overrides=set_ or [], registry=loaded)
-    family = loaded.profile(profile)
-    if family.resize == "processor" and model_pixels is not None and Path(model_pixels).is_dir():
-        family = sizes.of_folder(framed(family, config), Path(model_pixels).absolute(), config)
-    else:
-        family = limited(with_pixels(family, model_pixels), config)
+    root, config = datasets.locate(spec, data, overrides=set_ or [], registry=loaded, model=model)
+    family = datasets.previewed(
+        config, model=model, profile=profile, pixels=model_pixels, registry=loaded
+    )
     task = configured(declared, config, profile=family)
     part = cast("Split", split or spec.splits[0])
     found = pictures.samples(
@@ -181,6 +192,10 @@ def preview(
                 "input_sizes": shown.input_sizes,
             }
         )
+    measured = objects.of_samples(found, profile=family, min_pixels=task.min_pixels)
+    name_of_model = config.model if profile is None and model_pixels is None else family.name
+    if line := objects.warning(measured, model=name_of_model, profile=family):
+        output.say(f"warning: {line}")
     if json:
         output.print_json(rows)
         return

@@ -60,6 +60,22 @@ def test_a_file_elsewhere_is_previewed(file: Path) -> None:
     assert Path("seen/own-000.png").is_file()
 
 
+def test_preview_check_and_plan_say_the_same_of_objects_too_small_for_nano(file: Path) -> None:
+    # 40 px of 200 become 23 of 112 px across, and 17 of 84 down; 4 px become less than 2
+    annotations = json.loads((file.parent / "instances.json").read_text())
+    for each in annotations["annotations"]:
+        each["bbox"][2:] = [4, 4]
+    (file.parent / "instances.json").write_text(json.dumps(annotations))
+    file.write_text(file.read_text().replace("1/1/1", "1/0/0"))
+    said = "boxes are under 4 px at nano, which sees 112 x 56 px; median"
+    checked = run("data", "check", "own", "--data", file)
+    planned = geovlm("run", file, "--dry-run", "--set", "eval.split=train").stdout
+    words = ("own", "--data", file, "--out", "seen")
+    assert f"100 % of 4 {said}" in checked
+    assert f"warning  own: 100 % of 4 {said}" in planned
+    assert f"warning: 100 % of 4 {said}" in geovlm("tasks", "preview", *words).stderr
+
+
 @pytest.mark.parametrize("words", [("tasks", "list"), ("tasks", "show", "own")])
 def test_a_file_elsewhere_is_listed_and_shown(file: Path, words: tuple[str, ...]) -> None:
     assert "Boxes of every car, truck." in run(*words, "--data", file)
