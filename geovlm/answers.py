@@ -18,7 +18,9 @@ from typing import Literal, NamedTuple
 from geovlm.api import Turn
 
 INSTRUCTION = "First reason in <think> </think>, then answer in <answer> </answer>."
-"""Added to every question; a run may use other words."""
+"""Added to every question of a task with reasoning; a run may use other words."""
+ANSWER_INSTRUCTION = "Answer in <answer> </answer>."
+"""Added to every question of a task without reasoning; a run may use other words."""
 
 MAX_CHARS = 20_000
 """Text is cut to this length before it is parsed."""
@@ -44,11 +46,12 @@ _NUMBER = re.compile(
 )
 
 
-def frame(turn: Turn) -> str:
+def frame(turn: Turn, *, thinks: bool = True) -> str:
     """Return the completion of a perfect model: reasoning and answer in their tags.
 
     Args:
         turn: Reasoning and answer; white space around each is stripped.
+        thinks: False: the answer alone, as a task without reasoning asks for.
 
     Raises:
         ValueError: Reasoning or answer is blank or holds a tag, or the text is longer than
@@ -57,13 +60,17 @@ def frame(turn: Turn) -> str:
     Example:
         >>> frame(Turn(question="Damage?", reasoning="The roof is gone.", answer="destroyed"))
         '<think> The roof is gone. </think><answer> destroyed </answer>'
+        >>> frame(Turn(question="Damage?", answer="destroyed"), thinks=False)
+        '<answer> destroyed </answer>'
     """
-    reasoning, answer = turn.reasoning.strip(), turn.answer.strip()
-    text = f"<think> {reasoning} </think><answer> {answer} </answer>"
+    reasoning, answer = turn.reasoning.strip() if thinks else "", turn.answer.strip()
+    text = f"<answer> {answer} </answer>"
+    if thinks:
+        text = f"<think> {reasoning} </think>{text}"
     if "<" in reasoning or "<" in answer:
-        sound = has_think(text) and has_answer(text)
+        sound = well_formed(text, thinks=thinks)
     else:  # a training starts with half a million of them
-        sound = bool(reasoning and answer) and len(text) <= MAX_CHARS
+        sound = bool(answer) and (bool(reasoning) or not thinks) and len(text) <= MAX_CHARS
     if not sound:
         raise ValueError(
             "a turn needs reasoning and an answer without tags, together at most "
@@ -156,6 +163,18 @@ def has_answer(completion: str) -> bool:
     if len(completion) > MAX_CHARS or completion[own[1].end :].strip():
         return False
     return all(tag.name == "answer" or tag.start < own[0].start for tag in tags)
+
+
+def well_formed(completion: str, *, thinks: bool = True) -> bool:
+    """Return True if a completion has an answer block, and a think block where the task thinks.
+
+    A thought before an answer that needs none does not matter.
+
+    Example:
+        >>> well_formed("<answer> 2 </answer>"), well_formed("<answer> 2 </answer>", thinks=False)
+        (False, True)
+    """
+    return has_answer(completion) and (has_think(completion) or not thinks)
 
 
 def normalise(text: str) -> str:

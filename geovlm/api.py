@@ -30,6 +30,7 @@ __all__ = [
     "Prediction",
     "PromptContext",
     "Raster",
+    "Reasoning",
     "Ref",
     "RewardContext",
     "RewardSpec",
@@ -50,6 +51,9 @@ Size: TypeAlias = tuple[int, int]
 Split: TypeAlias = Literal["train", "val", "test"]
 BoxFrame: TypeAlias = Literal["input_pixels", "norm1000", "norm100", "norm1"]
 BoxOrder: TypeAlias = Literal["xyxy", "yxyx"]
+Reasoning: TypeAlias = Literal["think", "none"]
+"""Form of an answer: `think` is `<think> … </think><answer> … </answer>`, `none` the answer block
+alone."""
 
 
 def options(cls: type[T]) -> type[T]:
@@ -161,7 +165,8 @@ class Turn:
     answer: str
     """Text between `<answer>` and `</answer>`. The tags themselves are refused."""
     reasoning: str = ""
-    """Text between `<think>` and `</think>`. It states only what the annotation holds."""
+    """Text between `<think>` and `</think>`. It states only what the annotation holds. Empty where
+    the task's `reasoning` is `none`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -294,6 +299,8 @@ class Prediction:
     """The model family; `geovlm.boxes.parse` reads boxes in its frame."""
     meta: Mapping[str, Json] = field(default_factory=dict)
     """`Sample.meta`."""
+    reasoning: Reasoning = "think"
+    """`TaskSpec.reasoning`: what a well-formed completion of the task holds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -396,6 +403,10 @@ class TaskSpec:
     the record is the sample."""
     protocol: str = ""
     """Name of the published scoring protocol that fits, as `geovlm score` takes it. Empty: none."""
+    reasoning: Reasoning = "think"
+    """`think`: questions ask for reasoning and answer. `none`: for the answer alone; `prompt` then
+    writes no reasoning, and the format reward is that of the answer block, with the weight of
+    both."""
     max_answer_tokens: int = 256
     """Longest completion in tokens, reasoning and tags included."""
     min_pixels: int = 0

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from geovlm.answers import INSTRUCTION
+from geovlm.answers import ANSWER_INSTRUCTION, INSTRUCTION
 from geovlm.api import BoxFrame, BoxOrder, DatasetSpec, Split, TaskSpec
 from geovlm.config.health import HealthConfig, Share
 from geovlm.config.options import lookup, near, parse
@@ -161,7 +161,9 @@ class RunConfig(Table):
     reward_options: dict[str, JsonValue] = {}
     """Options of the rewards: `encoder`, `lexical`, `hbb`, …"""
     instruction: Text = INSTRUCTION
-    """Text appended to every question."""
+    """Text appended to every question of a task with reasoning."""
+    answer_instruction: Text = ANSWER_INSTRUCTION
+    """Text appended to every question of a task without reasoning."""
     chat_template_kwargs: dict[str, bool | int | float | str] = {}
     """Variables of the checkpoint's chat template, in all stages and in what is exported, such as
     `add_vision_id`; `enable_thinking` is true where the template knows it."""

@@ -39,6 +39,11 @@ def configured(
     return replace(task, min_pixels=wanted)
 
 
+def instruction_of(task: TaskSpec, config: RunConfig) -> str:
+    """Return the text that a run appends to the questions of a task."""
+    return config.instruction if task.reasoning == "think" else config.answer_instruction
+
+
 def weights_of(config: RunConfig, names: Iterable[str]) -> dict[str, float] | None:
     """Return task -> weight, 1 where none is given; `None` if no task has a weight."""
     entries = {name: lookup(config.tasks, name) for name in names}

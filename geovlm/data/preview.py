@@ -149,7 +149,7 @@ def _words(prompt: Prompt, said: Sequence[Box], *, columns: int) -> list[str]:
     parts: list[tuple[str, Any]] = [
         ("id", prompt.sample.id),
         ("question", prompt.turn.question),
-        ("reasoning", prompt.turn.reasoning),
+        *([("reasoning", prompt.turn.reasoning)] if prompt.thinks else []),
         ("answer", prompt.turn.answer),
         *([("red boxes, read from the texts", _agreement(prompt, said))] if said else []),
     ]

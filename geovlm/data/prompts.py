@@ -44,6 +44,13 @@ class _PromptLike(Protocol):
     def meta(self) -> Mapping[str, Any]: ...
 
 
+class _Answerable(_PromptLike, Protocol):
+    """Fields of a `Prompt` or a row of the engine that a prediction takes over."""
+
+    @property
+    def thinks(self) -> bool: ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
     """A sample with the question and the correct answer that a task writes for a model family."""
@@ -57,6 +64,8 @@ class Prompt:
     """Size at which the model sees each image, pixels."""
     given_sizes: tuple[Size, ...] = ()
     """Size at which the processor gets each image, pixels; empty: `input_sizes`."""
+    thinks: bool = True
+    """True if the correct completion holds reasoning, see `TaskSpec.reasoning`."""
 
     @property
     def picture_sizes(self) -> tuple[Size, ...]:
@@ -86,7 +95,7 @@ class Prompt:
             DataError: the task wrote no reasoning or no answer; names the sample.
         """
         self.require_answer()
-        return answers.frame(self.turn)
+        return answers.frame(self.turn, thinks=self.thinks)
 
     def require_answer(self) -> None:
         """Refuse a prompt that can be asked but neither trained on nor scored.
@@ -95,10 +104,11 @@ class Prompt:
             DataError: see `gold`.
         """
         for part, text in (("answer", self.answer), ("reasoning", self.turn.reasoning)):
-            if not text.strip():
+            if not text.strip() and (self.thinks or part == "answer"):
                 raise DataError(
                     f"task {self.task!r} wrote no {part} for sample {self.sample_id!r}",
-                    hint="its prompt function must return both",
+                    hint="its prompt function must return both, or its TaskSpec have "
+                    "reasoning='none'",
                 )
 
     @property
@@ -158,7 +168,8 @@ class Prompter:
             known = self._contexts[stored] = context, given
         context, given = known
         turn = self._write(sample, context)
-        texts.check_turn(turn, task=self.task.name, sample_id=sample.id)
+        thinks = self.task.reasoning == "think"
+        texts.check_turn(turn, task=self.task.name, sample_id=sample.id, thinks=thinks)
         return Prompt(
             task=self.task.name,
             sample=sample,
@@ -166,6 +177,7 @@ class Prompter:
             image_sizes=stored,
             input_sizes=context.input_sizes,
             given_sizes=given,
+            thinks=thinks,
         )
 
 
@@ -206,7 +218,7 @@ def reward_context(
     )
 
 
-def prediction(prompt: _PromptLike, completion: str, *, profile: ModelProfile) -> Prediction:
+def prediction(prompt: _Answerable, completion: str, *, profile: ModelProfile) -> Prediction:
     """Return a prompt with a model's completion, as metrics receive it."""
     return Prediction(
         task=prompt.task,
@@ -219,4 +231,5 @@ def prediction(prompt: _PromptLike, completion: str, *, profile: ModelProfile) -
         input_sizes=prompt.input_sizes,
         profile=profile,
         meta=prompt.meta,
+        reasoning="think" if prompt.thinks else "none",
     )

@@ -103,13 +103,16 @@ def _defect(value: Any, *, correct: bool) -> str | None:
     return next((found for found in found_in if found is not None), None)
 
 
-def check_turn(turn: Turn, *, task: str, sample_id: str) -> None:
+def check_turn(turn: Turn, *, task: str, sample_id: str, thinks: bool = True) -> None:
     """Refuse a turn that cannot be asked or answered; reasoning and answer may be blank.
+
+    `thinks` is False for a task without reasoning.
 
     Raises:
         DataError: a part is not text, holds half of a surrogate pair or a control character; the
             question is blank; reasoning or answer holds a tag; both are longer than
-            `answers.MAX_CHARS` with their tags. Names the task and the sample.
+            `answers.MAX_CHARS` with their tags; there is reasoning where the task has none. Names
+            the task and the sample.
     """
     parts = {"a question": turn.question, "reasoning": turn.reasoning, "an answer": turn.answer}
     for name, text in parts.items():
@@ -119,6 +122,12 @@ def check_turn(turn: Turn, *, task: str, sample_id: str) -> None:
                 f"task {task!r} wrote {name} {why} for sample {shown(sample_id)!r}",
                 hint="correct the record, or let the loader of the data set leave it out",
             )
+    if turn.reasoning.strip() and not thinks:
+        raise DataError(
+            f"task {task!r} wrote reasoning for sample {shown(sample_id)!r}, and has "
+            "reasoning='none'",
+            hint="its prompt function must leave it out, or its TaskSpec have reasoning='think'",
+        )
     length = len(turn.reasoning.strip()) + len(turn.answer.strip())
     if length > LONGEST + 1:
         raise DataError(

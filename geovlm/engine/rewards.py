@@ -16,7 +16,7 @@ from geovlm.data.prompts import reward_context
 from geovlm.engine.rows.rows import Row
 from geovlm.engine.stopping import RewardWatch
 from geovlm.plugins.registry import Registry
-from geovlm.rewards.scoring import FORMAT_REWARDS, score
+from geovlm.rewards.scoring import format_rewards, score
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ def columns(tasks: Sequence[TaskSpec], *, registry: Registry, active: str) -> li
     made = []
     for task in tasks:
         chosen = task.rewards[active]
-        trained = {**FORMAT_REWARDS, **chosen}
+        trained = {**format_rewards(task), **chosen}
         named = {name: 0.0 for rewards in task.rewards.values() for name in rewards}
         for name, weight in {**trained, **named, **trained}.items():
             made.append(Column(task=task.name, reward=registry.reward(name), weight=weight))

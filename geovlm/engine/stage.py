@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from geovlm.api import ModelProfile, Sample, Split, StageInfo, TaskSpec
 from geovlm.config.schema import RunConfig
 from geovlm.config.stages import TRL_DEFAULTS
-from geovlm.config.tasks import configured, weights_of
+from geovlm.config.tasks import configured, instruction_of, weights_of
 from geovlm.data import loading, mixture
 from geovlm.data.leaks import LeftOut
 from geovlm.data.prompts import Prompter
@@ -125,7 +125,8 @@ class Stage:
             options=self.config.task_options(task),
         )
         chosen = drawn(samples, limit, seed=self.config.seed)
-        return Rows(samples=chosen, prompter=prompter, instruction=self.config.instruction)
+        instruction = instruction_of(task, self.config)
+        return Rows(samples=chosen, prompter=prompter, instruction=instruction)
 
     def max_new_tokens(self, tasks: Sequence[TaskSpec]) -> int:
         """Return the longest completion that a batch of these tasks may have, tokens."""

@@ -172,7 +172,7 @@ def check(stage: Stage) -> None:
     tokenizer, control = processor.tokenizer, control_tokens(processor)
     chat = Chat.of(processor)
     if config.stages:
-        chat.require_reasoning()
+        chat.require_place(thinks=any(task.reasoning == "think" for task in tasks))
     template_tokens = cache(chat.template_tokens)
 
     def count_images(prompt: Prompt) -> int:
@@ -197,7 +197,7 @@ def check(stage: Stage) -> None:
             precheck.audit_lengths(
                 rows.prompts(),
                 task=task.name,
-                instruction=config.instruction,
+                instruction=rows.instruction,
                 tokens=control,
                 count_tokens=count_tokens,
                 count_images=count_images,

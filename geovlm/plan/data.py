@@ -17,7 +17,7 @@ from geovlm import raster
 from geovlm.api import DatasetSpec, Sample, Split, TaskSpec
 from geovlm.config.model import ModelFacts
 from geovlm.config.options import lookup
-from geovlm.config.tasks import configured
+from geovlm.config.tasks import configured, instruction_of
 from geovlm.data import loading, prompts
 from geovlm.data.findings import Finding
 from geovlm.data.leaks import LeftOut
@@ -265,7 +265,7 @@ class Reader:
             most = max(most, *(width * height for width, height in prompt.input_sizes))
             turn = prompt.turn
             if self.count is not None:
-                whole = f"{turn.question} {self.config.instruction}{prompt.gold}"
+                whole = f"{turn.question} {instruction_of(task, self.config)}{prompt.gold}"
                 text.append(self.count(whole))
             parts = json.dumps([turn.question, turn.reasoning, turn.answer])
             digest = digest or hashlib.sha256(parts.encode()).hexdigest()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from geovlm import boxes
 from geovlm.api import ModelProfile, Sample, Split, TaskSpec
+from geovlm.config.tasks import instruction_of
 from geovlm.data import loading, mixture, prompts
 from geovlm.data.findings import shortened
 from geovlm.data.prompts import Prompt, Prompter
@@ -57,7 +58,8 @@ class TaskStatistics:
     text_tokens: Spread
     """Per sample: question, instruction and correct answer with its reasoning."""
     balance: Mapping[str, Mapping[str, int]]
-    """`labels`, `answers` or `boxes per sample` -> value -> number of samples, largest first."""
+    """`labels`, `answers`, `boxes per sample` or `boxes` (their labels) -> value -> number of
+    samples, of `boxes` the number of boxes, largest first."""
     rows_share: float = 0.0
     """Share of the rows in the mixture of all tasks."""
     compute_share: float = 0.0
@@ -138,7 +140,9 @@ def of_task(
         visual_tokens=_spread(
             [prompts.visual_tokens(each.picture_sizes, profile=profile) for each in put]
         ),
-        text_tokens=_spread([count_tokens(text) for text in _texts(put, reader)]),
+        text_tokens=_spread(
+            [count_tokens(text) for text in _texts(put, instruction_of(task, reader.config))]
+        ),
         balance=_balance(put),
     )
 
@@ -164,9 +168,9 @@ def with_shares(
     ]
 
 
-def _texts(put: Sequence[Prompt], reader: Reader) -> Iterator[str]:
+def _texts(put: Sequence[Prompt], instruction: str) -> Iterator[str]:
     for each in put:
-        yield f"{each.turn.question} {reader.config.instruction}{each.gold}"
+        yield f"{each.turn.question} {instruction}{each.gold}"
 
 
 def _balance(put: Sequence[Prompt]) -> dict[str, dict[str, int]]:
@@ -174,15 +178,18 @@ def _balance(put: Sequence[Prompt]) -> dict[str, dict[str, int]]:
     labels: Counter[str] = Counter()
     answered: Counter[str] = Counter()
     numbers: Counter[str] = Counter()
+    named: Counter[str] = Counter()
     for each in put:
         target: Mapping[str, Any] = each.sample.target
         if isinstance(target.get("labels"), list | tuple):
             labels.update(map(str, target["labels"]))
         elif "boxes" in target and "answer" not in target:
             numbers[str(len(boxes.target_boxes(target)))] += 1
+            named.update(map(str, target.get("box_labels") or ()))
         else:
             answered[each.turn.answer] += 1
     counted = {"labels": labels, "answers": answered, "boxes per sample": numbers}
+    counted["boxes"] = named
     return {name: dict(many.most_common()) for name, many in counted.items() if many}
 
 

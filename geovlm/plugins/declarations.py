@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 from geovlm import hookspecs
-from geovlm.api import Asked, DatasetSpec, MetricSpec, RewardSpec, Split, TaskSpec
+from geovlm.api import (
+    Asked,
+    DatasetSpec,
+    MetricSpec,
+    Reasoning,
+    RewardSpec,
+    Split,
+    TaskSpec,
+)
 
 Spec = DatasetSpec | TaskSpec | RewardSpec | MetricSpec
 
@@ -170,5 +178,6 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "Path": lambda value: isinstance(value, Path),
     "Ref": _is_reference,
     "Mapping": _are_weights,
+    "Reasoning": lambda value: value in get_args(Reasoning),
 }
 """Annotation of a spec's field, whole or up to its bracket -> check of a value."""

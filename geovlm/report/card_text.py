@@ -126,8 +126,8 @@ print(processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_t
 
 def _answers(facts: CardFacts) -> str:
     lines = [
-        "It answers `<think> … </think><answer> … </answer>`. The generation config decodes "
-        "greedily, as for the scores below; with vLLM use `temperature=0` for the same answers.",
+        f"It answers {_form(facts)}. The generation config decodes greedily, as for the scores "
+        "below; with vLLM use `temperature=0` for the same answers.",
         "`AutoProcessor` needs torchvision for most families.",
     ]
     if facts.model.profile is not None:
@@ -142,6 +142,16 @@ def _answers(facts: CardFacts) -> str:
                     f"Enlarge images of `{name}` to at least {low:,} pixels first, as in training."
                 )
     return " ".join(lines)
+
+
+def _form(facts: CardFacts) -> str:
+    """Return the form of the answers, and the tasks whose form is another."""
+    alone = [n for n in facts.task_names if facts.registry.task(n).reasoning == "none"]
+    if len(alone) == len(facts.task_names):
+        return "`<answer> … </answer>`"
+    whole = "`<think> … </think><answer> … </answer>`"
+    names = ", ".join(f"`{name}`" for name in alone)
+    return f"{whole}, and `<answer> … </answer>` alone to {names}" if alone else whole
 
 
 def _tasks(facts: CardFacts) -> str:
@@ -225,7 +235,7 @@ def _limits(facts: CardFacts) -> str:
     lines = [
         "- The scores hold for the splits named above. Other sensors, resolutions, regions or "
         "wordings of the question were not measured.",
-        "- Answers may be wrong and sound certain; the reasoning before them is not evidence.",
+        "- Answers may be wrong and sound certain; reasoning before them is not evidence.",
     ]
     blind = [
         f"`{each['task']}`"

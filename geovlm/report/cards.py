@@ -227,7 +227,8 @@ def _outlines(found: Sequence[boxes.Box]) -> tuple[str, ...]:
 
 def _asked(question: str) -> str:
     """Return a question without the instruction that every question carries."""
-    return question.removesuffix(answers.INSTRUCTION).rstrip() or question
+    bare = question.removesuffix(answers.INSTRUCTION).removesuffix(answers.ANSWER_INSTRUCTION)
+    return bare.rstrip() or question
 
 
 def _cut(text: str, limit: int = TEXT_CHARS) -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from geovlm.api import RewardContext, RewardSpec
+from geovlm.api import RewardContext, RewardSpec, TaskSpec
 from geovlm.errors import GeoVLMError, RewardError
 from geovlm.plugins.references import BUGS, resolve
 
-FORMAT_REWARDS = {"format/think": 0.5, "format/answer": 0.5}
-"""Weights of the rewards that the engine adds to every task."""
+_FORMAT = {"think": {"format/think": 0.5, "format/answer": 0.5}, "none": {"format/answer": 1.0}}
+"""Form of an answer -> weights of its format rewards, 1 in all."""
+
+
+def format_rewards(task: TaskSpec) -> dict[str, float]:
+    """Return the weights of the rewards that the engine adds to a task, 1 in all."""
+    return dict(_FORMAT[task.reasoning])
 
 
 def score(

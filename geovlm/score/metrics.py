@@ -186,9 +186,8 @@ def grounding_counts(prediction: Prediction) -> Counts:
 
 @kept
 def format_counts(prediction: Prediction) -> Counts:
-    """1 if both tag blocks of the completion are well-formed: `format_rate`, else 0."""
-    text = prediction.completion
-    right = answers.has_think(text) and answers.has_answer(text)
+    """1 if the tag blocks that the task asks for are well-formed: `format_rate`, else 0."""
+    right = answers.well_formed(prediction.completion, thinks=prediction.reasoning == "think")
     return {"n": 1.0, "format_rate": float(right)}
 
 

@@ -35,6 +35,9 @@ _CONTENTS = (
 _WHOLE = (
     "<answer>",
     "</answer>",
+    "<answer>a</answer>",
+    "<answer> </answer>",
+    "<think></think><answer>a</answer>",
     "<think>a</think>",
     "<think>a</think><answer>b",
     "<answer>a</answer><answer>b</answer>",

@@ -39,14 +39,19 @@ def prompts_clean(subject: Subject) -> Iterator[Finding]:
 
 
 def reasoning_present(subject: Subject) -> Iterator[Finding]:
-    """Every perfect answer has a reasoning that adds something to the answer."""
+    """Every perfect answer has a reasoning that adds something, unless its task asks for none."""
     for task in subject.tasks:
+        if task.reasoning == "none":  # `ask` refuses one there
+            continue
         for sample in subject.chosen[task.name]:
             turn = ask(task, sample, profile=profiles.QWEN2_5_VL).turn
             stated = set(answers.words(turn.reasoning))
             where = f"task {task.name!r}, sample {sample.id!r}"
             if not stated:
-                why = "there is no reasoning: derive a short, true one from the annotation"
+                why = (
+                    "there is no reasoning: derive a short, true one from the annotation, or "
+                    "declare the task with reasoning='none'"
+                )
             elif not stated - set(answers.words(turn.answer)) - _FILLER:
                 why = f"the reasoning {turn.reasoning!r} only repeats the answer"
             else:

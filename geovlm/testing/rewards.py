@@ -169,7 +169,10 @@ def _wrong(case: Case, cases: list[Case]) -> list[str]:
         each.turn.answer for each in cases if answers.normalise(each.turn.answer) != own
     )
     return [
-        answers.frame(Turn(question="", answer=answer, reasoning=case.turn.reasoning))
+        answers.frame(
+            Turn(question="", answer=answer, reasoning=case.turn.reasoning),
+            thinks=case.prompt.thinks,
+        )
         for answer in (*WRONG, *list(others)[:_OTHERS])
     ]
 

@@ -14,7 +14,7 @@ from geovlm.testing.findings import Finding, attempt, fault, remark, source
 from geovlm.testing.rewards import ROUNDING
 from geovlm.testing.subject import Case, Subject
 
-_NONSENSE = answers.frame(Turn(question="", answer="zzz", reasoning="zzz"))
+_NONSENSE = Turn(question="", answer="zzz", reasoning="zzz")
 
 
 def metrics_perfect_on_gold(subject: Subject) -> Iterator[Finding]:
@@ -28,7 +28,8 @@ def metrics_perfect_on_gold(subject: Subject) -> Iterator[Finding]:
         for profile in dict.fromkeys(each.context.profile.name for each in cases):
             own = [each for each in cases if each.context.profile.name == profile]
             gold = _measured(subject, task.metrics, own, [each.gold for each in own])
-            nonsense = _measured(subject, task.metrics, own, [_NONSENSE] * len(own))
+            wrong_text = answers.frame(_NONSENSE, thinks=task.reasoning == "think")
+            nonsense = _measured(subject, task.metrics, own, [wrong_text] * len(own))
             metric = subject.registry.metric(task.metrics[0])
             file = source(resolve(metric.compute or metric.counts))
             if task.primary_metric not in gold:

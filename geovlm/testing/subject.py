@@ -138,9 +138,9 @@ class Subject:
         return [spec for spec in self.registry.metrics.values() if self._owns(spec.name)]
 
     def rewards_of(self, task: TaskSpec) -> list[RewardSpec]:
-        """Return the rewards of both sets of a task and the two of its format, each once."""
+        """Return the rewards of both sets of a task and those of its format, each once."""
         listed = [name for weights in task.rewards.values() for name in weights]
-        names = dict.fromkeys((*listed, *scoring.FORMAT_REWARDS))
+        names = dict.fromkeys((*listed, *scoring.format_rewards(task)))
         return [self.registry.reward(name) for name in names]
 
     @cached_property

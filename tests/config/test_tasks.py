@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from geovlm import boxes
+from geovlm import answers, boxes
 from geovlm.api import ModelProfile, PromptContext, RewardContext, Sample, TaskSpec, Turn
 from geovlm.config.schema import RunConfig
-from geovlm.config.tasks import configured, weights_of
+from geovlm.config.tasks import configured, instruction_of, weights_of
 from geovlm.data import prompts
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row, pictures, to_row
@@ -61,6 +61,14 @@ def test_a_patch_of_120_px_is_16_tokens_and_256_with_min_pixels(patch: Sample) -
         16,
         256,
     ]
+
+
+def test_the_instruction_of_a_task_is_that_of_its_form() -> None:
+    alone = task(reasoning="none")
+    asked = [instruction_of(spec, config()) for spec in (task(), alone)]
+    assert asked == [answers.INSTRUCTION, "Answer in <answer> </answer>."]
+    own = RunConfig.model_validate({"tasks": {"t": {}}, "answer_instruction": "Only answer."})
+    assert instruction_of(alone, own) == "Only answer."
 
 
 def test_bigearthnet_asks_for_256_tokens_by_itself() -> None:

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -19,7 +20,7 @@ from geovlm.api import RewardSpec, Sample, TaskSpec, Turn
 from geovlm.config.control_tokens import ControlTokens
 from geovlm.config.schema import RunConfig
 from geovlm.data import prompts
-from geovlm.data.prompts import Prompt, Prompter
+from geovlm.data.prompts import Prompt, Prompter, reward_context
 from geovlm.engine import rewards
 from geovlm.engine.models import load
 from geovlm.engine.models.processor import load_processor
@@ -49,7 +50,7 @@ def a_row(task: str = "t/a", sample_id: str = "1", **target: object) -> Row:
     )
 
 
-def a_task(name: str) -> TaskSpec:
+def a_task(name: str, **fields: Any) -> TaskSpec:
     return TaskSpec(
         name=name,
         summary="",
@@ -58,7 +59,18 @@ def a_task(name: str) -> TaskSpec:
         rewards={"paper": {"jaccard": 1.0}, "robust": {"exact": 1.0}},
         metrics=("accuracy",),
         primary_metric="accuracy",
+        **fields,
     )
+
+
+def test_a_task_without_reasoning_earns_its_format_by_the_answer_block() -> None:
+    both = [a_task("t/a"), a_task("t/b", reasoning="none")]
+    cols = rewards.columns(both, registry=registry.load(), active="paper")
+    own = {c.reward.name: c.weight for c in cols if c.task == "t/b"}
+    assert own == {"format/answer": 1.0, "jaccard": 1.0, "exact": 0.0}
+    said, row = "<answer> yes </answer>", a_row("t/b", answer="yes")
+    ((total, parts),) = rewards.totals(cols, [said], [reward_context(row, profile=QWEN2_5_VL)])
+    assert (total, parts) == (2.0, {"format/answer": 1.0, "jaccard": 1.0, "exact": 1.0})
 
 
 def test_columns_hold_format_active_and_logged_rewards() -> None:
@@ -303,6 +315,17 @@ def test_the_probe_stops_on_broken_tags() -> None:
     assert "keeps the tags in 0%" in complaint.reason
     assert "<think> in 100%, <answer> in 0%" in complaint.reason
     assert complaint.advice == "train SFT longer"
+
+
+def test_the_probe_asks_a_task_without_reasoning_for_the_answer_block_alone() -> None:
+    found = [record("p", 0.0), record("p", 1.0)]
+    for each in found:
+        del each["rewards"]["format/think"]  # type: ignore[attr-defined]
+    assert probe.summarise(found, limit=40)["format_rate"] == 1.0
+    found[0]["rewards"]["format/answer"] = 0.0  # type: ignore[index]
+    complaint = probe.gate({"t/a": probe.summarise(found, limit=40)}, min_format_rate=0.6)
+    assert complaint is not None
+    assert complaint.reason.endswith("60% are needed: <answer> in 50%")
 
 
 def test_the_probe_names_answers_that_are_cut() -> None:

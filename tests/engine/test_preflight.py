@@ -141,6 +141,18 @@ def test_a_target_that_goes_on_behind_its_end_is_found(row: Row, processor: Any)
     assert set(taught(row, processor, f"{gold}<|im_end|>\nuser")) == {"end"}
 
 
+def test_a_row_without_reasoning_is_taught_its_answer_alone(row: Row, processor: Any) -> None:
+    alone = replace(row, thinks=False, reasoning="")
+    assert faults(alone, processor) == {}
+    seen = seen_by(alone, processor)
+    text = reader(processor).completion(seen.target or ())
+    assert text.strip() == f"<answer> {row.answer} </answer>"
+    emptied = f"<think>\n\n</think>\n\n<answer> {row.answer} </answer><|im_end|>"
+    assert taught(alone, processor, emptied) == {}
+    thought = f"<think> Why? </think><answer> {row.answer} </answer><|im_end|>"
+    assert "without the correct reasoning" in taught(alone, processor, thought)["text"].problem
+
+
 def test_reasoning_that_is_cut_off_is_found(row: Row, processor: Any) -> None:
     closed = f"One roof is red.\n</think>\n\n<answer> {row.answer} </answer><|im_end|>"
     assert "the correct reasoning and format" in taught(row, processor, closed)["text"].problem

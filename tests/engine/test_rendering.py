@@ -191,11 +191,44 @@ def test_thinking_is_on_where_the_template_knows_it() -> None:
 
 def test_a_prompt_that_closes_the_reasoning_is_refused_before_training() -> None:
     with pytest.raises(ConfigError, match=r"no completion can hold reasoning"):
-        Chat.of(processor(CLOSED)).require_reasoning()
+        Chat.of(processor(CLOSED)).require_place()
     switched_off = Chat.of(processor(SWITCHED, enable_thinking=False))
     with pytest.raises(ConfigError, match="no completion can hold reasoning") as found:
-        switched_off.require_reasoning()
+        switched_off.require_place()
     assert "leave out chat_template_kwargs.enable_thinking" in str(found.value)
+
+
+ALONE = "<answer> 2 </answer>"
+
+
+@pytest.mark.parametrize(
+    ("template", "target"),
+    [
+        (PLAIN, "<answer> 2 </answer>"),
+        (OPENED, "\n</think>\n\n<answer> 2 </answer>"),  # behind <think>: an empty thought
+        (CLOSED, "<answer> 2 </answer>"),
+    ],
+    ids=["plain", "opened", "closed"],
+)
+def test_an_answer_without_reasoning_is_taught_behind_every_prefill(template, target) -> None:
+    chat = Chat.of(processor(template))
+    chat.require_place(thinks=False)
+    assert chat.target(ALONE) == f"{target}<|im_end|>"
+    read = chat.prefill + chat.target(ALONE)
+    assert answers.well_formed(read.removesuffix("<|im_end|>"), thinks=False)
+    assert answers.think_text(read) == ""
+
+
+def test_an_empty_thought_is_that_of_the_template_without_thinking() -> None:
+    opened = Chat.of(processor(SWITCHED))
+    switched_off = Chat.of(processor(SWITCHED, enable_thinking=False))
+    both = [f"{chat.prefill}{chat.target(ALONE)}" for chat in (opened, switched_off)]
+    assert both[0] == both[1]
+
+
+def test_a_prompt_that_begins_the_answer_is_refused_without_reasoning_too() -> None:
+    with pytest.raises(ConfigError, match="ends a prompt in '<answer>'"):
+        Chat.of(processor(TURNS + "<answer>{% endif %}")).require_place(thinks=False)
 
 
 def test_the_instruction_is_no_prefill() -> None:

@@ -48,6 +48,12 @@ def test_label_scores_agree_with_scikit_learn(prediction) -> None:
     assert scores["exact_set"] == 0.0
 
 
+def test_the_format_of_a_task_without_reasoning_is_its_answer_block(prediction) -> None:
+    alone = "<answer> yes </answer>"
+    asked = [prediction(alone, reasoning=form) for form in ("none", "think")]
+    assert [measured("format", [each])["format_rate"] for each in asked] == [1.0, 0.0]
+
+
 def test_detection_counts_one_to_one(prediction) -> None:
     target = {"boxes": [[0, 0, 100, 100], [150, 150, 250, 250]]}
     twice = prediction(said("[0, 0, 100, 100], [0, 0, 100, 100]"), target=target)

@@ -41,7 +41,22 @@ def test_an_absent_reasoning_is_named(broken) -> None:
     assert list(found) == ["reasoning_present"]
     assert found["reasoning_present"][0] == (
         "task 'toy/name', sample 'train-0': there is no reasoning: derive a short, true one from "
-        "the annotation"
+        "the annotation, or declare the task with reasoning='none'"
+    )
+
+
+def test_a_task_without_reasoning_conforms(broken) -> None:
+    answers_alone = changed(', reasoning=f"It looks like {answer}."', "")
+    declared = answers_alone.replace("prompt=name,", 'prompt=name, reasoning="none",')
+    assert broken(declared) == {}
+
+
+def test_reasoning_of_a_task_that_has_none_is_named(broken) -> None:
+    found = broken(changed("prompt=name,", 'prompt=name, reasoning="none",'))
+    assert list(found) == ["prompts_clean"]
+    assert (
+        "wrote reasoning for sample 'train-0', and has reasoning='none'"
+        in (found["prompts_clean"][0])
     )
 
 

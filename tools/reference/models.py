@@ -81,6 +81,12 @@ THINKING = """\
 A template that opens `<think>` writes the beginning of the answer into the prompt. GeoVLM counts it
 as part of the answer: rewards, metrics, logs and reports read it in front of the completion. Where
 the template can switch thinking, it is on in all stages.
+
+A task with `reasoning = "none"` is taught its answer alone. Where the template opens `<think>`, the
+target closes it at once, as Qwen3's template does without thinking; the format reward is that of
+the answer block. A run whose tasks are all of this kind may also set
+`chat_template_kwargs.enable_thinking = false`. With it, or with a template that always closes the
+thought, a task with reasoning is refused before training.
 """
 REFUSED = """\
 ## What is refused

@@ -87,7 +87,8 @@ def show(name: TaskArgument, data: DescriptionsOption = None, json: JsonOption =
     if "error" in example:
         rows.append(("example", f"none: {example['error']}"))
     else:
-        rows += [(f"example {key}", example[key]) for key in ("question", "reasoning", "answer")]
+        parts = [key for key in ("question", "reasoning", "answer") if example[key]]
+        rows += [(f"example {key}", example[key]) for key in parts]
     for chosen in _SETS:
         for reward in full["rewards"][chosen]:
             formula = reward["formula"] or reward["summary"]
@@ -98,6 +99,7 @@ def show(name: TaskArgument, data: DescriptionsOption = None, json: JsonOption =
     rows += [
         ("primary metric", task.primary_metric),
         ("protocol", task.protocol or "none published"),
+        ("reasoning", "asked for" if task.reasoning == "think" else "none, the answer alone"),
         ("longest completion", f"{task.max_answer_tokens} tokens"),
         ("smallest image", f"{task.min_pixels} px" if task.min_pixels else "as the model has it"),
         ("tags", ", ".join(sorted(task.tags)) or "none"),

@@ -12,10 +12,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from geovlm import answers
-from geovlm.api import Turn
 from geovlm.engine.rows.images import GREY
-from geovlm.engine.rows.rows import Row
+from geovlm.engine.rows.rows import Row, completion
 
 
 def majority(train: Sequence[Row]) -> dict[str, str]:
@@ -36,12 +34,10 @@ def majority_texts(rows: Sequence[Row], most_frequent: Mapping[str, str]) -> lis
     A type that the training split lacks gets the answer that is most frequent over all.
     """
     return [
-        answers.frame(
-            Turn(
-                question=row.question,
-                answer=most_frequent.get(_type(row), most_frequent[""]),
-                reasoning="The most frequent answer.",
-            )
+        completion(
+            row,
+            answer=most_frequent.get(_type(row), most_frequent[""]),
+            reasoning="The most frequent answer.",
         )
         for row in rows
     ]

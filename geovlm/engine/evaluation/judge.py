@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from geovlm import answers
-from geovlm.api import Json, MetricSpec, ModelProfile, Prediction, TaskSpec, Turn
+from geovlm.api import Json, MetricSpec, ModelProfile, Prediction, TaskSpec
 from geovlm.data.prompts import prediction, reward_context
 from geovlm.engine import rewards
-from geovlm.engine.rows.rows import Row
+from geovlm.engine.rows.rows import Row, completion
 from geovlm.engine.stopping import RewardWatch
 from geovlm.files.jsontext import dumps
 from geovlm.plugins import metrics
@@ -78,12 +77,7 @@ class Judge:
             MetricError: a metric raises; names it.
         """
         chosen = rows[:CHECKED]
-        texts = [
-            answers.frame(
-                Turn(question=each.question, answer=each.answer, reasoning=each.reasoning)
-            )
-            for each in chosen
-        ]
+        texts = [completion(each, answer=each.answer, reasoning=each.reasoning) for each in chosen]
         self.metrics(self.predictions(chosen, texts))
 
     def intervals(

@@ -257,7 +257,8 @@ def whole_target(seen: Seen, reader: Reader) -> Iterator[Finding]:
         if answers.normalise(read) != answers.normalise(given)
     ]
     bare = text.strip()
-    if not (bare.startswith("<think>") and answers.has_think(text) and answers.has_answer(text)):
+    begins = bare.startswith("<think>") or not row.thinks
+    if not (begins and answers.well_formed(text, thinks=row.thinks)):
         wrong.append("format")
     if wrong:
         yield Finding(

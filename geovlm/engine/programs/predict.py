@@ -17,7 +17,7 @@ import torch
 from geovlm.api import ModelProfile, Raster, Sample, TaskSpec
 from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
-from geovlm.config.tasks import configured
+from geovlm.config.tasks import configured, instruction_of
 from geovlm.data.prompts import Prompter, visual_tokens
 from geovlm.engine.generation import generate
 from geovlm.engine.models import load
@@ -90,7 +90,8 @@ def make_plan(request: Request, task: TaskSpec, *, profile: ModelProfile) -> Pla
     window = windows(request, plan)[0]
     config = RunConfig.model_validate(request.config)
     prompter = _prompter(config, task, plan)
-    first = row(request, 0, window, prompter=prompter, instruction=config.instruction)
+    instruction = instruction_of(task, config)
+    first = row(request, 0, window, prompter=prompter, instruction=instruction)
     return dataclasses.replace(plan, question=first.question)
 
 
@@ -147,6 +148,7 @@ def row(
         image_sizes=prompt.image_sizes,
         input_sizes=prompt.input_sizes,
         given_sizes=prompt.given_sizes,
+        thinks=prompt.thinks,
     )
 
 
@@ -180,8 +182,9 @@ def _answer(
     cache = ImageCache(max_bytes=CACHE_BYTES)
     bar = Bar(f"{request.task}, windows", total=len(views), done=done)
     prompter = _prompter(config, task, plan)
+    instruction = instruction_of(task, config)
     rows = (
-        row(request, index, views[index], prompter=prompter, instruction=config.instruction)
+        row(request, index, views[index], prompter=prompter, instruction=instruction)
         for index in range(done, len(views))
     )
     images = [decode(image) for image in request.images]

@@ -24,7 +24,7 @@ from geovlm import boxes
 from geovlm.api import ModelProfile, Sample, Size
 from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
-from geovlm.config.tasks import configured
+from geovlm.config.tasks import configured, instruction_of
 from geovlm.data.prompts import Prompter, visual_tokens
 from geovlm.engine.generation import generate
 from geovlm.engine.models import load
@@ -196,7 +196,7 @@ def _row(task: str, given: Mapping[str, Any], *, config: RunConfig, profile: Mod
         profile=profile,
         options=config.task_options(spec),
     )
-    return to_row(prompter.prompt(sample), instruction=config.instruction)
+    return to_row(prompter.prompt(sample), instruction=instruction_of(spec, config))
 
 
 def _companion(row: Row, profile: ModelProfile) -> Row:

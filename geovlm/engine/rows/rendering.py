@@ -32,6 +32,9 @@ _OPENED = "<think>"
 _ASKED, _BECAUSE, _SAID = "geovlm question", "geovlm reasoning", "geovlm answer"
 _FRAME = answers.frame(Turn(question=_ASKED, reasoning=_BECAUSE, answer=_SAID))
 _CLOSED = "</answer>"
+_EMPTY = "\n</think>\n\n"
+"""Rest of an empty thought, as the chat template of Qwen3 writes it where `enable_thinking` is
+false."""
 _SEEN = re.compile(rf"{_SAID}\s*{_CLOSED}(?!['\"])")
 """The end of an answer that is no literal of Python or JSON."""
 
@@ -96,33 +99,39 @@ class Chat:
             stops=tuple(dict.fromkeys(each for each in ids if each is not None)),
         )
 
-    def require_reasoning(self) -> None:
-        """Refuse a template whose prompts leave no place for reasoning.
+    def require_place(self, *, thinks: bool = True) -> None:
+        """Refuse a template whose prompts leave no place for the correct completion.
 
         Raises:
-            ConfigError: the prefill closes the reasoning, or begins the answer.
+            ConfigError: the prefill begins the answer, or closes the reasoning of a task that
+                `thinks`.
         """
         opened = self.prefill.removeprefix(_OPENED)
-        if self.prefill and (opened == self.prefill or answers.tag(opened)):
+        begun = bool(self.prefill) and (opened == self.prefill or "<answer>" in opened)
+        if begun or (thinks and answers.tag(opened)):
             raise ConfigError(
                 f"the chat template of the model ends a prompt in {self.prefill!r}: no completion "
                 "can hold reasoning, so none earns the format rewards",
                 hint=f"leave out chat_template_kwargs.{THINKING}, choose a checkpoint whose "
-                "template lets it think, or only evaluate",
+                "template lets it think, train tasks without reasoning alone, or only evaluate",
             )
 
     def target(self, gold: str) -> str:
         """Return what a model is taught to write after a prompt, its end included.
 
         Args:
-            gold: A correct answer as `geovlm.answers.frame` writes it.
+            gold: A correct answer as `geovlm.answers.frame` writes it. Where it has no reasoning
+                and the prefill opens one, the target closes it at once.
 
         Raises:
-            ConfigError: see `require_reasoning`.
+            ConfigError: see `require_place`.
         """
-        self.require_reasoning()
+        thinks = gold.startswith(_OPENED)
+        self.require_place(thinks=thinks)
         rest = gold
-        if self.prefill:
+        if self.prefill and not thinks:
+            rest = gold if answers.tag(self.prefill.removeprefix(_OPENED)) else f"{_EMPTY}{gold}"
+        elif self.prefill:
             rest = gold.removeprefix(_OPENED)
             if f"{self.prefill}{self.lead}"[-1].isspace():
                 rest = rest.lstrip()

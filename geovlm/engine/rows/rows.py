@@ -37,6 +37,8 @@ class Row:
     """References, encoded by `geovlm.raster.reference.encode`, as JSON."""
     question: str
     """Text of the user's turn, the run's instruction included."""
+    thinks: bool = True
+    """True if the correct completion holds reasoning, see `TaskSpec.reasoning`."""
     image_sizes: tuple[Size, ...]
     """Stored size of each image, pixels."""
     input_sizes: tuple[Size, ...]
@@ -64,7 +66,7 @@ def to_row(prompt: Prompt, *, instruction: str) -> Row:
     """Return the row of a prompt, the run's instruction behind its question.
 
     Raises:
-        DataError: the task wrote no reasoning or no answer.
+        DataError: the task wrote no answer, or no reasoning where it thinks.
     """
     prompt.require_answer()
     return Row(
@@ -79,6 +81,7 @@ def to_row(prompt: Prompt, *, instruction: str) -> Row:
         input_sizes=prompt.input_sizes,
         given_sizes=prompt.given_sizes,
         meta=prompt.meta,
+        thinks=prompt.thinks,
     )
 
 
@@ -148,9 +151,18 @@ def messages(row: Row, *, tokens: ControlTokens) -> rendering.Messages:
 
 
 def gold(row: Row, *, tokens: ControlTokens) -> str:
-    """Return the correct completion: reasoning and answer, escaped, in their tags."""
-    turn = Turn(question=row.question, answer=row.answer, reasoning=row.reasoning)
-    return tokens.escape(answers.frame(turn))
+    """Return the correct completion, escaped, in its tags."""
+    return tokens.escape(completion(row, answer=row.answer, reasoning=row.reasoning))
+
+
+def completion(row: Row, *, answer: str, reasoning: str) -> str:
+    """Return an answer in the tags that the row's task asks for; reasoning only where it thinks.
+
+    Raises:
+        ValueError: see `geovlm.answers.frame`.
+    """
+    turn = Turn(question=row.question, answer=answer, reasoning=reasoning)
+    return answers.frame(turn, thinks=row.thinks)
 
 
 def dataset(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from geovlm.config.schema import RunConfig
 from geovlm.plugins import registry
-from geovlm.rewards.scoring import FORMAT_REWARDS
+from geovlm.rewards.scoring import format_rewards
 from geovlm.run.files import read_json
 from geovlm.run.folder import RunDir
 
@@ -113,7 +113,7 @@ def reward_weights(config: RunConfig, tasks: Sequence[str]) -> Weights:
     """Return the rewards that train each task, the format's included, with their weights."""
     known = registry.load().tasks
     return {
-        task: {**FORMAT_REWARDS, **known[task].rewards[config.rewards]}
+        task: {**format_rewards(known[task]), **known[task].rewards[config.rewards]}
         for task in tasks
         if task in known
     }

@@ -37,24 +37,27 @@ def pictures(run: RunDir, tasks: Sequence[str], stage: str) -> list[Picture]:
 
     Samples whose images are gone are left out.
     """
-    instruction = run.read_resolved()["config"]["instruction"]
+    config = run.read_resolved()["config"]
+    instructions = [config["instruction"], config.get("answer_instruction", "")]
     share = -(-PICTURES // max(1, len(tasks)))
     parts = [_spread(JsonLines(run.eval_file(task, stage)).read(), n=share) for task in tasks]
     found: list[Picture] = []
     for record in _in_turns(parts):
         image = _draw(record)
         if image is not None and len(found) < PICTURES:
-            found.append(Picture(str(len(found) + 1), image, caption(record, instruction)))
+            found.append(Picture(str(len(found) + 1), image, caption(record, instructions)))
     return found
 
 
-def caption(record: Mapping[str, Any], instruction: str) -> str:
-    """Return the texts of a sample, one per line; the question without the run's instruction."""
-    completion = record["completion"]
+def caption(record: Mapping[str, Any], instructions: Sequence[str]) -> str:
+    """Return the texts of a sample, one per line; the question without the run's instructions."""
+    completion, question = record["completion"], record["question"]
+    for each in instructions:
+        question = question.removesuffix(each).rstrip()
     said = answers.answer_text(completion) or f"no answer: {completion}"
     lines = [
         f"{record['task']} {record['sample_id']}",
-        f"question: {record['question'].removesuffix(instruction).rstrip()}",
+        f"question: {question}",
         f"answer: {said}",
         f"truth: {record['answer']}",
     ]

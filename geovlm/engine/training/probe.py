@@ -25,6 +25,8 @@ from geovlm.run import files
 
 ANSWERS = "answers"
 """Folder of the completions while the probe runs; gone afterwards."""
+FORMAT = ("format/think", "format/answer")
+"""Rewards of the tags; a task without reasoning has the second alone."""
 FLAT = 1e-6
 """Rewards of one prompt that differ by less are equal: the group teaches nothing."""
 
@@ -173,10 +175,7 @@ def summarise(found: Sequence[dict[str, Any]], *, limit: int) -> dict[str, Any]:
         for name, value in record["rewards"].items():
             if value is not None:
                 values.setdefault(name, []).append(value)
-    right = [
-        record["rewards"]["format/think"] == 1.0 and record["rewards"]["format/answer"] == 1.0
-        for record in found
-    ]
+    right = [all(record["rewards"].get(name, 1.0) == 1.0 for name in FORMAT) for record in found]
     counts = [record["tokens"] for record in found]
     return {
         "prompts": len(groups),
@@ -233,14 +232,14 @@ def gate(report: dict[str, Any], *, min_format_rate: float) -> Complaint | None:
         if not facts["prompts"]:
             continue
         if facts["format_rate"] < min_format_rate:
-            think, answer = (
-                facts["rewards"].get(name, {}).get("mean", 0.0)
-                for name in ("format/think", "format/answer")
+            kept = ", ".join(
+                f"<{name.partition('/')[2]}> in {facts['rewards'][name]['mean']:.0%}"
+                for name in FORMAT
+                if name in facts["rewards"]
             )
             reason = (
                 f"task {task!r} keeps the tags in {facts['format_rate']:.0%} of its answers, "
-                f"{min_format_rate:.0%} are needed: <think> in {think:.0%}, <answer> in "
-                f"{answer:.0%}"
+                f"{min_format_rate:.0%} are needed: {kept}"
             )
             if facts["cut_share"] >= 0.5 * (1 - facts["format_rate"]):
                 limit = facts["tokens"]["limit"]

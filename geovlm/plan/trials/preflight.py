@@ -16,7 +16,7 @@ from geovlm.raster import reference
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
 
-_VERSION = 1
+_VERSION = 2
 """Version of the trial; to be raised with every change of what it compares."""
 _NOT_READ = ("output", "data", "data_root", "processes", "gpus", "machines", "device", "parallel")
 """Fields of the configuration on which the trial does not depend."""

@@ -228,6 +228,7 @@ def _predictions(answered: Mapping[str, Mapping[str, Record]], run: Run) -> list
                 input_sizes=tuple((w, h) for w, h in record["input_sizes"]),
                 profile=profile,
                 meta=record.get("meta") or {},
+                reasoning="none" if record.get("reasoning") == "" else "think",
             )
         )
     return found

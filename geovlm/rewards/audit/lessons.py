@@ -45,6 +45,8 @@ class Question:
     profile: ModelProfile
     image_sizes: tuple[Size, ...]
     input_sizes: tuple[Size, ...]
+    thinks: bool = True
+    """True if the task asks for reasoning, see `TaskSpec.reasoning`."""
 
     def boxes(self, text: str, *, limit: int = 256) -> tuple[Box, ...]:
         """Return the boxes of the question or its answer; none if the frame is not known.
@@ -117,6 +119,7 @@ def exchange(prompt: Prompt, *, profile: ModelProfile) -> Exchange:
         profile=profile,
         image_sizes=prompt.image_sizes,
         input_sizes=prompt.input_sizes,
+        thinks=prompt.thinks,
     )
     named = bare.boxes(bare.text, limit=1)
     question = replace(bare, place=_place(named[0], bare.image_sizes[-1])) if named else bare

@@ -81,7 +81,11 @@ def padded(question: Question, *, answer: str, lessons: Lessons) -> str:
 
 
 def _framed(answer: Callable[[Question], str]) -> Callable[[Question], str]:
-    return lambda question: f"<think> {_REASONING} </think><answer> {answer(question)} </answer>"
+    def write(question: Question) -> str:
+        thought = f"<think> {_REASONING} </think>" if question.thinks else ""
+        return f"{thought}<answer> {answer(question)} </answer>"
+
+    return write
 
 
 def _closed(lessons: Lessons) -> Iterator[tuple[str, Callable[[Question], str]]]:
