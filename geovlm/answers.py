@@ -37,6 +37,7 @@ _TAG = re.compile(r"</?(?:think|answer)>")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _WORD = re.compile(r"\w+")
+_CHOICE = re.compile(r"[(\[]?(?P<letter>[A-Za-z])(?:[)\].:,]+\s*(?P<rest>.*))?")
 _SIGNED = re.compile(r"-?\.?[0-9]")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NUMBER = re.compile(
@@ -242,6 +243,29 @@ def labels(text: str, vocabulary: Sequence[str]) -> tuple[str, ...]:
     plain = " ".join(folded.split())
     found = (entries[(match.lastindex or 1) - 1] for match in pattern.finditer(plain))
     return tuple(dict.fromkeys(found))
+
+
+def choice(text: str, choices: Sequence[str]) -> int | None:
+    """Return the number, from 0, of the one choice that a text names; `None` if it names none.
+
+    Choices have the letters from A on. The text is a letter (`B`, `(b)`, `B.`), a choice as it is
+    written, or both (`B. a road`, where they belong together), and nothing else.
+
+    Example:
+        >>> choice("(b) A road.", ["a river", "a road"])
+        1
+        >>> choice("a river or a road", ["a river", "a road"]) is None
+        True
+    """
+    plain = [normalise(each) for each in choices]
+    found = _CHOICE.fullmatch(" ".join(text[:MAX_CHARS].split()))
+    if found:
+        at = ord(found["letter"].lower()) - ord("a")
+        rest = normalise(found["rest"] or "")
+        if at < len(plain) and rest in ("", plain[at]):
+            return at
+    wanted = normalise(text)
+    return plain.index(wanted) if wanted in plain else None
 
 
 def number(text: str) -> float | None:

@@ -319,3 +319,24 @@ def test_a_label_of_any_spelling_is_found(label: str) -> None:
 
 def test_a_label_is_not_the_beginning_of_a_word_with_a_vowel_sign() -> None:
     assert answers.labels("पानी", ["पान"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("B", 1),
+        ("(b)", 1),
+        ("b.", 1),
+        ("B. a road", 1),
+        ("B) A road.", 1),
+        ("a road", 1),
+        ("A", 0),
+        ("A: a road", None),
+        ("a river or a road", None),
+        ("A or B", None),
+        ("E", None),
+        ("", None),
+    ],
+)
+def test_a_choice_is_a_letter_its_text_or_both(text: str, right: int | None) -> None:
+    assert answers.choice(text, ["a river", "a road", "a field", "a lake"]) == right

@@ -18,6 +18,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "INSTRUCTION",
         "MAX_CHARS",
         "answer_text",
+        "choice",
         "frame",
         "has_answer",
         "has_think",

@@ -38,7 +38,8 @@ def exact(completion: str, ctx: RewardContext) -> float:
     """1 if the answer is the correct answer and nothing else, else 0.
 
     Text is compared after normalisation, numbers by value. With `target["vocabulary"]` the answer
-    must name exactly one entry, the correct one.
+    must name exactly one entry, the correct one. With `target["choices"]` it is read by
+    `geovlm.answers.choice`: the letter, the text of the choice, or both.
 
     >>> from types import SimpleNamespace
     >>> ctx = SimpleNamespace(target={"answer": "yes", "vocabulary": ["yes", "no"]}, answer="yes")
@@ -49,6 +50,11 @@ def exact(completion: str, ctx: RewardContext) -> float:
     if not text:
         return 0.0
     gold = str(ctx.target.get("answer", ctx.answer))
+    choices = ctx.target.get("choices")
+    if choices:
+        listed = [str(each) for each in choices]  # type: ignore[union-attr]
+        right = answers.choice(gold, listed)
+        return float(right is not None and answers.choice(text, listed) == right)
     vocabulary = ctx.target.get("vocabulary")
     if vocabulary:
         named = answers.labels(text, [str(entry) for entry in vocabulary])  # type: ignore[union-attr]
