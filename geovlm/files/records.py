@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ _SEPARATORS = ",;\t"
 _CUT = "the file seems to be cut off: copy, unpack or download it again"
 _CORRECT = "correct it there"
 _NESTED = "lists or objects are nested too deeply"
+_QUOTES = "write a quote inside of a quoted field twice"
 
 
 def read_json(path: Path) -> Any:
@@ -125,6 +127,35 @@ def csv_rows(path: Path) -> Iterator[list[str]]:
         raise DataError(f"{path} is not CSV: {error}", hint=_CORRECT) from error
 
 
+def csv_table(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of its first line, from 1; fields) for each row that is not blank.
+
+    Rows are read one after another; a field in double quotes may hold separators and line breaks.
+    The separator is found as by `csv_rows`. Fields are given as they stand.
+
+    Raises:
+        DataError: the file cannot be opened or holds no text, a line is not of its encoding, or a
+            quote is not closed or followed by text; names file and line.
+    """
+    import csv
+
+    lines = _Counted(_text_lines(path))
+    first = next((line for line in lines if line.strip()), "")
+    separator = max(_SEPARATORS, key=first.count)
+    rows = csv.reader(itertools.chain([first], lines), delimiter=separator, strict=True)
+    number = lines.count
+    while True:
+        try:
+            fields = next(rows, None)
+        except csv.Error as error:
+            raise DataError(f"{path}:{number}: not CSV: {error}", hint=_QUOTES) from error
+        if fields is None:
+            return
+        if any(field.strip() for field in fields):
+            yield number, fields
+        number = lines.count + 1
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the table in a TOML file.
 
@@ -144,6 +175,28 @@ def parse_toml(source: str, path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not TOML: {error}", hint="see https://toml.io") from error
 
 
+class _Counted(Iterator[str]):
+    """Counts the lines that were taken from an iterator."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.count = 0
+        self._lines = lines
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.count += 1
+        return line
+
+
+def _text_lines(path: Path) -> Iterator[str]:
+    r"""Yield the lines of a text; those that end in `\r` alone are cut too."""
+    for number, line, form in _lines(path):
+        whole = text.decode(line, path, line=number, form=form)
+        if whole.endswith("\r\n"):
+            whole = f"{whole[:-2]}\n"
+        yield from whole.split("\r") if "\r" in whole else [whole]
+
+
 def _lines(path: Path) -> Iterator[tuple[int, bytes, str]]:
     """Yield number, bytes and encoding of each line."""
     try:
@@ -156,7 +209,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, str]]:
             file.seek(0)
             if form not in ("utf-8", "utf-8-sig"):
                 whole = text.decode(file.read(), path).split("\n")
-                yield from ((n, line.encode(), "utf-8") for n, line in enumerate(whole, 1))
+                yield from ((n, f"{line}\n".encode(), "utf-8") for n, line in enumerate(whole, 1))
                 return
             for number, line in enumerate(file, 1):
                 yield number, line, form if number == 1 else "utf-8"

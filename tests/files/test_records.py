@@ -139,3 +139,29 @@ def test_a_fault_of_an_array_names_its_place(tmp_path, text, place):
     with pytest.raises(DataError) as caught:
         list(files.json_array(written(tmp_path, text.encode())))
     assert place in caught.value.args[0]
+
+
+@pytest.mark.parametrize("form", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_table_holds_quoted_separators_and_line_breaks(tmp_path, form, end):
+    text = end.join(["a,b", '"x, ""y""', 'z",1', "", "c,2"])
+    rows = list(records.csv_table(written(tmp_path, text.encode(form))))
+    assert rows == [(1, ["a", "b"]), (2, ['x, "y"\nz', "1"]), (5, ["c", "2"])]
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b'a,b\nc,"d\ne,f\n', r"labels\.json:2: not CSV: unexpected end of data"),
+        (b'a,b\n"c"d,e\n', r"labels\.json:2: not CSV: ',' expected after '\"'"),
+        (b"a,b\nc,\xe9\n", r"labels\.json, line 2, column 3: byte 0xe9 is not UTF-8"),
+    ],
+)
+def test_a_fault_of_a_table_names_file_and_line(tmp_path, data, problem):
+    with pytest.raises(DataError, match=problem):
+        list(records.csv_table(written(tmp_path, data)))
+
+
+def test_a_table_with_the_line_ends_of_old_macs_is_read(tmp_path):
+    rows = list(records.csv_table(written(tmp_path, b"a;b\rc;d\r")))
+    assert [fields for _, fields in rows] == [["a", "b"], ["c", "d"]]
