@@ -52,14 +52,25 @@ def add(
         str,
         typer.Option("--format", help="auto looks at the source; else one of docs/your-data.md."),
     ] = "auto",
+    task: Annotated[
+        str,
+        typer.Option(
+            help="detect, refer, ground, vqa, classify, caption or mcq; auto looks at the records."
+        ),
+    ] = "auto",
     images: Annotated[
         Path | None, typer.Option(help="Folder of the images; default: beside the source.")
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="Labels to ask for, separated by commas; default: all.")
+        str | None,
+        typer.Option(help="Labels or answers to ask for, separated by commas; default: all."),
     ] = None,
     label_field: Annotated[
-        str, typer.Option(help="Field of a vector layer that holds the label.", metavar="F")
+        str,
+        typer.Option(
+            help="Column of a table, or field of a vector layer, that holds the label.",
+            metavar="F",
+        ),
     ] = "",
     bands: Annotated[
         str,
@@ -75,11 +86,33 @@ def add(
         int, typer.Option(min=0, help="Pixels that neighbouring windows share.")
     ] = 0,
     question: Annotated[
-        str, typer.Option(help="The question; {label} stands for the label asked for.")
+        str,
+        typer.Option(
+            help="The question; {question} stands for the row's own, {label}, {labels}, {phrase} "
+            "and {box} for what a sample has."
+        ),
     ] = "",
     split: Annotated[
-        str, typer.Option(help="Shares of training, validation and test, or given.")
-    ] = "80/10/10",
+        str,
+        typer.Option(
+            help="Shares of training, validation and test, such as 80/10/10, or given; default: "
+            "given where the source says it."
+        ),
+    ] = "",
+    group_by: Annotated[
+        str,
+        typer.Option(
+            help="What stays together in one split: image, or a column of a table; default: a "
+            "column with a usual name, such as scene_id, else image."
+        ),
+    ] = "",
+    reasoning: Annotated[
+        str,
+        typer.Option(
+            help="auto (derived from boxes, or that of the row), none (answers alone), tags "
+            "(<think> in the row's answer), or a column."
+        ),
+    ] = "auto",
     seed: options.SeedOption = None,
     licence: Annotated[str, typer.Option(help="Licence of the data.")] = "",
     citation: Annotated[str, typer.Option(help="Publication to cite.")] = "",
@@ -93,19 +126,20 @@ def add(
     The data set and its task then have this name in every command: `geovlm tasks preview NAME`,
     `geovlm run --tasks NAME`. Files that begin with [dataset] are found in the working folder.
     """
-    from geovlm.plugins.annotations import adding, description, readers
+    from geovlm.data import texts
+    from geovlm.plugins.annotations import adding, description, guessing, readers
 
     file = (out or Path(f"{name}.toml")).absolute()
     if file.exists():
         raise ConfigError(f"{file} exists", hint="edit it, remove it, or give another --out")
     if name in registry.load().datasets:
         raise ConfigError(f"a data set {name!r} is installed", hint="choose another name")
-    made = description.Description(
+    draft = description.Description(
         name=adding.name_of(name),
         folder=file.parent,
         source=_from(source, file.parent),
         format=readers.recognise(source) if format_ == "auto" else format_,
-        task="detect",
+        task="vqa" if task == "auto" else task,
         images=_from(images, file.parent) if images is not None else "",
         labels=tuple(part.strip() for part in labels.split(",")) if labels else (),
         columns={"label": label_field} if label_field else {},
@@ -113,21 +147,18 @@ def add(
         tile=tile,
         overlap=overlap,
         question=question,
-        split=split,
+        split=split or "80/10/10",
+        group_by=group_by or "image",
+        reasoning=reasoning,
         seed=seed or 0,
         licence=licence,
         citation=citation,
     )
-    labelled = dataclasses.replace(made, labels=made.labels or (made.name,))
-    description.parse(adding.text(labelled), file)
-    found = adding.survey(made)
-    wanted = made.labels or tuple(found.labels)
-    unknown = [label for label in wanted if label not in found.labels]
-    if unknown:
-        raise ConfigError(
-            f"no object has the label {unknown[0]!r}", hint=f"labels are {', '.join(found.labels)}"
-        )
-    made = dataclasses.replace(made, labels=wanted)
+    description.check(draft)
+    made = guessing.complete(draft, task="" if task == "auto" else task, group=group_by)
+    description.check(made)
+    found = adding.survey(made, defect=texts.Gate().defect)
+    made = adding.settle(made, found, split=split)
     text = adding.text(made)
     description.parse(text, file)
     file.write_text(text, encoding="utf-8")

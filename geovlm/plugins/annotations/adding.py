@@ -4,29 +4,48 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from geovlm.api import Split
+from geovlm.api import Sample, Split
 from geovlm.errors import ConfigError, DataError
 from geovlm.files.jsontext import dumps
 from geovlm.plugins.annotations.description import NAME, Description
+from geovlm.plugins.annotations.kinds import KINDS, lacks
 from geovlm.plugins.annotations.loading import Loader
 from geovlm.plugins.annotations.readers import READERS
 
 EXAMPLES = 3
 """Left-out items that are kept per reason."""
+_CLOSED = 20
+"""Distinct answers up to which the answers of questions are a list."""
+_CLASSES = 200
+"""Distinct labels up to which classes are a list."""
+_COUNTED = 1000
+"""Distinct answers that are counted."""
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """Items that are left out for one reason."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Survey:
     """Contents of a source."""
 
-    images: Mapping[Split, int]
-    """Split -> records."""
+    records: Mapping[Split, int]
+    """Split -> records that the task can use."""
+    given: Mapping[Split, int]
+    """Split -> records of which the source itself says so."""
     labels: Mapping[str, int]
-    """Label -> objects, most frequent first."""
-    skipped: Mapping[str, list[str]] = field(default_factory=dict)
+    """Label or answer -> number, most frequent first; at most a thousand."""
+    reasons: int
+    """Records with a reasoning."""
+    skipped: Mapping[str, LeftOut]
     """Reason -> items that are left out."""
 
 
@@ -43,31 +62,91 @@ def name_of(text: str) -> str:
     raise ConfigError(f"{text!r} is not a name: use a-z, 0-9 and _", hint=f"such as {near}")
 
 
-def survey(description: Description) -> Survey:
-    """Read a source once, and count records per split and objects per label.
+def survey(
+    description: Description, *, defect: Callable[[Sample], str | None] = lambda sample: None
+) -> Survey:
+    """Read a source once, and count the records that the task can use, and their labels.
+
+    `defect` returns why a sample is left out for its texts, as `geovlm.data.texts.Gate` finds it.
 
     Raises:
-        DataError: the source cannot be read, or holds no record.
+        DataError: the source cannot be read, or holds no record that can be used.
     """
-    loader = Loader(description)
-    images: Counter[Split] = Counter()
+    loader, kind = Loader(description), KINDS[description.task]
+    shares = replace(description, split=description.split.replace("given", "80/10/10"))
+    records: Counter[Split] = Counter()
+    given: Counter[Split] = Counter()
     labels: Counter[str] = Counter()
-    skipped: dict[str, list[str]] = {}
+    reasons = 0
+    skipped: dict[str, LeftOut] = {}
 
     def skip(reason: str, item: str) -> None:
-        skipped.setdefault(reason, []).append(item)
+        found = skipped.setdefault(reason, LeftOut())
+        found.count += 1
+        if len(found.first) < EXAMPLES:
+            found.first.append(item)
 
     for record in READERS[description.format].read(loader.source, description, skip):
-        images[loader.split(record)] += 1
-        labels.update(each.label for each in record.boxes or ())
-    if not images:
-        left_out = "; ".join(f"{len(v)} left out: {k}" for k, v in skipped.items())
+        if missing := lacks(record, description):
+            skip(f"record without {missing}", record.where)
+            continue
+        if why := defect(loader.sample(record)):
+            skip(why, record.where)
+            continue
+        records[Loader(shares).split(record)] += 1
+        if record.split is not None:
+            given[record.split] += 1
+        reasons += bool(record.reasoning)
+        for label in kind.labels(record):
+            if label in labels or len(labels) < _COUNTED:
+                labels[label] += 1
+    if not records:
+        left_out = "; ".join(f"{v.count:,} left out: {k}" for k, v in skipped.items())
         raise DataError(
-            f"{loader.source} holds no record that can be used"
+            f"{loader.source} holds no record for the task {description.task}"
             + (f" ({left_out})" * bool(left_out)),
-            hint="--images DIR says where the images are",
+            hint="--images DIR says where the images are, --task what is asked",
         )
-    return Survey(images=images, labels=dict(labels.most_common()), skipped=skipped)
+    by_split = given if description.split == "given" else records
+    return Survey(
+        records=by_split,
+        given=given,
+        labels=dict(labels.most_common()),
+        reasons=reasons,
+        skipped=skipped,
+    )
+
+
+def settle(description: Description, found: Survey, *, split: str) -> Description:
+    """Return a description with its split, labels and reasoning, as the survey suggests them.
+
+    Args:
+        description: the description that was surveyed; without labels it gets all, where they are
+            not too many.
+        found: its survey.
+        split: the split that is wanted; empty: `given` if the source says it, else 80/10/10.
+
+    Raises:
+        ConfigError: no record has one of the labels.
+    """
+    labels = description.labels
+    unknown = next((label for label in labels if label not in found.labels), None)
+    if unknown is not None:
+        known = ", ".join(list(found.labels)[:_CLOSED])
+        raise ConfigError(f"no object has the label {unknown!r}", hint=f"labels are {known}")
+    task, n = description.task, sum(found.records.values())
+    limit = {"detect": _COUNTED, "classify": _CLASSES, "vqa": min(_CLOSED, n // 5)}.get(task, 0)
+    every = tuple(found.labels) if len(found.labels) <= limit else ()
+    says = len(found.given) > 1 and found.given.get("train") and sum(found.given.values()) == n
+    reasoning = description.reasoning
+    if reasoning == "auto" and not KINDS[task].derives:
+        reasoning = "tags" if found.reasons == n else "none"
+    return replace(
+        description,
+        split=split or ("given" if says else "80/10/10"),
+        labels=labels or every,
+        reasoning=reasoning,
+    )
 
 
 def text(description: Description) -> str:
@@ -79,9 +158,8 @@ def text(description: Description) -> str:
         *(f"{key} = {dumps(getattr(own, key))}" for key in ("name", "source", "format")),
         f"images = {dumps(own.images)}  # empty: beside the source",
         f"task = {dumps(own.task)}",
-        f"labels = {dumps(list(own.labels))}",
-        *_of_scenes(own),
-        f"question = {dumps(own.question)}  # empty: that of the task",
+        *_optional(own),
+        f"question = {dumps(own.question)}  # empty: that of the row or of the task",
         f"split = {dumps(own.split)}  # train/val/test, or given",
         f"seed = {own.seed}  # of the split",
         f"licence = {dumps(own.licence)}",
@@ -90,27 +168,49 @@ def text(description: Description) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _of_scenes(own: Description) -> Iterator[str]:
-    """Yield the keys of columns and windows that differ from their defaults."""
+def _optional(own: Description) -> Iterator[str]:
+    """Yield the keys that only some formats and tasks have."""
+    if own.labels:
+        yield f"labels = {dumps(list(own.labels))}"
     if own.columns:
-        pairs = ", ".join(f"{key} = {dumps(name)}" for key, name in own.columns.items())
-        yield f"columns = {{{pairs}}}"
+        pairs = (f"{role} = {dumps(name)}" for role, name in own.columns.items())
+        yield f"columns = {{{', '.join(pairs)}}}"
     if own.bands:
         yield f"bands = {dumps(list(own.bands))}"
     if own.tile:
         yield f"tile = {own.tile}  # side of the windows of a scene, pixels"
         yield f"overlap = {own.overlap}"
+    if own.boxes != "xyxy":
+        yield f"boxes = {dumps(own.boxes)}  # numbers of a box: xyxy, xywh or norm1"
+    if own.task == "mcq":
+        yield f"choices = {dumps(own.choices)}  # given or shuffled"
+    if own.group_by != "image":
+        yield f"group_by = {dumps(own.group_by)}  # stays together in one split"
+    if own.reasoning != "auto":
+        yield f"reasoning = {dumps(own.reasoning)}  # auto, none, tags, or a column"
 
 
 def lines(description: Description, found: Survey) -> list[tuple[str, str]]:
     """Return what was found, as rows of name and text."""
-    rows = [
-        ("format", description.format),
-        ("images", ", ".join(f"{split} {n:,}" for split, n in sorted(found.images.items()))),
-        ("objects", ", ".join(f"{label} {n:,}" for label, n in found.labels.items()) or "none"),
+    own = description
+    names = list(found.labels.items())
+    shown = ", ".join(f"{label[:40]} {n:,}" for label, n in names[:_CLOSED])
+    more = f" and {len(names) - _CLOSED} others" if len(names) > _CLOSED else ""
+    rows = [("format", own.format), ("task", own.task)]
+    if own.columns:
+        pairs = (f"{role}: {_spoken(name)}" for role, name in own.columns.items())
+        rows.append(("columns", ", ".join(pairs)))
+    rows += [
+        ("records", ", ".join(f"{split} {n:,}" for split, n in sorted(found.records.items()))),
+        (KINDS[own.task].counted, f"{shown}{more}" or "none"),
+        ("reasoning", own.reasoning),
     ]
     rows += [
-        ("left out", f"{len(items):,} for {reason}: {', '.join(items[:EXAMPLES])}")
-        for reason, items in found.skipped.items()
+        ("left out", f"{each.count:,} for {reason}: {', '.join(each.first)}")
+        for reason, each in found.skipped.items()
     ]
     return rows
+
+
+def _spoken(columns: str | tuple[str, ...]) -> str:
+    return columns if isinstance(columns, str) else " + ".join(columns)

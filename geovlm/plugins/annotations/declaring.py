@@ -8,8 +8,8 @@ from pathlib import Path
 from geovlm import hookimpl
 from geovlm.api import DatasetSpec, TaskSpec
 from geovlm.errors import DataError
+from geovlm.plugins.annotations import kinds
 from geovlm.plugins.annotations.description import Description
-from geovlm.plugins.annotations.kinds import KINDS
 from geovlm.plugins.annotations.loading import Loader
 
 _UNKNOWN = "not stated"
@@ -54,13 +54,16 @@ class Declared:
     def geovlm_tasks(self) -> Iterable[TaskSpec]:
         """Declare the task."""
         own = self.description
-        kind = KINDS[own.task]
+        kind = kinds.KINDS[own.task]
         yield TaskSpec(
             name=own.name,
             summary=kind.summary(own),
             dataset=own.name,
-            samples=kind.samples(own),
+            samples=kind.samples(own) if kind.samples else None,
             prompt=kind.prompt(own),
+            reasoning="think" if kinds.thinks(own) else "none",
+            asks=kind.asks(own),
+            blank=kind.blank(own),
             rewards=kind.rewards,
             metrics=kind.metrics,
             primary_metric=kind.primary_metric,

@@ -18,17 +18,32 @@ from geovlm.errors import ConfigError, DataError
 from geovlm.files import records as files
 from geovlm.files import text
 
-Format: TypeAlias = Literal["coco", "yolo", "voc", "geojson", "gpkg", "shp"]
-Kind: TypeAlias = Literal["detect"]
+Format: TypeAlias = Literal[
+    "coco", "yolo", "voc", "geojson", "gpkg", "shp", "csv", "jsonl", "json", "parquet"
+]
+Kind: TypeAlias = Literal["detect", "refer", "ground", "vqa", "classify", "caption", "mcq"]
 _CHOICES: dict[str, tuple[str, ...]] = {
     "format": get_args(Format),
     "task": get_args(Kind),
+    "boxes": ("xyxy", "xywh", "norm1"),
+    "choices": ("given", "shuffled"),
     "empty_windows": ("balanced", "all"),
 }
 GEOREFERENCED = frozenset({"geojson", "gpkg", "shp"})
 """Formats over scenes, which are cut into windows."""
 NEED_LABELS = frozenset({"detect"})
 """Tasks that ask about labels."""
+TABLES = frozenset({"csv", "jsonl", "json", "parquet"})
+"""Formats with rows and columns."""
+USED: Mapping[str, frozenset[str]] = {
+    "columns": TABLES | GEOREFERENCED,
+    "group_by": TABLES | GEOREFERENCED,
+    "boxes": TABLES,
+    **dict.fromkeys(("bands", "tile", "overlap", "empty_windows"), GEOREFERENCED),
+    "choices": frozenset({"mcq"}),
+    "labels": frozenset({"detect", "classify", "vqa"}),
+}
+"""Key -> the formats or tasks that use it, for keys that not all do."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 """Names of data sets."""
 _SPLIT = re.compile(r"\d+/\d+/\d+|given")
@@ -51,11 +66,18 @@ class Description:
     images: str = ""
     """Folder of the images, relative to the TOML file; default: that of the source."""
     labels: tuple[str, ...] = ()
-    """Labels that are asked for, at least one; objects of others are left out."""
+    """Labels that are asked for, or possible answers; records of others are left out. `detect` has
+    at least one; elsewhere none means that any answer may be right."""
     question: str = ""
-    """The question; `{label}` stands for the label asked for. Default: that of the task."""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """Contents of a row of a table, such as `question` -> name of its column."""
+    """The question; `{label}`, `{labels}`, `{phrase}`, `{question}` (the row's own) and `{box}`
+    stand for what the sample has. Default: the row's own, else that of the task."""
+    columns: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    """Contents of a row of a table, such as `question` -> name of its column, or names."""
+    boxes: str = "xyxy"
+    """Numbers of a box in a table: corners in pixels (`xyxy`), a corner, width and height in pixels
+    (`xywh`), or corners as shares of the image (`norm1`)."""
+    choices: str = "given"
+    """Order of the choices of a question: as `given`, or `shuffled` per sample by `seed`."""
     bands: tuple[str, ...] = ()
     """Bands of a scene that are shown: three, or one for grey, by name or number. Default: those of
     a picture."""
@@ -68,7 +90,8 @@ class Description:
     group_by: str = "image"
     """Records that stay together in one split: `image`, or a key of `Record.extra`."""
     reasoning: str = "auto"
-    """`auto`: derived from the annotation; `none`: answers alone; else a column that holds it."""
+    """`auto`: derived from boxes where these are the answer, else answers alone; `none`: answers
+    alone; `tags`: what the row's answer has in `<think>` tags; else a column that holds it."""
     split: str = "80/10/10"
     """Shares of training, validation and test, or `given`: the source says it."""
     seed: int = 0
@@ -112,9 +135,7 @@ def parse(source: str, path: Path) -> Description:
     problems = list(_problems(own))
     if problems:
         raise ConfigError(f"{path}: {'; '.join(problems)}")
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in own.items()
-    }
+    values: dict[str, Any] = {key: _frozen(value) for key, value in own.items()}
     folder = origin(table).parent if "copy" in table else path.absolute().parent
     return Description(folder=folder, **values)
 
@@ -123,6 +144,21 @@ def origin(table: Mapping[str, Any]) -> Path:
     """Return the file of which a table with `[copy]` is a copy."""
     copy = table["copy"]
     return Path(str(copy.get("of", "")) if isinstance(copy, Mapping) else "")
+
+
+def check(draft: Description) -> None:
+    """Refuse a draft whose values are wrong, or with keys that have no use for it; not its labels.
+
+    Raises:
+        ConfigError: names the keys.
+    """
+    values = {f.name: _thawed(getattr(draft, f.name)) for f in dataclasses.fields(draft)}
+    del values["folder"]
+    if draft.task in NEED_LABELS:
+        values["labels"] = values["labels"] or ["-"]
+    problems = list(_problems(values))
+    if problems:
+        raise ConfigError("; ".join(problems), hint="see 'geovlm data add --help'")
 
 
 def _problems(table: Mapping[str, Any]) -> Iterator[str]:
@@ -138,7 +174,8 @@ def _problems(table: Mapping[str, Any]) -> Iterator[str]:
             continue
         value, wanted = table[name], str(known.type)
         if not _fits(value, wanted):
-            kind = _WANTED.get(wanted, "a list of texts")
+            lists = "a table of texts" if wanted.startswith("Mapping") else "a list of texts"
+            kind = _WANTED.get(wanted, lists)
             yield f"dataset.{name} must be {kind}, is {value!r:.60}"
         elif name in _CHOICES and value not in _CHOICES[name]:
             yield f"dataset.{name} must be one of {', '.join(_CHOICES[name])}, is {value!r}"
@@ -149,24 +186,52 @@ def _problems(table: Mapping[str, Any]) -> Iterator[str]:
     yield from _tile_problems(table)
     if table.get("task") in NEED_LABELS and not table.get("labels"):
         yield "dataset.labels is missing or empty: name at least one label"
+    yield from unused(table)
+
+
+def unused(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each key that the format or the task of a description does not use."""
+    defaults = {f.name: f.default for f in dataclasses.fields(Description)}
+    for name, users in USED.items():
+        value = values.get(name)
+        if not value or value == defaults[name]:
+            continue
+        own = values.get("task" if users & set(get_args(Kind)) else "format")
+        if own not in users:
+            yield f"dataset.{name} is for {', '.join(sorted(users))} only, not for {own}"
+    if values.get("reasoning", "auto") not in ("auto", "none"):
+        if values.get("format") not in TABLES:
+            yield "dataset.reasoning names a column, and the source has none: auto or none"
+        elif values.get("task") == "detect":
+            yield "dataset.reasoning must be auto or none for detect: a row is several samples"
 
 
 def _tile_problems(table: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the windows of scenes."""
-    for name in ("tile", "overlap", "bands", "empty_windows"):
-        if table.get(name) and table.get("format") not in GEOREFERENCED:
-            yield f"dataset.{name} is for {', '.join(sorted(GEOREFERENCED))} only"
     tile, overlap = table.get("tile", 0), table.get("overlap", 0)
     if isinstance(tile, int) and isinstance(overlap, int) and overlap and overlap >= tile:
         yield f"dataset.overlap must be below dataset.tile, is {overlap}"
 
 
-_WANTED = {"str": "a text", "int": "a whole number", "Mapping[str, str]": "a table of texts"}
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _frozen(each) for key, each in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _thawed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _thawed(each) for key, each in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+_WANTED = {"str": "a text", "int": "a whole number"}
 
 
 def _fits(value: Any, wanted: str) -> bool:
     if wanted.startswith("Mapping"):
-        return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+        parts = value.values() if isinstance(value, dict) else (None,)
+        return all(_fits(part, "str") or _fits(part, "tuple") for part in parts)
     if wanted == "int":
         return isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if wanted == "str":

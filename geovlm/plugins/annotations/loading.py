@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geovlm.api import Json, LoadContext, Sample, Split
-from geovlm.errors import DatasetNotFoundError
+from geovlm.errors import ConfigError, DatasetNotFoundError
 from geovlm.plugins.annotations import splits
 from geovlm.plugins.annotations.description import Description
-from geovlm.plugins.annotations.kinds import KINDS
+from geovlm.plugins.annotations.kinds import KINDS, lacks
 from geovlm.plugins.annotations.readers import READERS
 from geovlm.plugins.annotations.records import Record
 
@@ -47,34 +47,52 @@ class Loader:
         for record in READERS[own.format].read(source, own, ctx.skip):
             if self.split(record) != ctx.split:
                 continue
-            if missing := KINDS[own.task].lacks(record, own):
+            if missing := lacks(record, own):
                 ctx.skip(f"record without {missing}", record.where)
                 continue
             if ctx.limit is not None and n >= ctx.limit:
                 return
             n += 1
-            yield _sample(record)
+            yield self.sample(record)
 
     def split(self, record: Record) -> Split:
         """Return the split of a record: that of the source if `given`, else by its group."""
         own = self.description
         if own.split == "given":
             return record.split or "train"
-        return splits.of_group(record.group, shares=own.shares, seed=own.seed)
+        return splits.of_group(_group(record, own), shares=own.shares, seed=own.seed)
+
+    def sample(self, record: Record) -> Sample:
+        """Return a record that lacks nothing as a sample of the description's task."""
+        own = self.description
+        kind = KINDS[own.task]
+        target = kind.target(record, own)
+        if record.boxes is not None and kind.boxes(record, own):
+            # a hundredth of a pixel: what formats that store shares keep
+            target["boxes"] = [[round(value, 2) for value in each.box] for each in record.boxes]
+        if record.reasoning and own.reasoning not in ("auto", "none"):
+            target["reasoning"] = record.reasoning
+        meta: dict[str, Json] = {"where": record.where}
+        if record.scene:
+            meta["scene"] = record.scene
+        if own.group_by != "image":
+            meta["event"] = _group(record, own)
+        return Sample(
+            id=record.id, images=record.images, target=target, question=record.question, meta=meta
+        )
 
 
-def _sample(record: Record) -> Sample:
-    """Return a record as a sample; its target holds what the record has."""
-    target: dict[str, Json] = {}
-    if record.boxes is not None:
-        # a hundredth of a pixel: what formats that store shares keep
-        target["boxes"] = [[round(value, 2) for value in each.box] for each in record.boxes]
-        target["box_labels"] = [each.label for each in record.boxes]
-    for name in ("label", "question", "answer", "choices", "captions", "reasoning"):
-        value = getattr(record, name)
-        if value:
-            target[name] = list(value) if isinstance(value, tuple) else value
-    meta: dict[str, Json] = {"where": record.where}
-    if record.scene:
-        meta["scene"] = record.scene
-    return Sample(id=record.id, images=record.images, target=target, meta=meta)
+def _group(record: Record, own: Description) -> str:
+    """Return the group of a record: its image or scene, else the value that is grouped by.
+
+    Raises:
+        ConfigError: the record has no such value.
+    """
+    if own.group_by == "image" or (own.group_by == "scene" and record.scene):
+        return record.group
+    if own.group_by not in record.extra:
+        known = ", ".join(["image", *record.extra])
+        raise ConfigError(
+            f"{record.where} has no {own.group_by!r} to group by", hint=f"it has {known}"
+        )
+    return str(record.extra[own.group_by])

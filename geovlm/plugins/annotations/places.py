@@ -24,6 +24,25 @@ def image_path(name: str, *, description: Description, source: Path) -> Path | N
     return None
 
 
+class Finder:
+    """Finds the images of one source, each name once; as `image_path`."""
+
+    def __init__(self, description: Description, source: Path) -> None:
+        self._description = description
+        self._source = source
+        self._found: dict[str, tuple[Path, str] | None] = {}
+
+    def find(self, name: str) -> tuple[Path, str] | None:
+        """Return file and id of an image, or `None` if it does not exist."""
+        if name not in self._found:
+            own, source = self._description, self._source
+            path = image_path(name, description=own, source=source)
+            self._found[name] = (
+                None if path is None else (path, identity(path, description=own, source=source))
+            )
+        return self._found[name]
+
+
 def image_folder(description: Description, source: Path) -> Path:
     """Return the folder of the images: the description's, else that of the source."""
     folder = source if source.is_dir() else source.parent

@@ -11,6 +11,7 @@ from geovlm.plugins.annotations import coco, voc, yolo
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.georeferenced import vectors, windows
 from geovlm.plugins.annotations.records import Record, Skip
+from geovlm.plugins.annotations.tables import reading, rows
 
 
 class Reader(NamedTuple):
@@ -22,15 +23,25 @@ class Reader(NamedTuple):
     """True if an existing file or folder is of this format."""
     read: Callable[[Path, Description, Skip], Iterator[Record]]
     """Yields the records of a file or folder; what is left out goes to `skip`."""
+    task: str = ""
+    """Task for which its records usually are. Empty: the records decide."""
 
 
 READERS: Mapping[str, Reader] = {
-    "yolo": Reader("YOLO (data.yaml or its folder)", yolo.recognises, yolo.read),
-    "voc": Reader("Pascal VOC (a folder of .xml)", voc.recognises, voc.read),
-    "geojson": Reader("GeoJSON (.geojson) over GeoTIFFs", vectors.is_geojson, windows.read),
-    "gpkg": Reader("GeoPackage (.gpkg) over GeoTIFFs", vectors.is_geopackage, windows.read),
-    "shp": Reader("shapefile (.shp) over GeoTIFFs", vectors.is_shapefile, windows.read),
-    "coco": Reader("COCO (.json)", coco.recognises, coco.read),
+    "yolo": Reader("YOLO (data.yaml or its folder)", yolo.recognises, yolo.read, "detect"),
+    "voc": Reader("Pascal VOC (a folder of .xml)", voc.recognises, voc.read, "detect"),
+    "geojson": Reader(
+        "GeoJSON (.geojson) over GeoTIFFs", vectors.is_geojson, windows.read, "detect"
+    ),
+    "gpkg": Reader(
+        "GeoPackage (.gpkg) over GeoTIFFs", vectors.is_geopackage, windows.read, "detect"
+    ),
+    "shp": Reader("shapefile (.shp) over GeoTIFFs", vectors.is_shapefile, windows.read, "detect"),
+    "csv": Reader("CSV or TSV", reading.is_csv, rows.read),
+    "jsonl": Reader("JSON lines (.jsonl)", reading.is_jsonl, rows.read),
+    "parquet": Reader("Parquet", reading.is_parquet, rows.read),
+    "coco": Reader("COCO (.json)", coco.recognises, coco.read, "detect"),
+    "json": Reader("a JSON list of records", reading.is_json, rows.read),
 }
 """Format -> reader, in the order in which they are tried."""
 

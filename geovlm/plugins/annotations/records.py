@@ -9,6 +9,8 @@ from typing import NamedTuple, TypeAlias
 
 from geovlm.api import Json, Raster, Split
 
+BOX = "{box}"
+"""Place of a box in a text."""
 Skip: TypeAlias = Callable[[str, str], None]
 """`skip(reason, item)`: called for everything that is left out; reasons are counted."""
 
@@ -41,9 +43,15 @@ class Record:
     label: str | None = None
     """Class of the image."""
     question: str = ""
+    """The row's own question; `{box}` where one of `boxes` stands."""
     answer: str | None = None
+    """The answer as text; `{box}` where one of `boxes` stands."""
+    type: str = ""
+    """Kind of the question, such as `count`."""
+    phrase: str = ""
+    """Words for what the boxes show; these are then the answer."""
     choices: tuple[str, ...] = ()
-    """Options of a multiple-choice question, in their order."""
+    """Choices of a multiple-choice question, in their order."""
     captions: tuple[str, ...] = ()
     reasoning: str = ""
     extra: Mapping[str, Json] = field(default_factory=dict)

@@ -80,3 +80,28 @@ def voc(folder: Path) -> Path:
 
 def _objects() -> list[tuple[str, str, tuple[float, float, float, float]]]:
     return [(name, label, box) for name, objects in BOXES.items() for label, box in objects]
+
+
+def jsonl(folder: Path) -> Path:
+    """Write `rows.jsonl`, a row per image, and return it."""
+    file = folder / "rows.jsonl"
+    rows = (
+        {
+            "image": name,
+            "objects": {
+                "bbox": [box for _, box in objects],
+                "label": [each for each, _ in objects],
+            },
+        }
+        for name, objects in BOXES.items()
+    )
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def csv(folder: Path) -> Path:
+    """Write `rows.csv`, a row per box, and return it."""
+    file = folder / "rows.csv"
+    lines = [f"{name},{x0},{y0},{x1},{y1},{label}" for name, label, (x0, y0, x1, y1) in _objects()]
+    file.write_text("\n".join(["image,xmin,ymin,xmax,ymax,label", *lines, "c.png,,,,,"]))
+    return file

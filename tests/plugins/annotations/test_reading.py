@@ -15,7 +15,13 @@ from geovlm.plugins.annotations.description import Description, parse
 from geovlm.plugins.annotations.loading import Loader
 from tests.plugins.annotations import sets
 
-FORMATS = {"coco": sets.coco, "yolo": sets.yolo, "voc": sets.voc}
+FORMATS = {
+    "coco": sets.coco,
+    "yolo": sets.yolo,
+    "voc": sets.voc,
+    "jsonl": sets.jsonl,
+    "csv": sets.csv,
+}
 
 
 def described(source: Path, *, form: str = "coco", **changes: object) -> Description:
@@ -183,6 +189,11 @@ TEXT = '[dataset]\nname = "own"\nsource = "a"\nformat = "coco"\ntask = "detect"\
         (lambda text: text.replace("[dataset]", "[data]"), "has no table"),
         (lambda text: text + 'lables = ["x"]\n', "did you mean 'labels'"),
         (lambda text: text.replace('"coco"', '"cocoa"'), "format must be one of coco, yolo, voc"),
+        (lambda text: text + 'columns = {image = "a"}\n', "columns is for csv, .*, not for coco"),
+        (lambda text: text + 'choices = "shuffled"\n', "choices is for mcq only, not for detect"),
+        (lambda text: text + 'group_by = "scene"\n', "group_by is for csv, .*, not for coco"),
+        (lambda text: text + 'reasoning = "why"\n', "reasoning names a column"),
+        (lambda text: text + "columns = {image = 3}\n", "columns must be a table of texts"),
         (lambda text: text.replace('name = "own"\n', ""), "dataset.name is missing"),
         (lambda text: text.replace('["x"]', "[]"), "labels is missing or empty"),
         (lambda text: text.replace('["x"]', '"x"'), "labels must be a list of texts"),

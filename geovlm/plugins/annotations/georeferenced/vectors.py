@@ -97,6 +97,8 @@ def read(source: Path, description: Description, skip: Skip) -> Layer:
         ConfigError: pyogrio is needed and not installed.
     """
     name = description.columns.get("label", "")
+    if not isinstance(name, str):
+        raise DataError(f"columns.label names several fields of {source}", hint="name one")
     stored = _geojson(source) if description.format == "geojson" else _by_pyogrio(source, name)
     if name and name not in stored.fields:
         near = difflib.get_close_matches(name, stored.fields, n=1)

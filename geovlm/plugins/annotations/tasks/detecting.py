@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from geovlm import boxes
-from geovlm.api import Json, PromptContext, Sample, Turn
+from geovlm.api import Asked, Json, PromptContext, Sample, Turn
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.records import Record
 
@@ -57,16 +57,37 @@ class Asker:
         own = self.description
         label = str(sample.target["label"])
         found = boxes.target_boxes(sample.target)
+        said = reasoning(found, ctx.image_sizes[-1], one=label, several=f"{label} objects")
         return Turn(
             question=(own.question or QUESTION).replace("{label}", label),
             answer=boxes.write(found, ctx),
-            reasoning=_reasoning(found, ctx.image_sizes[-1], label=label),
+            reasoning="" if own.reasoning == "none" else said,
         )
 
 
 def lacks(record: Record, description: Description) -> str:
     """Return `boxes` for a record without a list of boxes."""
-    return "boxes" if record.boxes is None else ""
+    if record.boxes is None:
+        return "boxes"
+    return "" if all(each.label for each in record.boxes) else "labels of its boxes"
+
+
+def target(record: Record, description: Description) -> dict[str, Json]:
+    """Return the target of a record without its boxes: their labels."""
+    return {"box_labels": [each.label for each in record.boxes or ()]}
+
+
+def asks(description: Description) -> tuple[Asked, ...]:
+    """Return what `geovlm predict` asks: the label."""
+    first, *others = description.labels
+    default = None if others else first
+    label = Asked(name="label", summary="what to find", choices=description.labels, default=default)
+    return (label,)
+
+
+def blank(said: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return a target without boxes."""
+    return {"boxes": [], "label": said["label"]}
 
 
 def summary(description: Description) -> str:
@@ -77,10 +98,15 @@ def summary(description: Description) -> str:
     return f"Boxes of every {shown}{more}."
 
 
-def _reasoning(found: tuple[boxes.Box, ...], size: tuple[int, int], *, label: str) -> str:
-    """Return number and places of the objects, up to three of them one by one."""
+def reasoning(
+    found: tuple[boxes.Box, ...], size: tuple[int, int], *, one: str, several: str
+) -> str:
+    """Return number and places of the objects, up to three of them one by one.
+
+    `one` and `several` are the words after the number: `ship`, `ship objects`.
+    """
     count = _COUNTS[len(found)] if len(found) < len(_COUNTS) else str(len(found))
-    text = f"{count.capitalize()} {label}" + ("" if len(found) == 1 else " objects")
+    text = f"{count.capitalize()} {one if len(found) == 1 else several}"
     if not 0 < len(found) <= 3:
         return f"{text}."
     return f"{text}: {', '.join(_place(box, size) for box in found)}."

@@ -1,0 +1,248 @@
+"""Makes records of the rows of a table, by the roles of its columns."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from geovlm import raster
+from geovlm.api import Split
+from geovlm.errors import ConfigError
+from geovlm.plugins.annotations.description import Description
+from geovlm.plugins.annotations.places import Finder
+from geovlm.plugins.annotations.records import Labelled, Record, Skip
+from geovlm.plugins.annotations.tables import cells, columns, conversations, objects, reading
+from geovlm.plugins.annotations.tables.conversations import Exchange
+from geovlm.plugins.annotations.tables.reading import Row
+
+_MERGED = frozenset({"caption", "detect"})
+"""Tasks of which several rows that follow one another may describe one image."""
+
+
+def read(source: Path, description: Description, skip: Skip) -> Iterator[Record]:
+    """Yield a record per row, or per exchange of a conversation.
+
+    Rows of one image and one question that follow one another are one record where the task asks
+    for captions or for all boxes of an image.
+
+    Raises:
+        ConfigError: the table lacks a column that the description names, or has none of images.
+        DataError: the table cannot be read; names file and line.
+    """
+    found = _Reader(source, description, skip).records()
+    yield from _merged(found) if description.task in _MERGED else found
+
+
+class _Reader:
+    """Reads the rows of one table."""
+
+    def __init__(self, source: Path, description: Description, skip: Skip) -> None:
+        names = reading.columns(source, description.format)
+        self.source = source
+        self.own = description
+        self.skip = skip
+        self.columns = description.columns or columns.guess(names)
+        columns.check(self.columns, names, source=source)
+        if not self.columns.keys() & {"image", "messages"}:
+            raise ConfigError(
+                f"{source} has no column of images",
+                hint=f"name it as columns.image; there are {', '.join(names)}",
+            )
+        if description.split == "given" and "split" not in self.columns:
+            raise ConfigError(
+                f"{source} has no column of splits",
+                hint="give shares, such as 80/10/10, or name it as columns.split",
+            )
+        self.group = "" if description.group_by == "image" else description.group_by
+        self.reasoning = (
+            "" if description.reasoning in ("auto", "none", "tags") else description.reasoning
+        )
+        for name in filter(None, (self.group, self.reasoning)):
+            columns.require(name, names, source=source)
+        self.finder = Finder(description, source)
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records of all rows."""
+        for row in reading.rows(self.source, self.own.format, self.skip):
+            yield from self._records(row)
+
+    def _records(self, row: Row) -> Iterator[Record]:
+        images = self._images(row)
+        if not images:
+            return
+        paths, names = zip(*images, strict=True)
+        split: Split | None = None
+        if "split" in self.columns:
+            name = cells.text(self._cell(row, "split"))
+            split = cells.SPLITS.get(name.lower())
+            if split is None and self.own.split == "given":
+                self.skip("split that is neither train, val nor test", f"{row.where}: {name[:80]}")
+                return
+        common = partial(
+            Record,
+            images=paths,
+            where=row.where,
+            group=names[0],
+            split=split,
+            extra={self.group: cells.text(row.cells.get(self.group))} if self.group else {},
+        )
+        own = cells.text(self._cell(row, "id"))
+        if "messages" not in self.columns:
+            fields = self._fields(row, paths)
+            yield common(id=own or _identifier(names[-1], fields), **fields)
+            return
+        found = list(self._exchanges(row, paths))
+        for number, fields in enumerate(found):
+            name = f"{own}/{number}" if own and len(found) > 1 else own
+            yield common(id=name or _identifier(names[-1], fields), **fields)
+
+    def _cell(self, row: Row, role: str) -> Any:
+        """Return the value of a role; of several columns the list of those that the row has."""
+        place = self.columns.get(role)
+        if place is None or isinstance(place, str):
+            return row.cells.get(place) if place else None
+        return [row.cells[name] for name in place if name in row.cells]
+
+    def _images(self, row: Row) -> list[tuple[Path, str]]:
+        """Return files and ids of the images of a row; empty if one is missing."""
+        value = self._cell(row, "image")
+        if value is None and "messages" in self.columns:
+            value = conversations.images(self._cell(row, "messages"))
+        found = []
+        for each in [one for part in _list(value) for one in _list(part)]:
+            path = each.get("path") if isinstance(each, dict) else each
+            if isinstance(each, dict) and each.get("bytes") is not None:
+                self.skip("image in the table itself, not in a file", row.where)
+                return []
+            place = self.finder.find(path.strip()) if isinstance(path, str) else None
+            if place is None:
+                self.skip("image file missing", f"{row.where}: {path!s:.200}")
+                return []
+            found.append(place)
+        if not found:
+            self.skip("row without an image", row.where)
+        return found
+
+    def _fields(self, row: Row, images: tuple[Path, ...]) -> dict[str, Any]:
+        """Return the annotation of a row, as fields of a record."""
+        question = "\n".join(filter(None, map(cells.text, _list(self._cell(row, "question")))))
+        reasoning, answer = conversations.thought(cells.text(self._cell(row, "answer")))
+        found: dict[str, Any] = {
+            "question": conversations.bare(question),
+            "answer": answer or None,
+            "label": cells.text(self._cell(row, "label")) or None,
+            "phrase": cells.text(self._cell(row, "phrase")),
+            "type": cells.text(self._cell(row, "type")),
+            "reasoning": self._reasoning(row) or reasoning,
+        }
+        for role in ("captions", "choices"):
+            if role in self.columns:
+                found[role] = cells.texts(self._cell(row, role) or ())
+        if "boxes" in self.columns:
+            held = objects.read(self._cell(row, "boxes"))
+            if held is not None:
+                labels = held.labels or cells.texts(self._cell(row, "label") or ())
+                labels = labels * len(held.boxes) if len(labels) == 1 else labels
+                if labels and len(labels) != len(held.boxes):
+                    self.skip("row with other numbers of labels than of boxes", row.where)
+                else:
+                    found["boxes"] = self._boxes(held.boxes, labels, held.form, row, images)
+        return found
+
+    def _exchanges(self, row: Row, images: tuple[Path, ...]) -> Iterator[dict[str, Any]]:
+        """Yield the annotation of each exchange of a row, as fields of a record."""
+        held = objects.read(self._cell(row, "boxes")) if "boxes" in self.columns else None
+        try:
+            found = list(conversations.exchanges(self._cell(row, "messages"), held))
+        except conversations.Unread as reason:
+            self.skip(str(reason), row.where)
+            return
+        if not found:
+            self.skip("conversation without a question and its answer", row.where)
+        for each in found:
+            question, answer = each.question, each.answer
+            if question.boxes and answer.boxes:
+                self.skip("boxes in both question and answer", row.where)
+                continue
+            fields: dict[str, Any] = {
+                "question": question.text,
+                "answer": None if answer.bare else answer.text or None,
+                "reasoning": self._reasoning(row) or each.reasoning,
+            }
+            boxes = question.boxes or answer.boxes
+            if boxes:
+                labels = answer.phrases if answer.bare and any(answer.phrases) else ()
+                form = held.form if held else ""
+                placed = self._boxes(boxes, labels, form, row, images)
+                if len(placed) != len(boxes):
+                    continue
+                fields["boxes"] = placed
+                if answer.bare and not labels:
+                    fields["phrase"] = _phrase(each)
+            yield fields
+
+    def _boxes(
+        self,
+        boxes: tuple[tuple[float, ...] | None, ...],
+        labels: tuple[str, ...],
+        form: str,
+        row: Row,
+        images: tuple[Path, ...],
+    ) -> tuple[Labelled, ...]:
+        """Return boxes in pixels of the last image; those without area are left out."""
+        form = form or self.own.boxes
+        size = raster.image_size(images[-1]) if form == "norm1" and boxes else None
+        found = []
+        for number, box in enumerate(boxes):
+            placed = objects.corners(box, form, size)
+            if placed is None:
+                self.skip("box without four numbers or without area", f"{row.where} box {number}")
+            else:
+                found.append(Labelled(placed, labels[number] if labels else ""))
+        return tuple(found)
+
+    def _reasoning(self, row: Row) -> str:
+        return cells.text(row.cells.get(self.reasoning)) if self.reasoning else ""
+
+
+def _merged(found: Iterator[Record]) -> Iterator[Record]:
+    """Yield the records, neighbours of the same images and question as one."""
+    for _, several in itertools.groupby(found, key=lambda each: (each.images, each.question)):
+        first, *others = several
+        if not others:
+            yield first
+            continue
+        boxes = [each.boxes for each in (first, *others) if each.boxes is not None]
+        yield dataclasses.replace(
+            first,
+            captions=tuple(text for each in (first, *others) for text in each.captions),
+            boxes=tuple(box for each in boxes for box in each) if boxes else None,
+        )
+
+
+def _phrase(exchange: Exchange) -> str:
+    """Return what the boxes of an answer show: the phrases of the question, else the question."""
+    return " and ".join(exchange.question.phrases) or exchange.question.text
+
+
+def _identifier(image: str, fields: dict[str, Any]) -> str:
+    """Return an id: the image, and a digest of what is asked about it, if that is in the row.
+
+    It stays as it is when rows are added, or an answer is corrected.
+    """
+    asked = [fields.get("question") or "", fields.get("phrase") or "", *fields.get("choices", ())]
+    if not any(asked):
+        return image
+    digest = hashlib.blake2b("\0".join(asked).encode(errors="replace"), digest_size=4)
+    return f"{image}/{digest.hexdigest()}"
+
+
+def _list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

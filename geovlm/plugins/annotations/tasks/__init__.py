@@ -1,0 +1,1 @@
+"""Questions, correct answers and targets of each task."""

@@ -1,0 +1,163 @@
+"""Asks for a short answer: the tasks `vqa`, `classify` and `mcq`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from geovlm import answers
+from geovlm.api import Json, PromptContext, Sample, Turn
+from geovlm.plugins.annotations.description import Description
+from geovlm.plugins.annotations.records import BOX, Record
+from geovlm.plugins.annotations.tasks import asking
+
+CLASSIFY = "Which of these classes does the image show? Classes: {labels}."
+"""The question of `classify` with a list of labels."""
+_OPEN = "Which class does the image show?"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LETTER = "Answer with the letter."
+_SHOWN = 6
+"""Labels that a summary names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The `prompt` of a task with a short answer."""
+
+    description: Description
+
+    def __call__(self, sample: Sample, ctx: PromptContext) -> Turn:
+        """Return question and correct answer of a sample."""
+        own, target = self.description, sample.target
+        default = _OPEN
+        if own.task == "classify" and own.labels:
+            default = CLASSIFY.replace("{labels}", ", ".join(own.labels))
+        text = asking.question(own, sample, ctx, default=default)
+        if own.task == "classify":
+            text = text.replace("{labels}", ", ".join(own.labels))
+        choices: Any = target.get("choices")
+        if choices:
+            listed = (
+                f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False)
+            )
+            text = "\n".join([text, *listed, _LETTER])
+        return Turn(
+            question=text,
+            answer=str(target["answer"]),
+            reasoning=str(target.get("reasoning", "")),
+        )
+
+
+def lacks(record: Record, own: Description) -> str:
+    """Return what a record lacks for a task with a short answer; empty if nothing."""
+    if own.task == "classify":
+        if record.label is None:
+            return "a label"
+        if own.labels and record.label not in own.labels:
+            return "a label of the list"
+        return asking.unplaced(record, own)
+    if not (record.question or own.question):
+        return "a question"
+    if record.answer is None:
+        return "an answer"
+    if own.task == "mcq":
+        if not 2 <= len(record.choices) <= len(LETTERS):
+            return "choices, at least two"
+        if right_choice(record) is None:
+            return "an answer that is a letter or one of the choices"
+    elif own.labels and record.answer not in own.labels:
+        return "an answer of the list"
+    elif BOX in record.answer:
+        return "an answer without boxes"
+    return asking.unplaced(record, own)
+
+
+def target(record: Record, own: Description) -> dict[str, Json]:
+    """Return the target of a record that lacks nothing."""
+    made: dict[str, Json] = {}
+    if own.task == "mcq":
+        choices, right = _ordered(record, own)
+        made = {"choices": choices, "answer": LETTERS[right]}
+    else:
+        answer = record.label if own.task == "classify" else record.answer
+        assert answer is not None  # `lacks` has refused the record
+        made = {"answer": answer}
+        if own.labels or own.task == "classify":
+            made["labels"] = [answer]
+        if own.labels:
+            made["vocabulary"] = _vocabulary(own.labels)
+    if record.type:
+        made["type"] = record.type
+    return made
+
+
+def right_choice(record: Record) -> int | None:
+    """Return the number of the right choice, from 0; `None` if the answer names none."""
+    return answers.choice(record.answer or "", record.choices)
+
+
+def letter(record: Record) -> tuple[str, ...]:
+    """Return the letter of the right choice, as the source orders them."""
+    right = right_choice(record)
+    return () if right is None else (LETTERS[right],)
+
+
+def summary(own: Description) -> str:
+    """Return the line that says what is asked."""
+    if own.task == "mcq":
+        return "The letter of the right choice."
+    if own.task == "vqa":
+        return "A short answer to the question of the row."
+    shown = ", ".join(own.labels[:_SHOWN])
+    more = f" and {len(own.labels) - _SHOWN} others" if len(own.labels) > _SHOWN else ""
+    return f"One of {shown}{more}." if shown else "The class of the image."
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """The `blank` of a task with a short answer."""
+
+    description: Description
+
+    def __call__(self, said: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Return a target without the correct answer.
+
+        Raises:
+            ValueError: fewer than two choices.
+        """
+        own = self.description
+        made: dict[str, Json] = {key: said[key] for key in ("boxes", "question") if key in said}
+        if own.task == "mcq":
+            choices = [part.strip() for part in str(said["choices"]).split("|") if part.strip()]
+            if not 2 <= len(choices) <= len(LETTERS):
+                raise ValueError("choices: two to 26, with | between them")
+            listed: list[Json] = list(choices)
+            return made | {"choices": listed, "answer": LETTERS[0]}
+        if own.labels:
+            vocabulary = _vocabulary(own.labels)
+            return made | {
+                "answer": own.labels[0],
+                "labels": [own.labels[0]],
+                "vocabulary": vocabulary,
+            }
+        return made | {"answer": ""}
+
+
+@lru_cache(maxsize=16)
+def _vocabulary(labels: tuple[str, ...]) -> list[Json]:
+    return list(labels)  # one list for all samples
+
+
+def _ordered(record: Record, own: Description) -> tuple[list[Json], int]:
+    """Return the choices in the order in which they are shown, and the number of the right one."""
+    right = right_choice(record)
+    assert right is not None
+    order = list(range(len(record.choices)))
+    if own.choices == "shuffled":
+        order.sort(
+            key=lambda at: hashlib.sha256(f"{own.seed}\0{record.id}\0{at}".encode()).digest()
+        )
+    return [record.choices[at] for at in order], order.index(right)
