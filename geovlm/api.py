@@ -334,9 +334,6 @@ class DatasetSpec:
     load: Ref[Callable[[LoadContext], Iterable[Sample]]]
     """Yields the samples of `ctx.split` in a deterministic order. Raises `DatasetNotFoundError` if
     a folder or file is missing, `DataError` if one cannot be read."""
-    make_sample: Ref[Callable[[Path, int, int], None]]
-    """`(root, n, seed)`: writes n generated records per split into `root`, in the official layout.
-    The same seed must write the same bytes."""
     folders: tuple[str, ...]
     """Folder names under a common data root in which the data set is searched, best first; at least
     one."""
@@ -347,6 +344,10 @@ class DatasetSpec:
     """URL where the data can be obtained or are described."""
     citation: str
     """Publication to cite: authors, title or venue, year, DOI or arXiv number."""
+    make_sample: Ref[Callable[[Path, int, int], None]] | None = None
+    """`(root, n, seed)`: writes n generated records per split into `root`, in the official layout.
+    The same seed must write the same bytes. `None`: there are no generated data; where they would
+    be used, real ones must be given by `--data` or `root`, and the kit reads a few of those."""
     root: Path | None = None
     """Folder of the data set, where it is known, as for annotations that a file describes. `None`:
     the user gives it."""

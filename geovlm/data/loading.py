@@ -6,7 +6,7 @@ import gc
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,18 +76,36 @@ def sample_folder(spec: DatasetSpec, *, n: int, seed: int) -> Path:
     return cache_dir() / "samples" / f"{name}-v{spec.version}-n{n}-seed{seed}"
 
 
+def generator(
+    spec: DatasetSpec, *, hint: str = "there are only real ones"
+) -> Callable[[Path, int, int], None]:
+    """Return the `make_sample` of a data set.
+
+    Raises:
+        DataError: it has none.
+    """
+    if spec.make_sample is None:
+        where = f"the real ones are in {spec.root}" if spec.root is not None else hint
+        raise DataError(f"data set {spec.name!r} has no generated data", hint=where)
+    return resolve(spec.make_sample)
+
+
 def sample_root(spec: DatasetSpec, *, n: int, seed: int) -> Path:
     """Return a miniature of the data set in its real layout, `n` records per split, written once.
 
     It is written into a temporary folder, then moved: an interrupted write leaves no folder.
+
+    Raises:
+        DataError: the data set cannot be generated.
     """
+    make = generator(spec, hint=f"give real ones: --data {spec.name}=DIR")
     final = sample_folder(spec, n=n, seed=seed)
     if final.is_dir():
         return final
     final.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
     try:
-        resolve(spec.make_sample)(scratch, n, seed)
+        make(scratch, n, seed)
         scratch.chmod(0o755)
         scratch.rename(final)
     except OSError:

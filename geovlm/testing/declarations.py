@@ -46,6 +46,8 @@ def loads(subject: Subject) -> Iterator[Finding]:
 
 def light_import(subject: Subject) -> Iterator[Finding]:
     """Loading it imports none of torch, transformers, trl, datasets, numpy, PIL, pydantic, rich."""
+    if not subject.is_packaged:
+        return
     others = [r.name for r in subject.registry.plugins[1:] if r.name != subject.name]
     done = subprocess.run(
         python("-c", _LOAD_ALONE, json.dumps([subject.name, others, HEAVY])),
@@ -74,18 +76,19 @@ def light_import(subject: Subject) -> Iterator[Finding]:
 
 def complete_metadata(subject: Subject) -> Iterator[Finding]:
     """Package and declarations state summary, licence, homepage, citation and readme."""
-    about = distribution(subject.record.distribution).metadata.json
-    stated = {
-        "description": about.get("summary"),
-        "license": about.get("license_expression") or about.get("license"),
-        "readme": about.get("description"),
-    }
-    for field, value in stated.items():
-        if not str(value or "").strip():
-            yield fault(
-                f"distribution {subject.record.distribution!r} states no {field}",
-                file=subject.pyproject,
-            )
+    if subject.is_packaged:
+        about = distribution(subject.record.distribution).metadata.json
+        stated = {
+            "description": about.get("summary"),
+            "license": about.get("license_expression") or about.get("license"),
+            "readme": about.get("description"),
+        }
+        for field, value in stated.items():
+            if not str(value or "").strip():
+                yield fault(
+                    f"distribution {subject.record.distribution!r} states no {field}",
+                    file=subject.pyproject,
+                )
     specs: list[tuple[str, Sequence[Any], tuple[str, ...]]] = [
         ("data set", subject.datasets, ("summary", "licence", "homepage", "citation")),
         ("task", subject.tasks, ("summary",)),
@@ -119,7 +122,11 @@ def references_resolve(subject: Subject) -> Iterator[Finding]:
     """Every 'module:attribute' exists and is callable; every name that a task uses is provided."""
     references = [
         *((f"data set {s.name!r}: load", s.load) for s in subject.datasets),
-        *((f"data set {s.name!r}: make_sample", s.make_sample) for s in subject.datasets),
+        *(
+            (f"data set {s.name!r}: make_sample", s.make_sample)
+            for s in subject.datasets
+            if s.make_sample
+        ),
         *((f"data set {s.name!r}: official", s.official) for s in subject.datasets if s.official),
         *((f"task {s.name!r}: prompt", s.prompt) for s in subject.tasks),
         *((f"task {s.name!r}: samples", s.samples) for s in subject.tasks if s.samples),
@@ -150,6 +157,8 @@ def version_range(subject: Subject) -> Iterator[Finding]:
     """It requires a range of GeoVLM versions, so that no later one breaks it unnoticed."""
     from packaging.requirements import Requirement
 
+    if not subject.is_packaged:
+        return
     needs = [Requirement(line) for line in subject.record.requires]
     operators = {
         part.operator for need in needs if need.name == "geovlm" for part in need.specifier

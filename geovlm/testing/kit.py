@@ -7,6 +7,7 @@ import unittest
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -113,15 +114,22 @@ RULES: tuple[Rule, ...] = (
 class Kit:
     """The rules applied to one plugin; data are generated once and outcomes are kept."""
 
-    def __init__(self, plugin: str | ModuleType, *, registry: Registry | None = None) -> None:
+    def __init__(
+        self,
+        plugin: str | ModuleType,
+        *,
+        registry: Registry | None = None,
+        data: Path | None = None,
+    ) -> None:
         self._plugin = plugin
         self._registry = registry
+        self._data = data
         self._known: dict[str, Outcome] = {}
 
     @cached_property
     def subject(self) -> Subject:
         """The plugin; errors as for `Subject.of`."""
-        return Subject.of(self._plugin, registry=self._registry)
+        return Subject.of(self._plugin, registry=self._registry, data=self._data)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the outcome of every rule, in order."""
@@ -182,7 +190,7 @@ class Check:
             raise AssertionError("\n".join(map(str, outcome.faults)))
 
 
-def checks(plugin: str | ModuleType) -> list[Check]:
+def checks(plugin: str | ModuleType, *, data: Path | None = None) -> list[Check]:
     """Return one check per rule; nothing is loaded before the first one is called."""
-    kit = Kit(plugin)
+    kit = Kit(plugin, data=data)
     return [Check(kit=kit, rule=rule) for rule in RULES]

@@ -61,9 +61,16 @@ def metrics_perfect_on_gold(subject: Subject) -> Iterator[Finding]:
 def blindness_earns_little(subject: Subject) -> Iterator[Finding]:
     """Blind policies earn at most half of the correct answer on the robust set.
 
-    If answers are closed: at most the rate of the most frequent answer, which is a remark.
+    If answers are closed: at most the rate of the most frequent answer, which is a remark. A few
+    real records are too few to judge by.
     """
     for task in subject.tasks:
+        if subject.registry.dataset(task.dataset).make_sample is None:
+            yield remark(
+                f"task {task.name!r}: not judged by so few real records, see 'geovlm audit "
+                f"{task.name}'"
+            )
+            continue
         splits = subject.samples[task.name]
         train = splits.get("train") or next(iter(splits.values()))
         held_out = [sample for split, many in splits.items() if split != "train" for sample in many]

@@ -24,9 +24,14 @@ from geovlm.api import (
     TaskSpec,
     Turn,
 )
-from geovlm.data.loading import Loaded, load_records, task_samples
+from geovlm.data.loading import Loaded, find_root, generator, load_records, task_samples
 from geovlm.data.prompts import Prompt, Prompter, prediction, reward_context
-from geovlm.errors import PluginUnavailableError, RewardError, UnknownNameError
+from geovlm.errors import (
+    DatasetNotFoundError,
+    PluginUnavailableError,
+    RewardError,
+    UnknownNameError,
+)
 from geovlm.plugins import profiles
 from geovlm.plugins.discover import CORE, PluginRecord
 from geovlm.plugins.references import resolve
@@ -36,6 +41,8 @@ from geovlm.testing.findings import PluginFault, attempt, fault, readable, sourc
 
 RECORDS_PER_SPLIT = 10
 """Records of generated data per split; enough that each of GeoChat's five kinds is among them."""
+REAL_RECORDS = 8
+"""Records of a data set without generated data that are read, shared by its splits."""
 SAMPLES_PER_SPLIT = 4
 """Samples of a task per split that rules ask about, spread evenly."""
 
@@ -72,9 +79,17 @@ class Subject:
 
     record: PluginRecord
     registry: Registry
+    data: Path | None = None
+    """Folder of real data, for data sets without `make_sample`; `None`: their `root`."""
 
     @classmethod
-    def of(cls, plugin: str | ModuleType, *, registry: Registry | None = None) -> Subject:
+    def of(
+        cls,
+        plugin: str | ModuleType,
+        *,
+        registry: Registry | None = None,
+        data: Path | None = None,
+    ) -> Subject:
         """Return the subject of a plugin's name, or of the module that its entry point names.
 
         Raises:
@@ -96,7 +111,7 @@ class Subject:
             raise UnknownNameError(
                 f"{CORE!r} is the core itself, not a plugin", hint="see geovlm plugins list"
             )
-        return cls(record=record, registry=found)
+        return cls(record=record, registry=found, data=data)
 
     @property
     def name(self) -> str:
@@ -104,8 +119,15 @@ class Subject:
         return self.record.name
 
     @property
+    def is_packaged(self) -> bool:
+        """False for a description of annotations, which is a file and no distribution."""
+        return self.record.distribution != self.record.module
+
+    @property
     def declarations(self) -> str:
         """The file of the plugin's declarations."""
+        if not self.is_packaged:
+            return readable(Path(self.record.module))
         module = self.record.module.partition(":")[0]
         if module in sys.modules:
             return readable(Path(sys.modules[module].__file__ or module))
@@ -151,21 +173,45 @@ class Subject:
     def write(self, spec: DatasetSpec, *, n: int, seed: int) -> Path:
         """Generate a small data set into a new folder and return the folder."""
         folder = Path(tempfile.mkdtemp(dir=self.scratch.name))
-        attempt(resolve(spec.make_sample), folder, n, seed, doing=f"make_sample of {spec.name!r}")
+        attempt(generator(spec), folder, n, seed, doing=f"make_sample of {spec.name!r}")
         return folder
+
+    def _root(self, spec: DatasetSpec) -> Path:
+        """Return the folder of a data set: generated, or of real data where it has no generator.
+
+        Raises:
+            DatasetNotFoundError: there is no folder of real data.
+        """
+        if spec.make_sample is not None:
+            return self.write(spec, n=RECORDS_PER_SPLIT, seed=0)
+        root = self.data or spec.root
+        if root is None or not root.is_dir():
+            raise DatasetNotFoundError(
+                spec.name,
+                root or Path(spec.folders[0]),
+                hint="it has no make_sample: give a folder of real data by --data DIR, or as data "
+                "of parametrize_with_checks",
+            )
+        inside = any((root / name).is_dir() for name in spec.folders)
+        return find_root(spec, data_root=root) if inside else root
 
     @cached_property
     def roots(self) -> dict[str, Path]:
-        """Folder of generated data of each data set that the plugin declares or its tasks use."""
+        """Folder of the data of each data set that the plugin declares or its tasks use.
+
+        Raises:
+            DatasetNotFoundError: a data set has neither generated nor real data.
+        """
         names = dict.fromkeys([*(s.name for s in self.datasets), *(t.dataset for t in self.tasks)])
-        return {
-            name: self.write(self.registry.dataset(name), n=RECORDS_PER_SPLIT, seed=0)
-            for name in names
-        }
+        return {name: self._root(self.registry.dataset(name)) for name in names}
+
+    def limit(self, spec: DatasetSpec) -> int | None:
+        """Return the largest number of records of a split that are read; `None`: all, generated."""
+        return None if spec.make_sample else max(1, REAL_RECORDS // len(spec.splits))
 
     @cached_property
     def records(self) -> dict[str, dict[Split, list[Sample]]]:
-        """Data set -> split -> generated records."""
+        """Data set -> split -> records; a split of real data may be empty."""
         return {name: self._read(name) for name in self.roots}
 
     @cached_property
@@ -214,7 +260,16 @@ class Subject:
 
     def _read(self, name: str) -> dict[Split, list[Sample]]:
         spec, root = self.registry.dataset(name), self.roots[name]
-        return {split: read(spec, root, split=split) for split in spec.splits}
+        found = {}
+        for split in spec.splits:
+            try:
+                found[split] = read(spec, root, split=split, limit=self.limit(spec))
+            except PluginFault as caught:
+                missing = isinstance(caught.__cause__, DatasetNotFoundError)
+                if spec.make_sample is not None or not missing:
+                    raise
+                found[split] = []  # a copy that lacks a split
+        return found
 
 
 def read(spec: DatasetSpec, root: Path, *, split: Split, limit: int | None = None) -> list[Sample]:

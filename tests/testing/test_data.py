@@ -1,6 +1,16 @@
 from __future__ import annotations
 
-from tests.conforming_plugin import changed
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from geovlm.errors import DatasetNotFoundError
+from geovlm.plugins.registry import Registry
+from geovlm.testing.kit import RULES, Kit
+from tests.conforming_plugin import changed, install_toy
+from tests.inside import geovlm
 
 IMAGE = 'image.save(root / split / f"{i:03d}.png")'
 
@@ -19,8 +29,8 @@ def test_a_layout_that_the_loader_does_not_read_is_named(broken) -> None:
         "sample_loads": [
             "load of 'toy', split 'train', reads no record of what make_sample wrote",
             "load of 'toy', split 'test', reads no record of what make_sample wrote",
-            "task 'toy/name' makes no sample of the generated data of 'toy'",
-            "task 'toy/find' makes no sample of the generated data of 'toy'",
+            "task 'toy/name' makes no sample of the records of 'toy'",
+            "task 'toy/find' makes no sample of the records of 'toy'",
         ]
     }
 
@@ -141,3 +151,55 @@ def test_a_target_that_is_no_json_is_named(broken) -> None:
     assert found["targets_survive_json"][0].startswith(
         "record 'train-0' of 'toy': its target is not JSON: "
     )
+
+
+UNMADE = changed("        make_sample=make_sample,\n", "")
+
+
+def without_generator(known: Registry) -> Registry:
+    unmade = dataclasses.replace(known.dataset("toy"), make_sample=None)
+    return dataclasses.replace(known, datasets={**known.datasets, "toy": unmade})
+
+
+def test_a_data_set_without_generated_data_is_checked_on_eight_real_records(toy, tmp_path) -> None:
+    subject = toy().subject
+    made = subject.roots["toy"]
+    kit = Kit("toy", registry=without_generator(subject.registry), data=made)
+    quick = [kit.outcome(rule) for rule in RULES if rule.name != "light_import"]
+    assert {each.result for each in quick} == {"ok"}
+    (loads,) = (each for each in quick if each.rule == "sample_loads")
+    assert loads.line() == f"data set 'toy' has no make_sample: 8 records of {made} read"
+
+
+def test_a_common_folder_and_a_copy_without_a_split_will_do(toy, tmp_path) -> None:
+    made = (whole := toy().subject).roots["toy"]
+    (tmp_path / "eo").mkdir()
+    made.rename(tmp_path / "eo" / "Toy_v1")
+    shutil.rmtree(tmp_path / "eo" / "Toy_v1" / "test")
+    unmade = without_generator(whole.registry)
+    subject = Kit("toy", registry=unmade, data=tmp_path / "eo").subject
+    assert {split: len(many) for split, many in subject.records["toy"].items()} == {
+        "train": 4,
+        "test": 0,
+    }
+
+
+def test_without_generated_and_real_data_nothing_is_checked(toy) -> None:
+    kit = toy(UNMADE)
+    with pytest.raises(DatasetNotFoundError, match=r"give a folder of real data by --data DIR"):
+        list(kit.outcomes())
+
+
+def test_commands_name_what_a_data_set_without_generated_data_needs(tmp_path: Path) -> None:
+    install_toy(tmp_path, UNMADE)
+    sample = geovlm("data", "sample", "toy", "--out", "made", folder=tmp_path)
+    run = geovlm("run", "--tasks", "toy", "--dry-run", folder=tmp_path)
+    assert sample.returncode == run.returncode == 2
+    assert (
+        sample.stderr == "error: data set 'toy' has no generated data (there are only real ones)\n"
+    )
+    assert "'toy' has no generated data (give real ones: --data toy=DIR)" in run.stderr
+    checked = geovlm("plugins", "check", "toy", folder=tmp_path)
+    assert checked.returncode == 2
+    assert checked.stderr.startswith("error: ")
+    assert len(checked.stderr.splitlines()) == 1

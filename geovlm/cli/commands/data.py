@@ -14,7 +14,6 @@ from geovlm.cli.arguments import offered, pair
 from geovlm.cli.groups import subcommands
 from geovlm.errors import ConfigError, DataError
 from geovlm.plugins import registry
-from geovlm.plugins.references import resolve
 
 app = subcommands("Write a small sample of a data set, check a copy, print statistics, find leaks.")
 
@@ -31,13 +30,15 @@ def sample(
     ] = 0,
 ) -> None:
     """Write generated data in the on-disk layout of the data set."""
+    from geovlm.data.loading import generator
+
     spec = registry.load().dataset(dataset)
+    make = generator(spec)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
             f"--out {str(out)!r} is not an empty folder",
             hint="nothing is overwritten; give another folder",
         )
-    make = resolve(spec.make_sample)
     out.mkdir(parents=True, exist_ok=True)
     make(out, n, seed)
     output.say(f"generated data, not {spec.name} itself: {n} records per split")

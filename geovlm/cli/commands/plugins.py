@@ -86,7 +86,17 @@ def doctor(name: PluginArgument, json: JsonOption = False) -> None:
 
 
 @app.command()
-def check(name: PluginArgument, json: JsonOption = False) -> None:
+def check(
+    name: PluginArgument,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of real data, of which at most 8 records are read, for data sets that the "
+            "plugin cannot generate.",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
     """Run the conformance kit on a plugin; exit code 1 if it breaks a rule.
 
     Each rule is one line: ok, FAIL with the reason and the file to change, or skip with the rule
@@ -94,7 +104,7 @@ def check(name: PluginArgument, json: JsonOption = False) -> None:
     """
     from geovlm.testing.kit import RULES, Kit
 
-    kit = Kit(name)
+    kit = Kit(name, data=data)
     plugin = kit.subject.record
     rules = output.progress(RULES, label=f"checking {name}", total=len(RULES))
     outcomes = [kit.outcome(rule) for rule in rules]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from geovlm import hookimpl
 from geovlm.api import DatasetSpec, TaskSpec
-from geovlm.errors import DataError
 from geovlm.plugins.annotations import kinds
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.loading import Loader
@@ -21,18 +19,6 @@ class Declared:
     def __init__(self, description: Description) -> None:
         self.description = description
 
-    def make_sample(self, root: Path, n: int, seed: int) -> None:
-        """Refuse to generate data: only the user's own exist.
-
-        Raises:
-            DataError: always.
-        """
-        name = self.description.name
-        raise DataError(
-            f"data set {name!r} has no generated data",
-            hint=f"they are described in {self.description.folder}; see 'geovlm data check {name}'",
-        )
-
     @hookimpl
     def geovlm_datasets(self) -> Iterable[DatasetSpec]:
         """Declare the data set."""
@@ -42,7 +28,6 @@ class Declared:
             summary=own.summary or f"{own.format} annotations in {own.source}.",
             splits=("train", "val", "test"),
             load=Loader(own),
-            make_sample=self.make_sample,
             root=own.folder,
             folders=(own.name,),
             licence=own.licence or _UNKNOWN,

@@ -90,3 +90,15 @@ def test_a_described_data_set_is_checked_without_a_folder(folder: Path) -> None:
     done = geovlm("data", "check", "xbd")
     assert done.returncode == 2
     assert "missing option '--data'" in done.stderr
+
+
+def test_a_described_data_set_is_not_generated_and_conforms_on_real_records(folder: Path) -> None:
+    run("data", "add", "own", "instances.json", "--images", "images", "--split", "1/1/1")
+    done = geovlm("data", "sample", "own", "--out", "made")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: data set 'own' has no generated data (the real ones are in {folder})\n"
+    )
+    lines = run("plugins", "check", "own").splitlines()[1:]
+    assert {line.split("\t")[0] for line in lines} == {"ok"}
+    assert f"data set 'own' has no make_sample: 3 records of {folder} read" in "".join(lines)
