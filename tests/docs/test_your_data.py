@@ -31,7 +31,14 @@ def roofs(folder: Path) -> None:
     ground.geojson(folder / "roofs.geojson", [shape], crs=ground.UTM)
 
 
-WRITERS: Mapping[str, Callable[[Path], object]] = {"roofs.geojson": roofs}
+def classes(folder: Path) -> None:
+    """Write two folders with an image each."""
+    for name in ("forest", "river"):
+        (folder / "classes" / name).mkdir(parents=True)
+        Image.new("RGB", (200, 100)).save(folder / "classes" / name / "a.png")
+
+
+WRITERS: Mapping[str, Callable[[Path], object]] = {"roofs.geojson": roofs, "classes": classes}
 """Source of a command -> writes it into a folder."""
 
 

@@ -19,7 +19,18 @@ from geovlm.files import records as files
 from geovlm.files import text
 
 Format: TypeAlias = Literal[
-    "coco", "yolo", "voc", "geojson", "gpkg", "shp", "csv", "jsonl", "json", "parquet"
+    "coco",
+    "yolo",
+    "voc",
+    "geojson",
+    "gpkg",
+    "shp",
+    "labelstudio",
+    "folders",
+    "csv",
+    "jsonl",
+    "json",
+    "parquet",
 ]
 Kind: TypeAlias = Literal["detect", "refer", "ground", "vqa", "classify", "caption", "mcq"]
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -36,8 +47,8 @@ NEED_LABELS = frozenset({"detect"})
 TABLES = frozenset({"csv", "jsonl", "json", "parquet"})
 """Formats with rows and columns."""
 USED: Mapping[str, frozenset[str]] = {
-    "columns": TABLES | GEOREFERENCED,
-    "group_by": TABLES | GEOREFERENCED,
+    "columns": TABLES | GEOREFERENCED | {"labelstudio"},
+    "group_by": TABLES | GEOREFERENCED | {"labelstudio"},
     "boxes": TABLES,
     **dict.fromkeys(("bands", "tile", "overlap", "empty_windows"), GEOREFERENCED),
     "choices": frozenset({"mcq"}),
@@ -100,6 +111,11 @@ class Description:
     licence: str = ""
     citation: str = ""
     homepage: str = ""
+
+    def column(self, role: str, default: str = "") -> str:
+        """Return the column of a role, the first of several, or else a default."""
+        value = self.columns.get(role, default)
+        return value if isinstance(value, str) else value[0]
 
     @property
     def shares(self) -> tuple[int, int, int]:

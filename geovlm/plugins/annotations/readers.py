@@ -11,6 +11,7 @@ from geovlm.plugins.annotations import coco, voc, yolo
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.georeferenced import vectors, windows
 from geovlm.plugins.annotations.records import Record, Skip
+from geovlm.plugins.annotations.sources import classes, labelstudio
 from geovlm.plugins.annotations.tables import reading, rows
 
 
@@ -37,11 +38,15 @@ READERS: Mapping[str, Reader] = {
         "GeoPackage (.gpkg) over GeoTIFFs", vectors.is_geopackage, windows.read, "detect"
     ),
     "shp": Reader("shapefile (.shp) over GeoTIFFs", vectors.is_shapefile, windows.read, "detect"),
+    "labelstudio": Reader(
+        "a JSON export of Label Studio", labelstudio.recognises, labelstudio.read
+    ),
     "csv": Reader("CSV or TSV", reading.is_csv, rows.read),
     "jsonl": Reader("JSON lines (.jsonl)", reading.is_jsonl, rows.read),
     "parquet": Reader("Parquet", reading.is_parquet, rows.read),
     "coco": Reader("COCO (.json)", coco.recognises, coco.read, "detect"),
     "json": Reader("a JSON list of records", reading.is_json, rows.read),
+    "folders": Reader("one folder per class", classes.recognises, classes.read, "classify"),
 }
 """Format -> reader, in the order in which they are tried."""
 

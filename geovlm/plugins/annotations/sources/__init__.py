@@ -1,0 +1,1 @@
+"""From class folders and Label Studio exports to records."""
