@@ -18,28 +18,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from geovlm.errors import DataError
+from geovlm.files.caches import ELSEWHERE, cache_dir
 
 T = TypeVar("T")
 U = TypeVar("U")
 
-_ELSEWHERE = "name a folder that can be written in GEOVLM_CACHE"
 _AT_ONCE = 256  # items per query of the cache
 _PER_TASK = 8  # items per thread task: handing over one costs as much as reading its entry
 _SECONDS = 1.0  # between two writes: at most this much work is lost when the process is killed
 _WORKERS = 16
-
-
-def cache_dir() -> Path:
-    """Return the folder of the cache and of generated data: `GEOVLM_CACHE` or ~/.cache/geovlm.
-
-    Raises:
-        DataError: the user has no home, as the numeric users of containers.
-    """
-    named = os.environ.get("GEOVLM_CACHE")
-    try:
-        return Path(named) if named else Path.home() / ".cache" / "geovlm"
-    except RuntimeError as error:
-        raise DataError("the user has no home folder for the cache", hint=_ELSEWHERE) from error
 
 
 def explain(error: OSError) -> str | None:
@@ -52,7 +39,7 @@ def explain(error: OSError) -> str | None:
     folder, at = cache_dir().absolute(), Path(os.fsdecode(error.filename)).absolute()
     if not (at.is_relative_to(folder) or folder.is_relative_to(at)):
         return None
-    return f"the cache {folder} cannot be used: {error.strerror} ({at}) ({_ELSEWHERE})"
+    return f"the cache {folder} cannot be used: {error.strerror} ({at}) ({ELSEWHERE})"
 
 
 def look(
@@ -113,7 +100,7 @@ def look(
     except sqlite3.Error as error:
         raise DataError(
             f"{path}: the cache cannot be used: {error}",
-            hint=f"delete it, or {_ELSEWHERE}",
+            hint=f"delete it, or {ELSEWHERE}",
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -14,9 +14,9 @@ from typing import Any
 from geovlm import answers
 from geovlm.api import DatasetSpec, LoadContext, Sample, Split, TaskSpec
 from geovlm.data import texts
-from geovlm.data.cache import cache_dir
 from geovlm.data.findings import Finding
 from geovlm.errors import DataError, DatasetNotFoundError
+from geovlm.files.caches import cache_dir
 from geovlm.files.images import only_folder
 from geovlm.plugins.references import resolve
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from geovlm.config import checkpoint
 from geovlm.config import model as models
-from geovlm.data.cache import cache_dir
 from geovlm.errors import ConfigError
+from geovlm.files.caches import cache_dir
 from geovlm.run import launch
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
-from geovlm.data.cache import cache_dir
 from geovlm.errors import ConfigError, DataError
+from geovlm.files.caches import cache_dir
 from geovlm.plugins import installed
 from geovlm.run.process import isolated, python
 

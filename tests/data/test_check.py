@@ -13,9 +13,9 @@ from PIL import Image
 from geovlm.api import DatasetSpec, LoadContext, Raster, Sample
 from geovlm.data import cache, imagefiles
 from geovlm.data import check as inspection
-from geovlm.data.cache import cache_dir
 from geovlm.data.findings import Report
 from geovlm.errors import DataError
+from geovlm.files.caches import cache_dir
 
 Load = Callable[[LoadContext], Iterable[Sample]]
 

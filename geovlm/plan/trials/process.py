@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from geovlm import __version__
-from geovlm.data import cache
 from geovlm.errors import ConfigError
+from geovlm.files.caches import cache_dir
 from geovlm.run import files, launch
 
 
@@ -88,7 +88,7 @@ def run(trials: Sequence[Trial], *, on_cpu: bool, **also: Any) -> Found:
 
 def markers() -> Path:
     """Return the folder with an empty file for each trial that went well."""
-    return cache.cache_dir() / "trials"
+    return cache_dir() / "trials"
 
 
 def _installed() -> Iterator[str]:
