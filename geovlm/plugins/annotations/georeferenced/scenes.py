@@ -118,10 +118,11 @@ def placed(layer: Layer, scene: Scene) -> list[Placed]:
 
     shapes = shapely.transform([layer.polygons[index].shape for index in near], pixels)
     finite = np.isfinite(shapely.bounds(shapes)).all(axis=1)
+    broken = finite & ~shapely.is_valid(shapes)
+    shapes[broken] = shapely.make_valid(shapes[broken])
     found = [
-        Placed(layer.polygons[index], _valid(shape))
-        for index, shape, good in zip(near, shapes, finite, strict=True)
-        if good
+        Placed(layer.polygons[index], shape)
+        for index, shape in zip(near[finite], shapes[finite], strict=True)
     ]
     return _joined(found) if operations.parsed(layer.crs).is_geographic else found
 
@@ -208,20 +209,14 @@ def _near(layer: Layer, points: Sequence[operations.Point] | None) -> np.ndarray
     return everything[inside & (bounds[:, 3] >= south) & (bounds[:, 1] <= north)]
 
 
-def _valid(shape: Geometry) -> Geometry:
-    import shapely
-
-    return shape if shape.is_valid else shapely.make_valid(shape)
-
-
 def _joined(found: Sequence[Placed]) -> list[Placed]:
     """Join the parts of each feature that meet at 180 degrees, as RFC 7946 has them cut."""
     import shapely
 
     cut: dict[str, list[Placed]] = {}
     kept: list[Placed] = []
-    for each in found:
-        west, _, east, _ = each.polygon.shape.bounds
+    bounds = shapely.bounds([each.polygon.shape for each in found]).reshape(-1, 4)
+    for each, (west, _, east, _) in zip(found, bounds, strict=True):
         if math.isclose(max(-west, east), _SEAM, abs_tol=1e-9):
             cut.setdefault(each.polygon.feature, []).append(each)
         else:

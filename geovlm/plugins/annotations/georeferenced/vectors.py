@@ -21,6 +21,7 @@ from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.records import Skip
 
 if TYPE_CHECKING:
+    import numpy as np
     from shapely import Geometry
 
 _LON_LAT = "OGC:CRS84"
@@ -32,20 +33,11 @@ _HEAD = 1 << 16
 _AGAIN = "save the layer again from QGIS, with its CRS"
 
 
-class Feature(NamedTuple):
-    """A feature as it is stored."""
-
-    where: str
-    """Its place, such as `roofs.geojson feature 17`; counted from 0."""
-    shape: Geometry | None
-    properties: Mapping[str, Any]
-
-
 class Polygon(NamedTuple):
     """A part of a feature: one object."""
 
     feature: str
-    """Place of its feature."""
+    """Place of its feature, such as `roofs.geojson feature 17`; counted from 0."""
     shape: Geometry
     """A valid polygon, or the polygons that a self-intersecting one becomes; x and y of the CRS."""
     label: str
@@ -64,7 +56,10 @@ class _Stored(NamedTuple):
     """A layer as it is stored."""
 
     crs: str
-    features: Sequence[Feature]
+    shapes: np.ndarray
+    """Geometry of each feature, or `None`."""
+    properties: Sequence[Mapping[str, Any]]
+    """Of each feature: field -> value."""
     fields: Sequence[str]
 
 
@@ -96,6 +91,8 @@ def read(source: Path, description: Description, skip: Skip) -> Layer:
         DataError: the file is no vector layer, its CRS is not known, or it has no such field.
         ConfigError: pyogrio is needed and not installed.
     """
+    import shapely
+
     name = description.columns.get("label", "")
     if not isinstance(name, str):
         raise DataError(f"columns.label names several fields of {source}", hint="name one")
@@ -106,13 +103,19 @@ def read(source: Path, description: Description, skip: Skip) -> Layer:
         hint = f"did you mean {near[0]!r}?" if near else f"its fields are {listed}"
         raise DataError(f"{source}: no feature has a field {name!r}", hint=hint)
     only = description.labels[0] if len(description.labels) == 1 else description.name
+    shapes = shapely.force_2d(stored.shapes)
+    is_polygon = shapely.get_type_id(shapes) == shapely.GeometryType.POLYGON
+    simple = is_polygon & shapely.is_valid(shapes) & (shapely.area(shapes) > 0)
     found: list[Polygon] = []
-    for feature in stored.features:
-        label = _label(feature.properties.get(name)) if name else only
-        if label:
-            found += [Polygon(feature.where, part, label) for part in _parts(feature, skip)]
+    for number, properties in enumerate(stored.properties):
+        where = f"{source.name} feature {number}"
+        label = _label(properties.get(name)) if name else only
+        if not label:
+            skip(f"feature without a value in {name!r}", where)
+        elif simple[number]:
+            found.append(Polygon(where, shapes[number], label))
         else:
-            skip(f"feature without a value in {name!r}", feature.where)
+            found += [Polygon(where, part, label) for part in _parts(shapes[number], where, skip)]
     return Layer(crs=stored.crs, polygons=tuple(found))
 
 
@@ -124,19 +127,19 @@ def _geojson(source: Path) -> _Stored:
     listed = table.get("features") if kind == "FeatureCollection" else None
     if not isinstance(listed, list):
         raise DataError(f"{source} is not GeoJSON: it is no FeatureCollection", hint=_AGAIN)
-    features: list[Feature] = []
-    fields: dict[str, None] = {}
-    for number, each in enumerate(listed):
+    geometries: list[str | None] = []
+    properties: list[Mapping[str, Any]] = []
+    for each in listed:
         own = each if isinstance(each, Mapping) else {}
-        geometry, properties = own.get("geometry"), own.get("properties")
-        properties = properties if isinstance(properties, Mapping) else {}
-        shape = shapely.from_geojson(dumps(geometry), on_invalid="ignore") if geometry else None
-        features.append(Feature(f"{source.name} feature {number}", shape, properties))
-        fields |= dict.fromkeys(properties)
+        geometries.append(dumps(own["geometry"]) if own.get("geometry") else None)
+        properties.append(own["properties"] if isinstance(own.get("properties"), Mapping) else {})
+    shapes = shapely.from_geojson(geometries, on_invalid="ignore")
     crs = _member(table, source)
     if crs == _LON_LAT:
-        _require_degrees(features, source)
-    return _Stored(crs, features, tuple(fields))
+        _require_degrees(shapes, source)
+    return _Stored(
+        crs, shapes, properties, tuple({name: None for own in properties for name in own})
+    )
 
 
 def _member(table: Mapping[str, Any], source: Path) -> str:
@@ -152,13 +155,17 @@ def _member(table: Mapping[str, Any], source: Path) -> str:
         ) from error
 
 
-def _require_degrees(features: Sequence[Feature], source: Path) -> None:
-    corners = [f.shape.bounds[:2] for f in features if f.shape is not None and f.shape.bounds]
-    beyond = [abs(x) > _FURTHEST[0] or abs(y) > _FURTHEST[1] for x, y in corners]
-    if beyond and all(beyond):
+def _require_degrees(shapes: np.ndarray, source: Path) -> None:
+    import numpy as np
+    import shapely
+
+    corners = shapely.bounds(shapes)[:, :2]
+    corners = corners[np.isfinite(corners).all(axis=1)]
+    if len(corners) and (np.abs(corners) > _FURTHEST).any(axis=1).all():
+        x, y = corners[0]
         raise DataError(
-            f"{source} has no member crs, and its coordinates, such as {corners[0]}, are no "
-            "longitude and latitude",
+            f"{source} has no member crs, and its coordinates, such as ({x:.10g}, {y:.10g}), are "
+            "no longitude and latitude",
             hint=f"{_AGAIN}, and longitudes first",
         )
 
@@ -191,13 +198,13 @@ def _by_pyogrio(source: Path, label: str) -> _Stored:
             f"{source} has no CRS",
             hint=f"{_AGAIN}; that of a shapefile is in {source.stem}.prj",
         )
-    features = [
-        Feature(
-            f"{source.name} feature {number}", shape, {label: values[0][number]} if columns else {}
-        )
-        for number, shape in enumerate(shapely.from_wkb(shapes, on_invalid="ignore"))
-    ]
-    return _Stored(str(facts["crs"]), features, fields)
+    found = values[0] if columns else [None] * len(shapes)
+    return _Stored(
+        str(facts["crs"]),
+        shapely.from_wkb(shapes, on_invalid="ignore"),
+        [{label: value} for value in found],
+        fields,
+    )
 
 
 def _label(value: Any) -> str:
@@ -209,26 +216,25 @@ def _label(value: Any) -> str:
     return " ".join(str(value).split())
 
 
-def _parts(feature: Feature, skip: Skip) -> Iterator[Geometry]:
-    """Yield the polygons of a feature, in two dimensions and valid."""
+def _parts(shape: Geometry | None, where: str, skip: Skip) -> Iterator[Geometry]:
+    """Yield the polygons of a feature, valid."""
     import shapely
 
-    if feature.shape is None or feature.shape.is_empty:
-        skip("feature without a geometry that can be read", feature.where)
+    if shape is None or shape.is_empty:
+        skip("feature without a geometry that can be read", where)
         return
     others: dict[str, None] = {}
-    for part in _flat(feature.shape):
+    for part in _flat(shape):
         if part.geom_type != "Polygon":
             others[part.geom_type] = None
             continue
-        shape = shapely.force_2d(part)
-        shape = shape if shape.is_valid else shapely.make_valid(shape)
-        if shape.area > 0:
-            yield shape
+        valid = part if part.is_valid else shapely.make_valid(part)
+        if valid.area > 0:
+            yield valid
         else:
-            skip("polygon without area", feature.where)
+            skip("polygon without area", where)
     for kind in others:
-        skip(f"geometry that is no polygon: {kind}", feature.where)
+        skip(f"geometry that is no polygon: {kind}", where)
 
 
 def _flat(shape: Geometry) -> Iterator[Geometry]:
