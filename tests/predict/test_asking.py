@@ -18,7 +18,7 @@ from geovlm.predict import asking, reading
 TASKS = [
     *("xbd/detect", "xbd/refer", "xbd/assess", "xbd/disaster", "xbd/affected", "xbd/count"),
     *("xbd/caption", "rsvqa/lr", "rsvqa/hr", "bigearthnet"),
-    *("captions/rsicd", "captions/ucm", "captions/sydney"),
+    *("captions/rsicd", "captions/ucm", "captions/sydney", "captions/nwpu", "captions/rsitmd"),
     *("geochat/classify", "geochat/vqa", "geochat/caption", "geochat/refer", "geochat/ground"),
 ]
 

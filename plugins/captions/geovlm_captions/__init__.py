@@ -1,11 +1,12 @@
-"""GeoVLM plugin: captioning on RSICD, UCM-Captions and Sydney-Captions, declarations only."""
+"""GeoVLM plugin: captions of RSICD, UCM, Sydney, NWPU and RSITMD, declarations only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from geovlm import hookimpl
-from geovlm.api import DatasetSpec, TaskSpec, options
+from geovlm.api import DatasetSpec, Split, TaskSpec, options
 
 _QU = (
     "Qu et al., Deep Semantic Understanding of High Resolution Remote Sensing Image, CITS 2016, "
@@ -15,8 +16,18 @@ _LU = (
     "Lu et al., Exploring Models and Data for Remote Sensing Image Caption Generation, "
     "IEEE TGRS 2017, doi 10.1109/TGRS.2017.2776321"
 )
-_HOMEPAGE = "https://github.com/201528014227051/RSICD_optimal"
+_CHENG = (
+    "Cheng et al., NWPU-Captions Dataset and MLCA-Net for Remote Sensing Image Captioning, "
+    "IEEE TGRS 2022, doi 10.1109/TGRS.2022.3201474"
+)
+_YUAN = (
+    "Yuan et al., Exploring a Fine-Grained Multiscale Method for Cross-Modal Remote Sensing Image "
+    "Retrieval, IEEE TGRS 2021, doi 10.1109/TGRS.2021.3078451"
+)
+_OPTIMAL = "https://github.com/201528014227051/RSICD_optimal"
 _LICENCE = "none stated by the authors; research use"
+_THREE: tuple[Split, ...] = ("train", "val", "test")
+_TWO: tuple[Split, ...] = ("train", "test")
 
 
 @options
@@ -27,48 +38,83 @@ class CaptionOptions:
     """Name of the JSON file in the data set's folder. "": the official one."""
 
 
+@options
+class CaptionTaskOptions:
+    """Options of a captioning task."""
+
+    wording: Literal["earthdial", "plain"] = "earthdial"
+    """Wording of the question: EarthDial's with its task and sensor tokens, or a plain sentence."""
+
+
 @hookimpl
 def geovlm_datasets() -> Iterable[DatasetSpec]:
-    """Declare the three collections."""
-    for name, summary, folders, citation, size_gb, official in (
+    """Declare the five collections."""
+    for name, summary, folders, homepage, citation, size_gb, splits, official in (
         (
             "rsicd",
             "10,921 aerial images of 224 px with five captions each.",
             ("RSICD", "rsicd", "RSICD_optimal"),
+            _OPTIMAL,
             _LU,
             0.5,
+            _THREE,
             "geovlm_captions.data:official_rsicd",
         ),
         (
             "ucm",
             "2,100 aerial images of 256 px with five captions each.",
             ("UCM_captions", "UCM-Captions", "ucm_captions"),
+            _OPTIMAL,
             _QU,
             0.4,
+            _THREE,
             "geovlm_captions.data:official_ucm",
         ),
         (
             "sydney",
             "613 aerial images of 500 px with five captions each.",
             ("Sydney_captions", "Sydney-Captions", "sydney_captions"),
+            _OPTIMAL,
             _QU,
             0.4,
+            _THREE,
             None,
+        ),
+        (
+            "nwpu",
+            "31,500 images of NWPU-RESISC45, 256 px, with five captions each.",
+            ("NWPU-Captions", "NWPU_Captions", "nwpu_captions"),
+            "https://github.com/HaiyanHuang98/NWPU-Captions",
+            _CHENG,
+            0.5,
+            _THREE,
+            "geovlm_captions.data:official_nwpu",
+        ),
+        (
+            "rsitmd",
+            "4,743 images of 256 px with five fine-grained captions each.",
+            ("RSITMD", "rsitmd"),
+            "https://github.com/xiaoyuan1996/AMFMN",
+            _YUAN,
+            None,
+            _TWO,
+            "geovlm_captions.data:official_rsitmd",
         ),
     ):
         yield DatasetSpec(
             name=f"captions/{name}",
             summary=summary,
-            splits=("train", "val", "test"),
+            splits=splits,
             load=f"geovlm_captions.data:load_{name}",
             make_sample=f"geovlm_captions.sample:make_{name}",
             folders=folders,
             licence=_LICENCE,
-            homepage=_HOMEPAGE,
+            homepage=homepage,
             citation=citation,
             size_gb=size_gb,
             official=official,
             options=CaptionOptions,
+            version=2,
         )
 
 
@@ -79,6 +125,8 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
         ("rsicd", "RSICD"),
         ("ucm", "UCM-Captions"),
         ("sydney", "Sydney-Captions"),
+        ("nwpu", "NWPU-Captions"),
+        ("rsitmd", "RSITMD"),
     ):
         yield TaskSpec(
             name=f"captions/{name}",
@@ -92,4 +140,6 @@ def geovlm_tasks() -> Iterable[TaskSpec]:
             protocol="earthdial/caption",
             max_answer_tokens=160,
             tags=frozenset({"captioning"}),
+            options=CaptionTaskOptions,
+            version=2,
         )

@@ -1,4 +1,4 @@
-"""Generates images with five true captions each, in the layouts of the three sets."""
+"""Generates images with five true captions each, in the layouts of the five sets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ from PIL import Image
 from geovlm import scenes
 
 _SPLITS = ("train", "val", "test")
+_FILES = {"rsicd": "dataset_rsicd.json", "rsitmd": "dataset_RSITMD.json"}
+_NWPU_CLASSES = {
+    "forest": "forest",
+    "cropland": "rectangular_farmland",
+    "pasture": "meadow",
+    "water": "lake",
+    "urban": "dense_residential",
+    "bare soil": "desert",
+}
+"""Land cover -> the class of NWPU-RESISC45 that shows it."""
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 
 
@@ -31,20 +41,51 @@ def make_sydney(root: Path, n: int, seed: int) -> None:
     _make(root, n, seed, name="sydney", images="imgs", end=".tif", side_px=500)
 
 
+def make_rsitmd(root: Path, n: int, seed: int) -> None:
+    """Write n images of 256 px per split in the layout of RSITMD, which has no split `val`."""
+    _make(root, n, seed, name="rsitmd", images="images", end=".tif", side_px=256)
+
+
+def make_nwpu(root: Path, n: int, seed: int) -> None:
+    """Write n images of 256 px per split in the layout of NWPU-Captions.
+
+    The last sentence of the first image of the split `test` is ` .`, which the real file has once.
+    """
+    rng = np.random.default_rng(seed)
+    classes: dict[str, list[dict[str, str]]] = {}
+    for split in _SPLITS:
+        for index in range(n):
+            scene = scenes.compose(rng, size_px=(256, 256), kinds=scenes.KINDS)
+            name = _NWPU_CLASSES[scene.covers[0][0]]
+            records = classes.setdefault(name, [])
+            filename = f"{name}_{len(records) + 1:03d}.jpg"
+            folder = root / "NWPU_images" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(scenes.render(scene, when="pre")).save(folder / filename)
+            said = [f"{text.capitalize()} ." for text in captions(scene)]
+            if split == "test" and index == 0:
+                said[-1] = " ."
+            keys = ("raw", "raw_1", "raw_2", "raw_3", "raw_4")
+            sentences = dict(zip(keys, said, strict=True))
+            records.append({"filename": filename, "split": split, **sentences})
+    (root / "dataset_nwpu.json").write_text(json.dumps(classes), encoding="utf-8")
+
+
 def _make(root: Path, n: int, seed: int, *, name: str, images: str, end: str, side_px: int) -> None:
     (root / images).mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     records: list[dict[str, Any]] = []
-    for split in _SPLITS:
+    for split in ("train", "test") if name == "rsitmd" else _SPLITS:
         for _ in range(n):
             scene = scenes.compose(rng, size_px=(side_px, side_px), kinds=scenes.KINDS)
             number = len(records)
-            filename = f"{number + 1}{end}"
+            filename = f"{'boat_' if name == 'rsitmd' else ''}{number + 1}{end}"
             Image.fromarray(scenes.render(scene, when="pre")).save(root / images / filename)
             sentences = [
                 {
                     "tokens": text.split(),
-                    "raw": f"{text} .",
+                    # RSITMD's sentences have capitals, and no blank before the full stop
+                    "raw": f"{text.capitalize()}." if name == "rsitmd" else f"{text} .",
                     "imgid": number,
                     "sentid": 5 * number + index,
                 }
@@ -59,7 +100,7 @@ def _make(root: Path, n: int, seed: int, *, name: str, images: str, end: str, si
                     "sentids": [sentence["sentid"] for sentence in sentences],
                 }
             )
-    file = "dataset_rsicd.json" if name == "rsicd" else "dataset.json"
+    file = _FILES.get(name, "dataset.json")
     text = json.dumps({"images": records, "dataset": name})
     (root / file).write_text(text, encoding="utf-8")
 

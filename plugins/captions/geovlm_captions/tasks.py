@@ -8,8 +8,17 @@ from typing import Any
 
 from geovlm import answers
 from geovlm.api import Json, PromptContext, Sample, Turn
+from geovlm_captions import CaptionTaskOptions
+from geovlm_captions.sentences import best
 
-QUESTION = "Describe the image in one sentence."
+PUBLISHED = (
+    " [caption] [hr_rgb_0.5] <image> \\n Could you please provide the caption for the input image?"
+)
+"""EarthDial's question of every captioning set, byte for byte: a leading blank, a literal backslash
+and `n`. Source: hiyamdebary/EarthDial, src/earthdial/eval/rs_image_caption/results, 92c1260."""
+PLAIN = "Describe the image in one sentence."
+QUESTIONS = {"earthdial": PUBLISHED.replace("<image>", ""), "plain": PLAIN}
+"""Wording -> question. Its image token is left out: the chat template puts the image in."""
 _MOST_WORDS = 10
 _LISTED = """
 a about above along an and are around as at be been behind below beside between both by can close
@@ -22,9 +31,12 @@ _EMPTY = frozenset(_LISTED.split())
 
 
 def prompt(sample: Sample, ctx: PromptContext) -> Turn:
-    """Ask for a description; the first reference is the answer."""
+    """Ask for a description; the first usable reference is the answer."""
     captions: Any = sample.target["captions"]
-    return Turn(question=QUESTION, answer=captions[0], reasoning=_reasoning(captions))
+    own: CaptionTaskOptions = ctx.options or CaptionTaskOptions()
+    return Turn(
+        question=QUESTIONS[own.wording], answer=best(captions), reasoning=_reasoning(captions)
+    )
 
 
 def blank(said: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -77,6 +77,13 @@ def test_caption_reads_a_list_inside_the_first_reference(score) -> None:
     assert made.published["rouge1_f_mean_over_refs"] == 0.5
 
 
+def test_own_captions_count_as_they_lie(score, own) -> None:
+    row = own("captions/nwpu", "a road", captions=["a road", "a road", "a road", " .", ""])
+    made = score("earthdial/caption", row)
+    assert made.published["rouge1_f_mean_over_refs"] == pytest.approx(3 / 5)
+    assert made.strict["rouge1_f_best_ref"] == 1.0
+
+
 def test_refer_published_ignores_missed_objects_strict_does_not(score) -> None:
     made = score("earthdial/refer", refer(HIT, HIT + MISS))
     assert made.published == {"small": 1.0, "multiple": 1.0, "all": 1.0, "ref": 1.0}

@@ -47,6 +47,9 @@ class Captioned(NamedTuple):
 
     answer: str
     truths: tuple[str, ...]
+    printed: tuple[str, ...] = ()
+    """The references as EarthDial's METEOR reads them, where they differ: a JSON list is one text
+    there, brackets and quotes included."""
 
 
 def _read_answered(record: Record, answer: str) -> Answered:
@@ -128,16 +131,25 @@ def _read_caption(record: Record, answer: str) -> Captioned:
 
     A first reference that is itself a JSON list (SYSU) is read as its entries.
     """
-    if record.own:
-        found: Sequence[str] = _truths(record)
-    else:
-        every = record.captions()
-        listed = _json_list(every[0])
-        several = listed is None and record.fields.get("caption1")
-        found = every if several else [every[0]] if listed is None else listed
-        if not any(map(str.strip, found)):
-            raise UnreadableError("no reference caption")
-    return Captioned(words.spread(answer), tuple(map(words.spread, found)))
+    every = _own_captions(record) if record.own else record.captions()
+    listed = None if record.own else _json_list(every[0])
+    several = listed is None and len(every) > 1 and every[1]
+    found = every if several else [every[0]] if listed is None else listed
+    if not any(map(str.strip, found)):
+        raise UnreadableError("no reference caption")
+    return Captioned(
+        words.spread(answer),
+        tuple(map(words.spread, found)),
+        printed=() if listed is None else (words.spread(every[0]),),
+    )
+
+
+def _own_captions(record: Record) -> Sequence[str]:
+    """Return all captions of a target, blank ones too; without a list of texts its references."""
+    given = record.target().get("captions")
+    if isinstance(given, list) and given and all(isinstance(each, str) for each in given):
+        return given
+    return _truths(record)
 
 
 def _truths(record: Record) -> tuple[str, ...]:
@@ -171,7 +183,7 @@ def _tally_captions(cases: Sequence[Captioned]) -> Iterator[Counts]:
             "any1_best": max(score.rouge1 for score in scores),
             "anyL_best": max(score.rougeL for score in scores),
             "exact": any(words.exact(truth, case.answer) for truth in case.truths),
-            **meteor.counts(case.truths, case.answer),
+            **meteor.counts(case.printed or case.truths, case.answer),
             **letters.counts(case.truths, case.answer),
         }
 
@@ -267,8 +279,8 @@ REGION_CAPTION = Protocol(
 CAPTION = Protocol(
     name="earthdial/caption",
     summary="Captions of images and of changes.",
-    published_rule="ROUGE-1 and ROUGE-L F of stemmed words, mean over the references; NLTK's "
-    "METEOR, best of the references",
+    published_rule="ROUGE-1 and ROUGE-L F of stemmed words, mean over the references, degenerate "
+    "ones too; NLTK's METEOR, best of the references",
     strict_rule="ROUGE of the best reference and of the mean reference, of words of any script; "
     "exact: the answer is one of the references",
     source=_SOURCE,
