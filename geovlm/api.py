@@ -425,9 +425,10 @@ class TaskSpec:
     new images. Takes the user's inputs by name (see `asks`); fields of the correct answer hold
     placeholders. `prompt` turns it into the training question; its answer and reasoning are
     discarded. The names in the target decide how completions are read: `boxes`, or `labels` with
-    `vocabulary`, else text; `label` names what a predicted box shows, `question` becomes the
-    sample's question. It raises `ValueError` for an input that it cannot use. `None`: `geovlm
-    predict` refuses the task. Tasks with the tag `bitemporal` take two images, others one."""
+    `vocabulary`, else text. `label` names what a predicted box shows; with `box_labels` the answer
+    does, by an entry of `vocabulary`. `question` becomes the sample's question. It raises
+    `ValueError` for an input that it cannot use. `None`: `geovlm predict` refuses the task. Tasks
+    with the tag `bitemporal` take two images, others one."""
     tags: frozenset[str] = frozenset()
     """Words by which tasks are described, such as `bitemporal` (two images) or `vqa`."""
     options: type | None = None

@@ -104,9 +104,9 @@ def unreadable(labels: Sequence[str]) -> str:
     """Return the reason why answers with these labels cannot be read back; empty if they can."""
     for label in labels:
         if _BRACKETS & set(label):
-            return f"label {label!r} has a bracket"
+            return f"{label!r} has a bracket"
         if answers.labels(label, labels) != (label,):
-            return f"label {label!r} is not told from others: it has no letter, or their spelling"
+            return f"{label!r} has no letter or digit, or is spelt as another"
     return ""
 
 

@@ -67,10 +67,21 @@ def read(
         return Reading(understood=True, reasoning=reasoning, text=text)
     label = str(target.get("label") or "")
     bare = _unfenced(text)
-    found = _boxes(bare, label=label, default=default, named="text" in target, sizes=sizes)
+    if "box_labels" in target:
+        found = _labelled(bare, target=target, default=default, sizes=sizes)
+    else:
+        found = _boxes(bare, label=label, default=default, named="text" in target, sizes=sizes)
     nothing = answers.normalise(bare) in _NOTHING or "".join(bare.split()) == "[]"
     understood = bool(found) or nothing
     return Reading(understood=understood, reasoning=reasoning, text=text, boxes=found)
+
+
+def _labelled(
+    text: str, *, target: Mapping[str, Any], default: str, sizes: HasSizes
+) -> tuple[tuple[Box, str], ...]:
+    """Return boxes with the labels of the vocabulary that the answer names for them."""
+    read = boxes.parse_labelled(text, sizes, vocabulary=target["vocabulary"])
+    return tuple((each.box, each.label or default) for each in read)
 
 
 def _boxes(

@@ -100,6 +100,20 @@ def test_all_stages_ask_one_prompt_and_the_target_is_the_correct_answer(
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_an_answer_without_reasoning_is_taught_without_a_thought(
+    checkpoint: Build, name: str
+) -> None:
+    processor = loaded(checkpoint(name))
+    ends = GenerationConfig.from_pretrained(checkpoint(name)).eos_token_id
+    chat = Chat.of(processor, stops=ends)
+    chat.require_place(thinks=False)
+    target = chat.target("<answer> 2 </answer>")
+    [text] = tokens.texts(processor, [processor.tokenizer(target)["input_ids"]])
+    assert answers.well_formed(text, thinks=False)
+    assert (answers.answer_text(text), answers.think_text(text)) == ("2", "")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_no_token_of_an_image_may_be_written_and_every_token_of_an_answer_may(
     checkpoint: Build, name: str
 ) -> None:

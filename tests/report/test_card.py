@@ -92,6 +92,19 @@ def test_scores_come_with_all_that_belongs_to_them() -> None:
     assert "| `xbd/detect` v2 | format_rate | 1.000 | 1.000 |  | 17 | val | 3 |" in card
 
 
+def test_it_says_which_tasks_have_no_reasoning() -> None:
+    known = registry.load()
+    alone = replace(known.task("xbd/detect"), reasoning="none")
+    changed = replace(known, tasks={**known.tasks, "xbd/detect": alone})
+    both = ["xbd/detect", "xbd/count"]
+    one, mixed = (
+        model_card.write(a_card(registry=changed, task_names=names)) for names in (both[:1], both)
+    )
+    assert "It answers `<answer> … </answer>`." in one
+    assert "and `<answer> … </answer>` alone to `xbd/detect`." in mixed
+    assert "It answers `<think> … </think><answer> … </answer>`." in model_card.write(a_card())
+
+
 def test_it_says_how_boxes_and_sizes_are_meant() -> None:
     card = model_card.write(a_card())
     assert "in pixels of the image as the model sees it, after the processor's resize" in card

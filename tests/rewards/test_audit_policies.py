@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,22 @@ def test_the_majority_answer_is_learned_per_kind_of_question() -> None:
     ]
     assert said(taught, taught[0].question)["majority answer"] == "no"
     assert said(taught, taught[3].question)["majority answer"] == "2"
+
+
+def test_a_task_without_reasoning_is_answered_without_it() -> None:
+    taught = [shown("no", answer="no", **YES_NO)]
+    asked = dataclasses.replace(taught[0].question, thinks=False)
+    texts = {policy.name: policy.write(asked) for policy in policies(learn(taught))}
+    assert texts["majority answer"] == "<answer> no </answer>"
+    assert padded(asked, answer="no", lessons=learn(taught)) == "<answer> no; no; yes </answer>"
+
+
+def test_box_policies_give_labels_where_boxes_have_them() -> None:
+    target = {"boxes": [[0, 0, 40, 40]] * 3, "box_labels": ["bus", "car", "car"]}
+    taught = [shown("bus: [0, 0, 40, 40]", **target, vocabulary=["bus", "car"])]
+    own = said(taught, taught[0].question)
+    assert own["whole image"] == "car: [0, 0, 280, 280]"
+    assert own["whole image, every label"] == "car: [0, 0, 280, 280]; bus: [0, 0, 280, 280]"
 
 
 def test_two_options_are_the_two_most_frequent() -> None:

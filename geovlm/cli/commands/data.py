@@ -114,6 +114,14 @@ def add(
             "(<think> in the row's answer), or a column."
         ),
     ] = "auto",
+    ask: Annotated[
+        str,
+        typer.Option(
+            help="Questions of detect: one for each label, or one for all of them, whose answer "
+            "names the label of each box.",
+            metavar="[each|all]",
+        ),
+    ] = "each",
     seed: options.SeedOption = None,
     licence: Annotated[str, typer.Option(help="Licence of the data.")] = "",
     citation: Annotated[str, typer.Option(help="Publication to cite.")] = "",
@@ -157,6 +165,7 @@ def add(
     )
     description.check(draft)
     made = guessing.complete(draft, task="" if task == "auto" else task, group=group_by)
+    made = dataclasses.replace(made, ask=ask)
     description.check(made)
     found = adding.survey(made, defect=texts.Gate().defect)
     made = adding.settle(made, found, split=split)

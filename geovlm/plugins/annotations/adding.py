@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from geovlm.api import Sample, Split
 from geovlm.errors import ConfigError, DataError
 from geovlm.files.jsontext import dumps
+from geovlm.plugins.annotations import kinds
 from geovlm.plugins.annotations.description import NAME, Description
-from geovlm.plugins.annotations.kinds import KINDS, lacks
 from geovlm.plugins.annotations.loading import Loader
 from geovlm.plugins.annotations.readers import READERS
 
@@ -72,7 +72,7 @@ def survey(
     Raises:
         DataError: the source cannot be read, or holds no record that can be used.
     """
-    loader, kind = Loader(description), KINDS[description.task]
+    loader, kind = Loader(description), kinds.of(description)
     shares = replace(description, split=description.split.replace("given", "80/10/10"))
     records: Counter[Split] = Counter()
     given: Counter[Split] = Counter()
@@ -87,7 +87,7 @@ def survey(
             found.first.append(item)
 
     for record in READERS[description.format].read(loader.source, description, skip):
-        if missing := lacks(record, description):
+        if missing := kinds.lacks(record, description):
             skip(f"record without {missing}", record.where)
             continue
         if why := defect(loader.sample(record)):
@@ -139,7 +139,7 @@ def settle(description: Description, found: Survey, *, split: str) -> Descriptio
     every = tuple(found.labels) if len(found.labels) <= limit else ()
     says = len(found.given) > 1 and found.given.get("train") and sum(found.given.values()) == n
     reasoning = description.reasoning
-    if reasoning == "auto" and not KINDS[task].derives:
+    if reasoning == "auto" and not kinds.of(description).derives:
         reasoning = "tags" if found.reasons == n else "none"
     return replace(
         description,
@@ -172,6 +172,8 @@ def _optional(own: Description) -> Iterator[str]:
     """Yield the keys that only some formats and tasks have."""
     if own.labels:
         yield f"labels = {dumps(list(own.labels))}"
+    if own.task == "detect" and (own.ask != "each" or len(own.labels) > 1):
+        yield f"ask = {dumps(own.ask)}  # one question for each label, or for all"
     if own.columns:
         pairs = (f"{role} = {dumps(name)}" for role, name in own.columns.items())
         yield f"columns = {{{', '.join(pairs)}}}"
@@ -197,12 +199,14 @@ def lines(description: Description, found: Survey) -> list[tuple[str, str]]:
     shown = ", ".join(f"{label[:40]} {n:,}" for label, n in names[:_CLOSED])
     more = f" and {len(names) - _CLOSED} others" if len(names) > _CLOSED else ""
     rows = [("format", own.format), ("task", own.task)]
+    if own.ask != "each":
+        rows.append(("ask", own.ask))
     if own.columns:
         pairs = (f"{role}: {_spoken(name)}" for role, name in own.columns.items())
         rows.append(("columns", ", ".join(pairs)))
     rows += [
         ("records", ", ".join(f"{split} {n:,}" for split, n in sorted(found.records.items()))),
-        (KINDS[own.task].counted, f"{shown}{more}" or "none"),
+        (kinds.of(own).counted, f"{shown}{more}" or "none"),
         ("reasoning", own.reasoning),
     ]
     rows += [

@@ -39,7 +39,7 @@ class Declared:
     def geovlm_tasks(self) -> Iterable[TaskSpec]:
         """Declare the task."""
         own = self.description
-        kind = kinds.KINDS[own.task]
+        kind = kinds.of(own)
         yield TaskSpec(
             name=own.name,
             summary=kind.summary(own),

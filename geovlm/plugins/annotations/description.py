@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from geovlm.boxes.labels import unreadable
 from geovlm.errors import ConfigError, DataError
 from geovlm.files import records as files
 from geovlm.files import text
@@ -38,6 +39,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "task": get_args(Kind),
     "boxes": ("xyxy", "xywh", "norm1"),
     "choices": ("given", "shuffled"),
+    "ask": ("each", "all"),
     "empty_windows": ("balanced", "all"),
 }
 GEOREFERENCED = frozenset({"geojson", "gpkg", "shp"})
@@ -52,6 +54,7 @@ USED: Mapping[str, frozenset[str]] = {
     "boxes": TABLES,
     **dict.fromkeys(("bands", "tile", "overlap", "empty_windows"), GEOREFERENCED),
     "choices": frozenset({"mcq"}),
+    "ask": frozenset({"detect"}),
     "labels": frozenset({"detect", "classify", "vqa"}),
 }
 """Key -> the formats or tasks that use it, for keys that not all do."""
@@ -87,6 +90,9 @@ class Description:
     boxes: str = "xyxy"
     """Numbers of a box in a table: corners in pixels (`xyxy`), a corner, width and height in pixels
     (`xywh`), or corners as shares of the image (`norm1`)."""
+    ask: str = "each"
+    """Questions of `detect` about an image: one for `each` label, or one for `all` of them, whose
+    answer names the label of each box."""
     choices: str = "given"
     """Order of the choices of a question: as `given`, or `shuffled` per sample by `seed`."""
     bands: tuple[str, ...] = ()
@@ -171,7 +177,7 @@ def check(draft: Description) -> None:
     values = {f.name: _thawed(getattr(draft, f.name)) for f in dataclasses.fields(draft)}
     del values["folder"]
     if draft.task in NEED_LABELS:
-        values["labels"] = values["labels"] or ["-"]
+        values["labels"] = values["labels"] or ["label"]
     problems = list(_problems(values))
     if problems:
         raise ConfigError("; ".join(problems), hint="see 'geovlm data add --help'")
@@ -202,6 +208,8 @@ def _problems(table: Mapping[str, Any]) -> Iterator[str]:
     yield from _tile_problems(table)
     if table.get("task") in NEED_LABELS and not table.get("labels"):
         yield "dataset.labels is missing or empty: name at least one label"
+    if table.get("ask") == "all":
+        yield from _unreadable(table)
     yield from unused(table)
 
 
@@ -220,6 +228,17 @@ def unused(values: Mapping[str, Any]) -> Iterator[str]:
             yield "dataset.reasoning names a column, and the source has none: auto or none"
         elif values.get("task") == "detect":
             yield "dataset.reasoning must be auto or none for detect: a row is several samples"
+
+
+def _unreadable(table: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why a question for all labels cannot be asked, or its answers not be read back."""
+    labels, question = table.get("labels", []), table.get("question", "")
+    if isinstance(labels, list) and all(isinstance(each, str) for each in labels):
+        why = unreadable(labels)
+        if why:
+            yield f"dataset.labels cannot be told apart in an answer: {why}"
+    if isinstance(question, str) and "{label}" in question:
+        yield "dataset.question has {label} and ask is 'all': write {labels}"
 
 
 def _tile_problems(table: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,14 @@ from typing import NamedTuple
 from geovlm.api import Asked, Json, PromptContext, Sample, Turn
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.records import Record
-from geovlm.plugins.annotations.tasks import answering, asking, describing, detecting, grounding
+from geovlm.plugins.annotations.tasks import (
+    answering,
+    asking,
+    describing,
+    detecting,
+    grounding,
+    labelling,
+)
 
 
 class Kind(NamedTuple):
@@ -57,7 +64,7 @@ KINDS: Mapping[str, Kind] = {
         labels=lambda record: (each.label for each in record.boxes or ()),
         counted="objects",
         rewards={"paper": {"detection": 1.0}, "robust": {"matched_iou": 1.0}},
-        metrics=("detection", "format"),
+        metrics=("detection", "coco", "format"),
         primary_metric="mean_iou",
         tag="detection",
         summary=detecting.summary,
@@ -165,16 +172,33 @@ KINDS: Mapping[str, Kind] = {
     ),
 }
 """Task -> what is asked, as `Description.task` has it."""
+_ALL = KINDS["detect"]._replace(
+    question=labelling.QUESTION,
+    samples=labelling.Chooser,
+    prompt=labelling.Asker,
+    asks=lambda own: (),
+    blank=labelling.Blank,
+    # the paper has no reward of labelled boxes; `detection` would pay boxes of any label
+    rewards={"paper": {"labelled_iou": 1.0}, "robust": {"labelled_iou": 1.0}},
+    metrics=("coco", "detection", "format"),
+    primary_metric="labelled_iou",
+    summary=labelling.summary,
+)
+
+
+def of(own: Description) -> Kind:
+    """Return what a description asks."""
+    return _ALL if own.ask == "all" else KINDS[own.task]
 
 
 def lacks(record: Record, own: Description) -> str:
     """Return what a record lacks for the task of a description; empty if nothing."""
     if own.reasoning not in ("auto", "none") and not record.reasoning:
         return "a reasoning"
-    return KINDS[own.task].lacks(record, own)
+    return of(own).lacks(record, own)
 
 
 def thinks(own: Description) -> bool:
     """True if the answers of a description have a reasoning before them."""
-    derived = own.reasoning == "auto" and KINDS[own.task].derives
+    derived = own.reasoning == "auto" and of(own).derives
     return derived or own.reasoning not in ("auto", "none")

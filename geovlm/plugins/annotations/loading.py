@@ -9,9 +9,8 @@ from pathlib import Path
 
 from geovlm.api import Json, LoadContext, Sample, Split
 from geovlm.errors import ConfigError, DatasetNotFoundError
-from geovlm.plugins.annotations import splits
+from geovlm.plugins.annotations import kinds, splits
 from geovlm.plugins.annotations.description import Description
-from geovlm.plugins.annotations.kinds import KINDS, lacks
 from geovlm.plugins.annotations.readers import READERS
 from geovlm.plugins.annotations.records import Record
 
@@ -47,7 +46,7 @@ class Loader:
         for record in READERS[own.format].read(source, own, ctx.skip):
             if self.split(record) != ctx.split:
                 continue
-            if missing := lacks(record, own):
+            if missing := kinds.lacks(record, own):
                 ctx.skip(f"record without {missing}", record.where)
                 continue
             if ctx.limit is not None and n >= ctx.limit:
@@ -65,7 +64,7 @@ class Loader:
     def sample(self, record: Record) -> Sample:
         """Return a record that lacks nothing as a sample of the description's task."""
         own = self.description
-        kind = KINDS[own.task]
+        kind = kinds.of(own)
         target = kind.target(record, own)
         if record.boxes is not None and kind.boxes(record, own):
             # a hundredth of a pixel: what formats that store shares keep
