@@ -38,7 +38,30 @@ def classes(folder: Path) -> None:
         Image.new("RGB", (200, 100)).save(folder / "classes" / name / "a.png")
 
 
-WRITERS: Mapping[str, Callable[[Path], object]] = {"roofs.geojson": roofs, "classes": classes}
+def saved(folder: Path) -> None:
+    """Save a detection set of one image, as `datasets` does."""
+    import io
+
+    from datasets import ClassLabel, Dataset, Features, List, Value
+    from datasets import Image as Picture
+
+    stream = io.BytesIO()
+    Image.new("RGB", (200, 100)).save(stream, "PNG")
+    names = List(ClassLabel(names=["ship"]))
+    objects = {"bbox": List(List(Value("float32"), 4)), "category": names}
+    row = {
+        "image": {"bytes": stream.getvalue(), "path": None},
+        "objects": {"bbox": [[10, 20, 40, 30]], "category": [0]},
+    }
+    kinds = Features(image=Picture(), objects=objects)
+    Dataset.from_list([row], features=kinds).save_to_disk(folder / "saved")
+
+
+WRITERS: Mapping[str, Callable[[Path], object]] = {
+    "roofs.geojson": roofs,
+    "classes": classes,
+    "saved": saved,
+}
 """Source of a command -> writes it into a folder."""
 
 

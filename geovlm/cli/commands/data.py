@@ -48,7 +48,10 @@ def sample(
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="Name of the data set and of its task.")],
-    source: Annotated[Path, typer.Argument(help="Annotation file or folder.")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="Annotation file or folder, or hub:OWNER/NAME@REVISION in its cache."),
+    ],
     format_: Annotated[
         str,
         typer.Option("--format", help="auto looks at the source; else one of docs/your-data.md."),
@@ -137,17 +140,21 @@ def add(
     """
     from geovlm.data import texts
     from geovlm.plugins.annotations import adding, description, guessing, readers
+    from geovlm.plugins.annotations.sources import hub
 
     file = (out or Path(f"{name}.toml")).absolute()
     if file.exists():
         raise ConfigError(f"{file} exists", hint="edit it, remove it, or give another --out")
     if name in registry.load().datasets:
         raise ConfigError(f"a data set {name!r} is installed", hint="choose another name")
+    named, place = _from(source, file.parent), source
+    if hub.is_named(source):
+        place, named = hub.locate(source)
     draft = description.Description(
         name=adding.name_of(name),
         folder=file.parent,
-        source=_from(source, file.parent),
-        format=readers.recognise(source) if format_ == "auto" else format_,
+        source=named,
+        format=readers.recognise(place) if format_ == "auto" else format_,
         task="vqa" if task == "auto" else task,
         images=_from(images, file.parent) if images is not None else "",
         labels=tuple(part.strip() for part in labels.split(",")) if labels else (),

@@ -204,8 +204,11 @@ def lines(description: Description, found: Survey) -> list[tuple[str, str]]:
     if own.columns:
         pairs = (f"{role}: {_spoken(name)}" for role, name in own.columns.items())
         rows.append(("columns", ", ".join(pairs)))
+    counts = found.given if own.split == "given" else found.records
+    if own.boxes == "xywh":
+        rows.append(("boxes", "xywh: a corner, width and height, as in COCO"))
     rows += [
-        ("records", ", ".join(f"{split} {n:,}" for split, n in sorted(found.records.items()))),
+        ("records", ", ".join(f"{split} {n:,}" for split, n in sorted(counts.items()))),
         (kinds.of(own).counted, f"{shown}{more}" or "none"),
         ("reasoning", own.reasoning),
     ]

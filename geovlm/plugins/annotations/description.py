@@ -32,6 +32,7 @@ Format: TypeAlias = Literal[
     "jsonl",
     "json",
     "parquet",
+    "datasets",
 ]
 Kind: TypeAlias = Literal["detect", "refer", "ground", "vqa", "classify", "caption", "mcq"]
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -46,7 +47,7 @@ GEOREFERENCED = frozenset({"geojson", "gpkg", "shp"})
 """Formats over scenes, which are cut into windows."""
 NEED_LABELS = frozenset({"detect"})
 """Tasks that ask about labels."""
-TABLES = frozenset({"csv", "jsonl", "json", "parquet"})
+TABLES = frozenset({"csv", "jsonl", "json", "parquet", "datasets"})
 """Formats with rows and columns."""
 USED: Mapping[str, frozenset[str]] = {
     "columns": TABLES | GEOREFERENCED | {"labelstudio"},

@@ -11,7 +11,7 @@ from geovlm.plugins.annotations.description import TABLES, Description
 from geovlm.plugins.annotations.loading import Loader
 from geovlm.plugins.annotations.readers import READERS
 from geovlm.plugins.annotations.records import BOX, Record
-from geovlm.plugins.annotations.tables import columns, reading
+from geovlm.plugins.annotations.tables import columns, objects, reading
 
 _LOOKED_AT = 500
 """Records that are looked at."""
@@ -53,6 +53,8 @@ def complete(draft: Description, *, task: str = "", group: str = "") -> Descript
         if thought == "auto":
             thought = columns.unused(names, columns.REASONINGS, columns=roles) or thought
         made = dataclasses.replace(made, columns=roles, group_by=group, reasoning=thought)
+        if _of_datasets(made):
+            made = dataclasses.replace(made, boxes="xywh")
     task = task or READERS[draft.format].task
     if not task:
         look = dataclasses.replace(made, task="vqa")  # which merges no rows
@@ -73,6 +75,16 @@ def complete(draft: Description, *, task: str = "", group: str = "") -> Descript
         if task in _USED.get(role, {task}) or (role == "boxes" and (marked or "messages" in roles))
     }
     return dataclasses.replace(made, task=task, columns=roles)
+
+
+def _of_datasets(own: Description) -> bool:
+    """Return True if the first boxes of a table are those of a detection set of the hub."""
+    place = own.columns.get("boxes")
+    if own.boxes != "xyxy" or not isinstance(place, str):
+        return False
+    found = reading.rows(Loader(own).source, own.format, lambda reason, item: None)
+    first = (row.cells[place] for row in islice(found, _LOOKED_AT) if place in row.cells)
+    return objects.is_of_datasets(next(first, None))
 
 
 def task_of(records: Iterable[Record]) -> str:

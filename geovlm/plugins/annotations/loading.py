@@ -13,6 +13,7 @@ from geovlm.plugins.annotations import kinds, splits
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.readers import READERS
 from geovlm.plugins.annotations.records import Record
+from geovlm.plugins.annotations.sources import hub
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,15 @@ class Loader:
 
     @property
     def source(self) -> Path:
-        """The annotation file or folder."""
-        return self.description.folder / Path(self.description.source).expanduser()
+        """The annotation file or folder.
+
+        Raises:
+            DataError: it is a data set of the hub, and not on this machine.
+        """
+        named = self.description.source
+        if hub.is_named(named):
+            return hub.locate(named).folder
+        return self.description.folder / Path(named).expanduser()
 
     def __call__(self, ctx: LoadContext) -> Iterator[Sample]:
         """Yield the samples of `ctx.split`; paths start at `ctx.root`.

@@ -12,7 +12,7 @@ from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.georeferenced import vectors, windows
 from geovlm.plugins.annotations.records import Record, Skip
 from geovlm.plugins.annotations.sources import classes, labelstudio
-from geovlm.plugins.annotations.tables import reading, rows
+from geovlm.plugins.annotations.tables import reading, rows, saved
 
 
 class Reader(NamedTuple):
@@ -41,6 +41,7 @@ READERS: Mapping[str, Reader] = {
     "labelstudio": Reader(
         "a JSON export of Label Studio", labelstudio.recognises, labelstudio.read
     ),
+    "datasets": Reader("a folder of save_to_disk", saved.recognises, rows.read),
     "csv": Reader("CSV or TSV", reading.is_csv, rows.read),
     "jsonl": Reader("JSON lines (.jsonl)", reading.is_jsonl, rows.read),
     "parquet": Reader("Parquet", reading.is_parquet, rows.read),

@@ -183,8 +183,8 @@ def test_parquet_is_read_row_by_row(tmp_path: Path) -> None:
     assert left_out == ["record without an answer: q.parquet row 1"]
 
 
-def test_an_image_in_the_table_itself_is_left_out(tmp_path: Path) -> None:
+def test_an_image_in_a_text_of_the_table_is_left_out(tmp_path: Path) -> None:
     row = {"image": {"bytes": "…", "path": "a.png"}, "question": "q", "answer": "no"}
     left_out: list[str] = []
     assert load(described(lines(tmp_path, row), format="jsonl"), left_out) == []
-    assert left_out == ["image in the table itself, not in a file: q.jsonl:1"]
+    assert left_out == ["image in the table itself as a text: q.jsonl:1"]

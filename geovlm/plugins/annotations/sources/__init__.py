@@ -1,1 +1,1 @@
-"""From class folders and Label Studio exports to records."""
+"""From class folders, Label Studio exports and names of the hub to records."""

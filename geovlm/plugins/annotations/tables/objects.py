@@ -9,6 +9,7 @@ from geovlm.api import Size
 from geovlm.plugins.annotations.tables import cells
 
 _BOXES = ("bbox", "bboxes", "boxes", "box", "bbox_2d")
+_CATEGORIES = ("category", "categories", "category_id")
 _LABELS = ("ref", "label", "labels", "category", "categories", "class", "name", "category_id")
 
 
@@ -46,6 +47,14 @@ def read(value: Any) -> Objects | None:
     if value and not isinstance(value[0], list | tuple):
         value = [value]
     return Objects(tuple(map(cells.numbers, value)), ())
+
+
+def is_of_datasets(value: Any) -> bool:
+    """True for an object of lists as detection sets of the hub have it: `bbox` and `category`.
+
+    By convention its boxes are those of COCO: a corner, width and height in pixels.
+    """
+    return isinstance(value, Mapping) and "bbox" in value and any(k in value for k in _CATEGORIES)
 
 
 def corners(

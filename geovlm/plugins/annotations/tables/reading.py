@@ -1,4 +1,4 @@
-"""Reads tables row by row: CSV and TSV, JSON lines, a JSON list of records, Parquet.
+"""Reads tables row by row: CSV and TSV, JSON lines, a JSON list, Parquet, saved data sets.
 
 Only a few rows are in memory at a time. A row is a mapping of column -> value; cells of CSV are
 texts. An empty cell and a number that is not finite, as pandas writes missing values, are left out
@@ -11,11 +11,15 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geovlm.errors import DataError
 from geovlm.files import records as files
 from geovlm.plugins.annotations.records import Skip
+from geovlm.plugins.annotations.tables import features, saved
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _LOOKED_AT = 100
 """Rows whose keys are the columns of a file without a header."""
@@ -44,7 +48,7 @@ def is_jsonl(source: Path) -> bool:
 def is_parquet(source: Path) -> bool:
     """True for a Parquet file, or a folder of such files."""
     return source.suffix.lower() == ".parquet" or (
-        source.is_dir() and any(source.glob("*.parquet"))
+        source.is_dir() and any(source.rglob("*.parquet"))
     )
 
 
@@ -65,7 +69,12 @@ def columns(source: Path, form: str) -> tuple[str, ...]:
         DataError: the file cannot be read, or holds no row.
     """
     if form == "parquet":
-        return tuple(dict.fromkeys(name for part in _parts(source) for name in _schema(part)))
+        parts = _parts(source)
+        there = dict.fromkeys(name for part in parts for name in _schema(part).names)
+        splits = {features.split_of(part.relative_to(source)) for part in parts if part != source}
+        return tuple(there | dict.fromkeys(("split",) * bool(splits - {""})))
+    if form == "datasets":
+        return saved.columns(source)
     if form == "csv":
         return _header(source, next(files.csv_table(source), None))
     names: dict[str, None] = {}
@@ -77,7 +86,9 @@ def columns(source: Path, form: str) -> tuple[str, ...]:
 
 
 def rows(source: Path, form: str, skip: Skip) -> Iterator[Row]:
-    """Yield the rows of a table of the format `csv`, `jsonl`, `json` or `parquet`.
+    """Yield the rows of a table of the format `csv`, `jsonl`, `json`, `parquet` or `datasets`.
+
+    Of several Parquet files, each gives its rows the `split` that its name has.
 
     Raises:
         DataError: the file cannot be read; names file and line.
@@ -136,11 +147,15 @@ def _parquet(source: Path, skip: Skip) -> Iterator[Row]:
 
     for part in _parts(source):
         number = 0
+        split = features.split_of(part.relative_to(source)) if part != source else ""
+        own = features.of_metadata(_schema(part).metadata, part)
         try:
             with pq.ParquetFile(part) as file:
                 for batch in file.iter_batches(1024):
                     for value in batch.to_pylist():
-                        yield from _objects(f"{part.name} row {number}", value, skip)
+                        found = features.named(value, own)
+                        found = {"split": split, **found} if split else found
+                        yield from _objects(f"{part.name} row {number}", found, skip)
                         number += 1
         except (pa.ArrowException, OSError) as error:
             raise DataError(
@@ -148,12 +163,17 @@ def _parquet(source: Path, skip: Skip) -> Iterator[Row]:
             ) from error
 
 
-def _schema(part: Path) -> list[str]:
+def _saved(source: Path, skip: Skip) -> Iterator[Row]:
+    for where, value in saved.rows(source):
+        yield from _objects(where, value, skip)
+
+
+def _schema(part: Path) -> pa.Schema:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return list(pq.read_schema(part).names)
+        return pq.read_schema(part)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{part} cannot be read as Parquet: {error}", hint="copy or download it again"
@@ -175,4 +195,5 @@ _READ: Mapping[str, Callable[[Path, Skip], Iterator[Row]]] = {
     "jsonl": _jsonl,
     "json": _json,
     "parquet": _parquet,
+    "datasets": _saved,
 }

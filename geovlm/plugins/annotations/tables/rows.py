@@ -16,7 +16,14 @@ from geovlm.errors import ConfigError
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.places import Finder
 from geovlm.plugins.annotations.records import Labelled, Record, Skip
-from geovlm.plugins.annotations.tables import cells, columns, conversations, objects, reading
+from geovlm.plugins.annotations.tables import (
+    cells,
+    columns,
+    conversations,
+    embedded,
+    objects,
+    reading,
+)
 from geovlm.plugins.annotations.tables.conversations import Exchange
 from geovlm.plugins.annotations.tables.reading import Row
 
@@ -116,8 +123,12 @@ class _Reader:
         found = []
         for each in [one for part in _list(value) for one in _list(part)]:
             path = each.get("path") if isinstance(each, dict) else each
-            if isinstance(each, dict) and each.get("bytes") is not None:
-                self.skip("image in the table itself, not in a file", row.where)
+            data = each.get("bytes") if isinstance(each, dict) else each
+            if isinstance(data, bytes):
+                found.append(embedded.place(data))
+                continue
+            if isinstance(each, dict) and data is not None:
+                self.skip("image in the table itself as a text", row.where)
                 return []
             place = self.finder.find(path.strip()) if isinstance(path, str) else None
             if place is None:
