@@ -44,7 +44,7 @@ INSIDE = {
     "files": "caches text images jsontext | records tables",
     "plugins": "annotations declarations families guard installed profiles scaffold"
     " | builtin described | discover | registry | references | metrics",
-    "config": "checkpoint control_tokens health options presets | stages trackers | schema"
+    "config": "checkpoint control_tokens health options presets shapes | stages trackers | schema"
     " | load model | extras tasks",
     "data": "cache fingerprints mixture objects texts | findings | imagefiles loading prompts"
     " | check leaks preview",

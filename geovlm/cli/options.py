@@ -48,7 +48,11 @@ ConfigArgument: TypeAlias = Annotated[
     typer.Argument(help="Configuration, or description of annotations, as a TOML file."),
 ]
 PresetOption: TypeAlias = Annotated[
-    str | None, typer.Option(help="nano (default) or geovlm-r1; the file and options override it.")
+    str | None,
+    typer.Option(
+        help="Recipe to start from, see 'geovlm config presets'; the file and options override it. "
+        "Default: nano."
+    ),
 ]
 RewardsOption: TypeAlias = Annotated[
     str | None,

@@ -24,6 +24,7 @@ NANO = nano.NAME
 PROCESSOR = "preprocessor_config.json"
 _BUNDLE = "processor_config.json"
 """File of transformers 5, which holds the settings for images as `image_processor`."""
+_SHAPES = Path(__file__).with_name("shapes")
 _LARGEST_CELL_PX = 32
 """Largest `ModelProfile.size_factor` of the families for which GeoVLM resizes, pixels."""
 COUNTED_CHARS = 100_000
@@ -42,6 +43,8 @@ class ModelFacts:
     profile: ModelProfile | None = None
     """With the pixel limits of the run, else of the checkpoint's processor."""
     parameters: int | None = None
+    shipped: bool = False
+    """True if `folder` holds the shape of a public checkpoint alone, see `geovlm.config.shapes`."""
 
 
 def source(name: str) -> str:
@@ -79,7 +82,7 @@ def inspect(config: RunConfig, *, registry: Registry, weights: bool = False) -> 
     """Return the facts in the model's files; with `weights`, all its files must be there and whole.
 
     A model of the hub that is not on this machine, or only its JSON files, is downloaded when it is
-    loaded.
+    loaded. Without `weights`, the shape that GeoVLM ships stands for its files.
 
     Raises:
         ConfigError: the model is a path that does not hold one.
@@ -90,6 +93,8 @@ def inspect(config: RunConfig, *, registry: Registry, weights: bool = False) -> 
         _require_hub_name(config.model)
     if weights:
         _require_whole(folder, config.model)
+    shape = _shape(config) if folder is None and not weights else None
+    folder = folder or shape
     if folder is None:
         return ModelFacts(name=config.model)
     settings = checkpoint.read_object(folder / checkpoint.CONFIG)
@@ -105,6 +110,7 @@ def inspect(config: RunConfig, *, registry: Registry, weights: bool = False) -> 
         model_type=model_type,
         profile=limited(profile, config, folder=folder),
         parameters=checkpoint.parameters(folder),
+        shipped=shape is not None,
     )
 
 
@@ -283,6 +289,12 @@ def _folder(config: RunConfig) -> Path | None:
             checkpoint.require(Path(found).parent, name=config.model)
             return Path(found).parent
     return None
+
+
+def _shape(config: RunConfig) -> Path | None:
+    """Return the folder with the shape of a public checkpoint, if GeoVLM ships it."""
+    folder = _SHAPES / config.model.replace("/", "--")
+    return folder if "/" in config.model and folder.is_dir() else None
 
 
 def _is_family(name: str, registry: Registry) -> bool:

@@ -197,10 +197,13 @@ def _unprobed(context: Context) -> None:
 
 def _trials(context: Context) -> None:
     config, reader = context.config, context.reader
+    shaped = config
+    if context.model.shipped:  # the hub is not asked for what ships with the package
+        shaped = config.model_copy(update={"model": str(context.model.folder)})
     tried = [
         preflight.trial(config, model=context.model, samples=reader.chosen, plans=context.tasks),
         trainers.trial(
-            config,
+            shaped,
             task_names=context.names,
             elsewhere=context.elsewhere,
             begun=context.begun,

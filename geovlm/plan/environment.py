@@ -13,6 +13,7 @@ from geovlm.plan import checksums
 from geovlm.plugins.installed import version
 
 if TYPE_CHECKING:
+    from geovlm.config.model import ModelFacts
     from geovlm.plan.build import Plan
     from geovlm.plugins.registry import Registry
 
@@ -21,6 +22,13 @@ _PACKAGES = (
     *("shapely", "python-Levenshtein", "numpy", "pillow"),
 )
 _PLUGIN_KEYS = ("name", "distribution", "version", "status", "reason")
+
+
+def _files(model: ModelFacts) -> dict[str, str]:
+    """Return the hashes of a model's files, as far as they are on this machine."""
+    if model.folder is None or model.shipped:
+        return {}
+    return checksums.of_model(model.folder)
 
 
 def describe(plan: Plan, *, registry: Registry, gpus: int) -> dict[str, Any]:
@@ -44,7 +52,7 @@ def describe(plan: Plan, *, registry: Registry, gpus: int) -> dict[str, Any]:
             "model_type": plan.model.model_type,
             "parameters": plan.model.parameters,
             "profile": plan.model.profile.name if plan.model.profile is not None else None,
-            "files": checksums.of_model(plan.model.folder) if plan.model.folder is not None else {},
+            "files": _files(plan.model),
         },
         "data": {
             task.dataset: {

@@ -86,7 +86,8 @@ def _model(plan: Plan) -> str:
     boxes = f"boxes in {frame}" if frame else "frame of its boxes not known"
     if frame and model.profile.box_order == "yxyx":
         boxes += ", y first"
-    return f"{name}: {model.model_type}{size}, {boxes}"
+    shape = ", of a shipped shape: its files are not on this machine" if model.shipped else ""
+    return f"{name}: {model.model_type}{size}, {boxes}{shape}"
 
 
 def _data(plan: Plan) -> str:
