@@ -160,7 +160,10 @@ def _tasks(facts: CardFacts) -> str:
         spec = facts.registry.task(name)
         dataset = facts.registry.dataset(spec.dataset)
         made = "generated, in the layout of " * (dataset.name in facts.generated)
-        rows.append((f"`{name}`", spec.summary, f"{made}[{dataset.name}]({dataset.homepage})"))
+        named = dataset.name
+        if dataset.homepage.startswith(("http://", "https://")):
+            named = f"[{named}]({dataset.homepage})"
+        rows.append((f"`{name}`", spec.summary, f"{made}{named}"))
     return _table(("task", "question", "data"), rows)
 
 
@@ -227,7 +230,7 @@ def _licences(facts: CardFacts, own: Mapping[str, str]) -> str:
     for name in dict.fromkeys(facts.registry.task(name).dataset for name in facts.task_names):
         spec = facts.registry.dataset(name)
         unused = " (only generated samples were used)" * (name in facts.generated)
-        lines.append(f"- Data, {name}: {spec.licence}{unused}")
+        lines.append(f"- Data, {name}: licence {spec.licence}{unused}; citation {spec.citation}")
     return "\n".join(lines)
 
 

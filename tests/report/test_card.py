@@ -13,6 +13,7 @@ from huggingface_hub import ModelCard
 from geovlm.config.model import ModelFacts
 from geovlm.config.schema import RunConfig
 from geovlm.plugins import registry
+from geovlm.plugins.described import FILES_VARIABLE
 from geovlm.plugins.profiles import QWEN2_5_VL
 from geovlm.report import card as model_card
 from geovlm.report.card_text import CardFacts
@@ -105,6 +106,20 @@ def test_it_says_which_tasks_have_no_reasoning() -> None:
     assert "It answers `<think> … </think><answer> … </answer>`." in model_card.write(a_card())
 
 
+def test_a_licence_and_a_citation_that_are_absent_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ("[dataset]", 'name = "own"', 'source = "own.json"', 'format = "coco"')
+    (tmp_path / "own.toml").write_text("\n".join([*lines, 'task = "detect"', 'labels = ["car"]']))
+    monkeypatch.setenv(FILES_VARIABLE, str(tmp_path / "own.toml"))
+    metrics = {"tasks": {"own": {"primary": "mean_iou", "stages": {"sft": entry(0.375)}}}}
+    facts = a_card(registry=registry.load(), task_names=["own"], metrics=metrics)
+    card = model_card.write(facts)
+    unknown = "not stated by its owner"
+    assert f"- Data, own: licence {unknown}; citation {unknown}" in card
+    assert "| `own` | Boxes of every car. | own |" in card
+
+
 def test_it_says_how_boxes_and_sizes_are_meant() -> None:
     card = model_card.write(a_card())
     assert "in pixels of the image as the model sees it, after the processor's resize" in card
@@ -182,7 +197,7 @@ def test_an_unknown_licence_is_not_invented(monkeypatch: pytest.MonkeyPatch) -> 
         "license_name": "that-of-the-base-model",
         "license_link": "https://huggingface.co/Qwen/Qwen2.5-VL-3B-Instruct",
     }
-    assert "Data, xbd: CC-BY-NC-SA-4.0" in model_card.write(a_card())
+    assert "Data, xbd: licence CC-BY-NC-SA-4.0; citation" in model_card.write(a_card())
 
 
 def test_a_name_with_a_slash_is_nobodys_data_set_on_the_hub() -> None:

@@ -10,7 +10,8 @@ from geovlm.plugins.annotations import kinds
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.loading import Loader
 
-_UNKNOWN = "not stated"
+UNKNOWN = "not stated by its owner"
+"""Licence, homepage or citation that a description leaves out."""
 
 
 class Declared:
@@ -30,9 +31,9 @@ class Declared:
             load=Loader(own),
             root=own.folder,
             folders=(own.name,),
-            licence=own.licence or _UNKNOWN,
-            homepage=own.homepage or _UNKNOWN,
-            citation=own.citation or _UNKNOWN,
+            licence=own.licence or UNKNOWN,
+            homepage=own.homepage or UNKNOWN,
+            citation=own.citation or UNKNOWN,
         )
 
     @hookimpl
