@@ -197,7 +197,10 @@ def test_an_unknown_licence_is_not_invented(monkeypatch: pytest.MonkeyPatch) -> 
         "license_name": "that-of-the-base-model",
         "license_link": "https://huggingface.co/Qwen/Qwen2.5-VL-3B-Instruct",
     }
-    assert "Data, xbd: licence CC-BY-NC-SA-4.0; citation" in model_card.write(a_card())
+    assert (
+        "Data, xbd: licence CC-BY-NC-SA-4.0 (non-commercial); citation Gupta et al."
+        in model_card.write(a_card())
+    )
 
 
 def test_a_name_with_a_slash_is_nobodys_data_set_on_the_hub() -> None:
