@@ -150,7 +150,7 @@ def _drawn(*, n: int, size_px: int, seed: int) -> Iterator[Drawn]:
 
 def _picture(drawn: Drawn, size_px: int) -> Image.Image:
     chance = np.random.default_rng(int(drawn.name[5:9]))
-    fields = chance.integers(60, 140, (4, 4, 3), dtype=np.uint8)  # like no other image's
+    fields = chance.integers(60, 140, (16, 16, 3), dtype=np.uint8)  # like no other image's
     image = Image.fromarray(fields).resize((size_px, size_px), Image.Resampling.NEAREST)
     pen = ImageDraw.Draw(image)
     for label, (x0, y0, x1, y1) in drawn.objects:
