@@ -74,6 +74,10 @@ def explain(completion: str, ctx: RewardContext) -> dict[str, Any]:
             "predicted": [list(box) for box in predicted],
             "matched": boxes.match(truth_boxes, predicted),
         }
+    if "box_labels" in ctx.target:
+        vocabulary = [str(v) for v in ctx.target.get("vocabulary") or box_labels(ctx.target)]  # type: ignore[union-attr]
+        read = boxes.parse_labelled(parts["answer"], ctx, vocabulary=vocabulary, limit=MAX_BOXES)
+        parts["boxes"]["named"] = [each.label for each in read]
     if references(ctx.target):
         parts["references"] = list(references(ctx.target))
     return parts

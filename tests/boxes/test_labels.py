@@ -34,7 +34,7 @@ def read(
     return [tuple(each) for each in boxes.parse_labelled(text, context(), vocabulary=vocabulary)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     said=st.lists(st.tuples(PLACES, st.sampled_from(LABELS)), max_size=6),
     frame=st.sampled_from(["input_pixels", "norm1000", "norm100", "norm1"]),
@@ -103,7 +103,7 @@ def test_no_box_is_written_as_none() -> None:
     assert read("none") == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     pieces=st.lists(st.one_of(PIECES, st.sampled_from([n.example for n in NOTATIONS])), max_size=12)
 )

@@ -81,7 +81,7 @@ def test_a_target_without_labels_is_refused(reward_ctx) -> None:
         alone(box_rewards.labelled_iou, said("none"), reward_ctx(target={"boxes": [[0, 0, 9, 9]]}))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(many=st.lists(st.tuples(OBJECTS, OBJECTS), min_size=1, max_size=4))
 def test_a_batch_is_the_sum_over_labels_of_each_sample(many) -> None:
     texts, contexts, expected = [], [], []
