@@ -50,9 +50,9 @@ class Loader:
                 hint=f"{own.name}.toml names it as 'source', and --data {own.name}=DIR gives the "
                 "folder from which its paths start",
             )
-        n = 0
+        n, loader = 0, Loader(own)
         for record in READERS[own.format].read(source, own, ctx.skip):
-            if self.split(record) != ctx.split:
+            if loader.split(record) != ctx.split:
                 continue
             if missing := kinds.lacks(record, own):
                 ctx.skip(f"record without {missing}", record.where)
@@ -60,7 +60,7 @@ class Loader:
             if ctx.limit is not None and n >= ctx.limit:
                 return
             n += 1
-            yield self.sample(record)
+            yield loader.sample(record)
 
     def split(self, record: Record) -> Split:
         """Return the split of a record: that of the source if `given`, else by its group."""

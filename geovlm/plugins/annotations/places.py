@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from geovlm.plugins.annotations.description import Description
 
@@ -16,31 +16,29 @@ def image_path(name: str, *, description: Description, source: Path) -> Path | N
     `name` may be absolute or relative to the folder of images, and may have backslashes; a path of
     another machine is found by its file name.
     """
-    folder = image_folder(description, source)
-    parts = PurePosixPath(name.replace("\\", "/"))
-    for candidate in (folder / parts, folder / parts.name):
-        if candidate.is_file():
-            return candidate
-    return None
+    found = Finder(description, source).find(name)
+    return found and found[0]
 
 
 class Finder:
-    """Finds the images of one source, each name once; as `image_path`."""
+    """Finds the images of one source by their names, as `image_path`, each once."""
 
     def __init__(self, description: Description, source: Path) -> None:
-        self._description = description
-        self._source = source
+        self._folder = str(image_folder(description, source))
         self._found: dict[str, tuple[Path, str] | None] = {}
 
     def find(self, name: str) -> tuple[Path, str] | None:
         """Return file and id of an image, or `None` if it does not exist."""
         if name not in self._found:
-            own, source = self._description, self._source
-            path = image_path(name, description=own, source=source)
-            self._found[name] = (
-                None if path is None else (path, identity(path, description=own, source=source))
-            )
+            self._found[name] = self._look(name.replace("\\", "/"))
         return self._found[name]
+
+    def _look(self, name: str) -> tuple[Path, str] | None:
+        for each in (name, name.rpartition("/")[2]):
+            path = Path(self._folder, each)
+            if path.is_file():
+                return path, _below(path, self._folder)
+        return None
 
 
 def image_folder(description: Description, source: Path) -> Path:
@@ -51,8 +49,13 @@ def image_folder(description: Description, source: Path) -> Path:
 
 def identity(image: Path, *, description: Description, source: Path) -> str:
     """Return the id of an image, the same for every format: its path in the folder of images."""
-    folder = image_folder(description, source)
-    return image.relative_to(folder).as_posix() if image.is_relative_to(folder) else image.name
+    return _below(image, str(image_folder(description, source)))
+
+
+def _below(image: Path, folder: str) -> str:
+    """Return the path of an image in a folder; its name if it lies elsewhere."""
+    text = image.as_posix()
+    return text[len(folder) + 1 :] if text.startswith(f"{folder}/") else image.name
 
 
 def images_in(folder: Path) -> Iterator[Path]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from geovlm.api import Split
 
 
+@lru_cache(maxsize=1024)  # rows of one image often follow one another
 def of_group(group: str, *, shares: tuple[int, int, int], seed: int) -> Split:
     """Return the split of a group, which depends on its name alone.
 

@@ -28,6 +28,8 @@ def text(value: Any) -> str:
     """
     if isinstance(value, str):
         return value.strip()
+    if value is None:
+        return ""
     if isinstance(value, list | tuple) and len(value) == 1:
         return text(value[0])
     if isinstance(value, bool):

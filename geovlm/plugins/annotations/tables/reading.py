@@ -97,10 +97,11 @@ def rows(source: Path, form: str, skip: Skip) -> Iterator[Row]:
 
 
 def _csv(source: Path, skip: Skip) -> Iterator[Row]:
+    name_of_file = source.name
     table = files.csv_table(source)
     header = _header(source, next(table, None))
     for number, fields in table:
-        where = f"{source.name}:{number}"
+        where = f"{name_of_file}:{number}"
         if len(fields) != len(header):
             skip("row with more or fewer fields than the header", where)
             continue
@@ -125,8 +126,9 @@ def _header(source: Path, first: tuple[int, list[str]] | None) -> tuple[str, ...
 
 
 def _jsonl(source: Path, skip: Skip) -> Iterator[Row]:
+    name = source.name
     for number, value in files.json_lines(source, skip=skip):
-        yield from _objects(f"{source.name}:{number}", value, skip)
+        yield from _objects(f"{name}:{number}", value, skip)
 
 
 def _json(source: Path, skip: Skip) -> Iterator[Row]:
@@ -185,9 +187,11 @@ def _parts(source: Path) -> list[Path]:
 
 
 def _is_missing(value: Any) -> bool:
+    if type(value) is str:  # nearly all values
+        return not value
     if isinstance(value, float):
         return not math.isfinite(value)
-    return value is None or value == ""
+    return value is None
 
 
 _READ: Mapping[str, Callable[[Path, Skip], Iterator[Row]]] = {

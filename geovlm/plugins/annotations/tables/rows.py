@@ -6,12 +6,11 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from geovlm import raster
-from geovlm.api import Split
+from geovlm.api import Json, Split
 from geovlm.errors import ConfigError
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.places import Finder
@@ -66,47 +65,39 @@ class _Reader:
                 hint="give shares, such as 80/10/10, or name it as columns.split",
             )
         self.group = "" if description.group_by == "image" else description.group_by
-        self.reasoning = (
-            "" if description.reasoning in ("auto", "none", "tags") else description.reasoning
-        )
+        own = ("auto", "none", "tags")
+        self.reasoning = "" if description.reasoning in own else description.reasoning
         for name in filter(None, (self.group, self.reasoning)):
             columns.require(name, names, source=source)
+        self.texts = [
+            (role, name)
+            for role, name in self.columns.items()
+            if role in ("question", "answer", "label", "phrase", "type") and isinstance(name, str)
+        ]
         self.finder = Finder(description, source)
 
     def records(self) -> Iterator[Record]:
         """Yield the records of all rows."""
+        has_messages, has_ids = "messages" in self.columns, "id" in self.columns
         for row in reading.rows(self.source, self.own.format, self.skip):
-            yield from self._records(row)
-
-    def _records(self, row: Row) -> Iterator[Record]:
-        images = self._images(row)
-        if not images:
-            return
-        paths, names = zip(*images, strict=True)
-        split: Split | None = None
-        if "split" in self.columns:
-            name = cells.text(self._cell(row, "split"))
-            split = cells.SPLITS.get(name.lower())
-            if split is None and self.own.split == "given":
-                self.skip("split that is neither train, val nor test", f"{row.where}: {name[:80]}")
-                return
-        common = partial(
-            Record,
-            images=paths,
-            where=row.where,
-            group=names[0],
-            split=split,
-            extra={self.group: cells.text(row.cells.get(self.group))} if self.group else {},
-        )
-        own = cells.text(self._cell(row, "id"))
-        if "messages" not in self.columns:
-            fields = self._fields(row, paths)
-            yield common(id=own or _identifier(names[-1], fields), **fields)
-            return
-        found = list(self._exchanges(row, paths))
-        for number, fields in enumerate(found):
-            name = f"{own}/{number}" if own and len(found) > 1 else own
-            yield common(id=name or _identifier(names[-1], fields), **fields)
+            images = self._images(row)
+            if not images or (split := self._split(row)) == "":
+                continue
+            paths = tuple(path for path, _ in images)
+            first, last = images[0][1], images[-1][1]
+            own = cells.text(self._cell(row, "id")) if has_ids else ""
+            many = list(self._exchanges(row, paths)) if has_messages else [self._fields(row, paths)]
+            for number, fields in enumerate(many):
+                name = f"{own}/{number}" if own and len(many) > 1 else own
+                yield Record(
+                    id=name or _identifier(last, fields),
+                    images=paths,
+                    where=row.where,
+                    group=first,
+                    split=split or None,
+                    extra=self._extra(row),
+                    **fields,
+                )
 
     def _cell(self, row: Row, role: str) -> Any:
         """Return the value of a role; of several columns the list of those that the row has."""
@@ -120,8 +111,9 @@ class _Reader:
         value = self._cell(row, "image")
         if value is None and "messages" in self.columns:
             value = conversations.images(self._cell(row, "messages"))
+        names = [value] if isinstance(value, str) else _flat(value)
         found = []
-        for each in [one for part in _list(value) for one in _list(part)]:
+        for each in names:
             path = each.get("path") if isinstance(each, dict) else each
             data = each.get("bytes") if isinstance(each, dict) else each
             if isinstance(data, bytes):
@@ -139,18 +131,32 @@ class _Reader:
             self.skip("row without an image", row.where)
         return found
 
+    def _split(self, row: Row) -> Split | Literal[""] | None:
+        """Return the split of a row, `None` if it has none; "" if its name is not known."""
+        if "split" not in self.columns:
+            return None
+        name = cells.text(self._cell(row, "split"))
+        split = cells.SPLITS.get(name.lower())
+        if split is None and self.own.split == "given":
+            self.skip("split that is neither train, val nor test", f"{row.where}: {name[:80]}")
+            return ""
+        return split
+
+    def _extra(self, row: Row) -> dict[str, Json]:
+        return {self.group: cells.text(row.cells.get(self.group))} if self.group else {}
+
     def _fields(self, row: Row, images: tuple[Path, ...]) -> dict[str, Any]:
         """Return the annotation of a row, as fields of a record."""
-        question = "\n".join(filter(None, map(cells.text, _list(self._cell(row, "question")))))
-        reasoning, answer = conversations.thought(cells.text(self._cell(row, "answer")))
         found: dict[str, Any] = {
-            "question": conversations.bare(question),
-            "answer": answer or None,
-            "label": cells.text(self._cell(row, "label")) or None,
-            "phrase": cells.text(self._cell(row, "phrase")),
-            "type": cells.text(self._cell(row, "type")),
-            "reasoning": self._reasoning(row) or reasoning,
+            role: text for role, name in self.texts if (text := cells.text(row.cells.get(name)))
         }
+        if isinstance(self.columns.get("question"), tuple):
+            found["question"] = "\n".join(map(cells.text, self._cell(row, "question")))
+        if "<image>" in found.get("question", ""):
+            found["question"] = conversations.bare(found["question"])
+        reasoning, found["answer"] = conversations.thought(found.get("answer", ""))
+        found["answer"] = found["answer"] or None
+        found["reasoning"] = self._reasoning(row) or reasoning
         for role in ("captions", "choices"):
             if role in self.columns:
                 found[role] = cells.texts(self._cell(row, role) or ())
@@ -246,14 +252,17 @@ def _identifier(image: str, fields: dict[str, Any]) -> str:
 
     It stays as it is when rows are added, or an answer is corrected.
     """
-    asked = [fields.get("question") or "", fields.get("phrase") or "", *fields.get("choices", ())]
+    asked = [fields.get("question", ""), fields.get("phrase", ""), *fields.get("choices", ())]
     if not any(asked):
         return image
     digest = hashlib.blake2b("\0".join(asked).encode(errors="replace"), digest_size=4)
     return f"{image}/{digest.hexdigest()}"
 
 
-def _list(value: Any) -> list[Any]:
+def _flat(value: Any) -> list[Any]:
+    """Return the values of a cell, or of several that may hold lists, one after another."""
     if value is None:
         return []
-    return list(value) if isinstance(value, list | tuple) else [value]
+    if not isinstance(value, list | tuple):
+        return [value]
+    return [each for part in value for each in _flat(part)]
