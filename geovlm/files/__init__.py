@@ -1,7 +1,8 @@
 """From a user's files to text, records, tables and image paths, and JSON for any reader."""
 
 from geovlm.files.images import Images, find, listed
-from geovlm.files.records import csv_rows, json_array, json_lines, read_json
+from geovlm.files.records import csv_rows, json_lines, read_json
+from geovlm.files.streams import json_array
 from geovlm.files.tables import table_batches
 from geovlm.files.text import read_text
 

@@ -10,13 +10,9 @@ from typing import Any
 
 from geovlm.errors import DataError
 from geovlm.files import text
+from geovlm.files.streams import CORRECT, NESTED, not_json
 
-_CHUNK = 1 << 22
-_LONGEST_RECORD = 1 << 24
 _SEPARATORS = ",;\t"
-_CUT = "the file seems to be cut off: copy, unpack or download it again"
-_CORRECT = "correct it there"
-_NESTED = "lists or objects are nested too deeply"
 _QUOTES = "write a quote inside of a quoted field twice"
 
 
@@ -39,11 +35,11 @@ def parse_json(
     try:
         return json.loads(source, parse_int=parse_int)
     except json.JSONDecodeError as error:
-        raise _not_json(error, path, line=line) from error
+        raise not_json(error, path, line=line) from error
     except RecursionError as error:
-        raise DataError(f"{path}: {_NESTED}", hint=_CORRECT) from error
+        raise DataError(f"{path}: {NESTED}", hint=CORRECT) from error
     except ValueError as error:  # a number of more than 4,300 digits
-        raise DataError(f"{path}, line {line}: {error}", hint=_CORRECT) from error
+        raise DataError(f"{path}, line {line}: {error}", hint=CORRECT) from error
 
 
 def json_lines(
@@ -78,32 +74,6 @@ def json_lines(
         yield number, value
 
 
-def json_array(path: Path) -> Iterator[Any]:
-    """Yield the elements of a JSON array one after another, holding only a few MB of the file.
-
-    Raises:
-        DataError: the file is not a JSON array; names file, line and reason.
-    """
-    try:
-        with path.open("rb") as raw:
-            head = raw.read(max(4, text.LONGEST_BEGINNING))
-    except OSError as error:
-        raise text.unopened(path, error) from error
-    fault = text.nature(head)
-    if fault is not None:
-        raise DataError(f"{path} {fault.problem}", hint=fault.remedy)
-    form = text.encoding(head)
-    with path.open(encoding=form) as file:
-        try:
-            yield from _elements(file.read, path)
-        except UnicodeDecodeError as error:
-            name = form.removesuffix("-sig").upper()
-            raise DataError(
-                f"{path}: byte 0x{error.object[error.start]:02x} is not {name}",
-                hint="save the file as UTF-8",
-            ) from error
-
-
 def csv_rows(path: Path) -> Iterator[list[str]]:
     """Yield the fields of each line that is not blank, without spaces around them.
 
@@ -124,7 +94,7 @@ def csv_rows(path: Path) -> Iterator[list[str]]:
             if any(fields):
                 yield fields
     except csv.Error as error:
-        raise DataError(f"{path} is not CSV: {error}", hint=_CORRECT) from error
+        raise DataError(f"{path} is not CSV: {error}", hint=CORRECT) from error
 
 
 def csv_table(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -215,43 +185,3 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, str]]:
                 yield number, line, form if number == 1 else "utf-8"
     except OSError as error:
         raise text.unopened(path, error) from error
-
-
-def _elements(read: Callable[[int], str], path: Path) -> Iterator[Any]:
-    """Yield the elements of the array that `read` returns part by part."""
-    decoder = json.JSONDecoder()
-    buffer = read(_CHUNK)
-    start = len(buffer) - len(buffer.lstrip())
-    line = 1
-    if buffer[start : start + 1] != "[":
-        raise DataError(
-            f"{path} is not a JSON array, it begins with {buffer[start : start + 20]!r}",
-            hint="it must hold one list of records: [{…}, {…}]",
-        )
-    at, ended = start + 1, False
-    while True:
-        while at < len(buffer) and buffer[at] in " \t\r\n,":
-            at += 1
-        if at < len(buffer) and buffer[at] == "]":
-            return
-        try:
-            value, at = decoder.raw_decode(buffer, at)
-        except RecursionError as error:
-            raise DataError(f"{path}: {_NESTED}", hint=_CORRECT) from error
-        except json.JSONDecodeError as error:
-            if ended or len(buffer) - at > _LONGEST_RECORD:
-                raise _not_json(error, path, line=line) from error
-            more = read(_CHUNK)
-            ended = not more
-            line += buffer.count("\n", 0, at)
-            buffer, at = buffer[at:] + more, 0
-            continue
-        yield value
-
-
-def _not_json(error: json.JSONDecodeError, path: Path, *, line: int) -> DataError:
-    """Return the error for a text that begins in a line of a file."""
-    cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string")
-    place = f"line {line + error.lineno - 1}, column {error.colno}"
-    reason = f"{error.msg[:1].lower()}{error.msg[1:]}"
-    return DataError(f"{path}, {place}: not JSON: {reason}", hint=_CUT if cut else _CORRECT)

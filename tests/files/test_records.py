@@ -8,7 +8,7 @@ import pytest
 
 from geovlm import files
 from geovlm.errors import DataError
-from geovlm.files import records
+from geovlm.files import records, streams
 
 VALUE = {"name": "Köln", "numbers": [1, 2]}
 TEXT = json.dumps(VALUE, ensure_ascii=False)
@@ -121,7 +121,7 @@ def test_without_skip_a_line_that_is_not_json_is_an_error(tmp_path):
 
 
 def test_an_element_of_an_array_may_cross_the_parts_that_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "_CHUNK", 7)
+    monkeypatch.setattr(streams, "_CHUNK", 7)
     values = [{"a": "x" * 30}, {"b": [1, 2, {"c": "]"}]}, {}]
     path = written(tmp_path, json.dumps(values, indent=1).encode())
     assert list(files.json_array(path)) == values
@@ -165,3 +165,33 @@ def test_a_fault_of_a_table_names_file_and_line(tmp_path, data, problem):
 def test_a_table_with_the_line_ends_of_old_macs_is_read(tmp_path):
     rows = list(records.csv_table(written(tmp_path, b"a;b\rc;d\r")))
     assert [fields for _, fields in rows] == [["a", "b"], ["c", "d"]]
+
+
+def test_members_of_an_object_are_read_one_after_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "_CHUNK", 5)
+    text = '{"a": [1, {"b": 22}], "n": 12345, "left": [[3], [4]], "c": {"d": [5]}, "e": []}'
+    found = []
+    for key, value in streams.json_members(written(tmp_path, text.encode())):
+        found.append((key, value if key in ("n", "c", "left") else list(value)))
+    assert [(key, value) for key, value in found if key != "left"] == [
+        ("a", [1, {"b": 22}]),
+        ("n", 12345),
+        ("c", {"d": [5]}),
+        ("e", []),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[1]", "is not a JSON object, it begins with"),
+        ('{"a": [1, 2', "cut off"),
+        ('{"a": 1', "line 1, column 8: not JSON"),
+        ('{"a" 1}', "line 1: not JSON: no key"),
+    ],
+)
+def test_a_fault_of_an_object_is_named(tmp_path, text, problem):
+    with pytest.raises(DataError) as caught:
+        for _, value in streams.json_members(written(tmp_path, text.encode())):
+            list(value) if not isinstance(value, int) else None
+    assert problem in f"{caught.value} {caught.value.hint}"

@@ -38,9 +38,9 @@ class Survey:
     """Contents of a source."""
 
     records: Mapping[Split, int]
-    """Split -> records that the task can use."""
+    """Split -> records that the task can use, by shares."""
     given: Mapping[Split, int]
-    """Split -> records of which the source itself says so."""
+    """Split -> the same records, as the source says it; empty: it says nothing."""
     labels: Mapping[str, int]
     """Label or answer -> number, most frequent first; at most a thousand."""
     reasons: int
@@ -73,11 +73,11 @@ def survey(
         DataError: the source cannot be read, or holds no record that can be used.
     """
     loader, kind = Loader(description), kinds.of(description)
-    shares = replace(description, split=description.split.replace("given", "80/10/10"))
+    hashed = Loader(replace(description, split=description.split.replace("given", "80/10/10")))
     records: Counter[Split] = Counter()
     given: Counter[Split] = Counter()
     labels: Counter[str] = Counter()
-    reasons = 0
+    reasons = stated = 0
     skipped: dict[str, LeftOut] = {}
 
     def skip(reason: str, item: str) -> None:
@@ -93,9 +93,9 @@ def survey(
         if why := defect(loader.sample(record)):
             skip(why, record.where)
             continue
-        records[Loader(shares).split(record)] += 1
-        if record.split is not None:
-            given[record.split] += 1
+        records[hashed.split(record)] += 1
+        given[record.split or "train"] += 1
+        stated += record.split is not None
         reasons += bool(record.reasoning)
         for label in kind.labels(record):
             if label in labels or len(labels) < _COUNTED:
@@ -107,10 +107,9 @@ def survey(
             + (f" ({left_out})" * bool(left_out)),
             hint="--images DIR says where the images are, --task what is asked",
         )
-    by_split = given if description.split == "given" else records
     return Survey(
-        records=by_split,
-        given=given,
+        records=records,
+        given=given if stated else {},
         labels=dict(labels.most_common()),
         reasons=reasons,
         skipped=skipped,
@@ -137,7 +136,7 @@ def settle(description: Description, found: Survey, *, split: str) -> Descriptio
     task, n = description.task, sum(found.records.values())
     limit = {"detect": _COUNTED, "classify": _CLASSES, "vqa": min(_CLOSED, n // 5)}.get(task, 0)
     every = tuple(found.labels) if len(found.labels) <= limit else ()
-    says = len(found.given) > 1 and found.given.get("train") and sum(found.given.values()) == n
+    says = len(found.given) > 1 and found.given.get("train")
     reasoning = description.reasoning
     if reasoning == "auto" and not kinds.of(description).derives:
         reasoning = "tags" if found.reasons == n else "none"
@@ -198,20 +197,23 @@ def lines(description: Description, found: Survey) -> list[tuple[str, str]]:
     names = list(found.labels.items())
     shown = ", ".join(f"{label[:40]} {n:,}" for label, n in names[:_CLOSED])
     more = f" and {len(names) - _CLOSED} others" if len(names) > _CLOSED else ""
+    records = found.given if own.split == "given" else found.records
     rows = [("format", own.format), ("task", own.task)]
     if own.ask != "each":
         rows.append(("ask", own.ask))
     if own.columns:
         pairs = (f"{role}: {_spoken(name)}" for role, name in own.columns.items())
         rows.append(("columns", ", ".join(pairs)))
-    counts = found.given if own.split == "given" else found.records
     if own.boxes == "xywh":
         rows.append(("boxes", "xywh: a corner, width and height, as in COCO"))
     rows += [
-        ("records", ", ".join(f"{split} {n:,}" for split, n in sorted(counts.items()))),
+        ("records", ", ".join(f"{split} {n:,}" for split, n in sorted(records.items()))),
         (kinds.of(own).counted, f"{shown}{more}" or "none"),
         ("reasoning", own.reasoning),
     ]
+    absent = [split for split in ("train", "val", "test") if not records.get(split)]
+    if absent:
+        rows.append(("note", f"no record is in {' and '.join(absent)}: see --split and --group-by"))
     rows += [
         ("left out", f"{each.count:,} for {reason}: {', '.join(each.first)}")
         for reason, each in found.skipped.items()

@@ -45,7 +45,7 @@ READERS: Mapping[str, Reader] = {
     "csv": Reader("CSV or TSV", reading.is_csv, rows.read),
     "jsonl": Reader("JSON lines (.jsonl)", reading.is_jsonl, rows.read),
     "parquet": Reader("Parquet", reading.is_parquet, rows.read),
-    "coco": Reader("COCO (.json)", coco.recognises, coco.read, "detect"),
+    "coco": Reader("COCO (.json)", coco.recognises, coco.read),
     "json": Reader("a JSON list of records", reading.is_json, rows.read),
     "folders": Reader("one folder per class", classes.recognises, classes.read, "classify"),
 }

@@ -22,6 +22,11 @@ class Labelled(NamedTuple):
     label: str
 
 
+def inside(box: tuple[float, float, float, float], size: tuple[float, float]) -> bool:
+    """True if a part of a box lies in an image of this width and height."""
+    return box[0] < size[0] and box[1] < size[1] and box[2] > 0 and box[3] > 0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
     """One annotated image, or one row of a table."""

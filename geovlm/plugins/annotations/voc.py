@@ -20,7 +20,7 @@ from geovlm.errors import DataError
 from geovlm.files import text
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.places import identity, image_path
-from geovlm.plugins.annotations.records import Labelled, Record, Skip
+from geovlm.plugins.annotations.records import Labelled, Record, Skip, inside
 
 _SETS: dict[str, Split] = {"train": "train", "val": "val", "test": "test"}
 
@@ -96,7 +96,15 @@ def _splits(folder: Path) -> dict[str, Split]:
     return found
 
 
+def _size(root: ElementTree.Element) -> tuple[float, float]:
+    """Return width and height as declared; infinite where they are not."""
+    declared = [(root.findtext(f"size/{key}") or "").strip() for key in ("width", "height")]
+    width, height = (float(each) if each.isdigit() and int(each) else math.inf for each in declared)
+    return width, height
+
+
 def _objects(root: ElementTree.Element, file: Path, skip: Skip) -> Iterator[Labelled]:
+    size = _size(root)
     for number, each in enumerate(root.iter("object")):
         where = f"{file} object {number}"
         name = " ".join((each.findtext("name") or "").split())
@@ -111,5 +119,7 @@ def _objects(root: ElementTree.Element, file: Path, skip: Skip) -> Iterator[Labe
             skip("object marked difficult", where)
         elif not (x0 < x1 and y0 < y1):
             skip("object without a box", where)
+        elif not inside((x0, y0, x1, y1), size):
+            skip("box outside of its image", where)
         else:
             yield Labelled((x0, y0, x1, y1), name)

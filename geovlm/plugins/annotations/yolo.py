@@ -21,7 +21,7 @@ from geovlm.errors import DataError
 from geovlm.files import text
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.places import identity, images_in
-from geovlm.plugins.annotations.records import Labelled, Record, Skip
+from geovlm.plugins.annotations.records import Labelled, Record, Skip, inside
 from geovlm.raster import image_size
 
 SPLITS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
@@ -133,10 +133,12 @@ def _objects(file: Path, image: Path, names: Mapping[int, str], skip: Skip) -> I
         else:
             x0, y0, x1, y1 = _corners(numbers[1:])
             box = (x0 * width, y0 * height, x1 * width, y1 * height)
-            if x0 < x1 and y0 < y1:
-                yield Labelled(box, names[int(numbers[0])])
-            else:
+            if not (x0 < x1 and y0 < y1):
                 skip("box without area", where)
+            elif not inside(box, (width, height)):
+                skip("box outside of its image", where)
+            else:
+                yield Labelled(box, names[int(numbers[0])])
 
 
 def _numbers(line: str) -> list[float] | None:

@@ -62,6 +62,7 @@ def test_every_format_gives_the_same_samples(form: str, tmp_path: Path) -> None:
         ({"iscrowd": 1}, "crowd"),
         ({"category_id": 9}, "annotation of a category that is not listed"),
         ({"image_id": 99}, "annotation of an image that is not listed"),
+        ({"bbox": [-50, 10, 40, 5]}, "box outside of its image"),
     ],
 )
 def test_an_object_of_coco_that_cannot_be_used_is_left_out(
@@ -72,6 +73,26 @@ def test_an_object_of_coco_that_cannot_be_used_is_left_out(
     found = load(described(sets.coco(tmp_path, **changes)), left_out)
     assert left_out == [reason]
     assert found[1].target["boxes"] == [[0.0, 0.0, 20.0, 20.0]]
+
+
+def test_captions_of_coco_are_those_of_their_image(tmp_path: Path) -> None:
+    sets.images(tmp_path)
+    said = [{"image_id": 1, "caption": text} for text in ("A pier.", "A long pier.")]
+    table = {"annotations": said, "images": [{"id": 1, "file_name": "a.png"}]}
+    file = tmp_path / "captions.json"
+    file.write_text(json.dumps(table))
+    (sample,) = load(described(file, task="caption", labels=()))
+    assert sample.target["captions"] == ["A pier.", "A long pier."]
+
+
+def test_an_object_of_voc_outside_of_the_declared_size_is_left_out(tmp_path: Path) -> None:
+    sets.images(tmp_path)
+    file = sets.voc(tmp_path) / "b.xml"
+    size = "<size><width>100</width><height>100</height></size>"
+    file.write_text(file.read_text().replace("<object>", f"{size}<object>", 1))
+    left_out: list[str] = []
+    assert len(load(described(file.parent, form="voc"), left_out)[1].target["boxes"]) == 1
+    assert left_out == ["box outside of its image"]
 
 
 def test_polygons_of_coco_give_the_box_around_them(tmp_path: Path) -> None:
@@ -123,6 +144,7 @@ def test_a_polygon_of_yolo_gives_the_box_around_it(tmp_path: Path) -> None:
         ("car 0.5 0.5 0.1 0.1", "line that is neither a box nor a polygon"),
         ("7 0.5 0.5 0.1 0.1", "number of a class that has no name"),
         ("0 0.5 0.5 0 0.1", "box without area"),
+        ("0 1.5 0.5 0.1 0.1", "box outside of its image"),
     ],
 )
 def test_a_line_of_yolo_that_cannot_be_used_is_left_out(

@@ -170,6 +170,14 @@ def test_a_box_that_is_none_is_left_out(box: list[object], tmp_path: Path) -> No
     assert left_out == ["box without four numbers or without area: q.jsonl:1 box 0"]
 
 
+def test_a_box_outside_of_its_image_is_left_out(tmp_path: Path) -> None:
+    row = {"image": "a.png", "phrase": "a ship", "boxes": [[0, 0, 4, 4], [200, 0, 210, 9]]}
+    left_out: list[str] = []
+    (sample,) = load(described(lines(tmp_path, row), format="jsonl", task="refer"), left_out)
+    assert sample.target["boxes"] == [[0.0, 0.0, 4.0, 4.0]]
+    assert left_out == ["box outside of its image: q.jsonl:1 box 1"]
+
+
 def test_parquet_is_read_row_by_row(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from geovlm.api import Json
 from geovlm.errors import DataError
-from geovlm.files import records as files
+from geovlm.files import streams
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.places import IMAGE_ENDINGS, identity, image_path
 from geovlm.plugins.annotations.records import Labelled, Record, Skip
@@ -46,7 +46,7 @@ def recognises(source: Path) -> bool:
     if not source.is_file() or source.suffix.lower() != ".json":
         return False
     try:
-        first = next(iter(files.json_array(source)), None)
+        first = next(iter(streams.json_array(source)), None)
     except DataError:
         return False
     return isinstance(first, Mapping) and "data" in first and _annotations(first) is not None
@@ -61,8 +61,8 @@ def read(source: Path, description: Description, skip: Skip) -> Iterator[Record]
         DataError: the file is not a list of tasks.
     """
     seen: set[str] = set()
-    has_regions = any(map(_has_region, files.json_array(source)))
-    for number, task in enumerate(files.json_array(source)):
+    has_regions = any(map(_has_region, streams.json_array(source)))
+    for number, task in enumerate(streams.json_array(source)):
         where = f"{source.name} task {number}"
         data = task.get("data") if isinstance(task, Mapping) else None
         if not isinstance(data, Mapping):

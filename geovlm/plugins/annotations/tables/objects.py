@@ -58,7 +58,7 @@ def is_of_datasets(value: Any) -> bool:
 
 
 def corners(
-    box: tuple[float, ...] | None, form: str, size: Size | None
+    box: tuple[float, ...] | None, form: str, size: Size
 ) -> tuple[float, float, float, float] | None:
     """Return the corners of a box in pixels; `None` if it has no area.
 
@@ -70,7 +70,7 @@ def corners(
     x0, y0, x1, y1 = box
     if form == "xywh":
         x1, y1 = x0 + x1, y0 + y1
-    if form == "norm1" and size is not None:
+    if form == "norm1":
         x0, y0, x1, y1 = x0 * size[0], y0 * size[1], x1 * size[0], y1 * size[1]
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 

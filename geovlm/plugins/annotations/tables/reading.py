@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geovlm.errors import DataError
 from geovlm.files import records as files
+from geovlm.files import streams
 from geovlm.plugins.annotations.records import Skip
 from geovlm.plugins.annotations.tables import features, saved
 
@@ -57,7 +58,7 @@ def is_json(source: Path) -> bool:
     if not (source.is_file() and source.suffix.lower() == ".json"):
         return False
     try:
-        return isinstance(next(files.json_array(source), None), dict)
+        return isinstance(next(streams.json_array(source), None), dict)
     except DataError:
         return False
 
@@ -132,7 +133,7 @@ def _jsonl(source: Path, skip: Skip) -> Iterator[Row]:
 
 
 def _json(source: Path, skip: Skip) -> Iterator[Row]:
-    for number, value in enumerate(files.json_array(source)):
+    for number, value in enumerate(streams.json_array(source)):
         yield from _objects(f"{source.name} record {number}", value, skip)
 
 

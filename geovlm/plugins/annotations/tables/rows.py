@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from geovlm import raster
-from geovlm.api import Json, Split
-from geovlm.errors import ConfigError
+from geovlm.api import Json, Size, Split
+from geovlm.errors import ConfigError, DataError
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.places import Finder
-from geovlm.plugins.annotations.records import Labelled, Record, Skip
+from geovlm.plugins.annotations.records import Labelled, Record, Skip, inside
 from geovlm.plugins.annotations.tables import (
     cells,
     columns,
@@ -213,18 +215,28 @@ class _Reader:
     ) -> tuple[Labelled, ...]:
         """Return boxes in pixels of the last image; those without area are left out."""
         form = form or self.own.boxes
-        size = raster.image_size(images[-1]) if form == "norm1" and boxes else None
+        size = _size(images[-1]) if boxes else (0, 0)
         found = []
         for number, box in enumerate(boxes):
             placed = objects.corners(box, form, size)
             if placed is None:
                 self.skip("box without four numbers or without area", f"{row.where} box {number}")
+            elif not inside(placed, size):
+                self.skip("box outside of its image", f"{row.where} box {number}")
             else:
                 found.append(Labelled(placed, labels[number] if labels else ""))
         return tuple(found)
 
     def _reasoning(self, row: Row) -> str:
         return cells.text(row.cells.get(self.reasoning)) if self.reasoning else ""
+
+
+@lru_cache(maxsize=1024)
+def _size(image: Path) -> Size:
+    try:
+        return raster.image_size(image)
+    except DataError:
+        return (sys.maxsize, sys.maxsize)  # 'geovlm data check' names what cannot be read
 
 
 def _merged(found: Iterator[Record]) -> Iterator[Record]:
