@@ -8,6 +8,7 @@ the length and `_BLOCKS` blocks: training changes every layer.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from typing import Any
 from geovlm.api import Raster, Sample
 from geovlm.data import imagefiles
 from geovlm.errors import DataError
+from geovlm.files.caches import cache_dir
 
 CHECKED = 64
 """Number of records per split, spread over it, that are also hashed one by one."""
@@ -31,33 +33,33 @@ def of_split(records: Sequence[Sample], *, root: Path) -> dict[str, Any]:
     """Return the number of records and a hash of their ids, questions, targets and image names.
 
     `checked` holds, by id, the hashes of some records and of their image files by name. Names are
-    relative to `root`. A raster counts by its bands, not by its paths: building the paths of half a
-    million patches would take longer than all the rest.
+    relative to `root` or to the cache. A raster counts by its bands, not by its paths: building the
+    paths of half a million patches would take longer than all the rest.
 
     An image that cannot be read has no hash; it is reported where it is opened.
     """
     digest = hashlib.sha256()
     targets: dict[int, str] = {}  # by identity: data sets share the targets of equal labels
-    prefix = f"{root}{os.sep}"
+    prefixes = _prefixes(root)
     lines: list[str] = []
     for record in records:
-        lines.append(_line(record, targets, prefix=prefix))
+        lines.append(_line(record, targets, prefixes=prefixes))
         if len(lines) == _LINES_AT_ONCE:
             digest.update("\x1e".join([*lines, ""]).encode(errors="surrogatepass"))
             lines.clear()
     digest.update("\x1e".join([*lines, ""]).encode(errors="surrogatepass"))
     checked = {}
     for record in spread(records, CHECKED):
-        line = _line(record, targets, prefix=prefix).encode(errors="surrogatepass")
+        line = _line(record, targets, prefixes=prefixes).encode(errors="surrogatepass")
         files = [path for image in record.images for path in imagefiles.files(image)]
         checked[record.id] = {
             "record": hashlib.blake2b(line, digest_size=8).hexdigest(),
-            "images": {str(path).removeprefix(prefix): _of_image(path) for path in files},
+            "images": {_name(path, prefixes): _of_image(path) for path in files},
         }
     return {"records": len(records), "sha256": digest.hexdigest(), "checked": checked}
 
 
-def _line(record: Sample, targets: dict[int, str], *, prefix: str) -> str:
+def _line(record: Sample, targets: dict[int, str], *, prefixes: Sequence[str]) -> str:
     target = targets.get(id(record.target))
     if target is None:
         made = json.dumps(dict(record.target), sort_keys=True, default=list)
@@ -69,8 +71,21 @@ def _line(record: Sample, targets: dict[int, str], *, prefix: str) -> str:
             parts += image.bands
             parts += map(str, image.window or ())
         else:
-            parts.append(str(image).removeprefix(prefix))
+            parts.append(_name(image, prefixes))
     return "\x1f".join(parts)
+
+
+def _prefixes(root: Path) -> Sequence[str]:
+    """Return the beginnings that names leave out; without a home there is no cache."""
+    with contextlib.suppress(DataError):
+        return (f"{root}{os.sep}", f"{cache_dir()}{os.sep}")
+    return (f"{root}{os.sep}",)
+
+
+def _name(path: Path, prefixes: Sequence[str]) -> str:
+    """Return a path relative to the folder of the data, or to the cache."""
+    name = str(path)
+    return name[max(len(each) if name.startswith(each) else 0 for each in prefixes) :]
 
 
 def _of_image(path: Path) -> str | None:

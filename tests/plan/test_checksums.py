@@ -33,6 +33,17 @@ def test_a_data_set_copied_elsewhere_has_the_same_checksums(tmp_path: Path) -> N
     assert found[0] == found[1]
 
 
+def test_images_in_a_cache_elsewhere_have_the_same_checksums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for name in ("one", "other"):
+        monkeypatch.setenv("GEOVLM_CACHE", str(tmp_path / name))
+        folder_of(tmp_path / name)
+        found.append(checksums.of_split(records(tmp_path / name), root=tmp_path / "data"))
+    assert found[0] == found[1]
+
+
 def test_a_linked_data_set_has_the_same_checksums(tmp_path: Path) -> None:
     first = folder_of(tmp_path / "first")
     link = tmp_path / "link"
