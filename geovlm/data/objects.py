@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geovlm import boxes
@@ -115,7 +116,7 @@ def warning(found: Sizes | None, *, model: str, profile: ModelProfile) -> str:
     if found is None or found.small_share <= SAID_SHARE:
         return ""
     width, height = found.seen
-    name = model.rstrip("/").rpartition("/")[2]
+    name = "this model" if Path(model).is_absolute() else model.rpartition("/")[2]
     return (
         f"{100 * found.small_share:.0f} % of {found.n:,} boxes are under {found.small_px:g} px at "
         f"{name}, which sees {width} x {height} px; median {found.median_px:.2g} px; use "

@@ -54,7 +54,7 @@ def test_one_small_object_in_ten_is_not_said() -> None:
 def test_a_model_of_one_size_is_to_be_another_one() -> None:
     found = measure([View(boxes(3, 5), (84, 84), (84, 84))])
     said = warning(found, model="/models/mine", profile=ONE_SIZE)
-    assert said.startswith("50 % of 2 boxes are under 4 px at mine, which sees 84 x 84 px; median")
+    assert said.startswith("50 % of 2 boxes are under 4 px at this model, which sees 84 x 84 px;")
     assert "use a --model that sees more" in said
 
 
