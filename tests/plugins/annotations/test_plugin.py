@@ -102,3 +102,45 @@ def test_a_described_data_set_is_not_generated_and_conforms_on_real_records(fold
     lines = run("plugins", "check", "own").splitlines()[1:]
     assert {line.split("\t")[0] for line in lines} == {"ok"}
     assert f"data set 'own' has no make_sample: 3 records of {folder} read" in "".join(lines)
+
+
+def table(folder: Path) -> None:
+    rows = [f"{name},Is there a car?,{said}" for name, said in zip("abc", "yno", strict=True)]
+    (folder / "q.csv").write_text(
+        "\n".join(["image,question,answer", *rows]).replace(",Is", ".png,Is")
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["instances.json", "--group-by", "scene"], "group_by is for"),
+        (["instances.json", "--label-field", "kind"], "columns is for"),
+        (["instances.json", "--reasoning", "why"], "reasoning names a column"),
+        (["instances.json", "--task", "vqas"], "task must be one of detect"),
+        (["instances.json", "--format", "cocoa"], "format must be one of coco"),
+        (["q.csv", "--task", "caption", "--labels", "a,b"], "labels is for"),
+        (["q.csv", "--task", "classify"], "holds no record for the task classify"),
+        (["q.csv", "--group-by", "scene"], "q.csv has no column 'scene'"),
+        (["q.csv", "--label-field", "anser"], "did you mean 'answer'?"),
+        (["q.csv", "--split", "given"], "has no column of splits"),
+    ],
+)
+def test_an_option_without_use_or_column_is_refused_in_one_line(
+    words: list[str], message: str, folder: Path
+) -> None:
+    table(folder)
+    done = geovlm("data", "add", "own", *words, "--images", "images")
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (folder / "own.toml").exists()
+
+
+def test_only_records_that_the_task_can_use_are_counted(folder: Path) -> None:
+    (folder / "q.csv").write_text("image,question,answer\na.png,q,yes\nb.png,q,\nc.png,,no\n")
+    added = run("data", "add", "own", "q.csv", "--images", "images", "--split", "1/0/0")
+    assert "records: train 1\n" in added
+    assert "note: no record is in val and test" in added
+    assert "1 for record without an answer: q.csv:3" in added
+    assert "1 for record without a question: q.csv:4" in added
