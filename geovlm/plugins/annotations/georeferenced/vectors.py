@@ -59,7 +59,7 @@ class _Stored(NamedTuple):
     shapes: np.ndarray
     """Geometry of each feature, or `None`."""
     properties: Sequence[Mapping[str, Any]]
-    """Of each feature: field -> value."""
+    """Field -> value, for each feature."""
     fields: Sequence[str]
 
 
