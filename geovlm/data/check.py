@@ -11,7 +11,7 @@ from geovlm import boxes
 from geovlm.api import DatasetSpec, LoadContext, ModelProfile, Raster, Sample, Split
 from geovlm.data import objects
 from geovlm.data.findings import Finding, Report
-from geovlm.data.imagefiles import Header, Presence, Progress, headers, name_of, same
+from geovlm.data.imagefiles import Header, Presence, Progress, gone, headers, name_of, same
 from geovlm.data.loading import load_records
 from geovlm.data.texts import USED_ID
 from geovlm.errors import DataError, GeoVLMError
@@ -50,18 +50,16 @@ def inspect(
     """
     report = Report(spec.name, root, spec.licence, spec.homepage, decoded=decode)
     parts = _read(spec, report, root=root, options=options)
-    seen: set[str] = set()
+    _count_labels(chain.from_iterable(parts.values()), report)
+    _find_duplicates(chain.from_iterable(parts.values()), report)
+    parts = _with_images(parts, report)
     images: dict[str, Path | Raster] = {}
     named: dict[Split, list[tuple[str, ...]]] = {split: [] for split in parts}
     for split, records in parts.items():
         for record in records:
-            if record.id in seen:
-                report.duplicates.add(record.id)
-            seen.add(record.id)
             names = tuple(map(name_of, record.images))  # once: names are long, and many
             images.update(zip(names, record.images, strict=True))
             named[split].append(names)
-    _count_labels(chain.from_iterable(parts.values()), report)
     found = _read_images(images, report, decode=decode, progress=progress)
     readable = {name: images[name] for name in found}
     most = DECODED_LOOKED_AT if decode else LOOKED_AT
@@ -105,6 +103,30 @@ def _read(
     return parts
 
 
+def _find_duplicates(records: Iterable[Sample], report: Report) -> None:
+    """Report ids that several records have."""
+    seen: set[str] = set()
+    for record in records:
+        if record.id in seen:
+            report.duplicates.add(record.id)
+        seen.add(record.id)
+
+
+def _with_images(parts: Mapping[Split, list[Sample]], report: Report) -> dict[Split, list[Sample]]:
+    """Return the splits of which images may exist; report the others as a whole."""
+    kept: dict[Split, list[Sample]] = {}
+    for split, records in parts.items():
+        absent = gone([image for record in records for image in record.images])
+        if absent is None:
+            kept[split] = records
+            continue
+        report.gone[split] = str(absent)
+        report.images += absent.number
+        report.incomplete += absent.number
+        report.missing.extend(Finding(absent.number, [str(absent.first)]))
+    return kept
+
+
 def _count_labels(records: Iterable[Sample], report: Report) -> None:
     """Count labels and closed answers; report those outside their vocabulary, and unused ones."""
     vocabularies: dict[int, frozenset[str]] = {}  # by identity: records of a set share theirs
@@ -132,7 +154,7 @@ def _read_images(
     images: Mapping[str, Path | Raster], report: Report, *, decode: bool, progress: Progress
 ) -> dict[str, Header]:
     """Read every distinct image; return the headers of those that can be read."""
-    report.images = len(images)
+    report.images += len(images)
     there = Presence()
     present: dict[str, Path | Raster] = {}
     for name, image in images.items():

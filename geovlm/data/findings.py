@@ -60,6 +60,9 @@ class Report:
     labels: Counter[str] = field(default_factory=Counter)
     unused: list[str] = field(default_factory=list)
     """Labels of the vocabulary that no record has."""
+    gone: dict[str, str] = field(default_factory=dict)
+    """Split -> the folder in which none of its images lies, as a sentence; they count as missing,
+    and are not looked for one by one."""
     missing: Finding = field(default_factory=Finding)
     """Files of images that do not exist."""
     incomplete: int = 0
@@ -112,6 +115,8 @@ class Report:
         for split, reasons in self.skipped.items():
             for reason, found in reasons.items():
                 yield f"{split} skipped, {reason}", found
+        for split, sentence in self.gone.items():
+            yield f"{split} images", sentence
         yield "images", f"{self.images}, {'decoded' if self.decoded else 'headers read'}"
         yield "images missing", self._missing()
         yield "images unreadable", self.unreadable

@@ -270,6 +270,45 @@ def test_below_an_absent_folder_no_file_is_looked_for(
     assert len(asked) == len(set(asked)) <= len(tmp_path.parts) + 1
 
 
+def many(folder: Path) -> Load:
+    """Load more images than are looked for one by one, of the training split alone."""
+    names = [f"{tile}/{number}.png" for tile in range(40) for number in range(30)]
+    records = [one(folder / name, name) for name in names]
+    return lambda ctx: records if ctx.split == "train" else []
+
+
+def test_an_image_folder_that_is_absent_as_a_whole_is_told_by_one_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    looked = imagefiles.is_absent
+    monkeypatch.setattr(imagefiles, "is_absent", lambda path: asked.append(path) or looked(path))
+    folder = tmp_path / "patches" / "S2"
+    report = check(tmp_path, many(folder))
+    missing = tmp_path / "patches"
+    sentence = f"{missing} does not exist, nor do the 1,200 images in it"
+    assert dict(report.lines())["train images"] == sentence
+    assert (report.images, report.incomplete, report.missing.first, report.fit) == (
+        1200,
+        1200,
+        [str(folder / "0" / "0.png")],
+        False,
+    )
+    assert len(asked) <= 40
+    folder.mkdir(parents=True)
+    (folder / "other").mkdir()
+    assert check(tmp_path, many(folder)).gone == {
+        "train": f"{folder} holds none of the 1,200 images"
+    }
+
+
+def test_a_folder_with_one_of_many_images_is_looked_through(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    write(tmp_path / "7" / "8.png")  # none of those that are looked for first
+    report = check(tmp_path, many(tmp_path))
+    assert (report.gone, report.incomplete, report.missing.count) == ({}, 1199, 1199)
+
+
 def test_an_image_without_one_of_its_bands_is_missing_and_not_unreadable(tmp_path: Path) -> None:
     files = {name: tmp_path / f"{name}.png" for name in ("r", "g", "b")}
     write(files["r"])
