@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import pickle
+import tracemalloc
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from geovlm import nano
-from geovlm.api import RewardSpec, Sample, TaskSpec, Turn
+from geovlm.api import Raster, RewardSpec, Sample, TaskSpec, Turn
 from geovlm.config.control_tokens import ControlTokens
 from geovlm.config.schema import RunConfig
 from geovlm.data import prompts
@@ -147,6 +148,24 @@ def test_a_reward_that_raises_stops_the_run_by_name() -> None:
     context = prompts.reward_context(a_row(), profile=QWEN2_5_VL, options={})
     with pytest.raises(RewardError, match="'t/bad' raised KeyError"):
         rewards.score(bad, ["x"], [context])
+
+
+def test_a_large_image_made_of_bands_is_read_at_about_the_size_that_is_shown(
+    tmp_path: Path,
+) -> None:
+    ramp = Image.linear_gradient("L").resize((4100, 4000)).convert("RGB")
+    ramp.save(tmp_path / "scene.jpg")
+    bands = {"red": 1, "green": 2, "blue": 3}
+    scene = Raster(
+        file=tmp_path / "scene.jpg", bands=("red", "green", "blue"), high=255, band_index=bands
+    )
+    tracemalloc.start()
+    shown = ImageCache().get(json.dumps(encode(scene)), (112, 112))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4100 * 4000  # a whole band has four bytes per pixel
+    difference = ImageChops.difference(shown, ramp.resize((112, 112)))
+    assert max(high for _, high in difference.getextrema()) <= 3
 
 
 def test_images_are_opened_once_and_kept_within_the_bound(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import json
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from geovlm import raster
-from geovlm.api import Size
+from geovlm.api import Raster, Size
 from geovlm.files.jsontext import dumps
 from geovlm.raster import images
 from geovlm.raster.reference import decode
@@ -79,9 +80,18 @@ class ImageCache:
                 reduced = size if w * h > WINDOW_PIXELS else None
                 image = images.open_window(decode(original), (x, y, w, h), out_size=reduced)
             case _:
-                image = raster.open_image(decode(encoded))  # type: ignore[arg-type]  # JSON
+                image = _whole(decode(encoded), size)  # type: ignore[arg-type]  # JSON
         self.opened += 1
         return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _whole(ref: Path | Raster, size: Size) -> Image.Image:
+    """Return an image at its own size; a large one made of bands at `size`."""
+    if isinstance(ref, Raster):
+        width, height = raster.image_size(ref)
+        if width * height > WINDOW_PIXELS:
+            return images.open_window(ref, (0, 0, width, height), out_size=size)
+    return raster.open_image(ref)
 
 
 def _move(image: Image.Image, right_px: float, down_px: float) -> Image.Image:
