@@ -13,7 +13,16 @@ from geovlm.data.loading import load_records, sample_root
 from geovlm.errors import GeoVLMError
 from geovlm.plugins import registry
 
-SETS = ("bigearthnet", "captions/rsicd", "captions/nwpu", "geochat", "rsvqa/lr", "xbd")
+SETS = (
+    "bigearthnet",
+    "captions/rsicd",
+    "captions/nwpu",
+    "geochat",
+    "rsvqa/lr",
+    "scenes/ucm",
+    "fmow",
+    "xbd",
+)
 IMAGES = (".jpg", ".png", ".tif")
 LABELS = (".csv", ".json")
 

@@ -20,6 +20,8 @@ TASKS = [
     *("xbd/caption", "rsvqa/lr", "rsvqa/hr", "bigearthnet"),
     *("captions/rsicd", "captions/ucm", "captions/sydney", "captions/nwpu", "captions/rsitmd"),
     *("geochat/classify", "geochat/vqa", "geochat/caption", "geochat/refer", "geochat/ground"),
+    *("scenes/aid", "scenes/ucm", "scenes/whu_rs19", "scenes/resisc45", "scenes/eurosat"),
+    *("scenes/eurosat_ms", "scenes/patternnet", "scenes/rsi_cb256"),
 ]
 
 
@@ -75,7 +77,7 @@ def test_predict_asks_what_training_asked(name: str, roots) -> None:
 
 
 def test_every_task_of_the_repository_says_how_it_is_asked() -> None:
-    own = {"xbd", "rsvqa", "geochat", "bigearthnet", "captions"}
+    own = {"xbd", "rsvqa", "geochat", "bigearthnet", "captions", "scenes"}
     tasks = [t for t in registry.load().tasks.values() if t.name.partition("/")[0] in own]
     assert {task.name for task in tasks} == set(TASKS)
     assert all(task.blank is not None for task in tasks)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
-from geovlm_scenes import EarthDialOptions, ShuffledOptions, sets, tasks
+from geovlm_scenes import EarthDialOptions, ShuffledOptions, sets, splits, tasks
 
 from geovlm import answers
 from geovlm.api import Sample
-from geovlm.plugins import registry
 from geovlm.rewards import paper, robust
 from geovlm.score.protocols.text import words
 
@@ -54,6 +55,21 @@ def sample(scenes, number=0):
 )
 def test_published_questions_are_byte_for_byte(scenes, classes, expected):
     assert tasks.published(scenes, classes) == expected
+
+
+def test_earthdial_asks_this_about_aid_in_every_row_and_as_often_as_we_do(realdata):
+    path = realdata / "EarthDial_eval_results" / "rs_classification" / "AID.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert {row["question"] for row in rows} == {AID}
+    hashed = splits.Hashed(sets.AID)
+    ours = Counter(
+        folder
+        for folder in sets.AID.folders
+        for stem in sets.AID.official(folder)
+        if hashed.split(folder, stem) == "test"
+    )
+    assert Counter(row["annotation"] for row in rows) == ours
+    assert len(rows) == 3_000
 
 
 @pytest.mark.parametrize(
@@ -124,12 +140,3 @@ def test_importing_the_plugin_imports_nothing_heavy():
     code = f"import sys, geovlm_scenes; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_predict_asks_what_training_asks(prompt_ctx):
-    loaded = registry.load()
-    for name in (each.name for each in sets.ALL):
-        task = loaded.task(name)
-        options = task.options() if task.options else None
-        assert task.blank is not None
-        assert options is None or options.wording == "earthdial"
