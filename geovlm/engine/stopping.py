@@ -10,12 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from accelerate import PartialState
-from accelerate.utils import reduce
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from geovlm.api import RewardContext
 from geovlm.run.process import LIFELINE_VARIABLE
@@ -43,30 +37,15 @@ class Stop:
 
     def agreed(self) -> bool:
         """Return True on every rank if any rank has a request; every rank must call this."""
+        import torch  # an evaluation of a served model stops too, and never needs torch
+        from accelerate import PartialState
+        from accelerate.utils import reduce
+
         state = PartialState()
         if state.num_processes == 1:
             return self.requested
         flag = torch.tensor(int(self.requested), device=state.device)
         return bool(reduce(flag, reduction="sum").item())  # type: ignore[union-attr]  # a tensor
-
-
-@dataclass(eq=False)
-class StopCallback(TrainerCallback):
-    """Ends the training with a checkpoint after the step in which the request came."""
-
-    stop: Stop
-    every: int = 1
-    """Stops after multiples of so many steps only, so that all completions are trained on."""
-    stopped: bool = False
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Stop if any rank has a request."""
-        if state.global_step % self.every == 0 and self.stop.agreed():
-            control.should_save = True
-            control.should_training_stop = True
-            self.stopped = state.global_step < state.max_steps
 
 
 @dataclass(eq=False, kw_only=True)

@@ -23,6 +23,7 @@ from geovlm.config.schema import RunConfig
 from geovlm.data.prompts import Prompt, visual_tokens
 from geovlm.engine import failures
 from geovlm.engine.evaluation import evaluate
+from geovlm.engine.evaluation.local import Local
 from geovlm.engine.models import load
 from geovlm.engine.programs.main import quiet_libraries
 from geovlm.engine.progress import memory
@@ -133,7 +134,7 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
         if index == -1:
             check(current)
             loaded = load.load(source(config.model), config, registry=current.registry)
-            evaluate.evaluate(current, loaded, name="base")
+            evaluate.evaluate(current, Local(loaded), name="base")
             return
         if index == 0:
             check(current)
@@ -255,7 +256,7 @@ def _stage(stage: Stage, *, resume: bool) -> int:
     trains_first = all(each.kind == "probe" for each in config.stages[:index])
     if trains_first and config.eval.base:
         loaded = load.load(start, config, registry=stage.registry)
-        evaluate.evaluate(stage, loaded, name="base")
+        evaluate.evaluate(stage, Local(loaded), name="base")
         del loaded
         load.free()
     finished = stage.folder / "model"
@@ -271,5 +272,5 @@ def _stage(stage: Stage, *, resume: bool) -> int:
     if kind == "grpo" and stage.is_main:
         stage.run.write_across_tasks("signal", name, groups.measure(stage.folder))
     loaded = load.load(str(finished), config, registry=stage.registry)
-    evaluate.evaluate(stage, loaded, name=name)
+    evaluate.evaluate(stage, Local(loaded), name=name)
     return steps

@@ -8,7 +8,8 @@ import sys
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from geovlm.engine.stopping import Stop, StopCallback
+from geovlm.engine.stopping import Stop
+from geovlm.engine.training.callbacks import StopCallback
 
 
 @pytest.fixture

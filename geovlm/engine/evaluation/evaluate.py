@@ -1,6 +1,6 @@
-"""Evaluates the model of a stage in the process that holds it.
+"""Evaluates a model: first all answers, then the scores of each task, then `metrics.json`.
 
-First all answers, then the scores of each task, then `metrics.json`.
+An `Answerer` gives the answers, so nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -8,22 +8,18 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-from accelerate.utils import gather_object
 
 from geovlm.api import ModelProfile, TaskSpec
 from geovlm.engine import rewards
 from geovlm.engine.evaluation import blind, controls, frames, sampled, scores
+from geovlm.engine.evaluation.answerer import Answerer
 from geovlm.engine.evaluation.judge import Judge, clusters, prompt_hash
-from geovlm.engine.generation import answering, generate
+from geovlm.engine.generation import answering
 from geovlm.engine.generation.answering import PromptSet
-from geovlm.engine.models.load import Loaded
-from geovlm.engine.rows import tokens
 from geovlm.engine.rows.rows import Row
 from geovlm.engine.stage import Stage, drawn
-from geovlm.errors import DataError, DatasetNotFoundError, StoppedError
+from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.run.files import JsonLines
 from geovlm.score import against
 
@@ -35,7 +31,7 @@ _MODEL = "model"
 """Name of the prompts of the tasks themselves."""
 
 
-def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
+def evaluate(stage: Stage, answerer: Answerer, *, name: str) -> None:
     """Score the model on every task and write the scores under `name`: `base`, `sft`, `sft-2`, ….
 
     Writes `eval/<name>/<task>.jsonl` and the entry of `metrics.json`. Every rank answers its share
@@ -58,7 +54,7 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
             stage.rows(
                 task,
                 split=stage.config.eval_split(task.name),
-                profile=loaded.profile,
+                profile=answerer.profile,
                 limit=settings.limit,
             )
         )
@@ -83,7 +79,7 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
     judges = {
         task.name: Judge(
             task=task,
-            profile=loaded.profile,
+            profile=answerer.profile,
             registry=stage.registry,
             resamples=settings.resamples,
             seed=stage.config.seed,
@@ -95,29 +91,29 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
     }
     for each, judge in judges.items():
         judge.check(rows[each])
-    texts = _answer(stage, loaded, prompts, folder=folder, name=name)
+    texts = answerer.answer(stage, prompts, folder=folder, name=name)
+    stage.meter.end(then="scoring")
     if not stage.is_main:
         return
-    template = str(loaded.processor.chat_template)  # type: ignore[attr-defined]  # a mixin's field
     for task in missing:
         own, judge = rows[task.name], judges[task.name]
-        answers = _answers(stage, task, own, texts, loaded=loaded)
+        answers = _answers(stage, task, own, texts, answerer=answerer)
         provenance = {
             "n": len(own),
             "split": stage.config.eval_split(task.name),
             "seed": stage.config.seed,
             "task_version": task.version,
             "protocol": task.protocol,
-            "prompt_sha256": prompt_hash(own, template=template),
+            "prompt_sha256": prompt_hash(own, template=answerer.template),
             "pixels": {
-                "min": max(loaded.profile.min_pixels, task.min_pixels),
-                "max": loaded.profile.max_pixels,
+                "min": max(answerer.profile.min_pixels, task.min_pixels),
+                "max": answerer.profile.max_pixels,
             },
             "decoding": {
-                "metrics": "greedy",
+                "metrics": answerer.decoding,
                 "reward_temperature": settings.temperature,
                 "samples": settings.samples,
-                "max_new_tokens": stage.max_new_tokens(tasks),
+                "max_new_tokens": answerer.max_new_tokens(stage),
             },
             "interval": {
                 "level": 0.95,
@@ -125,6 +121,7 @@ def evaluate(stage: Stage, loaded: Loaded, *, name: str) -> None:
                 "resamples": settings.resamples,
                 "clusters": clusters(own).described(),
             },
+            **answerer.facts(own),
         }
         scored = scores.score(answers, judge, name=name, last=last)
         _write(stage, task, answers, scored, provenance=provenance, name=name)
@@ -139,76 +136,16 @@ def is_last(stage: Stage, *, name: str) -> bool:
     return name != "base" and all(each.kind == "probe" for each in later)
 
 
-def _answer(
-    stage: Stage, loaded: Loaded, prompts: Sequence[PromptSet], *, folder: Path, name: str
-) -> dict[str, answering.Texts]:
-    """Return name of a prompt set -> row key -> texts; on the main process those of all ranks."""
-    tasks = [stage.task(task) for task in stage.task_names]
-
-    def respond(rows: Sequence[Row], temperature: float, seed: int) -> list[str]:
-        return generate.complete(
-            loaded.model,
-            loaded.processor,
-            rows,
-            cache=stage.cache,
-            max_new_tokens=stage.max_new_tokens(tasks),
-            temperature=temperature,
-            seed=seed,
-        )
-
-    place = {"rank": stage.rank, "world_size": stage.world_size}
-    length = generate.lengths(loaded.processor, profile=loaded.profile)
-    size = stage.config.eval.batch_size
-    batches = {
-        each.name: answering.batched(each.rows, size=size, length=length) for each in prompts
-    }
-    own = sum(answering.n_texts(each, batches=batches[each.name], **place) for each in prompts)
-    total = sum(len(each.rows) * len(each.temperatures) for each in prompts)
-    stage.meter.begin(
-        f"evaluate {name}",
-        unit="answer",
-        total=total,
-        scale=total / max(1, own),
-        detail=_counted(prompts),
-    )
-    found: dict[str, answering.Texts] = {}
-    for each in prompts:
-        mine = answering.answer(
-            each,
-            respond,
-            folder=folder,
-            batches=batches[each.name],
-            seed=stage.config.seed,
-            **place,
-            advance=stage.meter.advance,
-            stop=lambda: stage.stop.requested,
-        )
-        if stage.stop.agreed():
-            raise StoppedError(f"evaluating {name}: the answers so far are kept")
-        found[each.name] = dict(gather_object(list(mine.items())))
-    stage.meter.end(then="scoring")
-    return found
-
-
-def _counted(prompts: Sequence[PromptSet]) -> str:
-    """Return what the answers of an evaluation are, in words."""
-    sampled = len(prompts[0].temperatures) - 1
-    times = "" if sampled == 1 else f" {sampled} times"
-    told = [f"{len(prompts[0].rows)} samples, each greedy and sampled{times}"]
-    told += [f"{len(each.rows)} {each.name.replace('_', ' ')}" for each in prompts[1:] if each.rows]
-    return ", ".join(told)
-
-
 def _answers(
     stage: Stage,
     task: TaskSpec,
     rows: Sequence[Row],
     texts: Mapping[str, answering.Texts],
     *,
-    loaded: Loaded,
+    answerer: Answerer,
 ) -> scores.Answers:
     """Return all answers to a task, those of an earlier stage and of the majority included."""
-    settings, profile = stage.config.eval, loaded.profile
+    settings, profile = stage.config.eval, answerer.profile
     majority = _majority(stage, task, profile=profile) if settings.blind != "off" else None
     earlier = None
     before = stage.run.latest_stage(task.name)
@@ -221,12 +158,11 @@ def _answers(
             sampled=[sampled.totals(known[row.sample_id]) for row in rows],
         )
     greedy = [texts[_MODEL][row.key][0] for row in rows]
-    limit = stage.max_new_tokens([stage.task(name) for name in stage.task_names])
     return scores.Answers(
         rows=rows,
         greedy=greedy,
         sampled=[texts[_MODEL][row.key][1:] for row in rows],
-        cut=[n >= limit for n in tokens.lengths(loaded.processor, greedy)],
+        cut=answerer.cut(stage, rows, greedy),
         control_rows=drawn(rows, settings.control_limit, seed=stage.config.seed),
         controls={
             name: {key: each[0] for key, each in many.items()}

@@ -10,7 +10,6 @@ from geovlm.config.control_tokens import ControlTokens
 from geovlm.data.prompts import Prompt
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row
-from geovlm.engine.rows.tokens import control_tokens
 from geovlm.errors import DataError
 
 IMAGES_DECODED = 128
@@ -99,6 +98,8 @@ def audit_tokens(rows: Sequence[Row], *, processor: Any) -> None:
     Raises:
         DataError: a text becomes a control token of the model; names the sample and the token.
     """
+    from geovlm.engine.rows.tokens import control_tokens  # transformers
+
     control, tokenizer = control_tokens(processor), processor.tokenizer
     known = {
         number: str(each).strip()

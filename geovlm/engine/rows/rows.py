@@ -10,10 +10,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
 
 from geovlm import answers
 from geovlm.api import Sample, Size, Turn
@@ -25,6 +24,9 @@ from geovlm.engine.rows.rendering import Chat
 from geovlm.errors import RunFailedError
 from geovlm.files.jsontext import dumps
 from geovlm.raster import reference
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,6 +177,8 @@ def dataset(
     Columns: `prompt` (messages), `images` (PIL), `row` (its number in `rows`). With `chat` they are
     those of SFT: `prompt` is the text that evaluation asks, `completion` the one to learn.
     """
+    from datasets import Dataset  # only trainers need it: a second, and torch
+
     table = Dataset.from_dict({"row": np.arange(len(rows))})
     return table.with_transform(_Columns(rows, cache=cache, tokens=tokens, chat=chat))
 

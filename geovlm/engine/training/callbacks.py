@@ -1,4 +1,4 @@
-"""Trainer callbacks that write the log and apply the health rules."""
+"""Trainer callbacks that write the log, apply the health rules and stop on request."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from geovlm.config import health
 from geovlm.config.health import HealthConfig
+from geovlm.engine.stopping import Stop
 from geovlm.engine.training import checkpoints
 from geovlm.errors import RunFailedError
 from geovlm.files.jsontext import finite
@@ -45,6 +46,25 @@ class LogCallback(TrainerCallback):
         """Append what was logged."""
         if state.is_world_process_zero and logs:
             self.lines.append([{"step": state.global_step, **logs}])
+
+
+@dataclass(eq=False)
+class StopCallback(TrainerCallback):
+    """Ends the training with a checkpoint after the step in which the request came."""
+
+    stop: Stop
+    every: int = 1
+    """Stops after multiples of so many steps only, so that all completions are trained on."""
+    stopped: bool = False
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Stop if any rank has a request."""
+        if state.global_step % self.every == 0 and self.stop.agreed():
+            control.should_save = True
+            control.should_training_stop = True
+            self.stopped = state.global_step < state.max_steps
 
 
 @dataclass(eq=False)

@@ -16,8 +16,8 @@ from geovlm.engine.generation import generate
 from geovlm.engine.models import adapters, load
 from geovlm.engine.models.load import Loaded
 from geovlm.engine.stage import Stage
-from geovlm.engine.stopping import StopCallback
 from geovlm.engine.training import sharded
+from geovlm.engine.training.callbacks import StopCallback
 from geovlm.engine.training.checkpoints import to_resume
 from geovlm.errors import StoppedError
 

@@ -25,9 +25,8 @@ from geovlm.engine.rows.rows import Row, dataset
 from geovlm.engine.speedups import trial
 from geovlm.engine.speedups.grpo_trainer import GroupTrainer
 from geovlm.engine.stage import Stage
-from geovlm.engine.stopping import StopCallback
 from geovlm.engine.training import fitting, probe, vllm
-from geovlm.engine.training.callbacks import HealthCallback, LogCallback
+from geovlm.engine.training.callbacks import HealthCallback, LogCallback, StopCallback
 from geovlm.engine.training.checkpoints import CheckpointCallback
 from geovlm.run.files import JsonLines
 

@@ -15,9 +15,8 @@ from geovlm.engine.progress import ProgressCallback
 from geovlm.engine.rows.rows import Picked, dataset
 from geovlm.engine.rows.tokens import control_tokens
 from geovlm.engine.stage import Stage
-from geovlm.engine.stopping import StopCallback
 from geovlm.engine.training import fitting
-from geovlm.engine.training.callbacks import LogCallback
+from geovlm.engine.training.callbacks import LogCallback, StopCallback
 from geovlm.engine.training.checkpoints import CheckpointCallback
 from geovlm.run.files import JsonLines
 
