@@ -32,6 +32,9 @@ DescriptionsOption: TypeAlias = Annotated[
     ),
 ]
 ModelOption: TypeAlias = Annotated[str, _MODEL]
+AnyModelOption: TypeAlias = Annotated[
+    str, typer.Option(help="nano, a folder, a name on the Hugging Face hub, or openai:NAME.")
+]
 OptionalModelOption: TypeAlias = Annotated[str | None, _MODEL]
 LimitOption: TypeAlias = Annotated[int, typer.Option(min=1, help=_LIMIT)]
 OptionalLimitOption: TypeAlias = Annotated[int | None, typer.Option(help=_LIMIT)]

@@ -83,8 +83,13 @@ def _absolute(config: RunConfig) -> RunConfig:
     options = dict(config.reward_options)
     if isinstance(options.get("encoder"), str):
         options["encoder"] = _located(str(options["encoder"]))
+    served = config.served
+    if served.cache is not None:
+        folder = str(Path(served.cache).expanduser().absolute())
+        served = served.model_copy(update={"cache": folder})
     changed = {
         "model": _located(config.model) if config.model != nano.NAME else nano.NAME,
+        "served": served,
         "parallel": _located(config.parallel),
         "reward_options": options,
     }
@@ -256,6 +261,7 @@ def _table_at(loc: Sequence[int | str]) -> type[BaseModel] | None:
     """Return the class of the table that holds a key."""
     from geovlm.config import schema, stages
     from geovlm.config.health import HealthConfig
+    from geovlm.config.served import ServedConfig
 
     tables: dict[str, type[BaseModel]] = {
         "tasks": schema.TaskConfig,
@@ -264,6 +270,7 @@ def _table_at(loc: Sequence[int | str]) -> type[BaseModel] | None:
         "eval": schema.EvalConfig,
         "health": HealthConfig,
         "lora": schema.LoraConfig,
+        "served": ServedConfig,
         "sft": stages.SftStage,
         "probe": stages.ProbeStage,
         "grpo": stages.GrpoStage,

@@ -15,12 +15,15 @@ from geovlm.api import ModelProfile
 from geovlm.config import checkpoint, control_tokens
 from geovlm.config.options import near
 from geovlm.errors import ConfigError, UnknownNameError
+from geovlm.plugins import profiles
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
     from geovlm.plugins.registry import Registry
 
 NANO = nano.NAME
+SERVED = "openai:"
+"""Begins the `model` of a run that is behind an endpoint."""
 PROCESSOR = "preprocessor_config.json"
 _BUNDLE = "processor_config.json"
 """File of transformers 5, which holds the settings for images as `image_processor`."""
@@ -38,6 +41,8 @@ class ModelFacts:
 
     name: str
     built_in: bool = False
+    served: bool = False
+    """True if it is behind an endpoint: nothing of it is on this machine."""
     folder: Path | None = None
     model_type: str | None = None
     profile: ModelProfile | None = None
@@ -50,6 +55,16 @@ class ModelFacts:
 def source(name: str) -> str:
     """Return the folder of the built-in model for `nano`; any other folder or hub name as it is."""
     return str(nano.path()) if name == NANO else name
+
+
+def served_name(name: str) -> str | None:
+    """Return the name of a model at its endpoint, without `SERVED`; `None` for any other model.
+
+    Example:
+        >>> served_name("openai:gpt-4o"), served_name("nano")
+        ('gpt-4o', None)
+    """
+    return name.removeprefix(SERVED) if name.startswith(SERVED) else None
 
 
 def hub_name(name: str) -> str | None:
@@ -78,16 +93,27 @@ def base_of(folder: Path) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def inspect(config: RunConfig, *, registry: Registry, weights: bool = False) -> ModelFacts:
+def inspect(
+    config: RunConfig, *, registry: Registry, weights: bool = False, served: bool = False
+) -> ModelFacts:
     """Return the facts in the model's files; with `weights`, all its files must be there and whole.
+
+    A model behind an endpoint has no files here; it is refused unless `served`.
 
     A model of the hub that is not on this machine, or only its JSON files, is downloaded when it is
     loaded. Without `weights`, the shape that GeoVLM ships stands for its files.
 
     Raises:
-        ConfigError: the model is a path that does not hold one.
+        ConfigError: the model is a path that does not hold one, or is behind an endpoint.
         UnknownNameError: it is of a family without a profile, or of none that answers questions.
     """
+    if served_name(config.model) is not None:
+        if not served:
+            raise ConfigError(
+                f"model {config.model!r} is behind an endpoint, and this command needs its files",
+                hint="geovlm eval asks an endpoint; give a folder or a name on the hub here",
+            )
+        return ModelFacts(name=config.model, served=True, profile=_served(config, registry))
     folder = _folder(config)
     if folder is None and (weights or not _is_family(config.model, registry)):
         _require_hub_name(config.model)
@@ -112,6 +138,29 @@ def inspect(config: RunConfig, *, registry: Registry, weights: bool = False) -> 
         parameters=checkpoint.parameters(folder),
         shipped=shape is not None,
     )
+
+
+def _served(config: RunConfig, registry: Registry) -> ModelProfile:
+    """Return the profile of a served model: the family's that the user names, else a neutral one.
+
+    Where the family's processor resizes images, the server does it, and gets them at the size that
+    they have, up to a limit.
+
+    Raises:
+        UnknownNameError: there is no such family.
+    """
+    profile = profiles.SERVED
+    if config.served.family is not None:
+        profile = registry.profile(config.served.family)
+        if profile.resize == "processor":
+            profile = dataclasses.replace(
+                profiles.SERVED,
+                name=profile.name,
+                box_frame=profile.box_frame,
+                box_order=profile.box_order,
+                box_angle=profile.box_angle,
+            )
+    return limited(profile, config)
 
 
 def profile_of(settings: Mapping[str, Any], *, registry: Registry) -> ModelProfile:

@@ -24,6 +24,7 @@ from geovlm.answers import ANSWER_INSTRUCTION, INSTRUCTION
 from geovlm.api import BoxFrame, BoxOrder, DatasetSpec, Split, TaskSpec
 from geovlm.config.health import HealthConfig, Share
 from geovlm.config.options import lookup, near, parse
+from geovlm.config.served import ServedConfig
 from geovlm.config.stages import Parallel, Stage, Table, Text
 from geovlm.config.trackers import Project, Trackers
 from geovlm.errors import ConfigError
@@ -136,7 +137,8 @@ class RunConfig(Table):
     preset: str | None = None
     """Name of the preset that this configuration started from."""
     model: str = "nano"
-    """`nano`, a folder with `config.json`, or a name on the Hugging Face hub."""
+    """`nano`, a folder with `config.json`, a name on the Hugging Face hub, or, to be evaluated,
+    `openai:NAME` of an endpoint, see docs/served.md."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     trust_remote_code: bool = False
@@ -181,6 +183,8 @@ class RunConfig(Table):
     evaluation rows."""
     profile: ProfileConfig = ProfileConfig()
     """Boxes of the model."""
+    served: ServedConfig = ServedConfig()
+    """Endpoint of a model `openai:NAME`."""
     lora: LoraConfig | None = None
     """Low-rank adapters; default: full fine-tuning."""
     stages: list[Stage] = []

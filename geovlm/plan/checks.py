@@ -29,6 +29,7 @@ from geovlm.plan.trials import preflight, process, trainers
 from geovlm.plugins.registry import Registry
 from geovlm.rewards import options
 from geovlm.run import imports, parallel
+from geovlm.run.served import checks as served
 from geovlm.run.tracking import processes as tracking
 from geovlm.run.vllm import server
 
@@ -127,8 +128,18 @@ def _tasks(context: Context) -> None:
     context.specs = list({each.spec.name: each.spec for each in chosen}.values())
 
 
-def _model(context: Context) -> None:
-    facts = models.inspect(context.config, registry=context.registry, weights=not context.elsewhere)
+def _endpoint(context: Context) -> None:
+    profile = context.model.profile
+    if context.model.served and profile is not None and not context.elsewhere:
+        task = context.registry.task(context.tasks[0].name)
+        sample = context.reader.chosen[task.name]
+        served.ask(context.config, task, sample, profile=profile)
+
+
+def _model(context: Context, *, served: bool = False) -> None:
+    facts = models.inspect(
+        context.config, registry=context.registry, weights=not context.elsewhere, served=served
+    )
     context.model = sizes.bound(facts, context.config)
 
 
@@ -216,6 +227,12 @@ def _trials(context: Context) -> None:
 CHECKS: tuple[Check, ...] = (
     Check("tasks", _tasks, "A run without tasks, or with unknown ones."),
     Check(
+        "served model",
+        lambda context: served.check(context.config, elsewhere=context.elsewhere),
+        "A model `openai:NAME` without an address, with stages or several processes, or without "
+        "the key that was named; an address without such a model.",
+    ),
+    Check(
         "parallel",
         lambda context: parallel.check(context.config),
         "A way to share the model that needs GPUs, DeepSpeed or other settings.",
@@ -247,7 +264,9 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "torchvision",
-        lambda context: imports.require_torchvision(),
+        lambda context: (
+            None if models.served_name(context.config.model) else imports.require_torchvision()
+        ),
         "An installed torchvision that does not fit torch: transformers imports it wherever it is "
         "installed. It is tried once for each torch and torchvision.",
     ),
@@ -269,7 +288,11 @@ CHECKS: tuple[Check, ...] = (
         "A reward that embeds sentences without a sentence encoder on this machine; not "
         "checked for other machines.",
     ),
-    Check("model", _model, "A model that does not exist, or of a family that no plugin knows."),
+    Check(
+        "model",
+        lambda context: _model(context, served=True),
+        "A model that does not exist, or of a family that no plugin knows.",
+    ),
     Check(
         "space",
         lambda context: (
@@ -312,6 +335,11 @@ CHECKS: tuple[Check, ...] = (
         lambda context: None if context.elsewhere else server.check_urls(context.config),
         "A vLLM server at `vllm.url` that does not answer or has other settings than TRL needs; "
         "not checked by `geovlm plan` and `--launcher slurm`, which start nothing.",
+    ),
+    Check(
+        "endpoint",
+        _endpoint,
+        "A served model that does not answer a question about one image of the first task.",
     ),
 )
 """All checks, cheapest first; a check may read what those before it left in the context."""

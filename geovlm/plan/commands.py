@@ -101,7 +101,12 @@ def _stage(plan: Plan, index: int, *, folder: str, here: Machine) -> list[Launch
                 machine=rank,
                 what=f"{names} of {ranks.world_size}, {scheme}{at}",
                 gpus=() if on_cpu else tuple(range(ranks.local)),
-                argv=launch.command(yaml, run=plan.output, stage=launch.stage_name(index)),
+                argv=launch.command(
+                    yaml,
+                    run=plan.output,
+                    stage=launch.stage_name(index),
+                    module=launch.worker(config),
+                ),
                 accelerate=accelerate,
             )
         )

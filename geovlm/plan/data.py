@@ -261,7 +261,8 @@ class Reader:
         visual, text, digest, most = [], [], "", 0
         for sample in samples:
             prompt = prompter.prompt(sample)
-            visual.append(prompts.visual_tokens(prompt.picture_sizes, profile=profile))
+            if profile.cell_tokens:  # 0: a served model, which alone knows
+                visual.append(prompts.visual_tokens(prompt.picture_sizes, profile=profile))
             most = max(most, *(width * height for width, height in prompt.input_sizes))
             turn = prompt.turn
             if self.count is not None:

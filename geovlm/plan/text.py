@@ -86,6 +86,10 @@ def _model(plan: Plan) -> str:
     boxes = f"boxes in {frame}" if frame else "frame of its boxes not known"
     if frame and model.profile.box_order == "yxyx":
         boxes += ", y first"
+    if model.served:
+        served = plan.config.served
+        sent = f"images as {served.image_format.upper()} of at most {model.profile.max_pixels:,} px"
+        return f"{name} at {served.base_url}: {boxes}, {sent}"
     shape = ", of a shipped shape: its files are not on this machine" if model.shipped else ""
     return f"{name}: {model.model_type}{size}, {boxes}{shape}"
 

@@ -78,6 +78,18 @@ GENERIC = ModelProfile(
 )
 """Any other chat model of transformers. The checkpoint tells everything but the frame of boxes."""
 
+SERVED = ModelProfile(
+    name="served",
+    model_types=(),
+    box_frame=None,
+    size_factor=1,
+    cell_tokens=0,
+    min_pixels=1,
+    max_pixels=1024 * 1024,
+)
+"""A model behind an endpoint of which nothing is known: images are sent at the size that they have,
+up to a square of 1024 pixels, and their tokens are not counted."""
+
 GEMMA3 = replace(GENERIC, name="gemma-3", model_types=("gemma3",))
 """The Gemini API writes y0, x0, y1, x1 in thousandths; Google does not confirm this for Gemma 3:
 google/gemma-3-4b-it, discussion 38."""

@@ -53,7 +53,9 @@ def head(
         made.append(Fact("took", f"{_duration(sum(took.values()))} ({parts})"))
     model = environment.get("model", {})
     millions = f", {model['parameters'] / 1e6:,.1f} M parameters" if model.get("parameters") else ""
-    made.append(Fact("model", f"{without_folders(config['model'])}{millions}"))
+    address = (config.get("served") or {}).get("base_url")
+    at = f" at {address}" if address else ""
+    made.append(Fact("model", f"{without_folders(config['model'])}{at}{millions}"))
     made.append(Fact("rewards", f"{config['rewards']}, seed {config['seed']}"))
     if machine := environment.get("machine"):
         used = f"{machine['gpus']} GPUs" if machine["gpus"] else "no GPU"

@@ -101,7 +101,7 @@ def pair_probes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def remarks(metrics: Mapping[str, Any]) -> list[str]:
-    """Return a line for each score that lacks records of ours, or is undefined."""
+    """Return a line for each score that lacks records of ours, is undefined, or was paid for."""
     lines = []
     for name, task in metrics["tasks"].items():
         for stage, entry in task["stages"].items():
@@ -112,7 +112,19 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
             if n:
                 part = f"{n} of {scores['lines']} records ({n / scores['lines']:.2%})"
                 lines.append(f"{name}, {stage}: {scores['protocol']} skips {part}")
+            if "served" in entry:
+                lines.append(f"{name}, {stage}: {_served(entry['served'], n=entry['n'])}")
     return lines
+
+
+def _served(found: Mapping[str, Any], *, n: int) -> str:
+    """Return what an endpoint answered, and at what cost."""
+    wrong = ", ".join(f"{found[what]} {what}" for what in ("refused", "empty", "cut"))
+    spent = f"{found['prompt_tokens']:,} + {found['completion_tokens']:,} tokens"
+    if found["cost"] is not None:
+        spent += f", cost {found['cost']:.4g}"
+    asked = f"{found['answers']} answers in all, {found['reused']} known before"
+    return f"of {n} greedy answers {wrong}; {asked}; {spent}"
 
 
 def provenance(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -34,6 +34,11 @@ _FREE_OF_TRAINER = frozenset(
     | {"hub_always_push", "hub_revision"}
 )
 """Arguments of a trainer that may change while it trains: logging, saving, reading, memory."""
+_FREE_OF_SERVED = frozenset(
+    {"base_url", "api_key_env", "concurrency", "requests_per_minute", "timeout_s", "retries"}
+    | {"backoff_s", "input_price", "output_price", "cost_limit", "token_limit", "cache"}
+)
+"""Keys of `served` that decide on no answer."""
 _LATER = frozenset({"batch_size", "blind", "probes", "control_limit", "resamples"})
 """Keys of `eval` that only the evaluations to come read."""
 _EVERYTHING = frozenset({"sft", "probe", "grpo", "eval"})
@@ -43,6 +48,7 @@ _READERS: Mapping[str, frozenset[str]] = {
     "max_new_tokens": frozenset({"probe", "grpo", "eval"}),
     "lora": frozenset({"sft", "grpo"}),
     "eval": frozenset({"eval"}),
+    "served": frozenset({"eval"}),
 }
 """Field of the configuration -> the kinds of work that it decides on; all, if it is not here."""
 
@@ -118,6 +124,8 @@ def obstacle(change: Change, work: Sequence[Work], *, complete: bool) -> Work | 
     """
     field, *rest = change.key
     if field in FREE or is_place(change.key):
+        return None
+    if field == "served" and rest[0] in _FREE_OF_SERVED:
         return None
     if field == "stages":
         return _obstacle_of_stage(int(rest[0]), tuple(rest[1:]), work)

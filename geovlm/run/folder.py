@@ -9,6 +9,7 @@ samples/           a picture of one sample per task, drawn before the run starts
 stages/0-sft/      stderr.txt, log.jsonl, completions.jsonl, model/, done.json;
                    accelerate.yaml if the stage has several processes
 eval/sft/          one <task>.jsonl per task, with / in the name written as __
+served/            answers of a served model, by the content of their requests
 machines/          on several machines: their heartbeats, 0.json, 1.json, …
 metrics.json       scores per task and stage, the verdict, wall seconds per stage
 status.json        what the run does at the moment, or how it ended
@@ -67,6 +68,11 @@ class RunDir:
         return self.path / "descriptions"
 
     @property
+    def served(self) -> Path:
+        """The folder with the answers of a served model, unless runs share one."""
+        return self.path / "served"
+
+    @property
     def samples(self) -> Path:
         """The folder with a picture of one sample per task."""
         return self.path / "samples"
@@ -93,7 +99,8 @@ class RunDir:
         kept = ("*/log.jsonl", checkpoint, "*/model", "*/done.json", "*/answers/*.jsonl")
         found = any(any((self.path / "stages").glob(pattern)) for pattern in kept)
         answered = any((self.path / "eval").glob("*/answers/*.jsonl"))
-        return found or answered or self.metrics.is_file()
+        paid = any(self.served.glob("*.sqlite"))
+        return found or answered or paid or self.metrics.is_file()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from geovlm.config.model import served_name
 from geovlm.errors import GeoVLMError, RunFailedError, StoppedError
 from geovlm.plugins import installed
 from geovlm.plugins.installed import GROUP
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from geovlm.run.status.writer import Status
 
 WORKER = "geovlm.engine.worker"
+SERVED_WORKER = "geovlm.engine.served"
+"""Module that evaluates a served model; it loads no torch."""
 _HINTS: dict[int, str] = {
     signal.SIGKILL: "out of memory? a smaller per_device_train_batch_size needs less; ",
     signal.SIGABRT: "NCCL ends a rank that waits longer than timeout_s for another: continue with "
@@ -62,6 +65,11 @@ def command(
         start = ["-m", LAUNCHER, "--config_file", str(config_file)]
         start += ["--module", module]
     return python(*start, "--run", str(run), "--stage", stage, *(["--resume"] if resume else []))
+
+
+def worker(config: RunConfig) -> str:
+    """Return the module that does the work of a run's stages."""
+    return WORKER if served_name(config.model) is None else SERVED_WORKER
 
 
 def is_alone(ranks: Layout, *, scheme: str) -> bool:
@@ -166,7 +174,13 @@ def run_stage(
             files.write_text(yaml, text)
         log = folder / ("stderr.txt" if machine.rank == 0 else f"stderr.{machine.rank}.txt")
         outcome = execute(
-            command(yaml, run=run.path, stage=stage_name(index), resume=resume),
+            command(
+                yaml,
+                run=run.path,
+                stage=stage_name(index),
+                resume=resume,
+                module=worker(config),
+            ),
             variables=environment(ranks.local, on_cpu=on_cpu) | server.variables,
             log=log,
             check=check,
@@ -204,7 +218,7 @@ def run_stages(
         GeoVLMError: as `run_stage`.
     """
     leads = heartbeat is None or heartbeat.machine.leads
-    with StopRequest(worker=WORKER) as stop:
+    with StopRequest(worker=worker(config)) as stop:
         for index in range(len(config.stages)) or [-1]:
             name = run.stage(index).name
             kind = config.stages[index].kind if index >= 0 else "eval"

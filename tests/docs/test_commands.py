@@ -47,6 +47,7 @@ NEEDS = {
     "--gpus": "GPUs",
     "--track": "packages of trackers: tests/track",
     "geovlm-r1": "a model from the Hugging Face hub",
+    "--base-url": "an endpoint: tests/engine/test_served.py",
     "export": "a finished run: tests/engine/test_export.py",
     "doctor": "minutes: tests/cli/test_doctor.py",
 }

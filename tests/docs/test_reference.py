@@ -86,8 +86,8 @@ def test_every_key_of_the_configuration_is_described(field: dict[str, object]) -
 @pytest.mark.parametrize(
     "line",
     [
-        '- `model` (text, default `"nano"`): `nano`, a folder with `config.json`, or a name on the '
-        "Hugging Face hub.",
+        '- `model` (text, default `"nano"`): `nano`, a folder with `config.json`, a name on the '
+        "Hugging Face hub, or, to be evaluated, `openai:NAME` of an endpoint, see docs/served.md.",
         "- `generations` (whole number at least 2, default `4`): Completions per prompt.",
         "- `min_format_rate` (number from 0 to 1, default `0.5`): Smallest share of completions "
         "with the right tags; a task below it fails the probe.",

@@ -23,9 +23,23 @@ class Against(StrEnum):
 
 
 def evaluate(
-    model: options.ModelOption,
+    model: options.AnyModelOption,
     tasks: options.TasksOption,
     out: Annotated[Path, typer.Option("--output", help="Folder for answers and scores.")],
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Endpoint of a model openai:NAME, in front of /chat/completions; see "
+            "docs/served.md.",
+            metavar="URL",
+        ),
+    ] = None,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(
+            help="Environment variable with its key; default: OPENAI_API_KEY.", metavar="NAME"
+        ),
+    ] = None,
     split: Annotated[
         str, typer.Option(help="Split that is evaluated: train, val or test.")
     ] = "test",
@@ -52,8 +66,11 @@ def evaluate(
 ) -> None:
     """Score a model on tasks, without training.
 
+    The model may be behind an OpenAI-compatible endpoint: --model openai:NAME --base-url URL.
+
     Blind baselines (majority answer, text only, shuffled images) are scored on the same samples.
     """
+    from geovlm.config.model import served_name
     from geovlm.plan import text
     from geovlm.run import files, resuming
     from geovlm.run import machines as known_machines
@@ -63,6 +80,7 @@ def evaluate(
     machine = known_machines.find(
         machines=machines, machine_rank=machine_rank, main_address=main_address
     )
+    endpoint = {"base_url": base_url, "api_key_env": api_key_env}
     given = settings(
         tasks=tasks,
         data=data,
@@ -74,6 +92,8 @@ def evaluate(
         gpus=gpus,
         machines=machines if machine.count == 1 else machine.count,
         stages=[],
+        served={key: value for key, value in endpoint.items() if value is not None},
+        device="cpu" if served_name(model) is not None else None,
         eval={"split": split, "limit": limit, "probes": probes, "control_limit": None},
     )
     config = planning.on_machine(configuration.load(None, overrides=set_ or [], **given), machine)
