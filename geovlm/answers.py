@@ -47,6 +47,22 @@ _NUMBER = re.compile(
 )
 
 
+_AREA = "(?: (?:in|of|between) (?:this|the|these|both|two)(?: two)? [a-z]+)?"
+_SUBJECT = "(?:everything|all|(?:the|this|both|these|two)(?: two| whole)? [a-z]+|it|they)"
+_UNCHANGED = re.compile(
+    f"(?:there (?:is|are|was|were|has been|have been) )?(?:almost )?no (?:[a-z]+ )?"
+    f"(?:changes?|changed|differences?)(?: to mention| (?:was|were) (?:made|detected|seen|found)"
+    f"| (?:has |have )?(?:occurred|happened)| (?:is|are) (?:detected|visible|seen))?{_AREA}"
+    f"|(?:almost )?nothing (?:has |have |is |was )?(?:changed|different){_AREA}"
+    f"|{_SUBJECT} (?:has|have|did) not changed?{_AREA}"
+    f"|{_SUBJECT} (?:is|are|was|were|remains?|remained|stays?|stayed|appears?|appeared|seems?"
+    f"|looks?)(?: to be)?(?: almost| exactly)? (?:(?:the )?same|identical|unchanged|alike)"
+    f"(?: as before)?{_AREA}"
+)
+"""Sentences that state nothing else, as the authors of LEVIR-CC and Dubai-CC write them."""
+_LONGEST_UNCHANGED = 120
+
+
 def frame(turn: Turn, *, thinks: bool = True) -> str:
     """Return the completion of a perfect model: reasoning and answer in their tags.
 
@@ -266,6 +282,22 @@ def choice(text: str, choices: Sequence[str]) -> int | None:
             return at
     wanted = normalise(text)
     return plain.index(wanted) if wanted in plain else None
+
+
+def says_unchanged(text: str) -> bool:
+    """Return True if a text states in English that nothing changed, and nothing else.
+
+    The five sentences of LEVIR-CC do, those of Dubai-CC, and others of their form.
+
+    Example:
+        >>> says_unchanged("The scene is the same as before .")
+        True
+        >>> says_unchanged("No change was made, but a road appeared.")
+        False
+    """
+    if len(text) > _LONGEST_UNCHANGED:
+        return False
+    return _UNCHANGED.fullmatch(normalise(text)) is not None
 
 
 def number(text: str) -> float | None:

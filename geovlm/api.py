@@ -140,6 +140,8 @@ class Sample:
       name it, as `geovlm.boxes.write_labelled` does.
     - `label`: text; the label of all boxes, where there are no `box_labels`.
     - `captions`: list of texts; the reference captions. A score takes the nearest one.
+    - `changed`: true or false; whether the last image shows a change. Scores of captions of changes
+      are given for changed and for unchanged samples.
     - `text`: text; the only reference, where there are no `captions`. Boxes in it are left out.
     - `facts`: name -> text; what a caption must state. Rewards then ask for these facts instead of
       the words of the references.

@@ -340,3 +340,42 @@ def test_a_label_is_not_the_beginning_of_a_word_with_a_vowel_sign() -> None:
 )
 def test_a_choice_is_a_letter_its_text_or_both(text: str, right: int | None) -> None:
     assert answers.choice(text, ["a river", "a road", "a field", "a lake"]) == right
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " the scene is the same as before .",
+        "there is no difference",
+        "the two scenes seem identical",
+        "no change has occurred",
+        "almost nothing has changed",
+        "Everything remains the same.",
+        "There is no change to mention in this area.",
+        "No change was made.",
+        "The area appears the same.",
+        "All remained the same in this area.",
+        "No difference between the two images",
+        "the buildings have not changed",
+    ],
+)
+def test_sentences_without_a_change_are_known(text: str) -> None:
+    assert answers.says_unchanged(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nothing",
+        "no",
+        "Nothing has changed, but a road was built.",
+        "there is no difference and there is no difference",
+        "There is no road.",
+        "the same buildings are the same as before the road was built",
+        "A road crossing appeared in the not urbanized area.",
+        "there is no difference " * 500,
+    ],
+)
+def test_other_sentences_do_not_state_that_nothing_changed(text: str) -> None:
+    assert not answers.says_unchanged(text)

@@ -41,7 +41,7 @@ INSIDE = {
     "raster": "faults headers spectra | files | masks places | fills | bands"
     " | appearance reference scaling | decoding | pictures | checks images",
     "scenes": "composing | painting",
-    "files": "caches text images jsontext | streams | records tables",
+    "files": "caches text images jsontext | streams | records tables | arrow",
     "plugins": "annotations declarations families guard installed profiles scaffold"
     " | builtin described | discover | registry | references | metrics",
     "config": "checkpoint control_tokens health options presets shapes | stages trackers | served"

@@ -1,5 +1,7 @@
 """From a user's files to text, records, tables and image paths, and JSON for any reader."""
 
+from geovlm.files.arrow import saved_columns, saved_folders, saved_rows
+from geovlm.files.caches import keep
 from geovlm.files.images import Images, find, listed
 from geovlm.files.records import csv_rows, json_lines, read_json
 from geovlm.files.streams import json_array
@@ -12,8 +14,12 @@ __all__ = [
     "find",
     "json_array",
     "json_lines",
+    "keep",
     "listed",
     "read_json",
     "read_text",
+    "saved_columns",
+    "saved_folders",
+    "saved_rows",
     "table_batches",
 ]

@@ -119,6 +119,14 @@ REWARDS: tuple[RewardSpec, ...] = (
         source="geovlm",
     ),
     RewardSpec(
+        name="change_f1",
+        summary="Captions of changes: always stating 'no change' does not pay.",
+        score="geovlm.rewards.robust:change_f1",
+        gold_is_max=False,
+        formula="caption_f1 where something changed; else 1/2 if the answer states no change",
+        source="geovlm",
+    ),
+    RewardSpec(
         name="grounded_f1",
         summary="Caption and boxes of a grounded caption: both or nothing.",
         score="geovlm.rewards.robust:grounded_f1",
@@ -140,6 +148,7 @@ _METRICS = tuple(
         ("labels", "Multi-label F1, recall, exact sets.", "label_counts", "label_scores"),
         ("detection", "One-to-one box F1 at IoU 0.5.", "box_counts", "box_scores"),
         ("caption", "ROUGE-L, Levenshtein, facts.", "caption_counts", "means"),
+        ("change", "Captions of changes, in all and by half.", "change_counts", "change_scores"),
         ("grounding", "Text and boxes together.", "grounding_counts", "means"),
         ("format", "Share of well-formed completions.", "format_counts", "means"),
     )

@@ -103,6 +103,28 @@ def caption_f1(completion: str, ctx: RewardContext) -> float:
     return best**2
 
 
+def change_f1(completion: str, ctx: RewardContext) -> float:
+    """`caption_f1` where something changed; one half for stating so where nothing did.
+
+    On a changed sample (`target["changed"]`) an answer that states that nothing changed earns 0, on
+    an unchanged one an answer that states a change. In half of some data sets nothing changes:
+    stating so always would earn half of the correct answers' reward if it paid in full.
+
+    >>> from types import SimpleNamespace
+    >>> ctx = SimpleNamespace(target={"changed": False, "captions": ["there is no difference"]})
+    >>> change_f1("<answer>Nothing has changed.</answer>", ctx)
+    0.5
+    >>> ctx = SimpleNamespace(target={"changed": True, "captions": ["a road was built"]})
+    >>> change_f1("<answer>Nothing has changed.</answer>", ctx)
+    0.0
+    """
+    text = answers.answer_text(completion)
+    known = answers.says_unchanged(text)
+    if ctx.target.get("changed"):
+        return 0.0 if known else caption_f1(completion, ctx)
+    return 0.5 * (known or any(same(text, each) for each in references(ctx.target)))
+
+
 def grounded_f1(completions: Sequence[str], contexts: Sequence[RewardContext]) -> list[float]:
     """Geometric mean of `caption_f1` (text) and `matched_iou` (boxes); 0 if either is 0."""
     return [

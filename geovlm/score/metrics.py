@@ -178,6 +178,46 @@ def caption_counts(prediction: Prediction) -> Counts:
 
 
 @kept
+def change_counts(prediction: Prediction) -> Counts:
+    """`caption_counts` of one sample, and what `change_scores` needs of its half."""
+    scores = caption_counts(prediction)
+    half = "change" if prediction.target.get("changed") else "no_change"
+    text = answers.answer_text(prediction.completion)
+    states = "no_change" if answers.says_unchanged(text) else "change" if text else ""
+    own = {name: scores[name] for name in ("rougeL", "caption_f1")} | {"accuracy": states == half}
+    return {
+        **scores,
+        f"n/{half}": 1.0,
+        **{f"{name}/{half}": float(value) for name, value in own.items()},
+    }
+
+
+def change_scores(sums: Sums) -> Sums:
+    """Scores of captions of changes, 0 to 1, of `change_counts`.
+
+    Those of the metric `caption`; `rougeL/…`, `caption_f1/…` and `accuracy/…` of changed samples
+    (`…/change`), of unchanged ones (`…/no_change`), and their mean (`…/halves`; the only half if
+    the other has no sample). `accuracy` is of stating whether anything changed.
+    """
+    import numpy as np
+
+    number = {half: sums.get(f"n/{half}", 0.0 * sums["n"]) for half in ("change", "no_change")}
+    result = {name: sums[name] / sums["n"] for name in sums if "/" not in name and name != "n"}
+    for name in ("rougeL", "caption_f1", "accuracy"):
+        of = {
+            half: _ratio(sums.get(f"{name}/{half}", 0.0 * n), n, empty=np.nan)
+            for half, n in number.items()
+        }
+        result.update({f"{name}/{half}": value for half, value in of.items()})
+        first, second = of["change"], of["no_change"]
+        mean = (first + second) / 2
+        result[f"{name}/halves"] = np.where(
+            np.isnan(first), second, np.where(np.isnan(second), first, mean)
+        )
+    return result
+
+
+@kept
 def grounding_counts(prediction: Prediction) -> Counts:
     """The reward `grounded_f1` of one sample: text and boxes together."""
     (value,) = robust.grounded_f1([prediction.completion], [_context(prediction)])

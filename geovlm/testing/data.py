@@ -12,6 +12,7 @@ from geovlm import boxes, raster
 from geovlm.api import DatasetSpec, Raster, Sample
 from geovlm.data.loading import find_root
 from geovlm.errors import DataError, DatasetNotFoundError
+from geovlm.files.caches import cache_dir
 from geovlm.plugins.references import resolve
 from geovlm.raster import reference
 from geovlm.testing.findings import Finding, PluginFault, fault, remark, source
@@ -187,11 +188,12 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 
 def _outside_root(spec: DatasetSpec, records: list[Sample], *, root: Path) -> Iterator[Finding]:
-    """Name the first image that lies outside the folder of the data set."""
+    """Name the first image that lies neither in the folder of the data set nor in the cache."""
+    allowed = (root, Path(os.path.normpath(cache_dir().absolute())))
     for record in records:
         for image in record.images:
             for path in image.files.values() if isinstance(image, Raster) else (image,):
-                if not Path(os.path.normpath(path)).is_relative_to(root):
+                if not any(map(Path(os.path.normpath(path)).is_relative_to, allowed)):
                     yield fault(
                         f"record {record.id!r} of {spec.name!r} reads {path}, outside its folder",
                         file=source(resolve(spec.load)),

@@ -66,4 +66,4 @@ def test_the_papers_reward_of_each_task_is_declared(stated: str, tasks: str) -> 
 
 
 def test_the_table_of_tasks_is_read_whole() -> None:
-    assert len(task_rows()) == 8
+    assert len(task_rows()) == 9

@@ -19,6 +19,7 @@ TASKS = [
     *("xbd/detect", "xbd/refer", "xbd/assess", "xbd/disaster", "xbd/affected", "xbd/count"),
     *("xbd/caption", "rsvqa/lr", "rsvqa/hr", "bigearthnet"),
     *("captions/rsicd", "captions/ucm", "captions/sydney", "captions/nwpu", "captions/rsitmd"),
+    *("change/levir", "change/dubai", "change/sysu"),
     *("geochat/classify", "geochat/vqa", "geochat/caption", "geochat/refer", "geochat/ground"),
     *("scenes/aid", "scenes/ucm", "scenes/whu_rs19", "scenes/resisc45", "scenes/eurosat"),
     *("scenes/eurosat_ms", "scenes/patternnet", "scenes/rsi_cb256"),

@@ -97,3 +97,19 @@ def test_stuffed_tags_earn_no_format(reward_ctx) -> None:
     assert paper.format_answer(stuffed, ctx) == 0.0
     assert paper.format_think("<think><think> a </think></think>" + said("yes"), ctx) == 0.0
     assert paper.format_think("<think></think><answer> yes </answer>", ctx) == 0.0
+
+
+def test_stating_that_nothing_changed_earns_less_than_half(reward_ctx) -> None:
+    changed = reward_ctx(target={"changed": True, "captions": ["a road is built by the river"]})
+    same = reward_ctx(target={"changed": False, "captions": ["nothing has changed"]})
+    constant, right = said("There is no difference."), said("a road is built by the river")
+    blind = robust.change_f1(constant, changed) + robust.change_f1(constant, same)
+    best = robust.change_f1(right, changed) + robust.change_f1(constant, same)
+    assert (blind, best) == (0.5, 1.5)
+    assert robust.change_f1(right, same) == 0.0
+    assert robust.change_f1("", same) == robust.change_f1("", changed) == 0.0
+
+
+def test_an_unchanged_sample_in_another_language_is_right_by_its_reference(reward_ctx) -> None:
+    ctx = reward_ctx(target={"changed": False, "captions": ["Nichts hat sich geändert."]})
+    assert robust.change_f1(said("nichts hat sich geändert"), ctx) == 0.5

@@ -120,3 +120,36 @@ def test_no_answer_is_wrong_where_there_is_nothing_to_find(prediction, completio
 def test_a_right_caption_of_any_script_has_rouge_one(prediction, caption: str) -> None:
     scores = measured("caption", [prediction(said(caption), target={"captions": [caption]})])
     assert scores["rougeL"] == scores["caption_f1"] == scores["levenshtein"] == 1.0
+
+
+CHANGED = {"changed": True, "captions": ["a road is built"]}
+SAME = {"changed": False, "captions": ["there is no difference"]}
+
+
+def test_captions_of_changes_are_measured_in_both_halves(prediction) -> None:
+    scores = measured(
+        "change",
+        [
+            prediction(said("a road is built"), target=CHANGED),
+            prediction(said("nothing has changed"), target=CHANGED),
+            prediction(said("there is no difference"), target=SAME),
+        ],
+    )
+    assert scores["rougeL"] == pytest.approx(2 / 3)
+    assert (scores["rougeL/change"], scores["rougeL/no_change"]) == (0.5, 1.0)
+    assert scores["rougeL/halves"] == 0.75
+    assert scores["accuracy/change"] == 0.5
+    assert scores["accuracy/no_change"] == 1.0
+    assert scores["caption_f1/change"] == 0.5
+
+
+def test_a_half_without_samples_does_not_count(prediction) -> None:
+    scores = measured("change", [prediction(said("a road is built"), target=CHANGED)])
+    assert scores["rougeL/halves"] == 1.0
+    assert "rougeL/no_change" not in scores
+
+
+def test_no_answer_is_right_in_neither_half(prediction) -> None:
+    both = [prediction("", target=CHANGED), prediction("", target=SAME)]
+    scores = measured("change", both)
+    assert (scores["accuracy/change"], scores["accuracy/no_change"]) == (0.0, 0.0)

@@ -62,8 +62,8 @@ def report(judge: Judge, answered: Mapping[str, Sequence[Prediction]]) -> dict[s
 def claims_change(task: TaskSpec, prediction: Prediction) -> bool | None:
     """Return True if an answer states a change; `None` if the task has no `unchanged`.
 
-    An answer of boxes does so if it has any; another one if it is not the task's `unchanged`. No
-    answer does not state that nothing changed: it counts as a claim.
+    An answer of boxes does so if it has any; another one if it is not the task's `unchanged` and
+    does not state in words that nothing changed. No answer counts as a claim.
     """
     if not task.unchanged:
         return None
@@ -72,6 +72,8 @@ def claims_change(task: TaskSpec, prediction: Prediction) -> bool | None:
         return True
     if "boxes" in prediction.target and "answer" not in prediction.target:
         return bool(boxes.parse(answer, prediction))
+    if answers.says_unchanged(answer):
+        return False
     return answers.normalise(answer) != answers.normalise(task.unchanged)
 
 

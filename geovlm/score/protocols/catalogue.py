@@ -9,7 +9,7 @@ from typing import Any
 from geovlm.errors import UnknownNameError
 from geovlm.score.protocols import bigearthnet, change_caption, rsvqa, xview2
 from geovlm.score.protocols.contract import Protocol
-from geovlm.score.protocols.earthdial import boxes, words
+from geovlm.score.protocols.earthdial import boxes, captions, words
 
 PROTOCOLS: Mapping[str, Protocol] = {
     protocol.name: protocol
@@ -17,8 +17,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
         boxes.REFER,
         boxes.GROUNDING,
         boxes.XBD_DETECT,
-        words.REGION_CAPTION,
-        words.CAPTION,
+        captions.REGION_CAPTION,
+        captions.CAPTION,
         words.CLASSIFY,
         words.VQA,
         boxes.BENCH,

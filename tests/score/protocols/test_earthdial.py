@@ -84,6 +84,38 @@ def test_own_captions_count_as_they_lie(score, own) -> None:
     assert made.strict["rouge1_f_best_ref"] == 1.0
 
 
+CHANGES = {"question": " [changedet] [hr_rgb_temp_0.5] <image> <image> \\n are there any?"}
+
+
+def test_captions_of_changes_are_scored_by_half(score) -> None:
+    same = {"caption0": "there is no difference .", "caption1": "no change has occurred ."}
+    made = score(
+        "earthdial/caption",
+        CHANGES | same | {"answer": "there is no difference"},  # ROUGE-1 1 and 1 / 4
+        CHANGES | {"caption0": "a road", "caption1": "", "answer": "a road"},
+        CHANGES | {"caption0": "a road", "caption1": "", "answer": "nothing has changed"},
+    )
+    assert made.published["rouge1_f_mean_over_refs"] == pytest.approx((5 / 8 + 1) / 3)
+    assert made.strict["no_change/rouge1_f_mean_over_refs"] == pytest.approx(5 / 8)
+    assert made.strict["change/rouge1_f_mean_over_refs"] == pytest.approx(0.5)
+    assert made.strict["no_change/accuracy"] == 1.0
+    assert made.strict["change/accuracy"] == 0.5
+
+
+def test_own_captions_of_changes_name_their_half(score, own) -> None:
+    made = score(
+        "earthdial/caption",
+        own("change/dubai", "all is the same", captions=["all is the same"], changed=False),
+    )
+    assert made.strict["no_change/accuracy"] == 1.0
+    assert "change/accuracy" not in made.strict
+
+
+def test_captions_of_images_have_no_halves(score) -> None:
+    made = score("earthdial/caption", {"answer": "a road", "caption0": "a road"})
+    assert not [name for name in made.strict if "change/" in name]
+
+
 def test_refer_published_ignores_missed_objects_strict_does_not(score) -> None:
     made = score("earthdial/refer", refer(HIT, HIT + MISS))
     assert made.published == {"small": 1.0, "multiple": 1.0, "all": 1.0, "ref": 1.0}
