@@ -83,8 +83,9 @@ def _value(value: Any) -> Any:
 def _files(folder: Path) -> list[Path]:
     state = read_json(folder / STATE)
     listed = state.get("_data_files") if isinstance(state, dict) else None
-    names = [each.get("filename") for each in listed or () if isinstance(each, dict)]
-    if not names or not all(isinstance(name, str) for name in names):
+    named = [each.get("filename") for each in listed or () if isinstance(each, dict)]
+    names = [name for name in named if isinstance(name, str)]
+    if not names or len(names) < len(named):
         raise DataError(
             f"{folder / STATE} names no Arrow files", hint="copy or download the folder again"
         )

@@ -242,7 +242,7 @@ def _save(folder: Path, rows: list[dict[str, Any]]) -> None:
     table = pa.Table.from_pylist(rows, schema)
     with pa.OSFile(str(folder / file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         writer.write_table(table)
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": file}],
         "_fingerprint": "generated",
         "_format_columns": None,
