@@ -82,7 +82,7 @@ def _pictures(scenes: SceneSet, ctx: LoadContext) -> list[Picture]:
     for _ in range(_LEVELS):
         found = _below(level, by_key)
         pictures = [
-            Picture(folder, name.rpartition(".")[0], Path(path, name))
+            Picture(folder, name.rpartition(".")[0], f"{path}{os.sep}{name}")
             for folder in scenes.folders
             for path in found.classes.get(folder, ())
             for name in _images(path, scenes)
@@ -129,9 +129,10 @@ def _images(folder: str, scenes: SceneSet) -> list[str]:
 
 
 def _sample(picture: Picture, scenes: SceneSet, own: SceneOptions) -> Sample:
-    fields: dict[str, Any] = {"images": (picture.path,)}
+    path = Path(picture.path)
+    fields: dict[str, Any] = {"images": (path,)}
     if isinstance(own, EuroSatMsOptions):
-        fields = bands.images(picture.path, own)
+        fields = bands.images(path, own)
     return Sample(
         id=f"{picture.folder}/{picture.stem}",
         target=_targets(scenes.name)[picture.folder],

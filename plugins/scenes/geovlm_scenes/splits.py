@@ -30,7 +30,7 @@ class Picture(NamedTuple):
     """Folder of its class, as the official release spells it."""
     stem: str
     """Name without ending."""
-    path: Path
+    path: str
 
     @property
     def order(self) -> int:

@@ -41,7 +41,8 @@ def _prompt(scenes: SceneSet, sample: Sample, ctx: PromptContext) -> Turn:
     if isinstance(own, ShuffledOptions):
         classes = tuple(shuffled(classes, seed=own.seed, sample_id=sample.id))
     faithful = isinstance(own, EarthDialOptions) and own.wording == "earthdial"
-    question = _question(scenes.published if faithful else PLAIN, classes)
+    plain = PLAIN if len(sample.images) < 2 else PLAIN.replace("given image", "given images")
+    question = _question(scenes.published if faithful else plain, classes)
     label = str(sample.target["answer"])
     return Turn(
         question=f"{described(sample.images)}{question}",

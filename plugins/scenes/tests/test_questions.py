@@ -6,9 +6,19 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from geovlm_scenes import EarthDialOptions, ShuffledOptions, sets, splits, tasks
+from geovlm_scenes import (
+    EarthDialOptions,
+    EuroSatMsOptions,
+    ShuffledOptions,
+    bands,
+    sets,
+    splits,
+    tasks,
+)
 
 from geovlm import answers
 from geovlm.api import Sample
@@ -101,6 +111,16 @@ def test_a_plain_wording_is_an_option(prompt_ctx):
     assert question == (
         "Classify the given image in one of the following classes. Classes: "
         f"{', '.join(sets.WHU.classes)}. Answer in one word or a short phrase."
+    )
+
+
+def test_several_views_of_a_tile_are_explained_and_asked_about_together(prompt_ctx):
+    options = EuroSatMsOptions(views=("true_colour", "ndvi"))
+    tile = replace(sample(sets.EUROSAT_MS), **bands.images(Path("River_1.tif"), options))
+    assert tasks.prompt_eurosat_ms(tile, prompt_ctx()).question.startswith(
+        "The images show the same place at the same time. First image: true colour. Second image: "
+        "vegetation index NDVI, in which black is -1, white is 1 and dense vegetation is bright. "
+        "Classify the given images in one of the following classes. Classes: annual crop, forest, "
     )
 
 
