@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -129,8 +130,13 @@ class Description:
         """Shares of training, validation and test; zeros where the source gives the split."""
         if self.split == "given":
             return (0, 0, 0)
-        train, val, test = map(int, self.split.split("/"))
-        return (train, val, test)
+        return _shares(self.split)
+
+
+@lru_cache(maxsize=16)
+def _shares(split: str) -> tuple[int, int, int]:
+    train, val, test = map(int, split.split("/"))
+    return (train, val, test)
 
 
 def read(path: Path) -> Description:

@@ -51,7 +51,12 @@ class Loader:
                 "folder from which its paths start",
             )
         n, loader = 0, Loader(own)
-        for record in READERS[own.format].read(source, own, ctx.skip):
+        reader = READERS[own.format]
+        if reader.read_split is None:
+            found = reader.read(source, own, ctx.skip)
+        else:
+            found = reader.read_split(source, own, ctx.skip, ctx.split)
+        for record in found:
             if loader.split(record) != ctx.split:
                 continue
             if missing := kinds.lacks(record, own):
@@ -65,9 +70,8 @@ class Loader:
     def split(self, record: Record) -> Split:
         """Return the split of a record: that of the source if `given`, else by its group."""
         own = self.description
-        if own.split == "given":
-            return record.split or "train"
-        return splits.of_group(_group(record, own), shares=own.shares, seed=own.seed)
+        group = "" if own.split == "given" else _group(record, own)
+        return splits.of(own, given=record.split, group=group)
 
     def sample(self, record: Record) -> Sample:
         """Return a record that lacks nothing as a sample of the description's task."""

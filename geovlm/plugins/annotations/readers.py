@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from geovlm.api import Split
 from geovlm.errors import DataError
 from geovlm.plugins.annotations import coco, voc, yolo
 from geovlm.plugins.annotations.description import Description
@@ -24,30 +25,34 @@ class Reader(NamedTuple):
     """True if an existing file or folder is of this format."""
     read: Callable[[Path, Description, Skip], Iterator[Record]]
     """Yields the records of a file or folder; what is left out goes to `skip`."""
+    read_split: Callable[[Path, Description, Skip, Split], Iterator[Record]] | None = None
+    """As `read`, but passes over what is of another split, as far as that saves work."""
     task: str = ""
     """Task for which its records usually are. Empty: the records decide."""
 
 
 READERS: Mapping[str, Reader] = {
-    "yolo": Reader("YOLO (data.yaml or its folder)", yolo.recognises, yolo.read, "detect"),
-    "voc": Reader("Pascal VOC (a folder of .xml)", voc.recognises, voc.read, "detect"),
+    "yolo": Reader("YOLO (data.yaml or its folder)", yolo.recognises, yolo.read, task="detect"),
+    "voc": Reader("Pascal VOC (a folder of .xml)", voc.recognises, voc.read, task="detect"),
     "geojson": Reader(
-        "GeoJSON (.geojson) over GeoTIFFs", vectors.is_geojson, windows.read, "detect"
+        "GeoJSON (.geojson) over GeoTIFFs", vectors.is_geojson, windows.read, task="detect"
     ),
     "gpkg": Reader(
-        "GeoPackage (.gpkg) over GeoTIFFs", vectors.is_geopackage, windows.read, "detect"
+        "GeoPackage (.gpkg) over GeoTIFFs", vectors.is_geopackage, windows.read, task="detect"
     ),
-    "shp": Reader("shapefile (.shp) over GeoTIFFs", vectors.is_shapefile, windows.read, "detect"),
+    "shp": Reader(
+        "shapefile (.shp) over GeoTIFFs", vectors.is_shapefile, windows.read, task="detect"
+    ),
     "labelstudio": Reader(
         "a JSON export of Label Studio", labelstudio.recognises, labelstudio.read
     ),
-    "datasets": Reader("a folder of save_to_disk", saved.recognises, rows.read),
-    "csv": Reader("CSV or TSV", reading.is_csv, rows.read),
-    "jsonl": Reader("JSON lines (.jsonl)", reading.is_jsonl, rows.read),
-    "parquet": Reader("Parquet", reading.is_parquet, rows.read),
+    "datasets": Reader("a folder of save_to_disk", saved.recognises, rows.read, rows.read),
+    "csv": Reader("CSV or TSV", reading.is_csv, rows.read, rows.read),
+    "jsonl": Reader("JSON lines (.jsonl)", reading.is_jsonl, rows.read, rows.read),
+    "parquet": Reader("Parquet", reading.is_parquet, rows.read, rows.read),
     "coco": Reader("COCO (.json)", coco.recognises, coco.read),
-    "json": Reader("a JSON list of records", reading.is_json, rows.read),
-    "folders": Reader("one folder per class", classes.recognises, classes.read, "classify"),
+    "json": Reader("a JSON list of records", reading.is_json, rows.read, rows.read),
+    "folders": Reader("one folder per class", classes.recognises, classes.read, task="classify"),
 }
 """Format -> reader, in the order in which they are tried."""
 

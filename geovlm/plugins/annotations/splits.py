@@ -6,6 +6,17 @@ import hashlib
 from functools import lru_cache
 
 from geovlm.api import Split
+from geovlm.plugins.annotations.description import Description
+
+
+def of(own: Description, *, given: Split | None, group: str) -> Split:
+    """Return the split of a record: that of the source if it is taken, else that of its group.
+
+    `given` is `Record.split`; `group` the image, or the value that is grouped by.
+    """
+    if own.split == "given":
+        return given or "train"
+    return of_group(group, shares=own.shares, seed=own.seed)
 
 
 @lru_cache(maxsize=1024)  # rows of one image often follow one another

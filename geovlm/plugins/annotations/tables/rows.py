@@ -14,6 +14,7 @@ from typing import Any, Literal
 from geovlm import raster
 from geovlm.api import Json, Size, Split
 from geovlm.errors import ConfigError, DataError
+from geovlm.plugins.annotations import splits
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.places import Finder
 from geovlm.plugins.annotations.records import Labelled, Record, Skip, inside
@@ -32,18 +33,25 @@ _MERGED = frozenset({"caption", "detect"})
 """Tasks of which several rows that follow one another may describe one image."""
 
 
-def read(source: Path, description: Description, skip: Skip) -> Iterator[Record]:
+def read(
+    source: Path, description: Description, skip: Skip, wanted: Split | None = None
+) -> Iterator[Record]:
     """Yield a record per row, or per exchange of a conversation.
 
     Rows of one image and one question that follow one another are one record where the task asks
-    for captions or for all boxes of an image.
+    for captions or for all boxes of an image. Rows of another split than `wanted` are passed over
+    before their annotation is read, unless rows that become one may be of several splits.
 
     Raises:
         ConfigError: the table lacks a column that the description names, or has none of images.
         DataError: the table cannot be read; names file and line.
     """
-    found = _Reader(source, description, skip).records()
-    yield from _merged(found) if description.task in _MERGED else found
+    reader = _Reader(source, description, skip)
+    if description.task not in _MERGED:
+        yield from reader.records(wanted)
+        return
+    by_image = description.split != "given" and description.group_by == "image"
+    yield from _merged(reader.records(wanted if by_image else None))
 
 
 class _Reader:
@@ -78,15 +86,20 @@ class _Reader:
         ]
         self.finder = Finder(description, source)
 
-    def records(self) -> Iterator[Record]:
-        """Yield the records of all rows."""
+    def records(self, wanted: Split | None = None) -> Iterator[Record]:
+        """Yield the records of all rows, or of those of one split."""
         has_messages, has_ids = "messages" in self.columns, "id" in self.columns
         for row in reading.rows(self.source, self.own.format, self.skip):
             images = self._images(row)
             if not images or (split := self._split(row)) == "":
                 continue
-            paths = tuple(path for path, _ in images)
             first, last = images[0][1], images[-1][1]
+            extra = self._extra(row)
+            if wanted is not None:
+                group = str(extra[self.group]) if self.group else first
+                if splits.of(self.own, given=split, group=group) != wanted:
+                    continue
+            paths = tuple(path for path, _ in images)
             own = cells.text(self._cell(row, "id")) if has_ids else ""
             many = list(self._exchanges(row, paths)) if has_messages else [self._fields(row, paths)]
             for number, fields in enumerate(many):
@@ -97,7 +110,7 @@ class _Reader:
                     where=row.where,
                     group=first,
                     split=split or None,
-                    extra=self._extra(row),
+                    extra=extra,
                     **fields,
                 )
 
