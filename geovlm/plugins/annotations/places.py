@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,9 +54,11 @@ def identity(image: Path, *, description: Description, source: Path) -> str:
 
 
 def _below(image: Path, folder: str) -> str:
-    """Return the path of an image in a folder; its name if it lies elsewhere."""
+    """Return the path of an image relative to a folder; with `..` if it lies elsewhere."""
     text = image.as_posix()
-    return text[len(folder) + 1 :] if text.startswith(f"{folder}/") else image.name
+    if text.startswith(f"{folder}/"):
+        return text[len(folder) + 1 :]
+    return Path(os.path.relpath(text, folder)).as_posix()
 
 
 def images_in(folder: Path) -> Iterator[Path]:
