@@ -6,11 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from geovlm.api import Sample, Split
 from geovlm.errors import ConfigError, DataError
 from geovlm.files.jsontext import dumps
-from geovlm.plugins.annotations import kinds
+from geovlm.plugins.annotations import guessing, kinds
 from geovlm.plugins.annotations.description import NAME, Description
 from geovlm.plugins.annotations.loading import Loader
 from geovlm.plugins.annotations.readers import READERS
@@ -21,6 +22,8 @@ _CLOSED = 20
 """Distinct answers up to which the answers of questions are a list."""
 _CLASSES = 200
 """Distinct labels up to which classes are a list."""
+_NUMBERS = re.compile(r"\[\s*\d+(?:\.\d+)?(?:\s*,\s*\d+(?:\.\d+)?){3}\s*\]")
+"""A box in a text."""
 _COUNTED = 1000
 """Distinct answers that are counted."""
 
@@ -47,6 +50,8 @@ class Survey:
     """Records with a reasoning."""
     skipped: Mapping[str, LeftOut]
     """Reason -> items that are left out."""
+    numbers: int = 0
+    """Records whose answer is a text with a box written as four numbers."""
 
 
 def name_of(text: str) -> str:
@@ -77,7 +82,7 @@ def survey(
     records: Counter[Split] = Counter()
     given: Counter[Split] = Counter()
     labels: Counter[str] = Counter()
-    reasons = stated = 0
+    reasons = stated = numbers = 0
     skipped: dict[str, LeftOut] = {}
 
     def skip(reason: str, item: str) -> None:
@@ -97,6 +102,7 @@ def survey(
         given[record.split or "train"] += 1
         stated += record.split is not None
         reasons += bool(record.reasoning)
+        numbers += record.boxes is None and _NUMBERS.search(record.answer or "") is not None
         for label in kind.labels(record):
             if label in labels or len(labels) < _COUNTED:
                 labels[label] += 1
@@ -105,7 +111,8 @@ def survey(
         raise DataError(
             f"{loader.source} holds no record for the task {description.task}"
             + (f" ({left_out})" * bool(left_out)),
-            hint="--images DIR says where the images are, --task what is asked",
+            hint=_other(description)
+            or "--images DIR says where the images are, --task what is asked",
         )
     return Survey(
         records=records,
@@ -113,7 +120,23 @@ def survey(
         labels=dict(labels.most_common()),
         reasons=reasons,
         skipped=skipped,
+        numbers=numbers,
     )
+
+
+def _other(description: Description) -> str:
+    """Return the hint that the first records are for another task; empty if they are for none."""
+    look = replace(description, task="vqa", columns={}, reasoning="auto")
+    try:
+        found = READERS[look.format].read(Loader(look).source, look, lambda reason, item: None)
+        task = guessing.task_of(list(islice(found, guessing.LOOKED_AT)))
+    except ConfigError:  # columns that only a description names
+        return ""
+    if task in ("", description.task):
+        return ""
+    wording = " --question 'Describe the object at {box}.'"
+    marks = description.task == "refer" and task == "caption"
+    return f"its records are for --task {task}{wording if marks else ''}"
 
 
 def settle(description: Description, found: Survey, *, split: str) -> Description:
@@ -211,6 +234,14 @@ def lines(description: Description, found: Survey) -> list[tuple[str, str]]:
         (kinds.of(own).counted, f"{shown}{more}" or "none"),
         ("reasoning", own.reasoning),
     ]
+    if found.numbers:
+        rows.append(
+            (
+                "note",
+                f"boxes written as numbers are in {found.numbers:,} answers and stay text: their "
+                "frame is not known; with a column of their own they are read, see --task refer",
+            )
+        )
     absent = [split for split in ("train", "val", "test") if not records.get(split)]
     if absent:
         rows.append(("note", f"no record is in {' and '.join(absent)}: see --split and --group-by"))

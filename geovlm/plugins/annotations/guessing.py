@@ -13,7 +13,7 @@ from geovlm.plugins.annotations.readers import READERS
 from geovlm.plugins.annotations.records import BOX, Record
 from geovlm.plugins.annotations.tables import columns, objects, reading
 
-_LOOKED_AT = 500
+LOOKED_AT = 500
 """Records that are looked at."""
 _LONG = 8
 """Words of an answer that is a description, and no short answer."""
@@ -59,7 +59,7 @@ def complete(draft: Description, *, task: str = "", group: str = "") -> Descript
     if not task:
         look = dataclasses.replace(made, task="vqa")  # which merges no rows
         found = READERS[made.format].read(Loader(look).source, look, lambda reason, item: None)
-        task = task_of(list(islice(found, _LOOKED_AT)))
+        task = task_of(list(islice(found, LOOKED_AT)))
         if not task:
             held = f"; there are columns {', '.join(made.columns)}" if made.columns else ""
             raise ConfigError(f"the records fit no task{held}", hint="give it as --task")
@@ -83,7 +83,7 @@ def _of_datasets(own: Description) -> bool:
     if own.boxes != "xyxy" or not isinstance(place, str):
         return False
     found = reading.rows(Loader(own).source, own.format, lambda reason, item: None)
-    first = (row.cells[place] for row in islice(found, _LOOKED_AT) if place in row.cells)
+    first = (row.cells[place] for row in islice(found, LOOKED_AT) if place in row.cells)
     return objects.is_of_datasets(next(first, None))
 
 

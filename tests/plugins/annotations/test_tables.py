@@ -10,8 +10,10 @@ import pytest
 
 from geovlm.api import LoadContext, Sample
 from geovlm.errors import ConfigError, DataError
+from geovlm.plugins.annotations import adding, guessing
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.loading import Loader
+from geovlm.plugins.annotations.readers import READERS
 from tests.plugins.annotations import sets
 
 HEAD = "image,question,answer\n"
@@ -196,3 +198,62 @@ def test_an_image_in_a_text_of_the_table_is_left_out(tmp_path: Path) -> None:
     left_out: list[str] = []
     assert load(described(lines(tmp_path, row), format="jsonl"), left_out) == []
     assert left_out == ["image in the table itself as a text: q.jsonl:1"]
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_rows_of_other_splits_are_passed_over_before_they_are_read(
+    split: Any, tmp_path: Path
+) -> None:
+    rows = [{"image": "a.png", "question": "q", "answer": "yes", "place": str(n)} for n in range(9)]
+    file = lines(tmp_path, *({"id": f"row {n}", **row} for n, row in enumerate(rows)))
+    own = described(file, format="jsonl", split="1/1/1", group_by="place")
+    reader, left_out = READERS["jsonl"], lambda reason, item: None
+    every = list(reader.read(file, own, left_out))
+    assert reader.read_split is not None
+    found = list(reader.read_split(file, own, left_out, split))
+    assert found == [each for each in every if Loader(own).split(each) == split]
+    assert 0 < len(found) < len(every)
+
+
+def test_equal_names_in_folders_outside_of_the_images_have_ids_of_their_own(tmp_path: Path) -> None:
+    sets.images(tmp_path)
+    far = [sets.images(tmp_path / name) / "a.png" for name in ("north", "south")]
+    file = lines(tmp_path, *({"image": str(each), "label": "field"} for each in far))
+    own = described(file, format="jsonl", task="classify")
+    assert [each.id for each in load(own)] == ["../north/images/a.png", "../south/images/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("row", "task", "hint"),
+    [
+        ({"phrase": "a ship", "boxes": [[10, 20, 50, 50]]}, "ground", "--task refer"),
+        ({"caption": "a ship", "boxes": [[10, 20, 50, 50]]}, "refer", "at {box}."),
+    ],
+)
+def test_records_of_another_task_are_named(
+    row: dict[str, Any], task: str, hint: str, tmp_path: Path
+) -> None:
+    file = lines(tmp_path, {"image": "a.png", **row})
+    own = guessing.complete(described(file, format="jsonl"), task=task)
+    with pytest.raises(DataError) as caught:
+        adding.survey(own)
+    assert hint in str(caught.value.hint)
+
+
+def test_boxes_in_the_question_are_not_asked_for(tmp_path: Path) -> None:
+    said = [("user", "What is at <bbox>?"), ("assistant", "a ship")]
+    row = {
+        "messages": [{"role": role, "content": text} for role, text in said],
+        "images": ["a.png"],
+        "objects": {"bbox": [[10, 20, 50, 50]]},
+    }
+    file, left_out = lines(tmp_path, row), []  # type: ignore[var-annotated]
+    assert load(described(file, format="jsonl", task="refer"), left_out) == []
+    assert left_out == ["record without boxes as its answer: q.jsonl:1"]
+
+
+def test_answers_with_boxes_as_numbers_are_counted(tmp_path: Path) -> None:
+    row = {"image": "a.png", "question": "Where is the ship?", "answer": "[10, 20, 50, 50]"}
+    own = described(lines(tmp_path, row), format="jsonl")
+    shown = dict(adding.lines(own, adding.survey(own))[:-1])
+    assert shown["note"].startswith("boxes written as numbers are in 1 answers and stay text")

@@ -49,7 +49,8 @@ def lacks(record: Record, own: Description) -> str:
     if own.task == "ground":
         marked = (record.answer or "").count(BOX)
         return "" if marked and marked == len(record.boxes or ()) else "a text with boxes in it"
-    if record.boxes is None or (record.answer and BOX in record.answer):
+    asked = BOX in record.question and not record.phrase
+    if record.boxes is None or asked or (record.answer and BOX in record.answer):
         return "boxes as its answer"
     return "" if record.phrase or record.question else "a phrase"
 
