@@ -12,7 +12,7 @@ from geovlm.api import Sample, Split
 from geovlm.errors import ConfigError, DataError
 from geovlm.files.jsontext import dumps
 from geovlm.plugins.annotations import guessing, kinds
-from geovlm.plugins.annotations.description import NAME, Description
+from geovlm.plugins.annotations.description import NAME, NEED_LABELS, Description
 from geovlm.plugins.annotations.loading import Loader
 from geovlm.plugins.annotations.readers import READERS
 
@@ -221,6 +221,7 @@ def lines(description: Description, found: Survey) -> list[tuple[str, str]]:
     shown = ", ".join(f"{label[:40]} {n:,}" for label, n in names[:_CLOSED])
     more = f" and {len(names) - _CLOSED} others" if len(names) > _CLOSED else ""
     records = found.given if own.split == "given" else found.records
+    counts = names or own.task in NEED_LABELS  # captions and phrases are not counted
     rows = [("format", own.format), ("task", own.task)]
     if own.ask != "each":
         rows.append(("ask", own.ask))
@@ -231,7 +232,7 @@ def lines(description: Description, found: Survey) -> list[tuple[str, str]]:
         rows.append(("boxes", "xywh: a corner, width and height, as in COCO"))
     rows += [
         ("records", ", ".join(f"{split} {n:,}" for split, n in sorted(records.items()))),
-        (kinds.of(own).counted, f"{shown}{more}" or "none"),
+        *([(kinds.of(own).counted, f"{shown}{more}" or "none")] if counts else []),
         ("reasoning", own.reasoning),
     ]
     if found.numbers:

@@ -257,3 +257,15 @@ def test_answers_with_boxes_as_numbers_are_counted(tmp_path: Path) -> None:
     own = described(lines(tmp_path, row), format="jsonl")
     shown = dict(adding.lines(own, adding.survey(own))[:-1])
     assert shown["note"].startswith("boxes written as numbers are in 1 answers and stay text")
+
+
+def test_a_task_whose_answers_are_not_counted_says_nothing_of_them(tmp_path: Path) -> None:
+    row = {"image": "a.png", "phrase": "a ship", "boxes": [[10, 20, 50, 50]]}
+    own = described(lines(tmp_path, row), format="jsonl", task="refer")
+    assert [name for name, _ in adding.lines(own, adding.survey(own))] == [
+        "format",
+        "task",
+        "records",
+        "reasoning",
+        "note",
+    ]
