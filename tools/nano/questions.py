@@ -1,22 +1,29 @@
 """Draws questions about synthetic scenes, with true reasons and answers, to pretrain nano.
 
 Their wording differs on purpose from that of the task plugins: the base model learns the concepts,
-fine-tuning teaches the language of the tasks.
+fine-tuning teaches the language of the tasks. Some questions name the possible answers, and some
+answers have the reason of another question about the place, so that the answer comes from the
+images and not from one form of words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from geovlm.scenes import Scene
+from geovlm.scenes import COVERS, DAMAGES, Scene
 from tools.nano import pairs, single, views
 from tools.nano.views import Place, Turn
 
 INSTRUCTION = "First reason in <think> </think>, then answer in <answer> </answer>."
-QUESTIONS = 4
+_OPTIONS = ("Options: {}.", "Choose from {}.", "One of: {}.", "Possible answers: {}.")
+_NAMED = 0.4
+"""Share of the closed questions that name the possible answers, in random order."""
+_OTHER_REASON = 0.3
+"""Share of the tagged texts with the reason of another question about the place."""
+QUESTIONS = 5
 """Most questions per place: one pass of the vision tower serves them all."""
 
 
@@ -38,6 +45,8 @@ class Family:
     setting: str
     weight: float
     build: Callable[[np.random.Generator, Place], Turn | None]
+    options: tuple[str, ...] = ()
+    """Possible answers of a closed question."""
 
 
 def draw(rng: np.random.Generator, *, family: str = "", tagged: float = 0.5) -> Example:
@@ -66,14 +75,20 @@ def draw_pack(
     """
     setting = "single" if families else _setting(rng)
     place = SETTINGS[setting][0](rng)
-    examples: list[Example] = []
+    turns: dict[str, Turn] = {}
     for name in _order(rng, setting):
-        if len(examples) == questions:
+        if len(turns) == questions:
             break
         if families and name not in families:
             continue
         if (turn := FAMILIES[name].build(rng, place)) is not None:
-            examples.append(_example(rng, name, place, turn, tagged=tagged))
+            turns[name] = turn
+    reasons = [turn.reason for turn in turns.values()]
+    examples = []
+    for name, turn in turns.items():
+        if rng.random() < _OTHER_REASON:
+            turn = replace(turn, reason=views.pick(rng, reasons))
+        examples.append(_example(rng, name, place, turn, tagged=tagged))
     return place, examples
 
 
@@ -81,6 +96,10 @@ def _example(
     rng: np.random.Generator, family: str, place: Place, turn: Turn, *, tagged: float
 ) -> Example:
     question, text = turn.question, turn.answer
+    options = FAMILIES[family].options
+    if options and rng.random() < _NAMED:
+        listed = ", ".join(options[i] for i in rng.permutation(len(options)))
+        question = f"{question} {views.pick(rng, _OPTIONS).format(listed)}"
     if rng.random() < tagged:
         question = f"{question} {INSTRUCTION}"
         text = f"<think> {turn.reason} </think><answer> {turn.answer} </answer>"
@@ -118,27 +137,28 @@ SETTINGS: dict[str, tuple[Callable[[np.random.Generator], Place], float]] = {
 }
 """Name -> how to draw a place, and the share of such places."""
 
+_YES_NO = ("yes", "no")
 FAMILIES: dict[str, Family] = {
-    name: Family(setting=setting, weight=weight, build=build)
-    for name, setting, weight, build in (
-        ("count", "single", 1.4, _on_scene(single.count)),
-        ("presence", "single", 1.4, _on_scene(single.presence)),
-        ("land cover", "single", 0.6, _on_scene(single.land_cover)),
-        ("settlement", "single", 0.4, _on_scene(single.settlement)),
-        ("comparison", "single", 0.8, _on_scene(single.compare)),
-        ("one box", "single", 2.0, _on_scene(single.one_box)),
-        ("all boxes", "single", 2.0, _on_scene(single.all_boxes)),
-        ("boxed objects", "single", 1.2, _on_scene(single.boxed_objects)),
-        ("object at box", "single", 1.0, _on_scene(single.what)),
-        ("caption", "single", 0.6, _on_scene(single.caption)),
-        ("disaster", "pair", 0.6, _on_scene(pairs.disaster)),
-        ("any damage", "pair", 0.6, _on_scene(pairs.any_hit)),
-        ("damage count", "pair", 1.0, _on_scene(pairs.count_hit)),
-        ("damage level", "pair", 1.4, _on_scene(pairs.level)),
-        ("damage boxes", "pair", 1.6, _on_scene(pairs.hit_boxes)),
-        ("damage boxes at", "pair", 1.4, _on_scene(pairs.hit_boxes_at)),
-        ("damage report", "pair", 0.6, _on_scene(pairs.account)),
-        ("new objects", "additions", 1.0, _built),
+    name: Family(setting=setting, weight=weight, build=build, options=options)
+    for name, setting, weight, build, options in (
+        ("count", "single", 2.5, _on_scene(single.count), ()),
+        ("presence", "single", 3.0, _on_scene(single.presence), _YES_NO),
+        ("land cover", "single", 0.6, _on_scene(single.land_cover), tuple(COVERS)),
+        ("settlement", "single", 0.4, _on_scene(single.settlement), ("rural", "urban")),
+        ("comparison", "single", 0.8, _on_scene(single.compare), _YES_NO),
+        ("one box", "single", 2.0, _on_scene(single.one_box), ()),
+        ("all boxes", "single", 2.0, _on_scene(single.all_boxes), ()),
+        ("boxed objects", "single", 1.2, _on_scene(single.boxed_objects), ()),
+        ("object at box", "single", 1.0, _on_scene(single.what), ()),
+        ("caption", "single", 0.6, _on_scene(single.caption), ()),
+        ("disaster", "pair", 0.6, _on_scene(pairs.disaster), tuple(pairs.SIGNS)),
+        ("any damage", "pair", 0.6, _on_scene(pairs.any_hit), _YES_NO),
+        ("damage count", "pair", 1.0, _on_scene(pairs.count_hit), ()),
+        ("damage level", "pair", 2.0, _on_scene(pairs.level), tuple(DAMAGES)),
+        ("damage boxes", "pair", 2.4, _on_scene(pairs.hit_boxes), ()),
+        ("damage boxes at", "pair", 1.4, _on_scene(pairs.hit_boxes_at), ()),
+        ("damage report", "pair", 0.6, _on_scene(pairs.account), ()),
+        ("new objects", "additions", 1.0, _built, ()),
     )
 }
 
