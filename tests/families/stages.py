@@ -24,7 +24,15 @@ from tools.families import checkpoints
 SAMPLES = 2
 """Samples per task of an evaluation."""
 _TRAINER = "gradient_checkpointing=false,learning_rate=1e-3"
-SFT = f'{{kind="sft",steps=1,limit=4,trainer={{per_device_train_batch_size=2,{_TRAINER}}}}}'
+
+
+def sft(rows: int) -> str:
+    """Return an SFT stage of one step."""
+    trainer = f"per_device_train_batch_size={rows},{_TRAINER}"
+    return f'{{kind="sft",steps=1,limit=4,trainer={{{trainer}}}}}'
+
+
+SFT = sft(2)
 PROBE = '{kind="probe",prompts=4,limit=4,generations=2,batch_size=4,on_fail="warn",keep_flat=1.0}'
 COMMON = (
     "rewards=robust",
@@ -218,7 +226,7 @@ class Family:
         """Train adapters for a step; the merged model must have other weights of the decoder."""
         output = self.out / "lora"
         words = ["run", "--tasks", products.TASKS[0], "--output", str(output)]
-        sets = (_stages([SFT]), "lora.r=4", "lora.alpha=64", "eval.limit=1")
+        sets = (_stages([sft(1)]), "lora.r=4", "lora.alpha=64", "eval.limit=1")
         self.command(*words, *self.settings(*sets))
         products.sft(output / "stages" / "0-sft", before=self.model)
         products.adapted(output / "stages" / "0-sft" / "model", before=self.model)

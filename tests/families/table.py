@@ -57,6 +57,8 @@ PROCESSES = multiprocessing.get_context("forkserver")
 """A process that has imported torch and the trainers once is copied for each checkpoint."""
 FIRST = ("idefics3", "llava_onevision", "gemma3", "gemma4", "smolvlm2", "internvl3")
 """The ones that take longest: a worker would end with one of them alone."""
+WORKERS = 3
+"""One more than two cores, because some stages wait for the process of another command."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -64,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="checkpoints; default: all")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "families")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--longest", type=float, default=900.0, help="seconds of one checkpoint")
     args = parser.parse_args(argv)
     os.environ |= {
