@@ -47,6 +47,8 @@ class Family:
     build: Callable[[np.random.Generator, Place], Turn | None]
     options: tuple[str, ...] = ()
     """Possible answers of a closed question."""
+    most: int = 1
+    """Questions of this kind about one place."""
 
 
 def draw(rng: np.random.Generator, *, family: str = "", tagged: float = 0.5) -> Example:
@@ -69,23 +71,23 @@ def draw_pack(
     tagged: float = 0.5,
     questions: int = QUESTIONS,
 ) -> tuple[Place, list[Example]]:
-    """Return a random place and up to `questions` examples of different families about it.
+    """Return a random place and up to `questions` examples about it.
 
     With `families`, all questions are of these, which have one image.
     """
     setting = "single" if families else _setting(rng)
     place = SETTINGS[setting][0](rng)
-    turns: dict[str, Turn] = {}
+    turns: list[tuple[str, Turn]] = []
     for name in _order(rng, setting):
         if len(turns) == questions:
             break
         if families and name not in families:
             continue
         if (turn := FAMILIES[name].build(rng, place)) is not None:
-            turns[name] = turn
-    reasons = [turn.reason for turn in turns.values()]
+            turns.append((name, turn))
+    reasons = [turn.reason for _, turn in turns]
     examples = []
-    for name, turn in turns.items():
+    for name, turn in turns:
         if rng.random() < _OTHER_REASON:
             turn = replace(turn, reason=views.pick(rng, reasons))
         examples.append(_example(rng, name, place, turn, tagged=tagged))
@@ -114,8 +116,12 @@ def _setting(rng: np.random.Generator) -> str:
 
 
 def _order(rng: np.random.Generator, setting: str) -> list[str]:
-    """Return the families of a setting in random order, heavy ones first more often."""
-    names = [name for name, family in FAMILIES.items() if family.setting == setting]
+    """Return the families of a setting in random order, heavy ones first more often.
+
+    A family occurs as often as it may be asked about a place.
+    """
+    own = {name: family for name, family in FAMILIES.items() if family.setting == setting}
+    names = [name for name, family in own.items() for _ in range(family.most)]
     weights = np.array([FAMILIES[name].weight for name in names])
     return [names[i] for i in np.argsort(rng.exponential(size=len(names)) / weights)]
 
@@ -131,34 +137,34 @@ def _built(rng: np.random.Generator, place: Place) -> Turn | None:
 
 
 SETTINGS: dict[str, tuple[Callable[[np.random.Generator], Place], float]] = {
-    "single": (views.single, 0.50),
-    "pair": (views.pair, 0.45),
+    "single": (views.single, 0.65),
+    "pair": (views.pair, 0.30),
     "additions": (views.additions, 0.05),
 }
 """Name -> how to draw a place, and the share of such places."""
 
 _YES_NO = ("yes", "no")
 FAMILIES: dict[str, Family] = {
-    name: Family(setting=setting, weight=weight, build=build, options=options)
-    for name, setting, weight, build, options in (
-        ("count", "single", 2.5, _on_scene(single.count), ()),
-        ("presence", "single", 3.0, _on_scene(single.presence), _YES_NO),
-        ("land cover", "single", 0.6, _on_scene(single.land_cover), tuple(COVERS)),
-        ("settlement", "single", 0.4, _on_scene(single.settlement), ("rural", "urban")),
-        ("comparison", "single", 0.8, _on_scene(single.compare), _YES_NO),
-        ("one box", "single", 2.0, _on_scene(single.one_box), ()),
-        ("all boxes", "single", 2.0, _on_scene(single.all_boxes), ()),
-        ("boxed objects", "single", 1.2, _on_scene(single.boxed_objects), ()),
-        ("object at box", "single", 1.0, _on_scene(single.what), ()),
-        ("caption", "single", 0.6, _on_scene(single.caption), ()),
-        ("disaster", "pair", 0.6, _on_scene(pairs.disaster), tuple(pairs.SIGNS)),
-        ("any damage", "pair", 0.6, _on_scene(pairs.any_hit), _YES_NO),
-        ("damage count", "pair", 1.0, _on_scene(pairs.count_hit), ()),
-        ("damage level", "pair", 2.0, _on_scene(pairs.level), tuple(DAMAGES)),
-        ("damage boxes", "pair", 2.4, _on_scene(pairs.hit_boxes), ()),
-        ("damage boxes at", "pair", 1.4, _on_scene(pairs.hit_boxes_at), ()),
-        ("damage report", "pair", 0.6, _on_scene(pairs.account), ()),
-        ("new objects", "additions", 1.0, _built, ()),
+    name: Family(setting=setting, weight=weight, build=build, options=options, most=most)
+    for name, setting, weight, most, build, options in (
+        ("count", "single", 2.0, 2, _on_scene(single.count), ()),
+        ("presence", "single", 2.0, 3, _on_scene(single.presence), _YES_NO),
+        ("land cover", "single", 0.6, 1, _on_scene(single.land_cover), tuple(COVERS)),
+        ("settlement", "single", 0.4, 1, _on_scene(single.settlement), ("rural", "urban")),
+        ("comparison", "single", 0.8, 1, _on_scene(single.compare), _YES_NO),
+        ("one box", "single", 2.0, 1, _on_scene(single.one_box), ()),
+        ("all boxes", "single", 2.0, 1, _on_scene(single.all_boxes), ()),
+        ("boxed objects", "single", 1.2, 1, _on_scene(single.boxed_objects), ()),
+        ("object at box", "single", 1.0, 1, _on_scene(single.what), ()),
+        ("caption", "single", 0.6, 1, _on_scene(single.caption), ()),
+        ("disaster", "pair", 0.6, 1, _on_scene(pairs.disaster), tuple(pairs.SIGNS)),
+        ("any damage", "pair", 0.6, 1, _on_scene(pairs.any_hit), _YES_NO),
+        ("damage count", "pair", 1.0, 1, _on_scene(pairs.count_hit), ()),
+        ("damage level", "pair", 2.0, 1, _on_scene(pairs.level), tuple(DAMAGES)),
+        ("damage boxes", "pair", 2.4, 1, _on_scene(pairs.hit_boxes), ()),
+        ("damage boxes at", "pair", 1.4, 1, _on_scene(pairs.hit_boxes_at), ()),
+        ("damage report", "pair", 0.6, 1, _on_scene(pairs.account), ()),
+        ("new objects", "additions", 1.0, 1, _built, ()),
     )
 }
 
