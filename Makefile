@@ -1,4 +1,4 @@
-# make demo: install, then examples/first_run.toml: what a run teaches, in under ten minutes on two cores
+# make demo: install, then examples/first_run.toml: what a run teaches, in about five minutes on two cores
 # make demo-all: install, then a run on nine tasks (about ten minutes)
 # make test: install, then every test of the core and of all plugins
 # make test-families: install, then every stage of tiny checkpoints of twenty public model families
