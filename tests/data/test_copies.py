@@ -139,7 +139,10 @@ def test_labels_that_are_something_else_are_called_what_they_are(
 ) -> None:
     name, root = official
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
-    for path in below(copy, LABELS):
+    labels = below(copy, LABELS)
+    if not labels:
+        pytest.skip(f"{name} has no label files: the folder of an image is its label")
+    for path in labels:
         path.write_bytes(data)
     with pytest.raises(GeoVLMError, match=problem):
         summary(name, copy)

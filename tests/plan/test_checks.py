@@ -22,6 +22,11 @@ from geovlm.run.vllm import server
 BOTH = "rsvqa/lr,rsvqa/hr"
 CASES: dict[str, tuple[str, list[str], str]] = {
     "tasks": ("rsvqa/rl", [], "unknown task 'rsvqa/rl'"),
+    "served model": (
+        "rsvqa/lr",
+        ["served.base_url=http://127.0.0.1:1/v1"],
+        "an endpoint is given, and model 'nano' is not served",
+    ),
     "parallel": ("rsvqa/lr", ["parallel=fsdp2"], "parallel 'fsdp2' needs GPUs"),
     "vllm": ("rsvqa/lr", ["stages.2.generation=vllm-colocate"], "'vllm-colocate' needs GPUs"),
     "data names": ("rsvqa/lr", ["data.rsvqq.root=/x"], "data.rsvqq: no data set of this name"),
@@ -51,6 +56,16 @@ CASES: dict[str, tuple[str, list[str], str]] = {
         "rsvqa/lr",
         ["stages.2.generation=vllm-server", "stages.2.vllm.url=http://127.0.0.1:1"],
         "no vLLM server answers at http://127.0.0.1:1/health",
+    ),
+    "endpoint": (
+        "rsvqa/lr",
+        [
+            "model=openai:x",
+            "stages=[]",
+            "served.retries=0",
+            "served.base_url=http://127.0.0.1:1/v1",
+        ],
+        "no server answers at http://127.0.0.1:1/v1/chat/completions",
     ),
 }
 

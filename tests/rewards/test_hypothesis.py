@@ -110,6 +110,7 @@ GOLD_OF = {
     "jaccard": ("two ships", {"answer": "two ships"}),
     "exact": ("2", {"answer": "2"}),
     "caption_f1": ("two ships", {"captions": ["a pier", "two ships"]}),
+    "change_f1": ("two ships", {"captions": ["two ships"], "changed": True}),
     "lmgr": ("two ships [10, 10, 60, 60]", {"text": "two ships", "boxes": [[10, 10, 60, 60]]}),
     "grounded_f1": (
         "two ships [10, 10, 60, 60]",

@@ -12,6 +12,11 @@ RIGHT: dict[str, tuple[str, dict[str, Any]]] = {
     "accuracy": ("yes", {"answer": "yes", "type": "presence"}),
     "labels": ("sea", {"labels": ["sea"], "vocabulary": ["sea", "land"]}),
     "detection": ("[0, 0, 20, 28]", {"boxes": [[0, 0, 20, 28]]}),
+    "coco": (
+        "ships: [0, 0, 20, 28]",
+        {"boxes": [[0, 0, 20, 28]], "box_labels": ["ships"], "vocabulary": ["ships", "planes"]},
+    ),
+    "change": ("three ships", {"captions": ["three ships"], "changed": True}),
     "caption": ("three ships", {"captions": ["three ships", "ships"]}),
     "grounding": (
         "a ship [0, 0, 20, 28]",

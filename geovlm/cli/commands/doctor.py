@@ -117,7 +117,9 @@ def _read_alike(
     known = registry.load()
     chosen = bool(config.tasks)
     if not chosen:
-        names = sorted(set(known.tasks) - set(known.unusable))
+        usable = sorted(set(known.tasks) - set(known.unusable))
+        # a stage that trains is among those that are compared
+        names = [n for n in usable if "train" in known.dataset(known.task(n).dataset).splits]
         config = configuration.load(None, overrides=overrides, **{**given, "tasks": names})
     config = adapters.whole(config, merge=False).model_copy(update={"device": "cpu"})
     context = checks.Context(config=config, registry=known, elsewhere=True)

@@ -143,8 +143,7 @@ def _strict_captions(counts: Counts) -> Scores:
     """Scores over all records; of those about a change also over both halves."""
     scores = mean_scores({**_OF_BEST_REF, **_OVER_REFS_ANY, "exact": "exact"})(counts)
     for half in _HALVES:
-        n = counts[f"{half}/n"]
-        if n:
+        if n := counts.get(f"{half}/n", 0.0):
             own = {name: counts[f"{half}/{count}"] / n for name, count in _OVER_REFS_ANY.items()}
             own["accuracy"] = counts[f"{half}/right"] / n
             scores |= {f"{half}/{name}": value for name, value in own.items()}
