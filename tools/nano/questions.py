@@ -25,6 +25,8 @@ _OTHER_REASON = 0.3
 """Share of the tagged texts with the reason of another question about the place."""
 QUESTIONS = 5
 """Most questions per place: one pass of the vision tower serves them all."""
+_FOCUS = 4.0
+"""How many times as often as else a family in focus is asked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,17 +70,19 @@ def draw_pack(
     rng: np.random.Generator,
     *,
     families: tuple[str, ...] = (),
+    focus: tuple[str, ...] = (),
     tagged: float = 0.5,
     questions: int = QUESTIONS,
 ) -> tuple[Place, list[Example]]:
     """Return a random place and up to `questions` examples about it.
 
-    With `families`, all questions are of these, which have one image.
+    With `families`, all questions are of these, which have one image. Families in `focus` are asked
+    four times as often.
     """
     setting = "single" if families else _setting(rng)
     place = SETTINGS[setting][0](rng)
     turns: list[tuple[str, Turn]] = []
-    for name in _order(rng, setting):
+    for name in _order(rng, setting, focus=focus):
         if len(turns) == questions:
             break
         if families and name not in families:
@@ -115,14 +119,14 @@ def _setting(rng: np.random.Generator) -> str:
     return list(SETTINGS)[int(np.searchsorted(shares, rng.random() * shares[-1]))]
 
 
-def _order(rng: np.random.Generator, setting: str) -> list[str]:
+def _order(rng: np.random.Generator, setting: str, *, focus: tuple[str, ...] = ()) -> list[str]:
     """Return the families of a setting in random order, heavy ones first more often.
 
     A family occurs as often as it may be asked about a place.
     """
     own = {name: family for name, family in FAMILIES.items() if family.setting == setting}
     names = [name for name, family in own.items() for _ in range(family.most)]
-    weights = np.array([FAMILIES[name].weight for name in names])
+    weights = np.array([FAMILIES[name].weight * (_FOCUS if name in focus else 1) for name in names])
     return [names[i] for i in np.argsort(rng.exponential(size=len(names)) / weights)]
 
 
@@ -155,12 +159,12 @@ FAMILIES: dict[str, Family] = {
         ("one box", "single", 2.0, 1, _on_scene(single.one_box), ()),
         ("all boxes", "single", 2.0, 1, _on_scene(single.all_boxes), ()),
         ("boxed objects", "single", 1.2, 1, _on_scene(single.boxed_objects), ()),
-        ("object at box", "single", 1.0, 1, _on_scene(single.what), ()),
+        ("object at box", "single", 1.0, 2, _on_scene(single.what), ()),
         ("caption", "single", 0.6, 1, _on_scene(single.caption), ()),
         ("disaster", "pair", 0.6, 1, _on_scene(pairs.disaster), tuple(pairs.SIGNS)),
         ("any damage", "pair", 0.6, 1, _on_scene(pairs.any_hit), _YES_NO),
         ("damage count", "pair", 1.0, 1, _on_scene(pairs.count_hit), ()),
-        ("damage level", "pair", 2.0, 1, _on_scene(pairs.level), tuple(DAMAGES)),
+        ("damage level", "pair", 2.0, 3, _on_scene(pairs.level), tuple(DAMAGES)),
         ("damage boxes", "pair", 2.4, 1, _on_scene(pairs.hit_boxes), ()),
         ("damage boxes at", "pair", 1.4, 1, _on_scene(pairs.hit_boxes_at), ()),
         ("damage report", "pair", 0.6, 1, _on_scene(pairs.account), ()),

@@ -34,7 +34,7 @@ from tools.nano import architecture, corpus, dense, processor, scoring, tokenize
 from tools.nano.batch import Pack, pack
 from tools.nano.card import Provenance, card
 from tools.nano.optimizer import Both
-from tools.nano.questions import SEEING, draw_pack
+from tools.nano.questions import FAMILIES, SEEING, draw_pack
 from tools.nano.settings import Settings
 
 _STATE = "training.pt"
@@ -60,7 +60,8 @@ class _Batches(Dataset):
         elif step < own.seeing_steps + _EASY * (own.steps - own.seeing_steps):
             packs = [draw_pack(rng, families=SEEING, tagged=0.0) for _ in range(own.places)]
         else:
-            packs = [draw_pack(rng) for _ in range(own.places)]
+            focus = tuple(filter(None, own.focus.split(",")))
+            packs = [draw_pack(rng, focus=focus) for _ in range(own.places)]
         packs.sort(key=lambda each: len(each[0].images))
         half = (len(packs) + 1) // 2
         return [self._part(part) for part in (packs[:half], packs[half:]) if part]
@@ -258,8 +259,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--places", type=int, default=24, help="scenes per step")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest")
     parser.add_argument("--maps", type=float, default=0.1, help="weight of maps beside questions")
+    parser.add_argument(
+        "--focus", default="", help="families asked four times as often, separated by commas"
+    )
     parser.add_argument("--start", default="", help="folder of this recipe to go on from")
     given = vars(parser.parse_args(arguments))
+    if unknown := set(filter(None, given["focus"].split(","))) - set(FAMILIES):
+        parser.error(f"--focus: no family {sorted(unknown)[0]!r}; there are {', '.join(FAMILIES)}")
     out, threads = given.pop("out"), given.pop("threads")
     train(out, Settings(**given), threads=threads)
 

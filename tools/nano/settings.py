@@ -20,6 +20,8 @@ class Settings:
     learning_rate: float
     maps: float
     """Weight of the maps beside the questions."""
+    focus: str = ""
+    """Families asked four times as often, separated by commas."""
     start: str = ""
     """Folder of this recipe whose weights and tokenizer are used, with a new optimizer and new
     heads; another seed gives other scenes. Empty: from scratch."""
