@@ -5,6 +5,8 @@
 # make test-exact: install, then sizes, tokens, texts, processors and GRPO steps of the same checkpoints
 # make test-browser: install, then the pages of reports in Chromium (which must be on the path, as must npm)
 # make test-track: install, then a run with trackio, wandb, tensorboard and mlflow, none of them online
+# make vllm: install, then vLLM for the CPU in .venv-vllm, an environment of its own (250 MB to fetch; Linux x86-64)
+# make test-vllm: that, then generation by vLLM on the CPU, in process and by a server
 # make test-all: all of these tests
 # make lint: ruff, mypy, and no undeclared break of the public surface
 # make docs: write the references of the command line, of the configuration, of checks and of models
@@ -19,13 +21,15 @@ DEMO_OUT ?= runs/demo
 DEMO_ALL_OUT ?= runs/demo-all
 FAMILIES_OUT ?= runs/families
 TRACK := .venv-track
+VLLM := .venv-vllm
 # Compile only what is imported, by importing it once; compiling all that is installed takes a minute. Keep the
 # result even where the environment forbids it, as many containers do: without it each process of the engine
 # compiles its imports for five seconds
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --quiet --no-compile
+PIP_VLLM := $(BIN)/python -m pip --python $(VLLM)/bin/python install --quiet --no-compile --no-deps
 
-.PHONY: demo demo-all test test-fast test-families test-exact test-browser test-track test-all lint docs api format clean
+.PHONY: demo demo-all test test-fast test-families test-exact test-browser test-track vllm test-vllm test-all lint docs api format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 	$(PYTHON) -m venv $(VENV)
@@ -83,7 +87,27 @@ $(TRACK)/.installed: $(VENV)/.installed tests/track/requirements.txt
 test-track: $(TRACK)/.installed
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(TRACK)/bin/python -m pytest -m track tests/track
 
-test-all: test test-families test-exact test-browser test-track
+# Packages of vLLM would replace tested ones, and its torchvision would break transformers without a shim: an
+# environment of their own on top of .venv. Without dependencies: the metadata of vLLM wants 1 GB that is not loaded
+$(VLLM)/.installed: $(VENV)/.installed $(wildcard tests/vllm/*.txt tests/vllm/on_cpu/*)
+	@$(PYTHON) -c "import ctypes; ctypes.CDLL('libnuma.so.1')" 2>/dev/null || \
+		{ echo "vllm: no libnuma.so.1; on Debian: apt-get install libnuma1" >&2; exit 1; }
+	$(PYTHON) -m venv --clear --without-pip $(VLLM)
+	below=$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"); \
+	own=$$($(VLLM)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"); \
+	echo "import site; site.addsitedir('$$below')" > $$own/below.pth
+	$(PIP_VLLM) --require-hashes -r tests/vllm/wheel.txt
+	$(PIP_VLLM) -r tests/vllm/requirements.txt
+	$(PIP_VLLM) ./tests/vllm/on_cpu
+	$(VLLM)/bin/python -c "import torchvision, vllm"
+	touch $@
+
+vllm: $(VLLM)/.installed
+
+test-vllm: $(VLLM)/.installed
+	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
+
+test-all: test test-families test-exact test-browser test-track test-vllm
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -106,4 +130,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(TRACK) runs
+	rm -rf $(VENV) $(TRACK) $(VLLM) runs

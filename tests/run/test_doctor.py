@@ -27,6 +27,13 @@ def test_the_tested_versions_in_the_package_are_those_of_ci() -> None:
     assert len(TESTED) == len([line for line in text.splitlines() if line[:1] not in ("", "#")])
 
 
+def test_versions_for_vllm_are_the_tested_ones_but_for_numpy() -> None:
+    text = (ROOT / "constraints-vllm.txt").read_text(encoding="utf-8")
+    pinned = dict(re.findall(r"^([\w-]+)==(\S+)$", text, re.M))
+    # vLLM 0.30 wants mistral_common, and that wants numpy<2.4 on Python 3.11 and 3.12
+    assert pinned == {**TESTED, "numpy": "2.3.5", "vllm": "0.30.0"}
+
+
 def test_tested_versions_are_one_line() -> None:
     checks = machine.versions({"torch": TESTED["torch"] + "+cpu"}, ["torch>=2.6"])
     assert states(checks) == {"python": "ok", "versions": "ok"}
