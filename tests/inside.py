@@ -25,6 +25,7 @@ import typer
 from geovlm import cli
 from geovlm.files.jsontext import dumps
 from geovlm.plan import sizes
+from geovlm.plan.memory import shape
 from geovlm.plugins import references, registry
 from geovlm.plugins.described import FILES_VARIABLE
 from geovlm.run import launch, process
@@ -136,7 +137,15 @@ def engine(*, first: Callable[[], object] = lambda: None, until: str = "") -> It
         patch.setattr(process, "execute", execute)
         patch.setattr(launch, "execute", execute)
         patch.setattr(sizes, "_Process", _Sizes)
+        patch.setattr(shape, "_ask", _shape)
         yield
+
+
+def _shape(request: dict[str, Any]) -> bytes:
+    """Read the sizes of a model in this process, in place of `geovlm.plan.memory.shape._ask`."""
+    with redirect_stdout(io.StringIO()) as written:
+        import_module(shape.MODULE).answer(json.loads(dumps(request)))
+    return written.getvalue().splitlines()[-1].encode()
 
 
 class _Sizes:
