@@ -26,7 +26,7 @@ _OTHER_REASON = 0.3
 QUESTIONS = 5
 """Most questions per place: one pass of the vision tower serves them all."""
 _FOCUS = 4.0
-"""How many times as often as else a family in focus is asked."""
+"""Times that a family in focus is asked as often as else."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
