@@ -22,6 +22,7 @@ TASKS = [
     *("change/levir", "change/dubai", "change/sysu"),
     *("geochat/classify", "geochat/vqa", "geochat/caption", "geochat/refer", "geochat/ground"),
     *("scenes/aid", "scenes/ucm", "scenes/whu_rs19", "scenes/resisc45", "scenes/eurosat"),
+    *("vhr10/refer", "vhr10/region", "vhr10/ground"),
     *("scenes/eurosat_ms", "scenes/patternnet", "scenes/rsi_cb256"),
 ]
 
@@ -48,7 +49,8 @@ def given(task, sample) -> dict:
         ),
         "boxes": sample.target.get("boxes"),
         "classes": ", ".join(sample.target.get("vocabulary", ())),
-        "phrase": sample.question.removeprefix("Give me the location of ").rstrip("."),
+        "phrase": sample.question.removeprefix("Give me the location of ").rstrip(".")
+        or sample.target.get("phrase"),
         **{name: sample.target.get(name) for name in ("level", "place")},
     }
     inputs = {asked.name: known[asked.name] for asked in task.asks}
@@ -79,6 +81,7 @@ def test_predict_asks_what_training_asked(name: str, roots) -> None:
 
 def test_every_task_of_the_repository_says_how_it_is_asked() -> None:
     own = {"xbd", "rsvqa", "geochat", "bigearthnet", "captions", "scenes", "change"}
+    own |= {"vhr10"}
     series = {"change/muds"}  # predict takes one image, or two
     tasks = [t for t in registry.load().tasks.values() if t.name.partition("/")[0] in own]
     assert {task.name for task in tasks} == {*TASKS, *series}
