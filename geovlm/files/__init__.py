@@ -4,7 +4,7 @@ from geovlm.files.arrow import saved_columns, saved_folders, saved_rows
 from geovlm.files.caches import keep
 from geovlm.files.images import Images, find, listed
 from geovlm.files.records import csv_rows, json_lines, read_json
-from geovlm.files.streams import json_array
+from geovlm.files.streams import json_array, json_members
 from geovlm.files.tables import table_batches
 from geovlm.files.text import read_text
 
@@ -13,6 +13,7 @@ __all__ = [
     "csv_rows",
     "find",
     "json_array",
+    "json_members",
     "json_lines",
     "keep",
     "listed",

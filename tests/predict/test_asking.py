@@ -17,7 +17,8 @@ from geovlm.predict import asking, reading
 
 TASKS = [
     *("xbd/detect", "xbd/refer", "xbd/assess", "xbd/disaster", "xbd/affected", "xbd/count"),
-    *("xbd/caption", "rsvqa/lr", "rsvqa/hr", "bigearthnet"),
+    *("xbd/caption", "rsvqa/lr", "rsvqa/hr", "rsvqa/lrben", "rsvqa/hrben"),
+    *("rsvqa/xben", "bigearthnet"),
     *("captions/rsicd", "captions/ucm", "captions/sydney", "captions/nwpu", "captions/rsitmd"),
     *("change/levir", "change/dubai", "change/sysu"),
     *("geochat/classify", "geochat/vqa", "geochat/caption", "geochat/refer", "geochat/ground"),

@@ -5,6 +5,8 @@ doi 10.1109/TGRS.2020.2988782. Low resolution: counts become `0`, `between 0 and
 `between 10 and 100`, `between 100 and 1000`, `more than 1000`. High resolution: counts stay
 numbers, areas become such classes with the unit m2. Answers are put into the same classes, because
 a model that writes 47 has answered as well as one that writes the class.
+
+RSVQAxBEN (Lobry et al., IGARSS 2021) has no numbers: an answer is right as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -19,12 +21,16 @@ from geovlm.score.protocols import values
 from geovlm.score.protocols.contract import Counts, Protocol, Record, Scores, groups, share
 from geovlm.score.protocols.text import words
 
-Resolution = Literal["lr", "hr"]
+Resolution = Literal["lr", "hr", "xben"]
 
 _LIMITS = (0, 10, 100, 1000)
 _AMOUNT = re.compile(r"(\d+|\d{1,3}(?:,\d{3})+)(?:\.0+)?\s*(m2|m²)?")
-_CLASSED: dict[Resolution, tuple[str, str]] = {"lr": ("count", ""), "hr": ("area", "m2")}
-"""The type whose answers become classes, and its unit."""
+_CLASSED: dict[Resolution, tuple[str, str]] = {
+    "lr": ("count", ""),
+    "hr": ("area", "m2"),
+    "xben": ("", ""),
+}
+"""The type whose answers become classes, and its unit; empty where there is none."""
 
 
 class Question(NamedTuple):
@@ -140,4 +146,16 @@ HIGH = replace(
     "the right class of five, counts only exactly",
     read=lambda record, answer: _read(record, answer, resolution="hr"),
     published=lambda counts: _published("hr", counts),
+)
+
+XBEN = replace(
+    LOW,
+    name="rsvqa/xben",
+    summary="RSVQAxBEN: accuracy of presence and of land cover, AA, OA.",
+    published_rule="accuracy per type (presence, LC), AA: mean over types, OA: over questions; a "
+    "list of classes is right as a whole",
+    strict_rule="the same: the answer is the stored one except for case, blanks, outer punctuation",
+    source="Lobry, Demir and Tuia, IGARSS 2021; syvlo/RSVQAxBEN, Model.ipynb, 7e8e922",
+    read=lambda record, answer: _read(record, answer, resolution="xben"),
+    published=lambda counts: _published("xben", counts),
 )

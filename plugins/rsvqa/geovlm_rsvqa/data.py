@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from geovlm import files
 from geovlm.api import Json, LoadContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
-from geovlm_rsvqa import HighResOptions, LowResOptions, tasks
+from geovlm_rsvqa import BenchmarkOptions, HighResOptions, LowResOptions, tasks
 
 _LISTS: dict[str, dict[str, type]] = {
     "images": {"id": int},
@@ -83,6 +83,17 @@ def load_hr(ctx: LoadContext) -> Iterator[Sample]:
         classes={"area": tasks.AREA_CLASSES},
     )
     return islice(_samples(ctx, collection, own), ctx.limit)
+
+
+def load_hrben(ctx: LoadContext) -> Iterator[Sample]:
+    """Yield what the published tables call RSVQA-HRBEN: `load_hr` without counts and areas.
+
+    The split `test` is `test_phili`, the unseen city.
+    """
+    own: BenchmarkOptions = ctx.options or BenchmarkOptions()
+    made: Any = HighResOptions
+    wider = made(types=own.types, per_image=own.per_image, test="test_phili")
+    return load_hr(replace(ctx, options=wider))
 
 
 def _samples(ctx: LoadContext, collection: _Collection, own: Any) -> Iterator[Sample]:
@@ -153,13 +164,12 @@ def _of_image(
         closed = classes or tasks.CLOSED.get(kind)
         if closed is not None:
             target["vocabulary"] = list(closed)
-        yield Sample(
-            id=str(row["id"]),
-            images=(path,),
-            question=" ".join(row["question"].split()),
-            target=target,
-            meta={"image": path.name, "sensor": image.get("sensor"), "licence": "CC-BY-4.0"},
-        )
+        meta: dict[str, Json] = {"image": path.name, "sensor": image.get("sensor")}
+        meta["licence"] = "CC-BY-4.0"
+        question = " ".join(row["question"].split())
+        if question != row["question"]:
+            meta[tasks.AS_STORED] = row["question"]
+        yield Sample(id=str(row["id"]), images=(path,), question=question, target=target, meta=meta)
 
 
 def _active(ctx: LoadContext, file: str, kind: str, *, name: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Generates images and questions in RSVQA's layout: 256 px GeoTIFFs, about ten questions each."""
+"""Generates images and questions in the layouts of RSVQA and RSVQAxBEN."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from PIL import Image
 from rasterio.transform import from_origin
 
 from geovlm import scenes
 
 SIDE_PX = 256
+PATCH_PX = 120
+"""Side of a patch of BigEarthNet."""
 _SPLITS = ("train", "val", "test")
 _THINGS = {"building": "building", "storage tank": "storage tank"}
 """Kind of scene item -> its word in the questions."""
 _AREAS = {"water": "water area", "forest": "forest", "cropland": "farmland"}
 """Land cover -> its word in the questions."""
+
+_CLASSES = {
+    "water": "water bodies",
+    "forest": "mixed forest",
+    "cropland": "non-irrigated arable land",
+    "pasture": "pastures",
+    "urban": "discontinuous urban fabric",
+    "bare soil": "bare rock",
+}
+"""Land cover -> class of CORINE's third level, as RSVQAxBEN writes it."""
 
 
 def make_lr(root: Path, n: int, seed: int) -> None:
@@ -28,6 +41,35 @@ def make_lr(root: Path, n: int, seed: int) -> None:
 def make_hr(root: Path, n: int, seed: int) -> None:
     """Write n images per split with presence, comparison, count and area questions."""
     _make(root, n, seed, images="Data", prefix="USGS", metres_per_px=0.15, high=True)
+
+
+def make_xben(root: Path, n: int, seed: int) -> None:
+    """Write n patches per split with five questions each, true to the scene."""
+    (root / "Images").mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    images: list[tuple[str, dict[str, Any]]] = []
+    asked: list[tuple[str, dict[str, Any], str]] = []
+    for split in _SPLITS:
+        for _ in range(n):
+            number = len(images)
+            scene = scenes.compose(rng, size_px=(PATCH_PX, PATCH_PX), count=(0, 0), road=0.0)
+            picture = Image.fromarray(scenes.render(scene, when="pre"))
+            picture.save(root / "Images" / f"{number}.tif")
+            first = len(asked)
+            for kind, question, answer in _land_cover(scene, rng=rng):
+                row = {"img_id": number, "people_id": 0, "type": kind, "question": question}
+                asked.append((split, row, answer))
+            body = {"original_name": f"generated_{number}.tif", "sensor": "S2", "type": "RGB"}
+            images.append((split, {**body, "questions_ids": list(range(first, len(asked)))}))
+    for split in _SPLITS:
+        _write_part(root, split, "images", images)
+        rows = [(each, {**row, "answers_ids": [i]}) for i, (each, row, _) in enumerate(asked)]
+        _write_part(root, split, "questions", rows)
+        said = [
+            (each, {"question_id": i, "people_id": 0, "answer": answer})
+            for i, (each, _, answer) in enumerate(asked)
+        ]
+        _write_part(root, split, "answers", said)
 
 
 def _make(
@@ -158,6 +200,46 @@ def _write_lists(
     for kind, rows in (("images", images), ("questions", asked), ("answers", answers)):
         text = json.dumps({kind: rows})
         (root / f"{prefix}_{kind}.json").write_text(text, encoding="utf-8")
+
+
+def _land_cover(scene: scenes.Scene, *, rng: np.random.Generator) -> list[tuple[str, str, str]]:
+    """Return (type, question, answer) triples in the authors' templates.
+
+    The answer to about half of the questions about presence is yes.
+    """
+    there = sorted({_CLASSES[cover] for cover, _ in scene.covers})
+    absent = [name for name in _CLASSES.values() if name not in there]
+    asked = []
+    for template in ("Are there some {}?", "Are some {} present in the scene?"):
+        fact = bool(rng.random() < 0.5)
+        (name,) = _pick(rng, there if fact else absent, 1)
+        asked.append(("presence", template.format(name), "yes" if fact else "no"))
+    fact = bool(rng.random() < 0.5)
+    names = [*_pick(rng, there, 1), *_pick(rng, absent, 1)] if fact else _pick(rng, absent, 2)
+    template = "Are there {} or {} in the image?"
+    asked.append(("presence", template.format(*_pick(rng, names, 2)), "yes" if fact else "no"))
+    asked.append(("LC", "Which L3 land cover classes are in the image?", _listed(there)))
+    (first,) = _pick(rng, there, 1)
+    others = [name for name in there if name != first]
+    asked.append(("LC", f"Besides {first}, which classes are in the scene?", _listed(others)))
+    return asked
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) < 2:
+        return names[0] if names else "None"
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _write_part(root: Path, split: str, kind: str, rows: list[tuple[str, dict[str, Any]]]) -> None:
+    """Write one list of a split; rows of the other splits are stubs, none follow its last one."""
+    last = max(number for number, (own, _) in enumerate(rows) if own == split)
+    listed = [
+        {"id": number, **body, "active": True} if own == split else {"id": number, "active": False}
+        for number, (own, body) in enumerate(rows[: last + 1])
+    ]
+    path = root / f"RSVQAxBEN_split_{split}_{kind}.json"
+    path.write_text(json.dumps({kind: listed}), encoding="utf-8")
 
 
 def _pick(rng: np.random.Generator, items: list[str], n: int) -> list[str]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from geovlm.api import PromptContext, Sample, Turn
+from geovlm_rsvqa import BenchmarkTaskOptions
 
 SUFFIX = "Answer the question using a single word or phrase."
+PUBLISHED = "[hr_rgb_0.5] <image>\\n {} Answer the question using a single word."
+"""EarthDial's question about a stored question, byte for byte, with a literal backslash and `n`.
+Source: hiyamdebary/EarthDial, src/earthdial/eval/rs_vqa/results/RSVQA_LR.jsonl, 92c1260."""
+AS_STORED = "question as stored"
+"""Key of `Sample.meta`: the question with its double blanks, where it has any."""
 COUNT_CLASSES = (
     "0",
     "between 0 and 10",
@@ -52,6 +59,22 @@ def prompt(sample: Sample, ctx: PromptContext) -> Turn:
         answer=str(sample.target["answer"]),
         reasoning=_reasoning(sample),
     )
+
+
+def published_prompt(sample: Sample, ctx: PromptContext) -> Turn:
+    """Ask as EarthDial does, but for its `<image>`: the chat template puts the image in."""
+    own: BenchmarkTaskOptions = ctx.options or BenchmarkTaskOptions()
+    turn = prompt(sample, ctx)
+    if own.wording == "plain":
+        return turn
+    stored = str(sample.meta.get(AS_STORED, sample.question))
+    question = PUBLISHED.replace("<image>", "").format(stored)
+    return Turn(question=question, answer=turn.answer, reasoning=turn.reasoning)
+
+
+def without_numbers(record: Sample) -> Iterable[Sample]:
+    """Yield the record unless it asks for a count or an area, which the tables leave out."""
+    return () if record.target["type"] in ("count", "area") else (record,)
 
 
 def number_class(answer: str, classes: tuple[str, ...]) -> str:

@@ -44,6 +44,29 @@ def test_vqa_by_type_and_average_without_counts(score) -> None:
     assert made.counts == {"presence": 1, "comp": 2, "count": 1, "average": 3}
 
 
+def test_the_tables_leave_out_counts_and_areas(score) -> None:
+    rows = [
+        {"answer": "yes, no", "annotation": "yes", "vqa_type": "presence"},
+        {"answer": "no", "annotation": "yes", "vqa_type": "comp"},
+        {"answer": "rural", "annotation": "rural", "vqa_type": "rural_urban"},
+        {"answer": "7", "annotation": "7", "vqa_type": "count"},
+        {"answer": "0m2", "annotation": "0m2", "vqa_type": "area"},
+    ]
+    low, high = score("rsvqa/lrben", *rows), score("rsvqa/hrben", *rows)
+    assert low.published == pytest.approx(
+        {"presence": 1.0, "comp": 0.0, "rural_urban": 1.0, "average": 2 / 3}
+    )
+    assert low.strict["accuracy"] == pytest.approx(1 / 3)
+    assert low.notes == ["left out, as in the published tables: 1 of type count, 1 of type area"]
+    assert high.published == {"presence": 1.0, "comp": 0.0, "average": 0.5}
+    assert high.counts == {"presence": 1, "comp": 1, "average": 2}
+
+
+def test_the_tables_have_no_score_of_counts_alone(score) -> None:
+    made = score("rsvqa/lrben", {"answer": "7", "annotation": "7", "vqa_type": "count"})
+    assert (made.published, made.strict) == ({}, {})
+
+
 def test_region_caption(score) -> None:
     made = score(
         "earthdial/region_caption",

@@ -6,7 +6,9 @@ Rules: hiyamdebary/EarthDial, src/earthdial/eval/*/eval.py, 92c1260. Its "accura
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from geovlm.score.protocols import values
@@ -85,6 +87,8 @@ def _by_type(counts: Counts, part: str) -> Scores:
 
 def _strict_vqa(counts: Counts) -> Scores:
     kinds = groups(counts, "n:")
+    if not kinds:
+        return {}
     right = sum(counts[f"exact:{kind}"] for kind in kinds)
     scores = _by_type(counts, "exact")
     return {**scores, "accuracy": share(right, sum(counts[f"n:{kind}"] for kind in kinds))}
@@ -95,6 +99,37 @@ def _counted_vqa(counts: Counts) -> dict[str, int]:
     averaged = [kind for kind in number if kind in _AVERAGED]
     total = {"average": sum(number[kind] for kind in averaged)} if averaged else {}
     return {**number, **total}
+
+
+def _only(counts: Counts, kinds: Sequence[str]) -> Counts:
+    """Return the counts of the questions of these types; any other name counts 0."""
+    kept = {name: value for name, value in counts.items() if name.partition(":")[2] in kinds}
+    return defaultdict(float, kept)
+
+
+def _without_others(counts: Counts, kinds: Sequence[str]) -> list[str]:
+    """Return a sentence about the questions of other types; none if there are none."""
+    others = {kind: int(counts[f"n:{kind}"]) for kind in groups(counts, "n:")}
+    listed = [f"{n:,} of type {kind}" for kind, n in others.items() if kind not in kinds]
+    return [f"left out, as in the published tables: {', '.join(listed)}"] if listed else []
+
+
+def _of_types(name: str, summary: str, *kinds: str) -> Protocol:
+    """Return the protocol `earthdial/vqa` over the questions of these types alone."""
+    return replace(
+        VQA,
+        name=name,
+        summary=summary,
+        published_rule=f"token recall of the types {', '.join(kinds)}; average: over their "
+        "questions; others are left out; extra words cost nothing",
+        strict_rule="the answer is the truth except for case, blanks and outer punctuation; "
+        "accuracy: over the same questions",
+        needs_own=("type",),
+        published=lambda counts: _by_type(_only(counts, kinds), "recall"),
+        strict=lambda counts: _strict_vqa(_only(counts, kinds)),
+        counted=lambda counts: _counted_vqa(_only(counts, kinds)),
+        notes=lambda counts: _without_others(counts, kinds),
+    )
 
 
 def _is_short(fields: Mapping[str, Any]) -> bool:
@@ -135,4 +170,16 @@ VQA = Protocol(
     published=lambda counts: _by_type(counts, "recall"),
     strict=_strict_vqa,
     counted=_counted_vqa,
+)
+
+LRBEN = _of_types(
+    "rsvqa/lrben",
+    "RSVQA-LRBEN of the published tables: RSVQA low resolution without counts.",
+    *("presence", "comp", "rural_urban"),
+)
+
+HRBEN = _of_types(
+    "rsvqa/hrben",
+    "RSVQA-HRBEN of the published tables: RSVQA high resolution without counts and areas.",
+    *("presence", "comp"),
 )
