@@ -23,6 +23,10 @@ REPETITION = "completions/repetitive_share"
 """Key in the log: share of completions that repeat themselves."""
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Action = Literal["off", "warn", "stop"]
+RATIO = "sampling/importance_sampling_ratio/mean"
+"""Key in the log: mean ratio of the trainer's probability of a completion to vLLM's; TRL's name."""
+MASKED = "sampling/importance_sampling_ratio/masked"
+"""Key in the log: share of completions that are not trained on, their ratio being too large."""
 _GRAM = 4
 _REPEATED = 0.5
 _MIN_GRAMS = 12
@@ -116,6 +120,18 @@ def kl_blowup(log: Log, threshold: float, rewards: RewardSets) -> str:
     return f"median KL {statistics.median(values):.2f} nats per token, the limit is {threshold:g}"
 
 
+def other_sampler(log: Log, threshold: float, rewards: RewardSets) -> str:
+    """Find completions that the model would not have written: vLLM samples from another one."""
+    ratio, masked = (_mean(_values(log[-WINDOW:], key)) for key in (RATIO, MASKED))
+    if ratio is None or threshold <= ratio <= 1 / threshold:
+        return ""
+    left_out = "" if masked is None else f", {masked:.0%} of the completions are left out"
+    return (
+        f"mean importance ratio {ratio:.2f}{left_out}, the limits are {threshold:g} and "
+        f"{1 / threshold:.2f}"
+    )
+
+
 def reward_divergence(log: Log, threshold: float, rewards: RewardSets) -> str:
     """Find a rise of the paper's rewards with a fall of the robust ones since the first window.
 
@@ -192,6 +208,11 @@ RULES: Mapping[str, Rule] = {
         "lower the learning rate or raise beta, and look at completions.jsonl",
     ),
     "kl_blowup": Rule("kl_blowup_nats", kl_blowup, "lower the learning rate or raise beta"),
+    "other_sampler": Rule(
+        "other_sampler_ratio",
+        other_sampler,
+        "vLLM and the trainer differ: run geovlm doctor, or use generation='transformers'",
+    ),
     "reward_divergence": Rule(
         "reward_divergence_least",
         reward_divergence,
@@ -226,6 +247,10 @@ class HealthConfig(BaseModel):
     """Action if the model has moved far from the one that it started from."""
     kl_blowup_nats: PositiveFloat = 1.0
     """Largest median KL divergence that keeps the rule, nats per token."""
+    other_sampler: Action = "warn"
+    """Action if vLLM samples from another distribution than the one that is trained."""
+    other_sampler_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7
+    """Smallest mean importance ratio that keeps the rule; its inverse is the largest one."""
     reward_divergence: Action = "warn"
     """Action if the robust rewards fall while the paper's rise."""
     reward_divergence_least: PositiveFloat = 0.05

@@ -174,7 +174,7 @@ class ProbeStage(Table):
 
 
 class VllmConfig(Table):
-    """vLLM, for `generation` "vllm-colocate" or "vllm-server"; untested, see docs/launch.md."""
+    """vLLM, for `generation` "vllm-colocate" or "vllm-server"; run on the CPU, not on a GPU."""
 
     url: str | None = None
     """Address of a running server, such as http://10.0.0.5:8000; default: the run starts one."""
@@ -189,6 +189,8 @@ class VllmConfig(Table):
     """Longest prompt with its completion, tokens; default: the model's context."""
     start_timeout_s: PositiveFloat = 600.0
     """Seconds within which the server that the run starts must answer."""
+    timeout_s: PositiveFloat = 600.0
+    """Seconds within which a server must answer a request while the stage trains."""
 
 
 class GrpoStage(_Training):

@@ -31,6 +31,8 @@ def log(**changed: tuple[float, float]) -> list[dict[str, Any]]:
         "completions/clipped_ratio": (0.1, 0.0),
         health.REPETITION: (0.0, 0.05),
         "kl": (0.0, 0.2),
+        health.RATIO: (1.0, 0.9),
+        health.MASKED: (0.0, 0.1),
         "rewards/t/a/recall/mean": changed.pop("paper", (0.4, 0.7)),
         "rewards/t/a/exact/mean": changed.pop("robust", (0.3, 0.5)),
         "rewards/t/a/both/mean": (0.5, 0.1),
@@ -59,6 +61,9 @@ def test_a_sound_log_breaks_no_rule() -> None:
         ({"completions__clipped_ratio": (0.2, 0.8)}, "clipped_length"),
         ({health.REPETITION.replace("/", "__"): (0.0, 0.5)}, "repetition"),
         ({"kl": (0.0, 5.0)}, "kl_blowup"),
+        # image tokens expanded twice gave 0.44, other pixel limits 0.08
+        ({health.RATIO.replace("/", "__"): (0.44, 0.61)}, "other_sampler"),
+        ({health.RATIO.replace("/", "__"): (1.0, 2.9)}, "other_sampler"),
         ({"paper": (0.4, 0.9), "robust": (0.5, 0.2)}, "reward_divergence"),
     ],
 )

@@ -13,6 +13,7 @@ from trl import GRPOConfig
 from geovlm import nano
 from geovlm.api import Sample, Turn
 from geovlm.config import load
+from geovlm.config.model import source
 from geovlm.data.prompts import Prompt
 from geovlm.engine.models.processor import load_processor
 from geovlm.engine.rows.images import ImageCache
@@ -47,6 +48,10 @@ def arguments(folder: Path, *overrides: str) -> GRPOConfig:
     return grpo.arguments(stage(folder, *overrides), max_steps=1, on_cpu=True, suppress=[7, 8])
 
 
+def test_nothing_is_dropped_while_completions_are_scored(tmp_path):
+    assert arguments(tmp_path).disable_dropout is True
+
+
 def test_the_trainer_generates_without_image_tokens(tmp_path):
     made = arguments(tmp_path)
     assert made.use_vllm is False
@@ -66,7 +71,10 @@ def test_vllm_beside_the_trainer_sleeps_and_never_writes_image_tokens(tmp_path):
         "stages.2.vllm.max_model_len=4096",
         "stages.2.vllm.memory=0.4",
     )
-    assert (made.use_vllm, made.vllm_mode, made.vllm_enable_sleep_mode) == (True, "colocate", True)
+    assert (made.use_vllm, made.vllm_mode) == (True, "colocate")
+    assert made.vllm_enable_sleep_mode is False  # vLLM cannot sleep on the CPU
+    settings = stage(tmp_path, "stages.2.generation=vllm-colocate").settings
+    assert vllm.arguments(settings, on_cpu=False, suppress=[])["vllm_enable_sleep_mode"] is True
     assert made.generation_kwargs == {"logit_bias": {7: -100.0, 8: -100.0}}
     assert (made.vllm_max_model_length, made.vllm_gpu_memory_utilization) == (4096, 0.4)
 
@@ -141,6 +149,16 @@ def test_vllm_loads_weights_of_an_earlier_stage_where_the_processor_resizes(tmp_
     chosen = stage(tmp_path / "run", f"model={nano.path()}", "max_pixels=50176").config
     served = vllm.served("x", chosen, processor=None, profile=INTERNVL, folder=tmp_path / "no")
     assert served == "x"
+
+
+def test_the_built_in_model_is_served_with_the_limits_of_the_run(tmp_path):
+    chosen = stage(tmp_path / "run", "model=nano", "max_pixels=50176").config
+    start = source("nano")
+    processor = load_processor(start, max_pixels=50176)
+    served = vllm.served(
+        start, chosen, processor=processor, profile=INTERNVL, folder=tmp_path / "f"
+    )
+    assert served == str(tmp_path / "f")
 
 
 def test_a_share_of_the_steps_saves_where_nothing_generated_waits(tmp_path):

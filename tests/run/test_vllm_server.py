@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 import time
@@ -16,8 +17,8 @@ from geovlm.config import load
 from geovlm.errors import ConfigError, RunFailedError
 from geovlm.run import files, launch
 from geovlm.run.folder import RunDir
+from geovlm.run.vllm import extension, stage
 from geovlm.run.vllm import server as vllm_server
-from geovlm.run.vllm import stage
 from geovlm.run.vllm.server import Placement
 
 STAND_IN = """
@@ -76,9 +77,24 @@ def test_vllm_that_is_not_installed_is_one_line_with_the_extra(monkeypatch):
     with pytest.raises(ConfigError, match=r"needs vLLM, which is missing.*'geovlm\[vllm\]'"):
         vllm_server.check(served("stages.2.processes=4"))
     cpu = load.load(None, overrides=["device=cpu", "stages.2.generation=vllm-colocate"])
-    with pytest.raises(ConfigError, match="'vllm-colocate' needs GPUs"):
+    with pytest.raises(ConfigError, match="'vllm-colocate' needs GPUs, or vLLM for the CPU"):
         vllm_server.check(cpu)
     vllm_server.check(load.load(None, overrides=["device=cpu"]))
+
+
+def test_vllm_serves_the_cpu_where_its_plugin_is_installed(monkeypatch):
+    monkeypatch.setattr(vllm_server.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(vllm_server.metadata, "entry_points", lambda **_: ("on_cpu",))
+    chosen = ("device=cpu", "stages.2.generation=vllm-server", "stages.2.processes=2")
+    cpu = load.load(None, overrides=chosen)
+    vllm_server.check(cpu)
+    assert vllm_server.placement(cpu, 2) == Placement(0, ())
+    argv = vllm_server.command("m", cpu, cpu.stages[2].vllm, gpus=0)
+    assert argv[argv.index("--dtype") + 1] == "float32"
+    assert argv[argv.index("--weight-transfer-config") + 1] == '{"backend": "file"}'
+    assert "--gpu-memory-utilization" not in argv
+    variables = vllm_server.environment([], ())
+    assert variables["VLLM_CPU_KVCACHE_SPACE"] == "2"
 
 
 def test_four_bits_are_not_handed_to_vllm(monkeypatch):
@@ -110,6 +126,9 @@ def test_the_command_is_the_one_of_trl(monkeypatch):
     settings = run.stages[2].vllm.model_copy(update={"max_model_len": 99})
     ours = vllm_server.command("m", run, settings, gpus=4)
     ours.remove("-P")
+    at = ours.index("--worker-extension-cls")  # ours alone: it says which weights the server has
+    assert ours[at + 1] == "geovlm.run.vllm.extension.Weights"
+    del ours[at : at + 2]
     assert set(ours) <= set(theirs)
     assert ours[:5] == theirs[:5]
     assert ours[-6:] == theirs[-6:]
@@ -156,10 +175,21 @@ def test_a_server_lives_as_long_as_its_stage(tmp_path):
     with stand_in(tmp_path, STAND_IN, port) as alive:
         alive()
         assert vllm_server._answers(f"http://127.0.0.1:{port}")
-        with pytest.raises(RunFailedError, match=f"another program answers on port {port}"):
+        with pytest.raises(RunFailedError, match=f"another program has port {port}"):
             stand_in(tmp_path, STAND_IN, port).__enter__()
     assert not vllm_server._answers(f"http://127.0.0.1:{port}")
     assert (tmp_path / "vllm.txt").read_text() == "loading\n"
+
+
+def test_a_port_that_is_taken_is_named_before_the_server_starts(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:  # it speaks no HTTP
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(RunFailedError, match=f"another program has port {port}, which"),
+            stand_in(tmp_path, STAND_IN, port),
+        ):
+            pass
+    assert not (tmp_path / "vllm.txt").exists()
 
 
 def test_a_server_that_ends_is_reported_with_its_last_line(tmp_path):
@@ -199,6 +229,7 @@ def fake():
     settings = {
         "model_config": {"logprobs_mode": "processed_logprobs"},
         "weight_transfer_config": {"backend": "nccl"},
+        "parallel_config": {"worker_extension_cls": "geovlm.run.vllm.extension.Weights"},
     }
     told: dict = {"vllm_config": settings}
 
@@ -222,6 +253,10 @@ def test_a_server_of_the_user_must_be_fit_for_training(fake):
     url, told = fake
     run = served(f"stages.2.vllm.url={url}")
     vllm_server.check_urls(run)
+    told["vllm_config"]["parallel_config"]["worker_extension_cls"] = ""
+    with pytest.raises(ConfigError, match="cannot say which weights it has"):
+        vllm_server.check_urls(run)
+    told["vllm_config"]["parallel_config"]["worker_extension_cls"] = extension.CLASS
     told["vllm_config"]["model_config"]["logprobs_mode"] = "raw_logprobs"
     with pytest.raises(ConfigError, match="has --logprobs-mode raw_logprobs"):
         vllm_server.check_urls(run)

@@ -8,6 +8,8 @@ import pytest
 
 SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; TRL's share of the memory would be 7 GiB here
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # other processes have cores too
+    "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process in place of three
     "VLLM_NO_USAGE_STATS": "1",
     "TORCH_COMPILE_DISABLE": "1",  # compiling takes longer than the tests

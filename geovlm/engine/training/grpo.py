@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -54,7 +55,7 @@ def arguments(
     """
     own = dict(stage.settings.trainer)
     save_steps = own.get("save_steps", max(1, max_steps // 4))
-    chosen = vllm.arguments(stage.settings, suppress=suppress or [], stops=stops)
+    chosen = vllm.arguments(stage.settings, on_cpu=on_cpu, suppress=suppress or [], stops=stops)
     merged: dict[str, Any] = {
         **stage.trl_arguments(on_cpu=on_cpu),
         "max_steps": max_steps,
@@ -66,6 +67,7 @@ def arguments(
         "max_completion_length": stage.max_new_tokens(stage.tasks),
         "reward_weights": reward_weights,
         "bf16": not on_cpu,
+        "disable_dropout": True,  # of adapters: ratios and the KL term would carry its noise
         **chosen,
         **own,
         "chat_template_kwargs": dict(UNPADDED),
@@ -178,18 +180,37 @@ def trainer(
     adapter: LoraConfig | None,
     callbacks: list[TrainerCallback],
 ) -> GroupTrainer:
-    """Return the trainer of this stage, its reference model included."""
-    built = GroupTrainer(
-        share_prompt=stage.settings.share_prompt,
-        rows_per_generation=stage.settings.batch_size,
-        model=loaded.model,
-        reward_funcs=reward_funcs,
-        args=args,
-        train_dataset=rows,
-        processing_class=loaded.processor,
-        peft_config=adapter,
-        callbacks=callbacks,
-    )
+    """Return the trainer of this stage, its reference model included.
+
+    `loaded.model.config._name_or_path` names the weights that vLLM and TRL load.
+    """
+    kind: type[GroupTrainer] = GroupTrainer
+    checked: AbstractContextManager[None] = nullcontext()
+    if args.use_vllm:
+        from geovlm.engine.training import trl_vllm, vllm_trainer
+
+        kind = vllm_trainer.VllmTrainer
+        checked = trl_vllm.installed(
+            trl_vllm.Options(
+                weights=loaded.model.config._name_or_path,
+                dtype=loaded.model.dtype,
+                on_cpu=args.use_cpu,
+                timeout_s=stage.settings.vllm.timeout_s,
+            )
+        )
+    given: dict[str, Any] = {
+        "share_prompt": stage.settings.share_prompt,
+        "rows_per_generation": stage.settings.batch_size,
+        "model": loaded.model,
+        "reward_funcs": reward_funcs,
+        "args": args,
+        "train_dataset": rows,
+        "processing_class": loaded.processor,
+        "peft_config": adapter,
+        "callbacks": callbacks,
+    }
+    with checked:
+        built = kind(**given)
     if built.ref_model is not None:
         reference = built.accelerator.unwrap_model(built.ref_model)
         tower = reference.get_submodule(structure.tower(reference, loaded.profile))

@@ -1,6 +1,6 @@
 """Chooses what writes GRPO's completions: the trainer, vLLM on the same GPUs, or a vLLM server.
 
-Not yet run with vLLM: arguments are tested, completions are not.
+Run with vLLM on the CPU; not yet on a GPU.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from accelerate import PartialState
 from huggingface_hub import snapshot_download
 
 from geovlm.api import ModelProfile
+from geovlm.config.model import source as model_source
 from geovlm.config.schema import RunConfig
 from geovlm.config.stages import GrpoStage
 from geovlm.data.prompts import Prompt, visual_tokens
@@ -33,7 +34,7 @@ _NOT_LINKED = frozenset({"processor_config.json"})
 
 
 def arguments(
-    settings: GrpoStage, *, suppress: Sequence[int], stops: Sequence[int] = ()
+    settings: GrpoStage, *, on_cpu: bool, suppress: Sequence[int], stops: Sequence[int] = ()
 ) -> dict[str, Any]:
     """Return the trainer's arguments of generation.
 
@@ -59,7 +60,7 @@ def arguments(
     return {
         **made,
         "vllm_mode": "colocate",
-        "vllm_enable_sleep_mode": True,
+        "vllm_enable_sleep_mode": not on_cpu,
         "vllm_gpu_memory_utilization": vllm.memory or 0.3,
         "vllm_max_model_length": vllm.max_model_len,
     }
@@ -101,7 +102,7 @@ def served(
     """
     is_sized = profile.resize == "multiples"
     sets_limits = config.min_pixels is not None or config.max_pixels is not None
-    if not is_sized and (start != config.model or not sets_limits):
+    if not is_sized and (start != model_source(config.model) or not sets_limits):
         return pinned(start, config)
     if is_sized:
         processor = copy.deepcopy(processor)

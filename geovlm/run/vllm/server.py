@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import socket
 import subprocess
 import time
 import urllib.error
@@ -22,6 +23,7 @@ from geovlm.errors import ConfigError, RunFailedError
 from geovlm.run.machines import Machine
 from geovlm.run.parallel import layout
 from geovlm.run.process import end_tree, isolated, python
+from geovlm.run.vllm import extension
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
@@ -31,6 +33,9 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # server
 URL_VARIABLE = "GEOVLM_VLLM_URL"
 """Variable with the address of the server, for the processes of the stage."""
 _LOGPROBS = "processed_logprobs"
+_ON_CPU = "on_cpu"
+"""A plugin of vLLM that replaces weights on the CPU; `make vllm` installs it."""
+_CPU_CACHE_GIB = "2"
 
 
 class Placement(NamedTuple):
@@ -50,10 +55,10 @@ def check(config: RunConfig) -> None:
     for index, stage in enumerate(config.stages):
         if stage.kind != "grpo" or stage.generation == "transformers":
             continue
-        if config.device == "cpu":
+        if config.device == "cpu" and not serves_cpu():
             raise ConfigError(
-                f"stages.{index}.generation {stage.generation!r} needs GPUs",
-                hint="use --gpus, or generation='transformers'",
+                f"stages.{index}.generation {stage.generation!r} needs GPUs, or vLLM for the CPU",
+                hint="use --gpus, or generation='transformers'; for tests on the CPU: make vllm",
             )
         if importlib.util.find_spec("vllm") is None:
             raise ConfigError(
@@ -69,6 +74,12 @@ def check(config: RunConfig) -> None:
             )
         if stage.generation == "vllm-server":
             placement(config, index)
+
+
+def serves_cpu() -> bool:
+    """Return True if vLLM is here with the plugin that lets weights be replaced on the CPU."""
+    plugins = metadata.entry_points(group="vllm.general_plugins", name=_ON_CPU)
+    return bool(plugins) and importlib.util.find_spec("vllm") is not None
 
 
 def check_urls(config: RunConfig) -> None:
@@ -89,6 +100,8 @@ def placement(config: RunConfig, index: int) -> Placement | None:
     stage = config.stages[index]
     if stage.kind != "grpo" or stage.generation != "vllm-server" or stage.vllm.url is not None:
         return None
+    if config.device == "cpu":
+        return Placement(0, ())
     ranks = layout(config, index, machine=Machine(count=config.machines))
     taken, machine = ranks.local, 0
     if taken == config.per_machine and ranks.machines < config.machines:
@@ -123,8 +136,11 @@ def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -
     # anybody who reaches the server may replace the weights
     host = "127.0.0.1" if config.machines == 1 else "0.0.0.0"
     argv += ["--host", host, "--port", str(settings.port)]
-    argv += ["--tensor-parallel-size", str(gpus)]
-    argv += ["--gpu-memory-utilization", str(settings.memory or 0.9)]
+    if config.device == "cpu":
+        argv += ["--dtype", "float32", "--enforce-eager"]
+    else:
+        argv += ["--tensor-parallel-size", str(gpus)]
+        argv += ["--gpu-memory-utilization", str(settings.memory or 0.9)]
     if settings.max_model_len is not None:
         argv += ["--max-model-len", str(settings.max_model_len)]
     if config.revision is not None and model == config.model:
@@ -137,19 +153,21 @@ def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -
         argv += ["--mm-processor-kwargs", json.dumps(limits)]
     if _has_scale_out():
         argv += ["--enable-scale-out"]
-    argv += ["--weight-transfer-config", json.dumps({"backend": "nccl"})]
+    backend = "file" if config.device == "cpu" else "nccl"
+    argv += ["--weight-transfer-config", json.dumps({"backend": backend})]
+    argv += ["--worker-extension-cls", extension.CLASS]
     return [*argv, "--logprobs-mode", _LOGPROBS, "--max-logprobs", "-1"]
 
 
 def environment(visible: list[str], gpus: tuple[int, ...]) -> dict[str, str]:
     """Return the environment of a server: its GPUs, and the switch for endpoints of weights.
 
-    `gpus` are positions among the ids of the `visible` GPUs.
+    `gpus` are positions among the ids of the `visible` GPUs; none: a server on the CPU.
     """
-    return isolated() | {
-        "CUDA_VISIBLE_DEVICES": ",".join(visible[gpu] for gpu in gpus),
-        "VLLM_SERVER_DEV_MODE": "1",
-    }
+    found = isolated() | {"VLLM_SERVER_DEV_MODE": "1"}
+    if not gpus:  # without a limit vLLM takes a share of all memory
+        return {"VLLM_CPU_KVCACHE_SPACE": _CPU_CACHE_GIB, **found}
+    return found | {"CUDA_VISIBLE_DEVICES": ",".join(visible[gpu] for gpu in gpus)}
 
 
 @contextlib.contextmanager
@@ -170,9 +188,9 @@ def serving(
         RunFailedError: it ended, or did not answer in time; names the log.
     """
     url = f"http://127.0.0.1:{port}"
-    if _answers(url):
+    if _taken(port):
         raise RunFailedError(
-            f"another program answers on port {port}, which the vLLM server needs",
+            f"another program has port {port}, which the vLLM server needs",
             hint="stop it, or set another port with stages.N.vllm.port",
         )
     with log.open("ab") as file:
@@ -216,7 +234,8 @@ def refuse_unfit(url: str) -> None:
     """
     hint = (
         "start it with VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --logprobs-mode processed_logprobs "
-        '--max-logprobs -1 --weight-transfer-config \'{"backend": "nccl"}\' --enable-scale-out'
+        '--max-logprobs -1 --weight-transfer-config \'{"backend": "nccl"}\' --enable-scale-out '
+        f"--worker-extension-cls {extension.CLASS}"
     )
     if not url.startswith(("http://", "https://")):
         raise ConfigError(
@@ -231,18 +250,35 @@ def refuse_unfit(url: str) -> None:
             info = json.load(answer)
         mode = info["vllm_config"]["model_config"]["logprobs_mode"]
         transfer = info["vllm_config"]["weight_transfer_config"]
+        added = info["vllm_config"]["parallel_config"]["worker_extension_cls"]
     except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"the vLLM server at {url} does not report its settings: {error!r}", hint=hint
         ) from error
     if transfer is None:
         raise ConfigError(f"the vLLM server at {url} accepts no new weights", hint=hint)
+    if added != extension.CLASS:
+        raise ConfigError(
+            f"the vLLM server at {url} cannot say which weights it has: it was started without "
+            "GeoVLM's --worker-extension-cls",
+            hint=hint,
+        )
     if mode != _LOGPROBS:
         raise ConfigError(
             f"the vLLM server at {url} has --logprobs-mode {mode}: the importance ratios of GRPO "
             "would be biased",
             hint=hint,
         )
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def _answers(url: str) -> bool:
