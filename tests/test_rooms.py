@@ -44,8 +44,8 @@ INSIDE = {
     "files": "caches text images jsontext | streams | records tables | arrow",
     "plugins": "annotations declarations families guard installed profiles scaffold"
     " | builtin described | discover | registry | references | metrics",
-    "config": "checkpoint control_tokens health options presets shapes | stages trackers | served"
-    " | schema | load model | extras tasks",
+    "config": "checkpoint control_tokens health options presets shapes | stages trackers"
+    " | answering served | schema | load model | extras tasks",
     "data": "cache fingerprints mixture objects texts | findings | imagefiles loading prompts"
     " | check leaks preview",
     "run": "devices files machines served stopping | folder parallel | status | process"
@@ -61,7 +61,8 @@ INSIDE = {
     "testing": "findings hostile | subject | data declarations prompts rewards | scores | kit"
     " | pytest_plugin",
     "engine": "failures speedups progress rows stopping tracking"
-    " | generation models rewards stage | evaluation training | programs | work | served worker",
+    " | generation models rewards stage | writers | evaluation training | programs | work"
+    " | served worker",
     "cli": "arguments configuration groups options output predict_options"
     " | datasets planning results | running | commands | __main__",
 }

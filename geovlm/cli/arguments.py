@@ -96,6 +96,12 @@ def data_folders(values: Sequence[str]) -> tuple[Path | None, dict[str, dict[str
     return root, roots
 
 
+def answering(generation: str | None, url: str | None) -> dict[str, Any]:
+    """Return the table `answering` of the options that the user has given."""
+    given = {"generation": generation, "url": url}
+    return {key: value for key, value in given.items() if value is not None}
+
+
 def settings(*, tasks: str | None, data: Sequence[str] | None, **fields: Any) -> dict[str, Any]:
     """Return fields of `RunConfig` by name; `None` for those that the user has not given.
 

@@ -35,6 +35,21 @@ ModelOption: TypeAlias = Annotated[str, _MODEL]
 AnyModelOption: TypeAlias = Annotated[
     str, typer.Option(help="nano, a folder, a name on the Hugging Face hub, or openai:NAME.")
 ]
+GenerationOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="What writes the answers: transformers or vllm, see docs/vllm.md. "
+        "Default: transformers."
+    ),
+]
+UrlOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Running vLLM server that has the model, such as one of geovlm serve; with "
+        "--generation vllm.",
+        metavar="URL",
+    ),
+]
 OptionalModelOption: TypeAlias = Annotated[str | None, _MODEL]
 LimitOption: TypeAlias = Annotated[int, typer.Option(min=1, help=_LIMIT)]
 OptionalLimitOption: TypeAlias = Annotated[int | None, typer.Option(help=_LIMIT)]

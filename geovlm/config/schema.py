@@ -22,6 +22,7 @@ from pydantic import (
 
 from geovlm.answers import ANSWER_INSTRUCTION, INSTRUCTION
 from geovlm.api import BoxFrame, BoxOrder, DatasetSpec, Split, TaskSpec
+from geovlm.config.answering import AnsweringConfig
 from geovlm.config.health import HealthConfig, Share
 from geovlm.config.options import lookup, near, parse
 from geovlm.config.served import ServedConfig
@@ -185,6 +186,8 @@ class RunConfig(Table):
     """Boxes of the model."""
     served: ServedConfig = ServedConfig()
     """Endpoint of a model `openai:NAME`."""
+    answering: AnsweringConfig = AnsweringConfig()
+    """What writes the answers of evaluations, probes and predictions."""
     lora: LoraConfig | None = None
     """Low-rank adapters; default: full fine-tuning."""
     stages: list[Stage] = []

@@ -43,6 +43,7 @@ from geovlm.engine.training import (
     sharded,
     vllm,
 )
+from geovlm.engine.writers import opening
 from geovlm.errors import ConfigError, GeoVLMError, RunFailedError, StoppedError
 from geovlm.plugins import registry
 from geovlm.run import files
@@ -133,8 +134,8 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
     with contextlib.closing(current.meter):
         if index == -1:
             check(current)
-            loaded = load.load(source(config.model), config, registry=current.registry)
-            evaluate.evaluate(current, Local(loaded), name="base")
+            with opening.writer(source(config.model), config, registry=current.registry) as writer:
+                evaluate.evaluate(current, Local(writer), name="base")
             return
         if index == 0:
             check(current)
@@ -255,9 +256,9 @@ def _stage(stage: Stage, *, resume: bool) -> int:
         return probe.run(stage, start=start)
     trains_first = all(each.kind == "probe" for each in config.stages[:index])
     if trains_first and config.eval.base:
-        loaded = load.load(start, config, registry=stage.registry)
-        evaluate.evaluate(stage, Local(loaded), name="base")
-        del loaded
+        with opening.writer(start, config, registry=stage.registry) as writer:
+            evaluate.evaluate(stage, Local(writer), name="base")
+        del writer
         load.free()
     finished = stage.folder / "model"
     steps = 0
@@ -271,6 +272,6 @@ def _stage(stage: Stage, *, resume: bool) -> int:
     name = config.evaluation_name(index)
     if kind == "grpo" and stage.is_main:
         stage.run.write_across_tasks("signal", name, groups.measure(stage.folder))
-    loaded = load.load(str(finished), config, registry=stage.registry)
-    evaluate.evaluate(stage, Local(loaded), name=name)
+    with opening.writer(str(finished), config, registry=stage.registry) as writer:
+        evaluate.evaluate(stage, Local(writer), name=name)
     return steps

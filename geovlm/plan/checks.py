@@ -31,7 +31,7 @@ from geovlm.rewards import options
 from geovlm.run import imports, parallel
 from geovlm.run.served import checks as served
 from geovlm.run.tracking import processes as tracking
-from geovlm.run.vllm import server
+from geovlm.run.vllm import answering, server
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
@@ -241,6 +241,11 @@ CHECKS: tuple[Check, ...] = (
         "vllm",
         lambda context: server.check(context.config),
         "A GRPO stage whose vLLM is not installed or has no GPU.",
+    ),
+    Check(
+        "answering",
+        lambda context: answering.check(context.config, elsewhere=context.elsewhere),
+        "Answers by vLLM in several processes, of a served model, or without vLLM.",
     ),
     Check(
         "data names",

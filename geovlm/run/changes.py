@@ -39,6 +39,8 @@ _FREE_OF_SERVED = frozenset(
     | {"backoff_s", "input_price", "output_price", "cost_limit", "token_limit", "cache"}
 )
 """Keys of `served` that decide on no answer."""
+_FREE_OF_ANSWERING = frozenset({"url", "name", "memory", "max_model_len", "tolerance"})
+"""Keys of `answering` that decide on no answer."""
 _LATER = frozenset({"batch_size", "blind", "probes", "control_limit", "resamples"})
 """Keys of `eval` that only the evaluations to come read."""
 _EVERYTHING = frozenset({"sft", "probe", "grpo", "eval"})
@@ -49,6 +51,7 @@ _READERS: Mapping[str, frozenset[str]] = {
     "lora": frozenset({"sft", "grpo"}),
     "eval": frozenset({"eval"}),
     "served": frozenset({"eval"}),
+    "answering": frozenset({"probe", "eval"}),
 }
 """Field of the configuration -> the kinds of work that it decides on; all, if it is not here."""
 
@@ -126,6 +129,8 @@ def obstacle(change: Change, work: Sequence[Work], *, complete: bool) -> Work | 
     if field in FREE or is_place(change.key):
         return None
     if field == "served" and rest[0] in _FREE_OF_SERVED:
+        return None
+    if field == "answering" and rest[:1] and rest[0] in _FREE_OF_ANSWERING:
         return None
     if field == "stages":
         return _obstacle_of_stage(int(rest[0]), tuple(rest[1:]), work)

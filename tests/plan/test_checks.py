@@ -29,6 +29,11 @@ CASES: dict[str, tuple[str, list[str], str]] = {
     ),
     "parallel": ("rsvqa/lr", ["parallel=fsdp2"], "parallel 'fsdp2' needs GPUs"),
     "vllm": ("rsvqa/lr", ["stages.2.generation=vllm-colocate"], "'vllm-colocate' needs GPUs"),
+    "answering": (
+        "rsvqa/lr",
+        ["answering.generation=vllm", "processes=2"],
+        "generation 'vllm' answers in one process, not in 2",
+    ),
     "data names": ("rsvqa/lr", ["data.rsvqq.root=/x"], "data.rsvqq: no data set of this name"),
     "bitsandbytes": ("rsvqa/lr", ["lora.quantize=nf4"], "'nf4' needs bitsandbytes"),
     "track": ("rsvqa/lr", ["track=wandb"], "track: wandb is not installed"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geovlm.cli import configuration, options, output, planning, running
-from geovlm.cli.arguments import settings
+from geovlm.cli.arguments import answering, settings
 from geovlm.cli.results import print_against
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def evaluate(
             help="Environment variable with its key; default: OPENAI_API_KEY.", metavar="NAME"
         ),
     ] = None,
+    generation: options.GenerationOption = None,
+    url: options.UrlOption = None,
     split: Annotated[
         str, typer.Option(help="Split that is evaluated: train, val or test.")
     ] = "test",
@@ -67,6 +69,7 @@ def evaluate(
     """Score a model on tasks, without training.
 
     The model may be behind an OpenAI-compatible endpoint: --model openai:NAME --base-url URL.
+    With --generation vllm, vLLM writes the answers of a model that is on this machine.
 
     Blind baselines (majority answer, text only, shuffled images) are scored on the same samples.
     """
@@ -93,6 +96,7 @@ def evaluate(
         machines=machines if machine.count == 1 else machine.count,
         stages=[],
         served={key: value for key, value in endpoint.items() if value is not None},
+        answering=answering(generation, url),
         device="cpu" if served_name(model) is not None else None,
         eval={"split": split, "limit": limit, "probes": probes, "control_limit": None},
     )

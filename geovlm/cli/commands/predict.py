@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geovlm.cli import arguments, configuration, output, predict_options
-from geovlm.cli.options import DescriptionsOption, ModelOption, ResumeOption, SetOption
+from geovlm.cli.options import (
+    DescriptionsOption,
+    GenerationOption,
+    ModelOption,
+    ResumeOption,
+    SetOption,
+    UrlOption,
+)
 from geovlm.errors import ConfigError, DataError, GeoVLMError
 
 if TYPE_CHECKING:
@@ -95,6 +102,8 @@ def predict(
         Crs | None,
         typer.Option(help="GeoJSON is always wgs84; the default of a GeoPackage is source."),
     ] = None,
+    generation: GenerationOption = None,
+    url: UrlOption = None,
     data: DescriptionsOption = None,
     set_: SetOption = None,
     resume: ResumeOption = False,
@@ -112,9 +121,18 @@ def predict(
     from geovlm.predict import asking, job, results, scenes
     from geovlm.predict import images as pictures
     from geovlm.run import adapters
+    from geovlm.run.vllm import answering
 
     arguments.offered(data or [], alone=True)
-    config = configuration.load(None, overrides=set_ or [], tasks=[task], model=model, stages=[])
+    config = configuration.load(
+        None,
+        overrides=set_ or [],
+        tasks=[task],
+        model=model,
+        stages=[],
+        answering=arguments.answering(generation, url),
+    )
+    answering.check(config)
     loaded = registry.load()
     spec = loaded.task(task)
     asking.check_images(spec, len(images))

@@ -1,4 +1,4 @@
-"""Answers an evaluation by a model in this process, batch by batch, on every rank."""
+"""Answers an evaluation by what the run configures, batch by batch, on every rank."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from geovlm.api import ModelProfile
 from geovlm.engine.evaluation.answerer import counted
 from geovlm.engine.generation import answering, generate
 from geovlm.engine.generation.answering import PromptSet
-from geovlm.engine.models.load import Loaded
 from geovlm.engine.rows import tokens
 from geovlm.engine.rows.rows import Row
 from geovlm.engine.stage import Stage
+from geovlm.engine.writers.writer import Expected, Writer
 from geovlm.errors import StoppedError
 
 
 @dataclass(frozen=True)
 class Local:
-    """A loaded model as an `Answerer`."""
+    """A writer as an `Answerer`."""
 
-    loaded: Loaded
+    writer: Writer
 
     @property
     def profile(self) -> ModelProfile:
         """The model's family."""
-        return self.loaded.profile
+        return self.writer.profile
 
     @property
     def template(self) -> str:
         """The chat template of its processor."""
-        return str(self.loaded.processor.chat_template)  # type: ignore[attr-defined]  # a mixin's field
+        return str(self.writer.processor.chat_template)
 
     @property
     def decoding(self) -> str:
@@ -49,21 +49,21 @@ class Local:
         self, stage: Stage, prompts: Sequence[PromptSet], *, folder: Path, name: str
     ) -> dict[str, answering.Texts]:
         """See `Answerer.answer`; batches that are in `folder` are not answered again."""
-        loaded = self.loaded
+        writer, longest = self.writer, self.max_new_tokens(stage)
+        everything = [row for each in prompts for row in each.rows]
+        writer.expect(Expected(everything, stage.cache, longest))
 
         def respond(rows: Sequence[Row], temperature: float, seed: int) -> list[str]:
-            return generate.complete(
-                loaded.model,
-                loaded.processor,
+            return writer.complete(
                 rows,
                 cache=stage.cache,
-                max_new_tokens=self.max_new_tokens(stage),
+                max_new_tokens=longest,
                 temperature=temperature,
                 seed=seed,
             )
 
         place = {"rank": stage.rank, "world_size": stage.world_size}
-        length = generate.lengths(loaded.processor, profile=loaded.profile)
+        length = generate.lengths(writer.processor, profile=writer.profile)
         size = stage.config.eval.batch_size
         batches = {
             each.name: answering.batched(each.rows, size=size, length=length) for each in prompts
@@ -97,7 +97,7 @@ class Local:
     def cut(self, stage: Stage, rows: Sequence[Row], texts: Sequence[str]) -> list[bool]:
         """See `Answerer.cut`: a text of the longest length has no end."""
         limit = self.max_new_tokens(stage)
-        return [n >= limit for n in tokens.lengths(self.loaded.processor, texts)]
+        return [n >= limit for n in tokens.lengths(self.writer.processor, texts)]
 
     def facts(self, rows: Sequence[Row]) -> Mapping[str, Any]:
         """Nothing more is known about a text than the text."""

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
@@ -19,14 +19,16 @@ from geovlm.config.model import source
 from geovlm.config.schema import RunConfig
 from geovlm.config.tasks import configured, instruction_of
 from geovlm.data.prompts import Prompter, visual_tokens
-from geovlm.engine.generation import generate
 from geovlm.engine.models import load
 from geovlm.engine.programs.main import run
 from geovlm.engine.progress import Bar
 from geovlm.engine.rows.images import ImageCache, windowed
+from geovlm.engine.rows.rendering import Chat
 from geovlm.engine.rows.rows import Row, pictures, with_instruction
 from geovlm.engine.rows.tokens import control_tokens
 from geovlm.engine.stopping import end_with_launcher
+from geovlm.engine.writers import opening
+from geovlm.engine.writers.writer import Expected
 from geovlm.errors import ConfigError
 from geovlm.files.jsontext import dumps
 from geovlm.plugins import registry as registries
@@ -44,6 +46,8 @@ Respond: TypeAlias = Callable[[Sequence[Row], ImageCache], list[str]]
 BATCH_PIXELS = 8_000_000
 """Pixels of a batch as the model sees them; about 400 MB while they are prepared."""
 CACHE_BYTES = 64 << 20
+EXPECTED = 256
+"""Windows that are known to what writes the answers before the first one."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,18 +64,18 @@ def work(job: Job) -> None:
     task = registry.task(request.task)
     if load.device(config) == "cpu":
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-    loaded = load.load(source(config.model), config, registry=registry)
-    task = configured(task, config, profile=loaded.profile)
-    plan = make_plan(request, task, profile=loaded.profile)
-    longest = min(task.max_answer_tokens, config.max_new_tokens or task.max_answer_tokens)
-    _check_length(plan, request, loaded, longest=longest)
+    with opening.writer(source(config.model), config, registry=registry) as writer:
+        task = configured(task, config, profile=writer.profile)
+        plan = make_plan(request, task, profile=writer.profile)
+        longest = min(task.max_answer_tokens, config.max_new_tokens or task.max_answer_tokens)
+        _check_length(plan, request, config, writer.processor, longest=longest)
+        cache = ImageCache(max_bytes=CACHE_BYTES)
+        writer.expect(Expected(_first(request, plan, task), cache, longest))
 
-    def respond(rows: Sequence[Row], cache: ImageCache) -> list[str]:
-        return generate.complete(
-            loaded.model, loaded.processor, rows, cache=cache, max_new_tokens=longest
-        )
+        def respond(rows: Sequence[Row], cache: ImageCache) -> list[str]:
+            return writer.complete(rows, cache=cache, max_new_tokens=longest)
 
-    answer(job, plan, respond, registry=registry)
+        answer(job, plan, respond, registry=registry)
 
 
 def make_plan(request: Request, task: TaskSpec, *, profile: ModelProfile) -> Plan:
@@ -170,6 +174,17 @@ def batches(rows: Iterator[Row], *, most: int, pixels: int = BATCH_PIXELS) -> It
         yield batch
 
 
+def _first(request: Request, plan: Plan, task: TaskSpec) -> list[Row]:
+    """Return the first windows; those of a grid have one size and one question."""
+    config = RunConfig.model_validate(request.config)
+    prompter = _prompter(config, task, plan)
+    instruction = instruction_of(task, config)
+    return [
+        row(request, index, window, prompter=prompter, instruction=instruction)
+        for index, window in enumerate(windows(request, plan)[:EXPECTED])
+    ]
+
+
 def _answer(
     job: Job, plan: Plan, respond: Respond, *, task: TaskSpec, done: int, batch_pixels: int
 ) -> None:
@@ -219,23 +234,25 @@ def _is_empty(
     )
 
 
-def _check_length(plan: Plan, request: Request, loaded: load.Loaded, *, longest: int) -> None:
+def _check_length(
+    plan: Plan, request: Request, config: RunConfig, processor: Any, *, longest: int
+) -> None:
     """Refuse windows that do not fit into the model.
 
     Raises:
         ConfigError: pixels, question and answer are more tokens than it takes.
     """
-    tokenizer = loaded.processor.tokenizer  # type: ignore[attr-defined]  # a mixin's field
+    tokenizer = processor.tokenizer
     views = windows(request, plan)  # all of a grid are of one size, those around marked boxes not
     sizes = [
         picture_size(views[i], plan) for i in range(len(views) if "boxes" in request.inputs else 1)
     ]
     images = len(request.images)
     visual = max(visual_tokens([size] * images, profile=plan.profile) for size in set(sizes))
-    question = control_tokens(loaded.processor).escape(plan.question)
-    around = loaded.chat.template_tokens(len(request.images))
+    question = control_tokens(processor).escape(plan.question)
+    around = Chat.of(processor).template_tokens(len(request.images))
     needed = visual + len(tokenizer(question)["input_ids"]) + around + longest
-    limit = load.max_positions(loaded.model.config, tokenizer)
+    limit = load.max_positions(load.load_config(config), tokenizer)
     if needed > limit:
         raise ConfigError(
             f"a window of {plan.side} px needs {needed} tokens, the model takes {limit}",

@@ -14,11 +14,11 @@ from accelerate.utils import gather_object
 from geovlm.data.prompts import reward_context
 from geovlm.engine import rewards
 from geovlm.engine.generation import answering, generate
-from geovlm.engine.models import load
-from geovlm.engine.models.load import Loaded
 from geovlm.engine.rows import tokens
 from geovlm.engine.rows.rows import Row
 from geovlm.engine.stage import Stage
+from geovlm.engine.writers import opening
+from geovlm.engine.writers.writer import Expected, Writer
 from geovlm.errors import RunFailedError, StoppedError
 from geovlm.files import jsontext
 from geovlm.run import files
@@ -41,16 +41,20 @@ def run(stage: Stage, *, start: str) -> int:
         RunFailedError: a task fails the gate, and the stage is configured to stop.
         StoppedError: the run is to stop; the completions so far are kept.
     """
+    with opening.writer(start, stage.config, registry=stage.registry) as writer:
+        return _run(stage, writer)
+
+
+def _run(stage: Stage, writer: Writer) -> int:
     settings = stage.settings
-    loaded = load.load(start, stage.config, registry=stage.registry)
-    parts = stage.train_rows(loaded.profile)
+    parts = stage.train_rows(writer.profile)
     most = min(settings.prompts, sum(map(len, parts.values())))
     picks = sorted(set(stage.plan(parts, n=most)))
     rows = [parts[name][i] for name, i in picks]
     place = {row.key: number for number, row in enumerate(rows)}
     mine = [
         (place[row.key], generation, row, text)
-        for generation, texts in enumerate(_rollouts(stage, loaded, rows))
+        for generation, texts in enumerate(_rollouts(stage, writer, rows))
         for row in rows
         if row.key in texts
         for text in texts[row.key]
@@ -58,11 +62,11 @@ def run(stage: Stage, *, start: str) -> int:
     texts = [text for *_, text in mine]
     cols = rewards.columns(stage.tasks, registry=stage.registry, active=stage.config.rewards)
     contexts = [
-        reward_context(row, profile=loaded.profile, options=stage.config.reward_options)
+        reward_context(row, profile=writer.profile, options=stage.config.reward_options)
         for _, _, row, _ in mine
     ]
     scored = rewards.totals(cols, texts, contexts, watch=stage.watch)
-    lengths = tokens.lengths(loaded.processor, texts)
+    lengths = tokens.lengths(writer.processor, texts)
     gathered = gather_object(
         [
             {
@@ -109,17 +113,17 @@ def run(stage: Stage, *, start: str) -> int:
     return len(kept)
 
 
-def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[Row]) -> list[dict[str, list[str]]]:
+def _rollouts(stage: Stage, writer: Writer, rows: Sequence[Row]) -> list[dict[str, list[str]]]:
     """Return this process's share of the completions: one row key -> [text] per generation."""
     settings = stage.settings
+    longest = stage.max_new_tokens(stage.tasks)
+    writer.expect(Expected(rows, stage.cache, longest))
 
     def respond(batch: Sequence[Row], temperature: float, seed: int) -> list[str]:
-        return generate.complete(
-            loaded.model,
-            loaded.processor,
+        return writer.complete(
             batch,
             cache=stage.cache,
-            max_new_tokens=stage.max_new_tokens(stage.tasks),
+            max_new_tokens=longest,
             temperature=temperature,
             seed=seed,
         )
@@ -131,7 +135,7 @@ def _rollouts(stage: Stage, loaded: Loaded, rows: Sequence[Row]) -> list[dict[st
         for number in range(settings.generations)
     ]
     place = {"rank": stage.rank, "world_size": stage.world_size}
-    length = generate.lengths(loaded.processor, profile=loaded.profile)
+    length = generate.lengths(writer.processor, profile=writer.profile)
     batches = answering.batched(rows, size=settings.batch_size, length=length)
     own = sum(answering.n_texts(each, batches=batches, **place) for each in prompts)
     total = len(rows) * len(prompts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from geovlm import answers
@@ -27,6 +27,12 @@ class Reply:
     completion_tokens: int
     model: str
     """Name of the model in the answer, which may hold a version; empty if there is none."""
+    prompt_ids: list[int] = field(default_factory=list)
+    """Token ids of the prompt, where vLLM was asked for them (`return_token_ids`)."""
+    token_ids: list[int] = field(default_factory=list)
+    """Token ids of the answer, likewise."""
+    logprobs: list[float] = field(default_factory=list)
+    """Log-probability of each token of the answer, where they were asked for."""
 
     @property
     def cut(self) -> bool:
@@ -54,6 +60,12 @@ def read(body: Any) -> Reply | None:
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             completion_tokens=int(usage.get("completion_tokens") or 0),
             model=str(body.get("model") or ""),
+            prompt_ids=[int(each) for each in body.get("prompt_token_ids") or ()],
+            token_ids=[int(each) for each in choice.get("token_ids") or ()],
+            logprobs=[
+                float(each["logprob"])
+                for each in (choice.get("logprobs") or {}).get("content") or ()
+            ],
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return None
