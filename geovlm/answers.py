@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -38,6 +38,21 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _WORD = re.compile(r"\w+")
 _CHOICE = re.compile(r"[(\[]?(?P<letter>[A-Za-z])(?:[)\].:,]+\s*(?P<rest>.*))?")
+_MARKUP = re.compile(r"\\boxed|[*`$]")
+_LETTER = r"[(\[{]?[A-Z][)\]}]?"
+_NEXT = rf"(?:\s?[,;/&+]\s?(?:and\s|or\s)?|\s(?:and\s|or\s)?){_LETTER}(?!\w)"
+_LETTERS = re.compile(rf"{_LETTER}(?!\w)(?:{_NEXT})*")
+_GLUED = re.compile(r"[A-Z]{2,26}")
+_STATED = re.compile(
+    r"\b(?:(?i:answers?|(?:correct|right|best) (?:options?|choices?)|option|choice)"
+    r"(?: letters?)?(?:\W{0,2}(?:is|are|(?:would|should|must|could) be)\b)? ?[:=]?\s?"
+    r"|(?i:choose|pick|select|take)s? )(?i:options?\s)?"
+    rf"(?P<letters>{_LETTER}(?!\w)(?:{_NEXT}){{0,25}})"
+)
+_MARKED = re.compile(
+    r"(?<![\w'])(?:[(\[{]([A-Z])[)\]}]|([A-Z])(?:[.):]|(?=\W?$)))|^([A-Z])[,;]", re.MULTILINE
+)
+_OR = re.compile(r"(?i)\bor\b")
 _SIGNED = re.compile(r"-?\.?[0-9]")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NUMBER = re.compile(
@@ -262,10 +277,9 @@ def labels(text: str, vocabulary: Sequence[str]) -> tuple[str, ...]:
 
 
 def choice(text: str, choices: Sequence[str]) -> int | None:
-    """Return the number, from 0, of the one choice that a text names; `None` if it names none.
+    """Return the number, from 0, of the one choice that a text names; `None` if not exactly one.
 
-    Choices have the letters from A on. The text is a letter (`B`, `(b)`, `B.`), a choice as it is
-    written, or both (`B. a road`, where they belong together), and nothing else.
+    It is read as `named_choices` does.
 
     Example:
         >>> choice("(b) A road.", ["a river", "a road"])
@@ -273,15 +287,69 @@ def choice(text: str, choices: Sequence[str]) -> int | None:
         >>> choice("a river or a road", ["a river", "a road"]) is None
         True
     """
+    found = named_choices(text, choices)
+    return found[0] if len(found) == 1 else None
+
+
+def named_choices(text: str, choices: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers, from 0 and rising, of the choices that a text names; empty if none.
+
+    Choices have the letters from A on. The first of these that applies decides:
+
+    1. The text is a letter (`B`, `(b)`, `B.`), a choice as it is written, or both. A letter with
+       the text of another choice names nothing.
+    2. The text is a list of capital letters: `A C`, `A, C`, `AC`, `A and C`.
+    3. The last statement of the kind "the answer is B" or "Option: A, C".
+    4. Capital letters in brackets, before a mark (`B.`, `B)`, `B:`) or at the end of a line.
+    5. Choices that are written out.
+
+    So a text that names every choice names every one, and is no right answer to a question with
+    fewer. Alternatives (`A or B`) and letters beyond the last choice name nothing.
+
+    Example:
+        >>> named_choices("It is no river, so the answer is (B).", ["a river", "a road"])
+        (1,)
+        >>> named_choices("A and C", ["water", "road", "forest"])
+        (0, 2)
+        >>> named_choices("A or B", ["a river", "a road"])
+        ()
+    """
+    lines = (" ".join(line.split()) for line in _MARKUP.sub("", text[:MAX_CHARS]).splitlines())
+    cut = "\n".join(filter(None, lines))
     plain = [normalise(each) for each in choices]
-    found = _CHOICE.fullmatch(" ".join(text[:MAX_CHARS].split()))
-    if found:
-        at = ord(found["letter"].lower()) - ord("a")
-        rest = normalise(found["rest"] or "")
+    whole = _CHOICE.fullmatch(cut.replace("\n", " "))
+    if whole:
+        at, rest = _number_of(whole["letter"]), normalise(whole["rest"] or "")
         if at < len(plain) and rest in ("", plain[at]):
-            return at
-    wanted = normalise(text)
-    return plain.index(wanted) if wanted in plain else None
+            return (at,)
+        if rest in plain:
+            return ()
+    wanted = normalise(cut)
+    if wanted in plain:
+        return (plain.index(wanted),)
+    listed = _LETTERS.fullmatch(cut.strip(".")) or _GLUED.fullmatch(cut.strip("."))
+    if listed:
+        return _of_letters(cut, n=len(plain))
+    stated = list(_STATED.finditer(cut))
+    if stated:
+        return _of_letters(stated[-1]["letters"], n=len(plain))
+    marked = {_number_of(each[1] or each[2] or each[3]) for each in _MARKED.finditer(cut)}
+    found = {at for at in marked if at < len(plain)}
+    if not found:
+        found = {plain.index(normalise(each)) for each in labels(cut, choices)}
+    if len(found) > 1 and _OR.search(cut):
+        return ()
+    return tuple(sorted(found))
+
+
+def letters(numbers: Iterable[int]) -> str:
+    """Return the letters of choices, with blanks between: 0 is `A`, 25 the last one, `Z`.
+
+    Example:
+        >>> letters([0, 2])
+        'A C'
+    """
+    return " ".join(chr(ord("A") + number) for number in numbers)
 
 
 def says_unchanged(text: str) -> bool:
@@ -367,6 +435,18 @@ def _last_block(completion: str, name: Literal["think", "answer"]) -> str:
         elif opened is not None:
             content, opened = completion[opened : tag.start].strip(), None
     return content
+
+
+def _number_of(letter: str) -> int:
+    return ord(letter.upper()) - ord("A")
+
+
+def _of_letters(text: str, *, n: int) -> tuple[int, ...]:
+    """Return the numbers of the capital letters of a list; empty if one is beyond `n` choices."""
+    found = sorted({_number_of(each) for each in re.findall("[A-Z]", text)})
+    if _OR.search(text) or not found or found[-1] >= n:
+        return ()
+    return tuple(found)
 
 
 def _joined(text: str) -> str:

@@ -133,7 +133,8 @@ class Sample:
     - `labels`: list of texts; the true labels. Empty: none applies.
     - `vocabulary`: list of texts; all labels or answers that are possible. Default: the labels.
     - `choices`: list of texts; the choices of a question, with letters from A on. The `answer` is
-      the letter of the right one.
+      the letter of the right one, or the letters of all right ones with blanks between (`A C`). The
+      task's `prompt` lists them from here: evaluation also asks with the choices in another order.
     - `boxes`: list of boxes in pixels of the stored last image, 4 or 5 numbers each. Empty: no
       object is there.
     - `box_labels`: list of texts; the label of each box, an entry of the `vocabulary`. Answers then

@@ -343,6 +343,52 @@ def test_a_choice_is_a_letter_its_text_or_both(text: str, right: int | None) -> 
 
 
 @pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("The answer is B.", (1,)),
+        ("It could be A. No, the answer is (B).", (1,)),
+        ("Option A is wrong; the correct option: **C**", (2,)),
+        ("The options are A, B, C and D. I take B.", (1,)),
+        ("B, because the river is far", (1,)),
+        ("\\boxed{D}", (3,)),
+        ("so it must be\nD", (3,)),
+        ("there is a road", (1,)),
+        ("A C", (0, 2)),
+        ("A, C", (0, 2)),
+        ("CA", (0, 2)),
+        ("Answer: A and C.", (0, 2)),
+        ("(A) a river (C) a field", (0, 2)),
+        ("The answer is A or B", ()),
+        ("a road; a lake or a field", ()),
+        ("The answer is E.", ()),
+        ("A F", ()),
+        ("(D) A road.", ()),
+        ("A river bends here", (0,)),
+    ],
+)
+def test_choices_are_named_by_statement_mark_or_text(text: str, named: tuple[int, ...]) -> None:
+    assert answers.named_choices(text, ["a river", "a road", "a field", "a lake"]) == named
+
+
+@pytest.mark.parametrize(
+    "form", ["{0} {1} {2}", "{0}; {1}; {2}", "{0}. {1}. {2}.", "{0}\n{1}\n{2}"]
+)
+@pytest.mark.parametrize("words", [("A", "B", "C"), ("a river", "a road", "a lake")])
+def test_who_names_every_choice_names_every_one(form: str, words: tuple[str, ...]) -> None:
+    found = answers.named_choices(form.format(*words), ["a river", "a road", "a lake"])
+    assert found == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "text", ["answer", "A", "A, ", "answer is A, ", "(", "or A", "B\n", "a road "]
+)
+def test_choices_are_read_in_linear_time(text: str) -> None:
+    started = time.process_time()
+    answers.named_choices(text + " " * 9_000 + text * (9_000 // len(text)), ["a road", "a lake"])
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
     "text",
     [
         " the scene is the same as before .",

@@ -124,12 +124,13 @@ class EvalConfig(Table):
     """True if the model is also evaluated before the first stage."""
     blind: Literal["off", "majority", "last", "all"] = "last"
     """Blind baselines: `majority` needs no model; `last` adds text-only and shuffled images after
-    the last stage, `all` after every stage."""
+    the last stage, and multiple choice with its choices in another order; `all` after every one."""
     probes: bool = False
     """True if tasks on pairs of images are also evaluated with the pair swapped, unchanged and
     shifted, after the last stage."""
     control_limit: PositiveInt | None = 256
-    """Largest number of samples per task for text-only, shuffled images and `probes`."""
+    """Largest number of samples per task for text-only, shuffled images, other orders of choices
+    and `probes`."""
 
 
 class RunConfig(Table):

@@ -73,6 +73,7 @@ def _values(
         "remarks": tables.remarks(metrics),
         "baselines": _by_task(tables.baselines(metrics)),
         "pairs": tables.pair_probes(metrics),
+        "orders": tables.choice_orders(metrics),
         "provenance": tables.provenance(metrics),
         "against": files.read_json(against)["rows"] if against.is_file() else [],
         "health": _health(directory, resolved),
@@ -86,7 +87,7 @@ def _values(
 
 def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return anchor and label of the sections that the page has."""
-    audited = values["baselines"] or values["pairs"]
+    audited = values["baselines"] or values["pairs"] or values["orders"]
     there = {
         ("verdict", "Verdict"): True,
         ("samples", "Samples"): values["rows"],

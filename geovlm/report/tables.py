@@ -100,6 +100,15 @@ def pair_probes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def choice_orders(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the probes of multiple choice, as `pair_probes`."""
+    return [
+        {"task": name, "primary": task["primary"], **task["choices"]}
+        for name, task in metrics["tasks"].items()
+        if "choices" in task
+    ]
+
+
 def remarks(metrics: Mapping[str, Any]) -> list[str]:
     """Return a line for each score that lacks records of ours, is undefined, or was paid for."""
     lines = []

@@ -39,11 +39,15 @@ def exact(completion: str, ctx: RewardContext) -> float:
 
     Text is compared after normalisation, numbers by value. With `target["vocabulary"]` the answer
     must name exactly one entry, the correct one. With `target["choices"]` it is read by
-    `geovlm.answers.choice`: the letter, the text of the choice, or both.
+    `geovlm.answers.named_choices` and must name the right choice or choices and no other. Choices
+    with the same text count as one.
 
     >>> from types import SimpleNamespace
     >>> ctx = SimpleNamespace(target={"answer": "yes", "vocabulary": ["yes", "no"]}, answer="yes")
     >>> exact("<answer>Yes.</answer>", ctx), exact("<answer>yes or no</answer>", ctx)
+    (1.0, 0.0)
+    >>> ctx = SimpleNamespace(target={"answer": "B", "choices": ["a river", "a road"]}, answer="B")
+    >>> exact("<answer>The answer is B.</answer>", ctx), exact("<answer>A, B</answer>", ctx)
     (1.0, 0.0)
     """
     text = answers.answer_text(completion)
@@ -53,8 +57,8 @@ def exact(completion: str, ctx: RewardContext) -> float:
     choices = ctx.target.get("choices")
     if choices:
         listed = [str(each) for each in choices]  # type: ignore[union-attr]
-        right = answers.choice(gold, listed)
-        return float(right is not None and answers.choice(text, listed) == right)
+        right = _choice_texts(gold, listed)
+        return float(bool(right) and _choice_texts(text, listed) == right)
     vocabulary = ctx.target.get("vocabulary")
     if vocabulary:
         named = answers.labels(text, [str(entry) for entry in vocabulary])  # type: ignore[union-attr]
@@ -133,6 +137,10 @@ def grounded_f1(completions: Sequence[str], contexts: Sequence[RewardContext]) -
             completions, contexts, matched_iou(completions, contexts), strict=True
         )
     ]
+
+
+def _choice_texts(text: str, choices: Sequence[str]) -> set[str]:
+    return {answers.normalise(choices[at]) for at in answers.named_choices(text, choices)}
 
 
 def _as_number(text: str) -> float | None:

@@ -211,7 +211,8 @@ class RunDir:
     ) -> None:
         """Add the scores of one task after one stage; earlier ones of this pair are replaced.
 
-        So are `more` entries of the task, such as `blind`, `probes` and `higher_is_better`.
+        So are `more` entries of the task, such as `blind`, `choices` (orders of choices), `probes`
+        and `higher_is_better`.
         """
         metrics = self.read_metrics()
         own = metrics["tasks"].setdefault(task, {"primary": primary, "stages": {}})

@@ -171,6 +171,14 @@ def judged(run: RunDir) -> dict[str, Any]:
             "shift_sensitivity": 0.5,
             "false_alarm_rate": None,
         },
+        "choices": {
+            "stage": "sft",
+            "n": 9,
+            "metrics": {name: {"mean_iou": 0.0625} for name in ("real", "permuted")},
+            "content": 0.5625,
+            "letter": 0.25,
+            "neither": 0.1875,
+        },
     }
 
 
@@ -192,6 +200,8 @@ def test_the_best_blind_baseline_stands_in_the_table(tmp_path: Path) -> None:
     assert "all samples show the same images" in page
     assert "0.312" in page  # the majority's 0.3125
     assert "Image pairs" in page
+    assert "Multiple choice" in page
+    assert '<td class="n">0.56</td>' in page  # the share that follows the content
     assert "n 9: model 0.700" in page  # the scores
     assert "(n 9: model 0.70)" in page  # the verdict
 

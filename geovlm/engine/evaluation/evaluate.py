@@ -8,16 +8,17 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from geovlm.api import ModelProfile, TaskSpec
 from geovlm.engine import rewards
-from geovlm.engine.evaluation import blind, controls, frames, sampled, scores
+from geovlm.engine.evaluation import blind, controls, frames, orders, sampled, scores
 from geovlm.engine.evaluation.answerer import Answerer
 from geovlm.engine.evaluation.judge import Judge, clusters, prompt_hash
 from geovlm.engine.generation import answering
 from geovlm.engine.generation.answering import PromptSet
-from geovlm.engine.rows.rows import Row
+from geovlm.engine.rows.rows import Row, Rows
 from geovlm.engine.stage import Stage, drawn
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.run.files import JsonLines
@@ -49,18 +50,18 @@ def evaluate(stage: Stage, answerer: Answerer, *, name: str) -> None:
             _finish(stage, name=name)
         return
     settings = stage.config.eval
-    rows = {
-        task.name: list(
-            stage.rows(
-                task,
-                split=stage.config.eval_split(task.name),
-                profile=answerer.profile,
-                limit=settings.limit,
-            )
+    asked = {
+        task.name: stage.rows(
+            task,
+            split=stage.config.eval_split(task.name),
+            profile=answerer.profile,
+            limit=settings.limit,
         )
         for task in tasks
     }
+    rows = {task: list(many) for task, many in asked.items()}
     last = is_last(stage, name=name)
+    permuted = _permuted(stage, asked) if controls.asks_the_model(settings, last=last) else {}
     everything = [row for many in rows.values() for row in many]
     prompts = [
         PromptSet(
@@ -71,6 +72,7 @@ def evaluate(stage: Stage, answerer: Answerer, *, name: str) -> None:
         *controls.prompt_sets(
             rows,
             bitemporal=[task.name for task in tasks if "bitemporal" in task.tags],
+            permuted=[row for many in permuted.values() for row in many],
             settings=settings,
             last=last,
             seed=stage.config.seed,
@@ -97,7 +99,8 @@ def evaluate(stage: Stage, answerer: Answerer, *, name: str) -> None:
         return
     for task in missing:
         own, judge = rows[task.name], judges[task.name]
-        answers = _answers(stage, task, own, texts, answerer=answerer)
+        moved = permuted.get(task.name, ())
+        answers = _answers(stage, task, own, texts, permuted=moved, answerer=answerer)
         provenance = {
             "n": len(own),
             "split": stage.config.eval_split(task.name),
@@ -142,6 +145,7 @@ def _answers(
     rows: Sequence[Row],
     texts: Mapping[str, answering.Texts],
     *,
+    permuted: Sequence[Row],
     answerer: Answerer,
 ) -> scores.Answers:
     """Return all answers to a task, those of an earlier stage and of the majority included."""
@@ -164,6 +168,7 @@ def _answers(
         sampled=[texts[_MODEL][row.key][1:] for row in rows],
         cut=answerer.cut(stage, rows, greedy),
         control_rows=drawn(rows, settings.control_limit, seed=stage.config.seed),
+        permuted=permuted,
         controls={
             name: {key: each[0] for key, each in many.items()}
             for name, many in texts.items()
@@ -172,6 +177,17 @@ def _answers(
         majority=majority,
         earlier=earlier,
     )
+
+
+def _permuted(stage: Stage, asked: Mapping[str, Rows]) -> dict[str, list[Row]]:
+    """Return the control rows of each task with their choices in another order."""
+    seed, limit = stage.config.seed, stage.config.eval.control_limit
+    return {
+        task: orders.permuted(
+            replace(many, samples=drawn(many.samples, limit, seed=seed)), seed=seed
+        )
+        for task, many in asked.items()
+    }
 
 
 def _finish(stage: Stage, *, name: str) -> None:

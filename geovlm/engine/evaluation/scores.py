@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from geovlm.api import Prediction
-from geovlm.engine.evaluation import blind, facts, frames, pairs, sampled
+from geovlm.engine.evaluation import blind, facts, frames, orders, pairs, sampled
 from geovlm.engine.evaluation.judge import Judge
 from geovlm.engine.rows.rows import Row
 from geovlm.plugins import profiles
@@ -57,6 +57,8 @@ class Answers:
     """True for each row whose greedy completion has the longest length and no end."""
     control_rows: Sequence[Row] = ()
     """The rows on which controls are scored."""
+    permuted: Sequence[Row] = ()
+    """Those of them that are also asked with their choices in another order, as asked then."""
     controls: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Baseline or probe -> row key -> completion; an entry may lack rows."""
     majority: Majority | None = None
@@ -73,7 +75,8 @@ class Scored(NamedTuple):
     entry: dict[str, Any]
     """Scores of the task's entry of `metrics.json`; `published` is left for the file's reader."""
     controls: dict[str, Any]
-    """`higher_is_better`, `blind` and `probes` of `metrics.json`, as far as there are answers."""
+    """`higher_is_better`, `blind`, `choices` and `probes` of `metrics.json`, as far as there are
+    answers."""
 
 
 def score(answers: Answers, judge: Judge, *, name: str, last: bool) -> Scored:
@@ -172,7 +175,7 @@ def _controls(
     seeing = [by_key[row.key] for row in rows]
     predicted: dict[str, Sequence[Prediction]] = {"real": seeing}
     for control, texts in answers.controls.items():
-        if all(row.key in texts for row in rows):
+        if control != orders.PROBE and all(row.key in texts for row in rows):
             predicted[control] = judge.predictions(rows, [texts[row.key] for row in rows])
     found: dict[str, Any] = {}
     if answers.majority is not None:
@@ -184,6 +187,11 @@ def _controls(
             )
         elif baseline in answers.controls:
             found["blind"][baseline] = {"stage": name, "unavailable": ONE_SCENE}
+    texts = answers.controls.get(orders.PROBE, {})
+    if answers.permuted and all(row.key in texts for row in answers.permuted):
+        moved = judge.predictions(answers.permuted, [texts[row.key] for row in answers.permuted])
+        unmoved = [by_key[row.key] for row in answers.permuted]
+        found["choices"] = {"stage": name, **orders.report(judge, unmoved, moved)}
     if rows and pairs.PROBES[0] in predicted:
         found["probes"] = {"stage": name, **pairs.report(judge, predicted)}
     return found

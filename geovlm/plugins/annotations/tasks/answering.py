@@ -19,6 +19,7 @@ CLASSIFY = "Which of these classes does the image show? Classes: {labels}."
 _OPEN = "Which class does the image show?"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LETTER = "Answer with the letter."
+_SEVERAL = "Answer with the letters of all that are right, with blanks between."
 _SHOWN = 6
 """Labels that a summary names."""
 
@@ -43,7 +44,8 @@ class Asker:
             listed = (
                 f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False)
             )
-            text = "\n".join([text, *listed, _LETTER])
+            several = len(str(target["answer"])) > 1
+            text = "\n".join([text, *listed, _SEVERAL if several else _LETTER])
         return Turn(
             question=text,
             answer=str(target["answer"]),
@@ -66,7 +68,7 @@ def lacks(record: Record, own: Description) -> str:
     if own.task == "mcq":
         if not 2 <= len(record.choices) <= len(LETTERS):
             return "choices, at least two"
-        if right_choice(record) is None:
+        if not right_choices(record):
             return "an answer that is a letter or one of the choices"
     elif own.labels and record.answer not in own.labels:
         return "an answer of the list"
@@ -80,7 +82,7 @@ def target(record: Record, own: Description) -> dict[str, Json]:
     made: dict[str, Json] = {}
     if own.task == "mcq":
         choices, right = _ordered(record, own)
-        made = {"choices": choices, "answer": LETTERS[right]}
+        made = {"choices": choices, "answer": answers.letters(right)}
     else:
         answer = record.label if own.task == "classify" else record.answer
         assert answer is not None  # `lacks` has refused the record
@@ -94,21 +96,20 @@ def target(record: Record, own: Description) -> dict[str, Json]:
     return made
 
 
-def right_choice(record: Record) -> int | None:
-    """Return the number of the right choice, from 0; `None` if the answer names none."""
-    return answers.choice(record.answer or "", record.choices)
+def right_choices(record: Record) -> tuple[int, ...]:
+    """Return the numbers of the right choices, from 0; empty if the answer names none."""
+    return answers.named_choices(record.answer or "", record.choices)
 
 
 def letter(record: Record) -> tuple[str, ...]:
-    """Return the letter of the right choice, as the source orders them."""
-    right = right_choice(record)
-    return () if right is None else (LETTERS[right],)
+    """Return the letter or letters of the right choices, as the source orders them."""
+    return tuple(LETTERS[at] for at in right_choices(record))
 
 
 def summary(own: Description) -> str:
     """Return the line that says what is asked."""
     if own.task == "mcq":
-        return "The letter of the right choice."
+        return "The letter of the right choice, or the letters of several."
     if own.task == "vqa":
         return "A short answer to the question of the row."
     shown = ", ".join(own.labels[:_SHOWN])
@@ -151,13 +152,12 @@ def _vocabulary(labels: tuple[str, ...]) -> list[Json]:
     return list(labels)  # one list for all samples
 
 
-def _ordered(record: Record, own: Description) -> tuple[list[Json], int]:
-    """Return the choices in the order in which they are shown, and the number of the right one."""
-    right = right_choice(record)
-    assert right is not None
+def _ordered(record: Record, own: Description) -> tuple[list[Json], list[int]]:
+    """Return the choices in the order in which they are shown, and the right ones' numbers."""
+    right = right_choices(record)
     order = list(range(len(record.choices)))
     if own.choices == "shuffled":
         order.sort(
             key=lambda at: hashlib.sha256(f"{own.seed}\0{record.id}\0{at}".encode()).digest()
         )
-    return [record.choices[at] for at in order], order.index(right)
+    return [record.choices[at] for at in order], sorted(order.index(each) for each in right)
