@@ -131,10 +131,13 @@ def prepare(
     elsewhere: bool = False,
     resume: bool = False,
     draw: bool = False,
+    few: bool = False,
 ) -> Plan:
     """Resolve the device; return the plan of a run, `elsewhere` on a machine that has its GPUs.
 
-    With `draw` a sample of each task is drawn before all data are read, and its file named.
+    With `draw` a sample of each task is drawn before all data are read, and its file named. With
+    `few`, a few records are read of data that cannot be generated, unless a run is resumed, whose
+    data are compared with those of its start.
 
     Raises:
         GeoVLMError: the run cannot work; or, with `resume`, its tasks, data or model are others.
@@ -156,6 +159,7 @@ def prepare(
         resolved,
         registry=registry.load(),
         elsewhere=elsewhere,
+        few=few and not resume,
         begun=RunDir(folder) if resume else None,
     )
     try:

@@ -20,6 +20,9 @@ from geovlm.files.caches import cache_dir
 from geovlm.files.images import only_folder
 from geovlm.plugins.references import resolve
 
+REAL_RECORDS = 8
+"""Most records of a data set without `make_sample` that a check reads where a few are enough."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:

@@ -97,14 +97,17 @@ def begin(
     *,
     registry: Registry,
     elsewhere: bool = False,
+    few: bool = False,
     begun: RunDir | None = None,
 ) -> Context:
     """Go through the checks before that of the data and return what they found.
 
+    With `few`, the others read only a few records of data that cannot be generated.
+
     Raises:
         GeoVLMError: a check refuses the run; states how to fix it.
     """
-    context = Context(config=config, registry=registry, begun=begun, elsewhere=elsewhere)
+    context = Context(config=config, registry=registry, begun=begun, elsewhere=elsewhere, few=few)
     checks.before_data(context)
     return context
 
@@ -137,11 +140,13 @@ def _stage(config: RunConfig, index: int, *, plans: Sequence[TaskPlan]) -> Stage
     tasks = config.tasks_of(index, [plan.name for plan in plans])
     counts = [plan.samples.get("train", 0) for plan in plans if plan.name in tasks]
     rows = sum(min(count, stage.limit or count) for count in counts)
+    counted = not any(plan.few for plan in plans if plan.name in tasks)
     if stage.kind == "probe":
-        length = f"{min(stage.prompts, rows)} prompts x {stage.generations} answers"
+        most = f"{min(stage.prompts, rows)}" if counted else f"at most {stage.prompts}"
+        length = f"{most} prompts x {stage.generations} answers"
     elif stage.steps is not None:
         length = "1 step" if stage.steps == 1 else f"{stage.steps:,} steps"
-    elif stage.kind == "sft":
+    elif stage.kind == "sft" and counted:
         trainer = stage.trainer_arguments()
         batch = int(trainer["per_device_train_batch_size"])
         accumulated = int(trainer["gradient_accumulation_steps"])
@@ -150,7 +155,8 @@ def _stage(config: RunConfig, index: int, *, plans: Sequence[TaskPlan]) -> Stage
         length = f"{stage.epochs:g} epochs of {rows:,} rows, {steps:,} steps"
     else:
         probed = any(each.kind == "probe" for each in config.stages[:index])
-        what = "what the probe keeps" if probed else f"{rows:,} prompts"
+        all_of_them = f"{rows:,} prompts" if counted else "all training samples"
+        what = "what the probe keeps" if probed and stage.kind == "grpo" else all_of_them
         length = f"{stage.epochs:g} epochs of {what}"
     return StagePlan(
         folder=config.stage_folders()[index],

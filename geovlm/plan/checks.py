@@ -49,6 +49,8 @@ class Context:
     """The run that is resumed."""
     elsewhere: bool = False
     """True if the run starts later or on another machine: its servers need not answer yet."""
+    few: bool = False
+    """True if a few real records are enough, see `geovlm.plan.data.Reader`."""
     specs: list[TaskSpec] = field(default_factory=list)
     """Chosen tasks."""
     model: ModelFacts = field(init=False)
@@ -147,7 +149,9 @@ def _data(context: Context, *, leave_out: bool = False) -> None:
     config = context.config
     forgiven = (GeoVLMError,) if leave_out else (EmptySplitError, DatasetNotFoundError)
     counter = models.token_counter(context.model)
-    context.reader = Reader(config, context.registry, context.model, counter)
+    # what both splits share is found among all of their records only
+    few = context.few and config.deduplicate == "off"
+    context.reader = Reader(config, context.registry, context.model, counter, few=few)
     if config.deduplicate != "off":
         context.reader.left_out = leaks.left_out(context.reader, context.specs)
     for spec in context.specs:

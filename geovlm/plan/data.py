@@ -48,6 +48,8 @@ class TaskPlan:
     dataset: str
     root: Path
     generated: bool
+    few: bool
+    """True if only a few real records were read, so that no number of samples is known."""
     samples: Mapping[Split, int]
     evaluated: int
     """Number of samples of the evaluation split that the model answers."""
@@ -109,6 +111,8 @@ class Reader:
     registry: Registry
     model: ModelFacts
     count: Callable[[str], int] | None
+    few: bool = False
+    """Read at most `REAL_RECORDS` of each task, over all splits, of data that have no generator."""
     checksums: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: LeftOut = field(default_factory=LeftOut)
     """Data that training leaves out, from `geovlm.plan.leaks`."""
@@ -177,6 +181,7 @@ class Reader:
             dataset=spec.name,
             root=root,
             generated=generated,
+            few=self._is_few(spec),
             samples={split: len(many) for split, many in samples.items()},
             evaluated=min(n, self.config.eval.limit or n),
             left_out=left_out,
@@ -240,7 +245,9 @@ class Reader:
             print(f"reading {spec.name} {split}: {root}", file=sys.stderr, flush=True)
             options = self.config.data_options(spec)
             try:
-                loaded = loading.load_records(spec, root=root, split=split, options=options)
+                loaded = loading.load_records(
+                    spec, root=root, split=split, options=options, limit=self._limit(spec)
+                )
             except DatasetNotFoundError as error:
                 self._loaded[key] = error
             else:
@@ -251,6 +258,13 @@ class Reader:
         if isinstance(found, DatasetNotFoundError):
             raise found
         return found
+
+    def _is_few(self, spec: DatasetSpec) -> bool:
+        return self.few and spec.make_sample is None
+
+    def _limit(self, spec: DatasetSpec) -> int | None:
+        """Return the largest number of records of a split that are read; a run reads two splits."""
+        return loading.REAL_RECORDS // 2 if self._is_few(spec) else None
 
     def _read_by_model(self, task: TaskSpec, samples: Sequence[Sample], *, options: Any) -> _Tokens:
         """Return the tokens of some samples, as far as they are known."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from geovlm.config import checkpoint
 from geovlm.data import objects
+from geovlm.data.loading import REAL_RECORDS
 from geovlm.plan import commands
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def lines(plan: Plan) -> list[str]:
         *(f"stage   {_stage(stage, plan)}" for stage in plan.stages),
         f"reward  the {plan.config.rewards} set {'trains' if plan.stages else 'counts'}, the other "
         "set is logged",
+        *_few(plan),
         *_warnings(plan),
         *_notes(plan),
         *_small(plan),
@@ -50,6 +52,7 @@ def table(plan: Plan) -> dict[str, Any]:
                 "dataset": task.dataset,
                 "root": str(task.root),
                 "generated": task.generated,
+                "few": task.few,
                 "samples": dict(task.samples),
                 "evaluated": task.evaluated,
                 "skipped": task.skipped,
@@ -67,6 +70,18 @@ def table(plan: Plan) -> dict[str, Any]:
         "commands": [shlex.join(each.argv) for each in commands.launches(plan)],
         "config": plan.config.model_dump(mode="json"),
     }
+
+
+def _few(plan: Plan) -> list[str]:
+    """Return a line for the data sets of which a dry run reads a few records."""
+    names = dict.fromkeys(task.dataset for task in plan.tasks if task.few)
+    if not names:
+        return []
+    verb = "has" if len(names) == 1 else "have"
+    return [
+        f"note    {', '.join(names)} {verb} no generated data: of each task at most {REAL_RECORDS} "
+        "real records are read here; 'geovlm plan' counts all"
+    ]
 
 
 def _track(plan: Plan) -> list[str]:
@@ -109,11 +124,12 @@ def _tasks(plan: Plan) -> list[str]:
     made = []
     for task in plan.tasks:
         counts = ", ".join(f"{split} {n:,}" for split, n in task.samples.items())
+        counts += " read" if task.few else f" ({task.evaluated:,} evaluated)"
         tokens = ""
         if task.visual_tokens is not None:
             tokens = f"; about {task.visual_tokens} visual"
             tokens += f" + {task.text_tokens} text tokens" if task.text_tokens else " tokens"
-        made.append(f"{task.name:<{width}}  {counts} ({task.evaluated:,} evaluated){tokens}")
+        made.append(f"{task.name:<{width}}  {counts}{tokens}")
     return made
 
 

@@ -24,7 +24,14 @@ from geovlm.api import (
     TaskSpec,
     Turn,
 )
-from geovlm.data.loading import Loaded, find_root, generator, load_records, task_samples
+from geovlm.data.loading import (
+    REAL_RECORDS,
+    Loaded,
+    find_root,
+    generator,
+    load_records,
+    task_samples,
+)
 from geovlm.data.prompts import Prompt, Prompter, prediction, reward_context
 from geovlm.errors import (
     DatasetNotFoundError,
@@ -41,8 +48,6 @@ from geovlm.testing.findings import PluginFault, attempt, fault, readable, sourc
 
 RECORDS_PER_SPLIT = 10
 """Records of generated data per split; enough that each of GeoChat's five kinds is among them."""
-REAL_RECORDS = 8
-"""Records of a data set without generated data that are read, shared by its splits."""
 SAMPLES_PER_SPLIT = 4
 """Samples of a task per split that rules ask about, spread evenly."""
 

@@ -116,7 +116,7 @@ def evaluate(
         running.follow(config, folder, machine, resume=resume)
         return
     with running.heartbeat(config, folder, machine, alone=dry_run) as others:
-        plan = planning.prepare(config, folder=folder, resume=resume)
+        plan = planning.prepare(config, folder=folder, resume=resume, few=dry_run)
         if dry_run:
             planning.print_dry_run(plan, json=json, machine=machine)
             return

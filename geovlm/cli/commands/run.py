@@ -106,6 +106,7 @@ def run(
             elsewhere=by_slurm,
             resume=resume,
             draw=not (dry_run or by_slurm or resume),
+            few=dry_run,
         )
         if not plan.stages:
             raise ConfigError(

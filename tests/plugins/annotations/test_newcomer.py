@@ -49,7 +49,7 @@ def test_two_commands_lead_to_a_run(folder: Path, name: str) -> None:
     source = write(folder / name)
     run("data", "add", f"my_{name}", source.relative_to(folder), *words)
     assert len(Path(f"my_{name}.toml").read_text().splitlines()) <= 20
-    planned = json.loads(run("run", f"my_{name}.toml", "--dry-run", "--json"))
+    planned = json.loads(run("plan", f"my_{name}.toml", "--json"))
     (task,) = planned["tasks"]
     assert task["name"] == f"my_{name}"
     assert task["samples"]["train"] >= 10

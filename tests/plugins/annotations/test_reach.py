@@ -92,6 +92,35 @@ def test_a_file_is_a_run_on_its_task(file: Path) -> None:
     assert planned["config"]["data_files"] == [str(file)]
 
 
+@pytest.fixture
+def many(tmp_path: Path, file: Path) -> Path:
+    """A description of 40 questions, the half of each split."""
+    rows = [{"image": "a.png", "question": f"How many of {n}?", "answer": "2"} for n in range(40)]
+    for n, row in enumerate(rows):
+        row["split"] = ("train", "test")[n % 2]
+    source = tmp_path / "data" / "rows.jsonl"
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    made = tmp_path / "many.toml"
+    run("data", "add", "many", source, "--images", tmp_path / "data" / "images", "--out", made)
+    return made
+
+
+def test_a_dry_run_reads_eight_records_of_a_task_and_says_so(many: Path) -> None:
+    said = run("run", many, "--dry-run", "--set", 'stages=[{kind = "sft", epochs = 3}]')
+    assert "many  train 4, test 4 read;" in said
+    assert "stage   0-sft: 3 epochs of all training samples, 1 CPU process" in said
+    assert (
+        "note    many has no generated data: of each task at most 8 real records are read here; "
+        "'geovlm plan' counts all" in said
+    )
+
+
+def test_the_plan_counts_all_records(many: Path) -> None:
+    said = run("plan", many)
+    assert "many  train 20, test 20 (20 evaluated);" in said
+    assert "real records are read" not in said
+
+
 def test_a_file_is_mixed_with_tasks_of_plugins(file: Path) -> None:
     words = ("run", "--data", file, "--tasks", "own,xbd/refer", "--dry-run", "--json", *SMALL)
     planned = json.loads(run(*words))
