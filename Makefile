@@ -9,7 +9,7 @@
 # make test-vllm: that, then generation by vLLM on the CPU, in process and by a server
 # make test-all: all of these tests
 # make lint: ruff, mypy, and no undeclared break of the public surface
-# make docs: write the references of the command line, of the configuration, of checks and of models
+# make docs: write the references of the command line, configuration, checks, models and benchmarks
 # make api: declare an addition to the public surface
 PYTHON ?= python3
 WORKERS ?= 3
@@ -121,6 +121,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python -m tools.reference.config > docs/config.md
 	$(BIN)/python -m tools.reference.checks > docs/checks.md
 	$(BIN)/python -m tools.reference.models > docs/models.md
+	$(BIN)/python -m tools.reference.benchmarks > docs/paper-benchmarks.md
 
 api: $(VENV)/.installed
 	$(BIN)/python -m tools.public_api update

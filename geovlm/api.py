@@ -35,9 +35,11 @@ __all__ = [
     "RewardContext",
     "RewardSpec",
     "Sample",
+    "SetEntry",
     "Size",
     "Split",
     "StageInfo",
+    "TaskSetSpec",
     "TaskSpec",
     "Turn",
     "options",
@@ -438,6 +440,36 @@ class TaskSpec:
     """A class made with `@options`. `None`: the task has no options."""
     version: int = 1
     """Raise it when scores stop being comparable: other questions, targets or metrics."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetEntry:
+    """One benchmark of a set of tasks, and how it is asked here."""
+
+    benchmark: str
+    """Name of the benchmark, as its publication prints it; unique in the set."""
+    task: str
+    """Name of the task that asks it. Where no plugin provides it, the entry is left out, with the
+    reason."""
+    data_options: Mapping[str, Json] = field(default_factory=dict)
+    """Options of the task's data set that make it the benchmark's, such as the choice of a split.
+    Options that the user gives count instead. All entries of one data set need the same."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskSetSpec:
+    """A named set of tasks, such as the benchmarks of a paper: `--tasks NAME` chooses all of them.
+
+    Tasks of the set whose data are not given are left out, each by name.
+    """
+
+    name: str
+    """`<plugin>` or `<plugin>/<set>`. A task or prefix of tasks of the same name is chosen
+    instead."""
+    summary: str
+    """One line: where the set comes from."""
+    entries: Ref[Callable[[], Iterable[SetEntry]]]
+    """Returns the entries, at least one, in the order in which tables list them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     import typer
     from transformers import TrainerCallback
 
-    from geovlm.api import DatasetSpec, MetricSpec, ModelProfile, RewardSpec, StageInfo, TaskSpec
+    from geovlm.api import (
+        DatasetSpec,
+        MetricSpec,
+        ModelProfile,
+        RewardSpec,
+        StageInfo,
+        TaskSetSpec,
+        TaskSpec,
+    )
 
 hookspec = pluggy.HookspecMarker("geovlm")
 
@@ -118,6 +126,29 @@ def geovlm_metrics() -> Iterable[MetricSpec]:
                 summary="Root mean square error of the depth, metres.",
                 compute="geovlm_floods.rewards:rmse",
                 higher_is_better=False,
+            )
+
+    Returns:
+        The specs.
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def geovlm_task_sets() -> Iterable[TaskSetSpec]:
+    """Named sets of tasks: all benchmarks of a paper, for example.
+
+    The tasks may be those of other plugins. `geovlm tasks list --set NAME` lists a set, and
+    `--tasks NAME` chooses its tasks.
+
+    Example::
+
+        @hookimpl
+        def geovlm_task_sets():
+            yield TaskSetSpec(
+                name="floods/exam",
+                summary="The benchmarks of Doe et al. 2026.",
+                entries="geovlm_floods.exam:entries",
             )
 
     Returns:

@@ -23,6 +23,18 @@ def count(predictions):
 def geovlm_metrics():
     return [MetricSpec(name="counting", summary="How many.", compute=count)]
 """
+TASK_SET = """
+from geovlm import hookimpl
+from geovlm.api import SetEntry, TaskSetSpec
+
+def entries():
+    yield SetEntry(benchmark="Tiles", task="toy/find", data_options={"shout": True})
+    yield SetEntry(benchmark="Floods", task="floods/depth")
+
+@hookimpl
+def geovlm_task_sets():
+    return [TaskSetSpec(name="exam", summary="Two benchmarks.", entries="exam_plugin:entries")]
+"""
 PROFILE = """
 from geovlm import hookimpl
 from geovlm.api import ModelProfile
@@ -69,6 +81,14 @@ def test_geovlm_metrics_declares_a_metric(folder: Path, prediction: type[Predict
     install(folder, "counting", METRIC)
     metric = discover().metrics["counting"]
     assert metric.compute([prediction("a"), prediction("b")]) == {"count": 2.0}
+
+
+def test_geovlm_task_sets_chooses_the_tasks_that_are_there(folder: Path) -> None:
+    install(folder, "toy", TOY)
+    install(folder, "exam", TASK_SET)
+    loaded = registry.load()
+    assert [one.spec.name for one in loaded.select("exam")] == ["toy/find"]
+    assert loaded.absent(["exam"]) == {"floods/depth": "Floods: no plugin provides it"}
 
 
 def test_geovlm_model_profile_that_raises_is_passed_over_with_one_warning(

@@ -43,7 +43,7 @@ INSIDE = {
     "scenes": "composing | painting",
     "files": "caches text images jsontext | streams | records tables | arrow",
     "plugins": "annotations declarations families guard installed profiles scaffold"
-    " | builtin described | discover | registry | references | metrics",
+    " | builtin described references | discover | registry | metrics",
     "config": "checkpoint control_tokens health options presets shapes | stages trackers"
     " | answering served | schema | load model | extras tasks",
     "data": "cache fingerprints mixture objects texts | findings | imagefiles loading prompts"

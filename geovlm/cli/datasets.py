@@ -44,7 +44,6 @@ def locate(
         ConfigError: a name or a key that does not exist.
         DatasetNotFoundError: the folder does not exist.
     """
-    from geovlm.config.options import lookup
     from geovlm.data.loading import find_root, sample_root
     from geovlm.plan.checks import check_data_names
 
@@ -52,8 +51,8 @@ def locate(
     given = arguments.settings(tasks=None, data=data, model=model)
     config = configuration.load(None, overrides=[miniature, *overrides], **given)
     check_data_names(config, registry=registry)
-    own = lookup(config.data, spec.name)
-    root = (own.root if own is not None else None) or spec.root or config.data_root
+    given_for = config.data_folder(spec.name)
+    root = given_for[1] if given_for else spec.root or config.data_root
     if root is None:
         output.say(f"generated data, not {spec.name} itself; give yours with --data DIR")
         sample = config.sample

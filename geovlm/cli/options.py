@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-_TASKS = "Names or prefixes of tasks, separated by commas."
+_TASKS = "Names, prefixes or sets of tasks, separated by commas."
 _MODEL = typer.Option(help="nano, a folder, or a name on the Hugging Face hub.")
 _LIMIT = "Largest number of samples per task, spread over the split."
 

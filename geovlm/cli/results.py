@@ -71,6 +71,37 @@ def print_against(rows: Sequence[Mapping[str, Any]]) -> None:
         print(f"{number}: {reason}")
 
 
+def print_tables(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print published tables in percent, a line per benchmark and metric, with ours as a column.
+
+    `rows` are those of `geovlm.score.against.of_set`. The reasons for differences are numbered
+    below the tables.
+    """
+    reasons = list(dict.fromkeys(reason for row in rows for reason in row["differs"]))
+    for table in dict.fromkeys(row["table"] for row in rows):
+        inside = [row for row in rows if row["table"] == table]
+        models = list(dict.fromkeys(row["model"] for row in inside))
+        print(f"\n{table}: {inside[0]['truth']}")
+        lines = []
+        for key in dict.fromkeys((row["benchmark"], row["metric"]) for row in inside):
+            line = {r["model"]: r for r in inside if (r["benchmark"], r["metric"]) == key}
+            any_row = next(iter(line.values()))
+            marks = dict.fromkeys(reason for row in line.values() for reason in row["differs"])
+            lines.append(
+                [
+                    *key,
+                    *(_percent(line[m]["published"]) if m in line else "-" for m in models),
+                    "-" if any_row["ours"] is None else _percent(any_row["ours"]),
+                    "-" if any_row["n"] is None else f"{any_row['n']:,}",
+                    ", ".join(str(reasons.index(reason) + 1) for reason in marks) or "-",
+                ]
+            )
+        output.table(["benchmark", "metric", *models, "ours", "n", "differs"], lines)
+    print()
+    for number, reason in enumerate(reasons, start=1):
+        print(f"{number}: {reason}")
+
+
 def print_comparison(comparison: Comparison) -> None:
     """Print one line per task and run, then one sentence per run after the first.
 
@@ -95,6 +126,10 @@ def print_comparison(comparison: Comparison) -> None:
         output.say(f"{name} is not compared: {why}")
     for line in comparison.summary():
         print(line)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"
 
 
 def _three(value: float | None) -> str:

@@ -24,7 +24,7 @@ from geovlm.answers import ANSWER_INSTRUCTION, INSTRUCTION
 from geovlm.api import BoxFrame, BoxOrder, DatasetSpec, Split, TaskSpec
 from geovlm.config.answering import AnsweringConfig
 from geovlm.config.health import HealthConfig, Share
-from geovlm.config.options import lookup, near, parse
+from geovlm.config.options import lookup, near, nearest, parse
 from geovlm.config.served import ServedConfig
 from geovlm.config.stages import Parallel, Stage, Table, Text
 from geovlm.config.trackers import Project, Trackers
@@ -150,7 +150,7 @@ class RunConfig(Table):
     seed: NonNegativeInt = 0
     """Seed of the choice and order of rows, of sampling and of the bootstrap."""
     tasks: dict[str, TaskConfig] = {}
-    """Tasks or prefixes of tasks, with their settings; a list of names is enough."""
+    """Tasks, prefixes or sets of tasks, with their settings; a list of names is enough."""
     data_root: AbsolutePath | None = None
     """Folder that holds the data sets in folders of their usual names."""
     data: dict[str, DataConfig] = {}
@@ -293,6 +293,15 @@ class RunConfig(Table):
             ConfigError: an unknown key or a wrong type; names the key.
         """
         return _options(spec, self.data, table="data")
+
+    def data_folder(self, dataset: str) -> tuple[str, Path] | None:
+        """Return the folder given for a data set, after the name it is given for: own or prefix.
+
+        `None`: none is given.
+        """
+        given = {name: entry.root for name, entry in self.data.items() if entry.root is not None}
+        named = nearest(given, dataset)
+        return (named, given[named]) if named else None
 
     def eval_split(self, task: str) -> Split:
         """Return the split on which a task is evaluated."""

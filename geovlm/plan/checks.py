@@ -58,7 +58,7 @@ class Context:
     tasks: list[TaskPlan] = field(default_factory=list)
     """Tasks of the run: the chosen ones that have data."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Chosen task without data -> reason."""
+    """Task of a prefix or set that has no data, or that no plugin provides -> reason."""
 
     @property
     def names(self) -> list[str]:
@@ -126,7 +126,9 @@ def check_data_names(config: RunConfig, *, registry: Registry) -> None:
 def _tasks(context: Context) -> None:
     if not context.config.tasks:
         raise ConfigError("no tasks are given", hint="--tasks a,b; see 'geovlm tasks list'")
-    chosen = context.registry.select(list(context.config.tasks))
+    names = list(context.config.tasks)
+    chosen = context.registry.select(names)
+    context.left_out |= context.registry.absent(names)
     context.specs = list({each.spec.name: each.spec for each in chosen}.values())
 
 
@@ -165,8 +167,10 @@ def _data(context: Context, *, leave_out: bool = False) -> None:
 
 def _prefixes(context: Context) -> None:
     for name in context.config.tasks:
-        if not any(each == name or each.startswith(f"{name}/") for each in context.names):
-            reasons = {why for task, why in context.left_out.items() if task.startswith(f"{name}/")}
+        gone = context.registry.absent([name])
+        chosen = {each.spec.name for each in context.registry.select(name)} | gone.keys()
+        if not chosen & set(context.names):
+            reasons = {why for task, why in context.left_out.items() if task in chosen}
             raise DataError(f"no task of {name!r} has data: {'; '.join(sorted(reasons))}")
 
 
@@ -318,7 +322,11 @@ CHECKS: tuple[Check, ...] = (
         "A task without samples, wrong options of it or its data set, images that cannot be read "
         "or are not of the declared size.",
     ),
-    Check("prefixes", _prefixes, "A prefix of tasks of which no task has samples."),
+    Check(
+        "prefixes",
+        _prefixes,
+        "A prefix or a set of tasks of which no task has samples.",
+    ),
     Check("stage tasks", _stage_tasks, "A stage that names a task which the run does not have."),
     Check(
         "mixed rewards",

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from geovlm import raster
 from geovlm.api import DatasetSpec, Sample, Split, TaskSpec
 from geovlm.config.model import ModelFacts
-from geovlm.config.options import lookup
 from geovlm.config.tasks import configured, instruction_of
 from geovlm.data import loading, prompts
 from geovlm.data.findings import Finding
@@ -215,8 +214,7 @@ class Reader:
 
         With `few`, generated data that are not there yet have `FEW` records per split.
         """
-        own = lookup(self.config.data, spec.name)
-        override = own.root if own is not None else None
+        given_for, override = self.config.data_folder(spec.name) or ("", None)
         if spec.root is not None and override is None:
             return DataRoot(spec.root, generated=False)
         if not self.config.data_root and not any(each.root for each in self.config.data.values()):
@@ -225,7 +223,7 @@ class Reader:
             if few and not loading.sample_folder(spec, n=n, seed=sample.seed).is_dir():
                 n = min(FEW, n)
             return DataRoot(loading.sample_root(spec, n=n, seed=sample.seed), generated=True)
-        if override is not None and spec.name not in self.config.data:
+        if override is not None and spec.name != given_for:
             # the folder of a prefix may hold the data sets, or be the only one of them
             for name in spec.folders:
                 if (override / name).is_dir():

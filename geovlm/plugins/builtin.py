@@ -1,6 +1,6 @@
-"""Declares the rewards, metrics and model profiles of the core, by the hooks of a plugin.
+"""Declares rewards, metrics, sets of tasks and model profiles of the core, by a plugin's hooks.
 
-The code behind a reward or a metric is imported when one of them is used.
+The code behind a reward, a metric or a set is imported when one of them is used.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from geovlm import hookimpl
-from geovlm.api import MetricSpec, ModelProfile, RewardSpec
+from geovlm.api import MetricSpec, ModelProfile, RewardSpec, TaskSetSpec
 from geovlm.plugins import profiles
 
 PAPER = "arXiv 2509.25026"
@@ -160,6 +160,13 @@ _COCO = MetricSpec(
     finish="geovlm.score.coco:box_scores",
 )
 METRICS: tuple[MetricSpec, ...] = (*_METRICS, _COCO)
+TASK_SETS: tuple[TaskSetSpec, ...] = (
+    TaskSetSpec(
+        name="paper",
+        summary=f"The benchmarks in the tables of GeoVLM-R1 ({PAPER}).",
+        entries="geovlm.score.published:entries",
+    ),
+)
 
 
 @hookimpl
@@ -172,6 +179,12 @@ def geovlm_rewards() -> Iterable[RewardSpec]:
 def geovlm_metrics() -> Iterable[MetricSpec]:
     """The core's corpus metrics."""
     return METRICS
+
+
+@hookimpl
+def geovlm_task_sets() -> Iterable[TaskSetSpec]:
+    """The core's sets of tasks."""
+    return TASK_SETS
 
 
 @hookimpl(trylast=True)

@@ -18,16 +18,18 @@ from geovlm.api import (
     Reasoning,
     RewardSpec,
     Split,
+    TaskSetSpec,
     TaskSpec,
 )
 
-Spec = DatasetSpec | TaskSpec | RewardSpec | MetricSpec
+Spec = DatasetSpec | TaskSpec | RewardSpec | MetricSpec | TaskSetSpec
 
 HOOKS: dict[str, type[Any]] = {
     "geovlm_datasets": DatasetSpec,
     "geovlm_tasks": TaskSpec,
     "geovlm_rewards": RewardSpec,
     "geovlm_metrics": MetricSpec,
+    "geovlm_task_sets": TaskSetSpec,
 }
 """Hook -> type of the specs that it yields."""
 NAME = re.compile(r"[a-z][a-z0-9_]*(/[a-z0-9_]+)*")

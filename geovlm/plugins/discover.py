@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import pluggy
 
 from geovlm import __version__, hookspecs
-from geovlm.api import DatasetSpec, MetricSpec, RewardSpec, TaskSpec
+from geovlm.api import DatasetSpec, MetricSpec, RewardSpec, TaskSetSpec, TaskSpec
 from geovlm.errors import ConfigError
 from geovlm.plugins import builtin, declarations, installed
 from geovlm.plugins.declarations import HOOKS, PLUGIN_NAME, DeclarationError, Spec
@@ -84,6 +84,7 @@ class PluginSet:
     tasks: Mapping[str, TaskSpec]
     rewards: Mapping[str, RewardSpec]
     metrics: Mapping[str, MetricSpec]
+    task_sets: Mapping[str, TaskSetSpec]
     warnings: tuple[str, ...]
     """One line per bad plugin or unreadable distribution, per plugin that printed or changed the
     process, and per disabled name that no plugin has."""
@@ -257,6 +258,7 @@ def discover(*, disabled: Iterable[str] = (), files: Iterable[Path] = ()) -> Plu
         tasks=found["geovlm_tasks"],
         rewards=found["geovlm_rewards"],
         metrics=found["geovlm_metrics"],
+        task_sets=found["geovlm_task_sets"],
         warnings=tuple(loader.warnings),
     )
 

@@ -12,7 +12,16 @@ from typing import Any, NamedTuple, TypeVar
 
 import pluggy
 
-from geovlm.api import DatasetSpec, MetricSpec, ModelProfile, RewardSpec, StageInfo, TaskSpec
+from geovlm.api import (
+    DatasetSpec,
+    MetricSpec,
+    ModelProfile,
+    RewardSpec,
+    SetEntry,
+    StageInfo,
+    TaskSetSpec,
+    TaskSpec,
+)
 from geovlm.errors import PluginUnavailableError, UnknownNameError
 from geovlm.plugins import families, profiles
 from geovlm.plugins.described import files_of_user
@@ -27,12 +36,13 @@ from geovlm.plugins.discover import (
     only,
 )
 from geovlm.plugins.guard import stdout_to_stderr
+from geovlm.plugins.references import BUGS, resolve
 
 T = TypeVar("T")
 
 
 class Selected(NamedTuple):
-    """A task that a user chose, by its own name or by a prefix."""
+    """A task that a user chose, by its own name, by a prefix or by a set."""
 
     spec: TaskSpec
     explicit: bool
@@ -76,14 +86,63 @@ class Registry(PluginSet):
         """Return the metric; errors as for `task`."""
         return self._get("metric", name, self.metrics)
 
-    def select(self, names: str | Sequence[str]) -> list[Selected]:
-        """Return the tasks that names or prefixes choose, in that order, each once.
+    def task_set(self, name: str) -> TaskSetSpec:
+        """Return the set of tasks; errors as for `task`."""
+        return self._get("set of tasks", name, self.task_sets)
 
-        A name that is a task and a prefix chooses the task and its children.
+    def entries(self, name: str) -> tuple[SetEntry, ...]:
+        """Return the entries of a set of tasks, those of missing tasks too.
+
+        Raises:
+            UnknownNameError, PluginUnavailableError: as `task`; or its function fails.
+        """
+        make = resolve(self.task_set(name).entries)
+        try:
+            with stdout_to_stderr():
+                found = tuple(make())
+        except BUGS as error:
+            raise PluginUnavailableError(
+                f"the entries of the set {name!r} cannot be read: {type(error).__name__}: {error}",
+                hint="fix the function that its declaration names",
+            ) from error
+        if not found or not all(isinstance(each, SetEntry) for each in found):
+            raise PluginUnavailableError(
+                f"the set {name!r} must return SetEntry objects, at least one",
+                hint="fix the function that its declaration names",
+            )
+        return found
+
+    def is_set(self, name: str) -> bool:
+        """Return True if a name among chosen tasks means a set of tasks."""
+        taken = name in self.tasks or any(task.startswith(f"{name}/") for task in self.tasks)
+        return name in self.task_sets and not taken
+
+    def absent(self, names: Iterable[str]) -> dict[str, str]:
+        """Return task -> reason for the tasks of chosen sets that no plugin provides."""
+        found = {}
+        for name in filter(self.is_set, names):
+            for entry in self.entries(name):
+                if entry.task not in self.tasks or entry.task in self.unusable:
+                    owner = _inactive(entry.task, self.plugins)
+                    why = self.unusable.get(entry.task) or owner or "no plugin provides it"
+                    found[entry.task] = f"{entry.benchmark}: {why}"
+        return found
+
+    def select(self, names: str | Sequence[str]) -> list[Selected]:
+        """Return the tasks that names, prefixes or sets choose, in that order, each once.
+
+        A name that is a task and a prefix chooses the task and its children. Tasks of a set that
+        no plugin provides are left out, see `absent`.
         """
         wanted = names.split(",") if isinstance(names, str) else list(names)
         chosen: dict[str, Selected] = {}
         for name in (each.strip() for each in wanted):
+            if self.is_set(name):
+                gone = self.absent([name])
+                for entry in self.entries(name):
+                    if entry.task not in gone:
+                        chosen.setdefault(entry.task, Selected(self.task(entry.task), False))
+                continue
             children = [task for task in self.tasks if task.startswith(f"{name}/")]
             if name in self.tasks or not children:
                 spec = self.task(name)
@@ -157,6 +216,8 @@ class Registry(PluginSet):
         if inactive:
             raise PluginUnavailableError(f"{kind} {name!r} is not available: {inactive}")
         hidden = [record.name for record in self.plugins if record.status != "active"]
+        if kind == "task":
+            hidden += self.task_sets
         raise UnknownNameError(_unknown(kind, name, table, hidden=hidden))
 
 

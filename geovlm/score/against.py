@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from geovlm.api import SetEntry
 from geovlm.errors import DataError, UnknownNameError
 from geovlm.score import published
 from geovlm.score.published import PublishedRow
 
 _NUMBER = re.compile(r"[0-9][0-9,]*")
+_Score = Callable[[str, str, str], Mapping[str, Any] | None]
 
 
 def by_protocol(
@@ -50,10 +53,7 @@ def by_protocol(
 
 
 def rows(
-    metrics: Mapping[str, Any],
-    score: Callable[[str, str, str], Mapping[str, Any] | None],
-    *,
-    generated: bool = False,
+    metrics: Mapping[str, Any], score: _Score, *, generated: bool = False
 ) -> list[dict[str, Any]]:
     """Return every published score of the evaluated tasks, with ours of the last stage.
 
@@ -62,34 +62,68 @@ def rows(
     protocol, split, task), `truth` and `source`. `score` takes task, stage and protocol and
     returns the result of `by_protocol` for our answers; generated data cannot be compared.
     """
+    known = lru_cache(score)
+    return [
+        _row(row, task, metrics, known, generated=generated)
+        for task in metrics["tasks"]
+        for row in published.rows(task)
+    ]
+
+
+def of_set(
+    entries: Iterable[SetEntry],
+    metrics: Mapping[str, Any],
+    score: _Score,
+    *,
+    left_out: Mapping[str, str],
+    generated: bool = False,
+) -> list[dict[str, Any]]:
+    """Return every published score of the benchmarks of a set, with ours, as `rows`.
+
+    They have the order of the published tables. Benchmarks whose task was left out are there too,
+    without ours; `left_out` holds the reasons.
+    """
+    known = lru_cache(score)
+    tasks = {entry.benchmark: entry.task for entry in entries}
     found = []
-    for task, scored in metrics["tasks"].items():
-        stage = next(reversed(scored["stages"]))
-        entry = scored["stages"][stage]
-        known: dict[str, Mapping[str, Any]] = {}
-        for row in published.rows(task):
-            if row.protocol not in known:
-                known[row.protocol] = score(task, stage, row.protocol) or {}
-            ours = _ours(known[row.protocol], row.metric)
-            found.append(
-                {
-                    "task": task,
-                    "stage": stage,
-                    "table": row.table,
-                    "benchmark": row.benchmark,
-                    "model": row.model,
-                    "metric": row.metric,
-                    "published": row.value,
-                    **ours,
-                    "differs": [
-                        *(["our data are generated, not the benchmark"] if generated else []),
-                        *_differences(entry, row, scores=known[row.protocol], n=ours["n"]),
-                    ],
-                    "truth": row.truth,
-                    "source": row.source,
-                }
-            )
+    for row in published.rows():
+        task = tasks.get(row.benchmark)
+        if task is None:
+            continue
+        if task in metrics["tasks"]:
+            found.append(_row(row, task, metrics, known, generated=generated))
+        else:
+            why = left_out.get(task, "not evaluated")
+            without = {"stage": None, "differs": [f"{task} is left out: {why}"]}
+            found.append(_table(row, task) | _ours({}, "") | without)
     return found
+
+
+def _row(
+    row: PublishedRow, task: str, metrics: Mapping[str, Any], score: _Score, *, generated: bool
+) -> dict[str, Any]:
+    """Return one published score beside that of a task's last stage."""
+    stages = metrics["tasks"][task]["stages"]
+    stage = next(reversed(stages))
+    scores = score(task, stage, row.protocol) or {}
+    ours = _ours(scores, row.metric)
+    differs = _differences(stages[stage], row, scores=scores, n=ours["n"])
+    first = ["our data are generated, not the benchmark"] if generated else []
+    return _table(row, task) | ours | {"stage": stage, "differs": [*first, *differs]}
+
+
+def _table(row: PublishedRow, task: str) -> dict[str, Any]:
+    """Return a published score as a row, without ours."""
+    return {
+        "task": task,
+        "table": row.table,
+        "benchmark": row.benchmark,
+        "model": row.model,
+        "metric": row.metric,
+        "published": row.value,
+        "truth": row.truth,
+        "source": row.source,
+    }
 
 
 def _ours(scores: Mapping[str, Any], metric: str) -> dict[str, Any]:

@@ -37,6 +37,18 @@ def test_tasks_list_as_json_holds_both_sets_of_rewards(tmp_path: Path) -> None:
     assert row["usable"] is True
 
 
+def test_tasks_list_of_a_set_has_a_line_per_benchmark(tmp_path: Path) -> None:
+    lines = geovlm("tasks", "list", "--set", "paper", folder=tmp_path).stdout.splitlines()
+    assert lines[0] == "benchmark\ttask\tdata\tdata options\tsummary"
+    assert lines[2].startswith("UC Merced\tscenes/ucm\tno\tsplit_by=none\t")
+
+
+def test_tasks_list_of_an_unknown_set_gets_a_suggestion(tmp_path: Path) -> None:
+    done = geovlm("tasks", "list", "--set", "papr", folder=tmp_path)
+    assert done.returncode == 2
+    assert "unknown set of tasks 'papr'. Did you mean 'paper'?" in done.stderr
+
+
 def test_tasks_list_marks_an_unusable_task(tmp_path: Path) -> None:
     install(tmp_path, "lost", TASK.format(name="lost", dataset="nowhere"))
     done = geovlm("tasks", "list", folder=tmp_path)

@@ -24,7 +24,14 @@ DOCUMENTS = [
     *sorted(ROOT.glob("examples/*/README.md")),
 ]
 REFERENCE = (ROOT / "docs" / "plugins" / "reference.md").read_text(encoding="utf-8")
-SPECS = [api.DatasetSpec, api.TaskSpec, api.RewardSpec, api.MetricSpec, api.ModelProfile]
+SPECS = [
+    api.DatasetSpec,
+    api.TaskSpec,
+    api.TaskSetSpec,
+    api.RewardSpec,
+    api.MetricSpec,
+    api.ModelProfile,
+]
 CONTEXTS = [
     api.Sample,
     api.Turn,

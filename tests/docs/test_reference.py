@@ -9,7 +9,7 @@ import pytest
 from geovlm.cli import COMMANDS
 from geovlm.config.schema import RunConfig
 from geovlm.plugins.profiles import BUILTIN
-from tools.reference import checks, commands, config, models
+from tools.reference import benchmarks, checks, commands, config, models
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = commands.pages()
@@ -43,6 +43,17 @@ def test_the_page_of_checks_is_up_to_date() -> None:
 def test_the_page_of_models_is_up_to_date() -> None:
     written = (DOCS / "models.md").read_text(encoding="utf-8")
     assert written == models.markdown(), "docs/models.md is stale: make docs"
+
+
+def test_the_page_of_the_papers_benchmarks_is_up_to_date() -> None:
+    written = (DOCS / "paper-benchmarks.md").read_text(encoding="utf-8")
+    assert written == benchmarks.markdown(), "docs/paper-benchmarks.md is stale: make docs"
+
+
+def test_the_page_of_the_papers_benchmarks_has_its_28_rows() -> None:
+    rows = benchmarks.rows()
+    assert len(rows) == 28
+    assert len({row.benchmark for row in rows}) == 27  # xBD's first set is in two tables
 
 
 def test_the_page_of_models_shows_every_built_in_profile_once() -> None:

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from geovlm.api import DatasetSpec, LoadContext, Sample, TaskSpec, Turn, options
+from geovlm.api import (
+    DatasetSpec,
+    LoadContext,
+    Sample,
+    SetEntry,
+    TaskSetSpec,
+    TaskSpec,
+    Turn,
+    options,
+)
 from geovlm.config import load as config_load
 from geovlm.config.model import ModelFacts
 from geovlm.config.schema import RunConfig
@@ -151,6 +160,34 @@ def test_a_task_named_in_full_without_data_is_an_error(known, tmp_path):
 def test_a_task_named_in_full_with_an_empty_split_is_an_error(known, tmp_path):
     with pytest.raises(DataError, match="task 'tiles/none' has no samples in split 'train'"):
         build.make(config(tasks="tiles/none"), registry=known, output=tmp_path)
+
+
+def with_a_set(known: Registry) -> Registry:
+    entries = [
+        SetEntry(benchmark="One", task="tiles/one"),
+        SetEntry(benchmark="Two", task="tiles/two"),
+        SetEntry(benchmark="Fog", task="fog"),
+    ]
+    spec = TaskSetSpec(name="exam", summary="", entries=lambda: entries)
+    return dataclasses.replace(known, task_sets={"exam": spec})
+
+
+def test_a_set_takes_the_tasks_that_have_data_and_names_the_others(known, tmp_path):
+    make_sample(tmp_path / "tiles_a", 3, 0)
+    made = build.make(
+        config(tasks="exam", data_root=tmp_path), registry=with_a_set(known), output=tmp_path
+    )
+    assert made.task_names == ["tiles/one"]
+    assert made.left_out["fog"] == "Fog: no plugin provides it"
+    assert "looked for tiles_b" in made.left_out["tiles/two"]
+    assert "left out  fog: Fog: no plugin provides it" in plan_text.lines(made)
+
+
+def test_a_set_without_any_data_is_an_error(known, tmp_path):
+    with pytest.raises(DataError, match=r"no task of 'exam' has data: .*looked for tiles_a"):
+        build.make(
+            config(tasks="exam", data_root=tmp_path), registry=with_a_set(known), output=tmp_path
+        )
 
 
 def test_a_prefix_without_any_data_is_an_error(known, tmp_path):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from geovlm.api import LoadContext
 from geovlm.plugins import registry
+from geovlm.plugins.references import resolve
 from geovlm.score import published
 
 
@@ -52,6 +56,33 @@ def test_a_task_without_published_scores_has_no_rows() -> None:
 def test_every_task_named_in_the_tables_is_installed() -> None:
     named = {task for row in published.rows() for task in row.tasks}
     assert named <= set(registry.load().tasks)
+
+
+def test_every_benchmark_of_the_set_is_in_the_tables_and_installed() -> None:
+    loaded, known = registry.load(), published.benchmarks()
+    assert {each.task for each in known.values()} <= set(loaded.tasks)
+    assert set(published._file()["benchmarks"]) == set(known)
+    assert len(published.entries()) == len(known) >= 26
+
+
+def test_a_benchmark_is_asked_by_one_of_the_tasks_of_its_columns() -> None:
+    known = published.benchmarks()
+    named = {(row.benchmark, task) for row in published.rows() for task in row.tasks}
+    assert {(each.name, each.task) for each in known.values()} <= named
+
+
+def test_the_number_of_samples_is_that_of_the_official_release() -> None:
+    loaded, counted = registry.load(), {}
+    for each in published.benchmarks().values():
+        task = loaded.task(each.task)
+        spec = loaded.dataset(task.dataset)
+        if spec.official is not None and task.samples is None and each.ours:
+            options = spec.options(**each.data_options) if spec.options else None
+            context = LoadContext(root=Path(), split="test", options=options)
+            counted[each.name] = resolve(spec.official)(context) or each.ours
+    assert len(counted) >= 10
+    ours = {name: published.benchmarks()[name].ours for name in counted}
+    assert counted == ours
 
 
 def test_scores_are_fractions() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ import typer
 
 from geovlm.cli import configuration, options, output, planning, running
 from geovlm.cli.arguments import answering, settings
-from geovlm.cli.results import print_against
+from geovlm.cli.results import print_against, print_tables
 
 if TYPE_CHECKING:
     from geovlm.run.folder import RunDir
@@ -67,6 +68,9 @@ def evaluate(
     json: options.JsonOption = False,
 ) -> None:
     """Score a model on tasks, without training.
+
+    With a set of tasks, such as --tasks paper, its published tables are printed with our scores.
+    Tasks of the set whose data are not given are left out, each by name.
 
     The model may be behind an OpenAI-compatible endpoint: --model openai:NAME --base-url URL.
     With --generation vllm, vLLM writes the answers of a model that is on this machine.
@@ -127,19 +131,31 @@ def evaluate(
             running.run_stages(
                 plan, directory, resume=resume, others=others, again=again, status=status
             )
-            if against is None:
-                running.finish(directory, json=json)
+            if against is not None or _sets(config.tasks):
+                _finish_against(directory, chosen=against is not None, json=json)
             else:
-                _finish_against(directory, json=json)
+                running.finish(directory, json=json)
 
 
-def _finish_against(directory: RunDir, *, json: bool) -> None:
-    """Write the report, and print our scores and the published ones."""
+def _sets(names: Iterable[str]) -> list[str]:
+    """Return those of the chosen names that are sets of tasks."""
+    from geovlm.plugins import registry
+
+    return list(filter(registry.load().is_set, names))
+
+
+def _finish_against(directory: RunDir, *, chosen: bool, json: bool) -> None:
+    """Write the report, and print our scores and the published ones.
+
+    With `chosen` these are all of the evaluated tasks, else the tables of the evaluated sets.
+    """
+    from geovlm.plugins import registry
     from geovlm.run import files
     from geovlm.score import against
 
     resolved = directory.read_resolved()
     settings = resolved["config"]["eval"]
+    sets = _sets(resolved["config"]["tasks"])
 
     def score(task: str, stage: str, protocol: str) -> dict[str, Any] | None:
         return against.by_protocol(
@@ -149,8 +165,20 @@ def _finish_against(directory: RunDir, *, json: bool) -> None:
             seed=resolved["config"]["seed"],
         )
 
-    rows = against.rows(directory.read_metrics(), score, generated=bool(resolved["generated"]))
+    metrics, generated = directory.read_metrics(), bool(resolved["generated"])
+    tables = against.of_set(
+        [entry for name in sets for entry in registry.load().entries(name)],
+        metrics,
+        score,
+        left_out=resolved["left_out"],
+        generated=generated,
+    )
+    rows = against.rows(metrics, score, generated=generated) if chosen else tables
     files.write_json(directory.path / "against.json", {"rows": rows})
     running.finish(directory, json=json, more={"against": rows})
-    if not json:
+    if json:
+        return
+    if chosen:
         print_against(rows)
+    if tables:
+        print_tables(tables)

@@ -39,12 +39,23 @@ def list_tasks(
             metavar="<path>",
         ),
     ] = None,
+    chosen: Annotated[
+        str | None,
+        typer.Option("--set", help="Only the benchmarks of this set of tasks.", metavar="NAME"),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the tasks of all installed plugins, and of your own annotations."""
+    """List the tasks of all installed plugins, and of your own annotations.
+
+    With --set each line is a benchmark of the set; benchmarks without an installed task are there
+    too.
+    """
     arguments.offered(data or [])
     root, _ = arguments.data_folders(data or [])
     loaded = registry.load()
+    if chosen is not None:
+        _list_set(chosen, loaded=loaded, data=root, json=json)
+        return
     rows = [_row(task, loaded=loaded, data=root) for task in loaded.tasks.values()]
     if json:
         output.print_json(rows)
@@ -220,6 +231,42 @@ def _row(task: TaskSpec, *, loaded: Registry, data: Path | None) -> dict[str, An
         "usable": task.name not in loaded.unusable,
         "reason": loaded.unusable.get(task.name, ""),
     }
+
+
+def _list_set(name: str, *, loaded: Registry, data: Path | None, json: bool) -> None:
+    """Print the benchmarks of a set, with the options of their data sets."""
+    reasons = loaded.absent([name])
+    rows: list[dict[str, Any]] = []
+    for entry in loaded.entries(name):
+        task = None if entry.task in reasons else loaded.task(entry.task)
+        spec = loaded.dataset(task.dataset) if task is not None else None
+        rows.append(
+            {
+                "benchmark": entry.benchmark,
+                "task": entry.task,
+                "data_found": _found(spec, data=data),
+                "data_options": dict(entry.data_options),
+                "usable": task is not None,
+                "summary": task.summary if task is not None else "",
+                "reason": reasons.get(entry.task, ""),
+            }
+        )
+    if json:
+        output.print_json(rows)
+        return
+    output.table(
+        ("benchmark", "task", "data", "data options", "summary"),
+        (
+            (
+                row["benchmark"],
+                row["task"],
+                "yes" if row["data_found"] else "no",
+                ", ".join(f"{key}={value}" for key, value in row["data_options"].items()) or "-",
+                row["summary"] if row["usable"] else f"UNUSABLE: {row['reason']}",
+            )
+            for row in rows
+        ),
+    )
 
 
 def _found(spec: DatasetSpec | None, *, data: Path | None) -> bool:
