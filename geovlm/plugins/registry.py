@@ -131,8 +131,10 @@ class Registry(PluginSet):
     def select(self, names: str | Sequence[str]) -> list[Selected]:
         """Return the tasks that names, prefixes or sets choose, in that order, each once.
 
-        A name that is a task and a prefix chooses the task and its children. Tasks of a set that
-        no plugin provides are left out, see `absent`.
+        A prefix chooses the tasks right below it: `xbd` chooses `xbd/count`, and only
+        `xbd/earthdial` chooses `xbd/earthdial/detect`. If there are none, it chooses all deeper
+        ones. A name that is a task and a prefix chooses the task and its children.
+        Tasks of a set that no plugin provides are left out, see `absent`.
         """
         wanted = names.split(",") if isinstance(names, str) else list(names)
         chosen: dict[str, Selected] = {}
@@ -143,7 +145,8 @@ class Registry(PluginSet):
                     if entry.task not in gone:
                         chosen.setdefault(entry.task, Selected(self.task(entry.task), False))
                 continue
-            children = [task for task in self.tasks if task.startswith(f"{name}/")]
+            below = [task for task in self.tasks if task.startswith(f"{name}/")]
+            children = [task for task in below if "/" not in task[len(name) + 1 :]] or below
             if name in self.tasks or not children:
                 spec = self.task(name)
                 chosen[name] = Selected(spec, True)

@@ -89,6 +89,15 @@ def test_a_prefix_selects_the_children_in_their_order(folder: Path) -> None:
     assert not any(one.explicit for one in chosen)
 
 
+def test_a_prefix_selects_deeper_tasks_only_where_there_are_no_others(folder: Path) -> None:
+    install(folder, "toy", TOY)
+    install(folder, "deep", TASK.format(name="deep/one/two", dataset="toy"))
+    select = registry.load().select
+    assert [one.spec.name for one in select("deep")] == ["deep/one/two"]
+    install(folder, "toy_more", TASK.format(name="toy_more/one", dataset="toy"))
+    assert [one.spec.name for one in select("toy")] == ["toy/name", "toy/find"]
+
+
 def test_a_task_named_twice_is_selected_once_and_stays_explicit(folder: Path) -> None:
     install(folder, "toy", TOY)
     chosen = registry.load().select(["toy/find", "toy"])

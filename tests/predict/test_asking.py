@@ -17,6 +17,9 @@ from geovlm.predict import asking, reading
 
 TASKS = [
     *("xbd/detect", "xbd/refer", "xbd/assess", "xbd/disaster", "xbd/affected", "xbd/count"),
+    *("xbd/earthdial/caption", "xbd/earthdial/region_1", "xbd/earthdial/region_2"),
+    *("xbd/earthdial/image_1", "xbd/earthdial/image_2", "xbd/earthdial/image_3"),
+    *("xbd/earthdial/detect", "xbd/earthdial/refer"),
     *("xbd/caption", "rsvqa/lr", "rsvqa/hr", "rsvqa/lrben", "rsvqa/hrben"),
     *("rsvqa/xben", "bigearthnet"),
     *("captions/rsicd", "captions/ucm", "captions/sydney", "captions/nwpu", "captions/rsitmd"),

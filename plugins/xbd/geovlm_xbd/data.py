@@ -12,26 +12,47 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import shapely
 
 from geovlm import files
 from geovlm.api import Json, LoadContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
-from geovlm_xbd import DAMAGES, DISASTERS, XbdOptions
+from geovlm_xbd import DAMAGES, DISASTERS, UNCLASSIFIED, XbdOptions
 
 FOLDERS = {"train": ("train", "tier1"), "val": ("hold",), "test": ("test",)}
 """Split -> the names of its folder, in the release with PNG images and in that with GeoTIFFs."""
 _POST = "_post_disaster"
 
 
+class Outline(NamedTuple):
+    """Extent of a building."""
+
+    box: tuple[float, float, float, float]
+    """Enclosing box, cut at the borders of the image, pixels."""
+    area: float
+    """Of the polygon, square pixels."""
+
+
+class Buildings(NamedTuple):
+    """Buildings of a pair: those with a level, the levels of the others, those not classified."""
+
+    boxes: list[Json]
+    damage: list[Json]
+    areas: list[Json]
+    left_out: list[Json]
+    unclassified: list[Json]
+    """Box and area, five numbers each."""
+
+
 def load(ctx: LoadContext) -> Iterator[Sample]:
     """Yield the pairs of a split in the order of their names.
 
     Each sample has two images, before and after. Its target: `boxes` (enclosing boxes of the
-    polygons in pixels of the image after), `damage` (one level per box), `disaster_type` (`None`
-    if the labels do not state it).
+    polygons in pixels of the image after), `damage` and `areas` (level and square pixels of the
+    polygon, one per box), `unclassified` (box and area of the buildings that the annotators could
+    not judge), `disaster_type` (`None` if the labels do not state it), `trains` (split `train`).
 
     Raises:
         DatasetNotFoundError: the split's folder, or its labels, do not exist.
@@ -93,16 +114,19 @@ def _pairs(ctx: LoadContext, *, names: tuple[str, ...], own: XbdOptions) -> Iter
         kind = str(meta.get("disaster_type", "")).replace("flooding", "flood")
         if kind not in DISASTERS:
             ctx.skip("no disaster type (pair kept without it)", f"{file}: {kind!r}")
-        boxes, damage, left_out = _buildings(polygons, _size(meta), name=file, ctx=ctx, own=own)
+        held = _buildings(polygons, _size(meta), name=file, ctx=ctx, own=own)
         yield Sample(
             id=name if names != ("tier3",) else f"tier3/{name}",
             images=tuple(path for path in paths if path is not None),
             target={
-                "boxes": boxes,
-                "damage": damage,
-                "left_out": len(left_out),
-                "perhaps_damaged": sum(level != "no-damage" for level in left_out),
+                "boxes": held.boxes,
+                "damage": held.damage,
+                "areas": held.areas,
+                "unclassified": held.unclassified,
+                "left_out": len(held.left_out),
+                "perhaps_damaged": sum(level != "no-damage" for level in held.left_out),
                 "disaster_type": kind if kind in DISASTERS else None,
+                "trains": ctx.split == "train",
             },
             meta={
                 "event": _plain(meta.get("disaster")),
@@ -164,42 +188,49 @@ def _buildings(
     name: str,
     ctx: LoadContext,
     own: XbdOptions,
-) -> tuple[list[Json], list[Json], list[Json]]:
-    """Return boxes and damage levels of the buildings that count, and the levels of the others."""
-    width, height = size
-    boxes: list[Json] = []
-    damage: list[Json] = []
-    left_out: list[Json] = []
-
-    def skip(reason: str, number: int, level: Json) -> None:
-        ctx.skip(reason, f"{name} #{number}")
-        left_out.append(level)
-
+) -> Buildings:
+    """Return the buildings of a label file; those left out are counted."""
+    found = Buildings([], [], [], [], [])
     for number, feature in enumerate(polygons):
-        if not isinstance(feature, dict):
-            skip("building that is not a JSON object", number, None)
+        level, reason = _level(feature, own)
+        outline = _outline(feature, size, own) if level in (*DAMAGES, UNCLASSIFIED) else None
+        if level == UNCLASSIFIED and isinstance(outline, Outline):
+            found.unclassified.append([*outline.box, outline.area])
+        if level in DAMAGES and isinstance(outline, Outline):
+            found.boxes.append(list(outline.box))
+            found.damage.append(level)
+            found.areas.append(outline.area)
             continue
-        properties = feature.get("properties")
-        level = properties.get("subtype") if isinstance(properties, dict) else None
-        if level == "un-classified" and own.unclassified == "no-damage":
-            level = "no-damage"
-        if level not in DAMAGES:
-            known = isinstance(level, str) and level
-            skip(f"building {level}" if known else "building without damage level", number, level)
-            continue
-        try:
-            x0, y0, x1, y1 = shapely.from_wkt(feature["wkt"]).bounds
-        except (shapely.errors.GEOSException, KeyError, TypeError, ValueError, AttributeError):
-            skip("polygon unreadable", number, level)
-            continue
-        if not all(math.isfinite(side) for side in (x0, y0, x1, y1)):
-            skip("polygon empty", number, level)
-            continue
-        x0, x1 = max(0.0, x0), min(width, x1)
-        y0, y1 = max(0.0, y0), min(height, y1)
-        if x1 <= x0 or y1 <= y0 or (x1 - x0) * (y1 - y0) < own.min_area_px:
-            skip("building too small or outside", number, level)
-            continue
-        boxes.append([x0, y0, x1, y1])
-        damage.append(level)
-    return boxes, damage, left_out
+        if level in DAMAGES:
+            reason = str(outline)
+        ctx.skip(reason, f"{name} #{number}")
+        found.left_out.append(level)
+    return found
+
+
+def _level(feature: Any, own: XbdOptions) -> tuple[Json, str]:
+    """Return the damage level of a building, and the reason to leave it out without one."""
+    if not isinstance(feature, dict):
+        return None, "building that is not a JSON object"
+    properties = feature.get("properties")
+    level = properties.get("subtype") if isinstance(properties, dict) else None
+    if level == UNCLASSIFIED and own.unclassified == "no-damage":
+        level = "no-damage"
+    known = isinstance(level, str) and level
+    return level, f"building {level}" if known else "building without damage level"
+
+
+def _outline(feature: Any, size: tuple[float, float], own: XbdOptions) -> Outline | str:
+    """Return box and area of a building, or the reason why it has none."""
+    try:
+        polygon = shapely.from_wkt(feature["wkt"])
+        x0, y0, x1, y1 = polygon.bounds
+    except (shapely.errors.GEOSException, KeyError, TypeError, ValueError, AttributeError):
+        return "polygon unreadable"
+    if not all(math.isfinite(side) for side in (x0, y0, x1, y1)):
+        return "polygon empty"
+    x0, x1 = max(0.0, x0), min(size[0], x1)
+    y0, y1 = max(0.0, y0), min(size[1], y1)
+    if x1 <= x0 or y1 <= y0 or (x1 - x0) * (y1 - y0) < own.min_area_px:
+        return "building too small or outside"
+    return Outline((x0, y0, x1, y1), polygon.area)

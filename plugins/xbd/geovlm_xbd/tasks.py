@@ -33,7 +33,7 @@ def detect_samples(sample: Sample) -> Iterator[Sample]:
     hit = [box for box, level in _buildings(sample) if level != "no-damage"]
     sound = not hit and not sample.target.get("perhaps_damaged")
     if hit or (sound and int(_hash(sample.id), 16) % UNDAMAGED == 0):
-        yield _derive(sample, "detect", {"boxes": hit})
+        yield derive(sample, "detect", {"boxes": hit})
 
 
 def detect_prompt(sample: Sample, ctx: PromptContext) -> Turn:
@@ -41,7 +41,7 @@ def detect_prompt(sample: Sample, ctx: PromptContext) -> Turn:
     return Turn(
         question="Locate all damaged buildings in the post-disaster image.",
         answer=boxes.write(sample.target["boxes"], ctx),  # type: ignore[arg-type]
-        reasoning=_reasoning(sample, ctx),
+        reasoning=reasoning(sample, ctx),
     )
 
 
@@ -54,7 +54,7 @@ def refer_samples(sample: Sample) -> Iterator[Sample]:
     chosen = sorted(groups, key=lambda key: _hash(f"{sample.id}{key}"))[:MAX_REFER]
     for level, place in chosen:
         found = groups[level, place]
-        yield _derive(
+        yield derive(
             sample,
             f"refer/{level}/{place.replace(' ', '-')}",
             {"boxes": found, "level": level, "place": place},
@@ -70,7 +70,7 @@ def refer_prompt(sample: Sample, ctx: PromptContext) -> Turn:
         question=f"Identify the {_adjective(level)} {noun} at the {place} of the post-disaster "
         "image.",
         answer=boxes.write(found, ctx),
-        reasoning=_reasoning(sample, ctx),
+        reasoning=reasoning(sample, ctx),
     )
 
 
@@ -82,7 +82,7 @@ def assess_samples(sample: Sample) -> Iterator[Sample]:
         ranked.append((seen.get(level, 0), _hash(f"{sample.id}{number}"), number, box, level))
         seen[level] = seen.get(level, 0) + 1
     for _, _, number, box, level in sorted(ranked)[:MAX_ASSESS]:
-        yield _derive(sample, f"assess/{number}", {"boxes": [box], **_closed(level, DAMAGES)})
+        yield derive(sample, f"assess/{number}", {"boxes": [box], **closed(level, DAMAGES)})
 
 
 def assess_prompt(sample: Sample, ctx: PromptContext) -> Turn:
@@ -104,7 +104,7 @@ def disaster_samples(sample: Sample) -> Iterator[Sample]:
     """One sample per pair whose labels name the type."""
     if sample.target["disaster_type"] is None:
         return
-    yield _derive(sample, "disaster", _closed(str(sample.target["disaster_type"]), DISASTERS))
+    yield derive(sample, "disaster", closed(str(sample.target["disaster_type"]), DISASTERS))
 
 
 def disaster_prompt(sample: Sample, ctx: PromptContext) -> Turn:
@@ -113,7 +113,7 @@ def disaster_prompt(sample: Sample, ctx: PromptContext) -> Turn:
         question="Which type of disaster happened between the two images? "
         f"Classes: {', '.join(DISASTERS)}.",
         answer=str(sample.target["answer"]),
-        reasoning=_reasoning(sample, ctx),
+        reasoning=reasoning(sample, ctx),
     )
 
 
@@ -121,7 +121,7 @@ def affected_samples(sample: Sample) -> Iterator[Sample]:
     """One sample per pair whose labels answer it."""
     hit = _hit(sample)
     if hit or not sample.target.get("perhaps_damaged"):
-        yield _derive(sample, "affected", _closed("yes" if hit else "no", VERDICTS))
+        yield derive(sample, "affected", closed("yes" if hit else "no", VERDICTS))
 
 
 def affected_prompt(sample: Sample, ctx: PromptContext) -> Turn:
@@ -129,14 +129,14 @@ def affected_prompt(sample: Sample, ctx: PromptContext) -> Turn:
     return Turn(
         question="Is any building affected by the disaster? Answer yes or no.",
         answer=str(sample.target["answer"]),
-        reasoning=_reasoning(sample, ctx),
+        reasoning=reasoning(sample, ctx),
     )
 
 
 def count_samples(sample: Sample) -> Iterator[Sample]:
     """One sample per pair whose labels answer it."""
     if _is_counted(sample):
-        yield _derive(sample, "count", _closed(COUNTS[min(_hit(sample), 3)], COUNTS))
+        yield derive(sample, "count", closed(COUNTS[min(_hit(sample), 3)], COUNTS))
 
 
 def count_prompt(sample: Sample, ctx: PromptContext) -> Turn:
@@ -144,7 +144,7 @@ def count_prompt(sample: Sample, ctx: PromptContext) -> Turn:
     return Turn(
         question="How many buildings are damaged? Answer none, one, two or many.",
         answer=str(sample.target["answer"]),
-        reasoning=_reasoning(sample, ctx),
+        reasoning=reasoning(sample, ctx),
     )
 
 
@@ -159,7 +159,7 @@ def caption_samples(sample: Sample) -> Iterator[Sample]:
     else:
         noun = "building" if hit == "one" else "buildings"
         text = f"There has been a {kind} disaster that resulted in {hit} damaged {noun}."
-    yield _derive(
+    yield derive(
         sample,
         "caption",
         {
@@ -179,7 +179,7 @@ def caption_prompt(sample: Sample, ctx: PromptContext) -> Turn:
     return Turn(
         question="Please describe the damage observed in the post-disaster image.",
         answer=captions[0],
-        reasoning=_reasoning(sample, ctx),
+        reasoning=reasoning(sample, ctx),
     )
 
 
@@ -229,7 +229,7 @@ def _places(sample: Sample) -> list[str]:
     return [place_of(box, size) for box, _ in _buildings(sample)]
 
 
-def _derive(sample: Sample, suffix: str, target: dict[str, Any]) -> Sample:
+def derive(sample: Sample, suffix: str, target: dict[str, Any]) -> Sample:
     """Return the task's sample: its own target, and the pair's buildings to reason from."""
     record: dict[str, Any] = {
         "buildings": [[*box, level] for box, level in _buildings(sample)],
@@ -238,11 +238,12 @@ def _derive(sample: Sample, suffix: str, target: dict[str, Any]) -> Sample:
     return dataclasses.replace(sample, id=f"{sample.id}/{suffix}", target={**target, **record})
 
 
-def _closed(answer: str, vocabulary: tuple[str, ...]) -> dict[str, Any]:
+def closed(answer: str, vocabulary: tuple[str, ...]) -> dict[str, Any]:
+    """Return the target of a question whose answer is one of a few words."""
     return {"answer": answer, "labels": [answer], "vocabulary": list(vocabulary)}
 
 
-def _reasoning(sample: Sample, ctx: PromptContext) -> str:
+def reasoning(sample: Sample, ctx: PromptContext) -> str:
     """Return the reasoning: places and damage; up to three damaged buildings one by one."""
     found: Any = sample.target["buildings"]
     size = ctx.image_sizes[-1]

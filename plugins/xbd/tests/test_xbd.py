@@ -14,6 +14,7 @@ from geovlm.api import LoadContext, PromptContext, Sample
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plugins import builtin
 from geovlm.plugins.profiles import QWEN2_5_VL
+from geovlm.plugins.references import resolve
 from geovlm.rewards import scoring
 
 SQUARE = "POLYGON ((10 20, 30 20, 30 50, 10 50, 10 20))"
@@ -129,10 +130,9 @@ def test_generated_pairs_are_read_with_unique_ids(generated):
 
 @pytest.mark.parametrize("spec", list(geovlm_tasks()), ids=lambda spec: spec.name)
 def test_gold_earns_the_most_on_both_sets(spec, generated, prompt_ctx, reward_ctx):
-    name = spec.name.partition("/")[2]
     size = {"image_sizes": ((256, 256),) * 2, "input_sizes": ((252, 252),) * 2}
     known = {each.name: each for each in builtin.REWARDS}
-    expand, ask = getattr(tasks, f"{name}_samples"), getattr(tasks, f"{name}_prompt")
+    expand, ask = resolve(spec.samples), resolve(spec.prompt)
     derived = [each for pair in read(generated)[0] for each in expand(pair)]
     assert derived
     for each in derived:
