@@ -9,6 +9,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -181,7 +182,7 @@ def _first(request: Request, plan: Plan, task: TaskSpec) -> list[Row]:
     instruction = instruction_of(task, config)
     return [
         row(request, index, window, prompter=prompter, instruction=instruction)
-        for index, window in enumerate(windows(request, plan)[:EXPECTED])
+        for index, window in enumerate(islice(windows(request, plan), EXPECTED))
     ]
 
 
