@@ -248,7 +248,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "vllm",
         lambda context: server.check(context.config),
-        "A GRPO stage whose vLLM is not installed or has no GPU.",
+        "A GRPO stage whose vLLM is not installed, or serves neither a GPU nor the CPU.",
     ),
     Check(
         "answering",

@@ -155,7 +155,7 @@ def test_a_gpu_without_bfloat16_fails(worker) -> None:
         (None, "cuda", "ok", "not installed"),
         ("0.33.0", "cuda", "FAIL", "0.33.0"),
         ("0.31.0", "cpu", "warn", "0.31.0, not tried"),
-        ("0.31.0", "cuda", "ok", "within 0.010"),
+        ("0.31.0", "cuda", "ok", "0.31.0: text, two images: log-probabilities within 0.01 of"),
     ],
 )
 def test_vllm_is_tried_where_it_can_be(
@@ -163,10 +163,28 @@ def test_vllm_is_tried_where_it_can_be(
 ) -> None:
     monkeypatch.setattr(smoke.installed, "version", lambda name: version)
     monkeypatch.setattr(devices, "visible_gpus", lambda: ["0"])
-    worker({"synced": {"with_new": 0.01, "with_old": 3.0, "tokens": 16}})
-    check = smoke.vllm(smoke.Ranks(1, device), deadline_s=5)
+    parts = [{"name": name, "problem": "", "apart": 0.01} for name in ("text", "two images")]
+    worker({"compared": {"parts": parts}})
+    (check,) = smoke.vllm(smoke.Ranks(1, device), deadline_s=5)
     assert check.state == state
     assert found in check.found
+
+
+def test_each_part_of_vllm_that_is_not_in_order_is_a_line(worker, monkeypatch) -> None:
+    monkeypatch.setattr(smoke.installed, "version", lambda name: "0.30.0")
+    monkeypatch.setattr(smoke.server, "serves_cpu", lambda: True)
+    parts = [
+        {"name": "text", "problem": "", "apart": 1e-6},
+        {"name": "one image", "problem": "row 0: expanded twice", "apart": None},
+        {"name": "changed norms", "problem": "0.3 apart", "apart": 0.3},
+    ]
+    worker({"compared": {"parts": parts}})
+    checks = smoke.vllm(smoke.Ranks(1, "cpu"), deadline_s=5)
+    assert [(each.check, each.state, each.found) for each in checks] == [
+        ("vLLM, one image", "FAIL", "row 0: expanded twice"),
+        ("vLLM, changed norms", "FAIL", "0.3 apart"),
+        ("vLLM", "ok", "0.30.0: text: log-probabilities within 1e-06 of transformers'"),
+    ]
 
 
 @pytest.fixture

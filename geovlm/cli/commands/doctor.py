@@ -97,7 +97,7 @@ def _smoke_tests(
     wanted = smoke.Ranks(gpus or processes or 1, device)
     output.say(f"one training step on {wanted.number} x {device}: this takes a minute")
     checks = smoke.ranks(wanted, deadline_s=deadline)
-    return [*checks, smoke.vllm(wanted, deadline_s=deadline)]
+    return [*checks, *smoke.vllm(wanted, deadline_s=deadline)]
 
 
 def _read_alike(

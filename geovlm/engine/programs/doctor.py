@@ -81,8 +81,9 @@ def work(folder: Path, *, stage: str) -> None:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     reached("joined", {"backend": dist.get_backend() if dist.is_initialized() else None})
     if stage == "vllm":
-        with limited("the weight sync with vLLM", 5 * deadline, rank=rank):
-            reached("synced", vllm_sync.check(folder)._asdict())
+        with limited("the comparison with vLLM", 5 * deadline, rank=rank):
+            parts = vllm_sync.check(folder, on_cpu=on_cpu)
+            reached("compared", {"parts": [each._asdict() for each in parts]})
         return
     with limited("all-reduce", deadline, rank=rank):
         reached("reduced", {"seconds": all_reduce(state), "bytes": REDUCED_BYTES})

@@ -1,6 +1,6 @@
 """Gets round what TRL 1.16 does wrong with vLLM and images, and checks what vLLM really did.
 
-Each part can go when its issue is mended; `tests/vllm/test_upstream.py` fails then.
+Each part can go when its issue is mended: a test with "still" in its name fails then.
 
 - huggingface/trl#6294: in one process, vLLM gets prompts whose image tokens are expanded already,
   and expands them again.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +18,7 @@ from geovlm.run.doctor.machine import Check
 from geovlm.run.machines import Machine
 from geovlm.run.parallel import Layout
 from geovlm.run.process import execute
+from geovlm.run.vllm import server
 
 WORKER = "geovlm.engine.programs.doctor"
 VLLM_SUPPORTED = ("0.22.0", "0.31.0")
@@ -89,29 +92,47 @@ def ranks(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> list[Che
     return [*checks, Check("training step", "ok", found)]
 
 
-def vllm(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> Check:
-    """Let TRL sync changed weights to vLLM, and check that it answers with them."""
+def vllm(wanted: Ranks, *, deadline_s: float, module: str = WORKER) -> list[Check]:
+    """Compare vLLM's answers with transformers': prompts with images, changed weights, adapters."""
     from packaging.version import Version
 
-    version = installed.version("vllm")
+    version = _vllm_version()
     if version is None:
-        return Check("vLLM", "ok", "not installed: GRPO generates by transformers")
+        return [Check("vLLM", "ok", "not installed: GRPO generates by transformers")]
     low, high = VLLM_SUPPORTED
     if not Version(low) <= Version(Version(version).base_version) <= Version(high):
         fix = f"TRL supports {low} to {high}: pip install 'trl[vllm]'"
-        return Check("vLLM", "FAIL", version, fix)
-    if wanted.device == "cpu":
-        return Check("vLLM", "warn", f"{version}, not tried", "its weight sync needs a GPU")
-    ended = _run("vllm", Ranks(1, "cuda"), deadline_s=deadline_s, module=module)
-    if ended.error or "synced" not in ended.notes[0]:
-        fix = "do not use vLLM, or install the tested versions"
-        return Check("vLLM", "FAIL", f"{version}: {ended.error or 'no answer'}", fix)
-    synced = ended.notes[0]["synced"]
-    return Check(
-        "vLLM",
-        "ok",
-        f"{version}: answers with the synced weights, log-probabilities within "
-        f"{synced['with_new']:.3f} of transformers'",
+        return [Check("vLLM", "FAIL", version, fix)]
+    if wanted.device == "cpu" and not server.serves_cpu():
+        fix = "its weight sync needs a GPU, or the environment of make vllm"
+        return [Check("vLLM", "warn", f"{version}, not tried", fix)]
+    ended = _run("vllm", Ranks(1, wanted.device), deadline_s=deadline_s, module=module)
+    fix = "use generation='transformers', or the versions of constraints-vllm.txt"
+    if ended.error or "compared" not in ended.notes[0]:
+        return [Check("vLLM", "FAIL", f"{version}: {ended.error or 'no answer'}", fix)]
+    parts = ended.notes[0]["compared"]["parts"]
+    good = [each for each in parts if not each["problem"]]
+    checks = [
+        Check(f"vLLM, {each['name']}", "FAIL", each["problem"], fix)
+        for each in parts
+        if each["problem"]
+    ]
+    if good:
+        apart = max(each["apart"] for each in good)
+        names = ", ".join(each["name"] for each in good)
+        found = f"{version}: {names}: log-probabilities within {apart:.2g} of transformers'"
+        checks.append(Check("vLLM", "ok", found))
+    return checks
+
+
+def _vllm_version() -> str | None:
+    """Return vLLM's version, whatever the name of the distribution that it comes from."""
+    own = installed.version("vllm")
+    if own is not None or importlib.util.find_spec("vllm") is None:
+        return own
+    return next(
+        (installed.version(name) for name in metadata.packages_distributions().get("vllm", ())),
+        None,
     )
 
 
