@@ -46,7 +46,7 @@ demo: $(VENV)/.installed
 
 demo-all: $(VENV)/.installed
 	rm -rf $(DEMO_ALL_OUT)
-	$(BIN)/geovlm run --tasks xbd,rsvqa --output $(DEMO_ALL_OUT)
+	$(BIN)/geovlm run --tasks xbd,rsvqa/lr,rsvqa/hr --output $(DEMO_ALL_OUT)
 
 # One worker more than two cores, because some tests wait for other processes; one thread each. Tests of a file
 # share what they build, so a file stays on one worker. Keep the order, in which slow files come first: xdist
