@@ -58,8 +58,10 @@ def _make(kind: str, root: Path, n: int, seed: int) -> None:
 
 def _rows(kind: str, n: int, rng: np.random.Generator) -> Iterator[Row]:
     for number in range(n):
-        if kind in ("classify", "vqa", "caption"):
+        if kind in ("classify", "vqa"):
             yield _of_land(kind, number, rng)
+        elif kind == "caption":
+            yield _captioned(number, rng)
         elif kind in ("refer", "region", "ground"):
             yield _of_objects(kind, rng)
         else:
@@ -78,22 +80,35 @@ def _of_land(kind: str, number: int, rng: np.random.Generator) -> Row:
             f"Classes:  {', '.join(_COVERS)}. \\nAnswer in one word or a short phrase."
         )
         return Row(images, question, {TRUTH: cover})
-    if kind == "vqa":
-        asked = cover if number % 8 < len(_COVERS) else _COVERS[(number + 1) % len(_COVERS)]
-        question = f"[hr_rgb_0.5] <image>\\n Is there a {asked} area?"
-        return Row(
-            images, question, {TRUTH: "yes" if asked == cover else "no", "ttype": "presence"}
-        )
-    question = " [caption] [hr_rgb_0.5] <image> \\n Could you please provide the caption for the "
-    said = (
-        f"the image shows {cover} from edge to edge .",
-        f"there is nothing but {cover} here .",
-        f"{cover} covers the whole place .",
-        f"this is a place of {cover} .",
-        f"{cover} fills the picture .",
+    asked = cover if number % 8 < len(_COVERS) else _COVERS[(number + 1) % len(_COVERS)]
+    texts = {TRUTH: "yes" if asked == cover else "no", "ttype": "presence"}
+    return Row(images, f"[hr_rgb_0.5] <image>\\n Is there a {asked} area?", texts)
+
+
+def _captioned(number: int, rng: np.random.Generator) -> Row:
+    cover, kind = _COVERS[number % len(_COVERS)], _KINDS[int(rng.integers(len(_KINDS)))]
+    scene = scenes.compose(
+        rng,
+        size_px=(SIDE_PX, SIDE_PX),
+        kinds=(kind,),
+        covers=(cover,),
+        n_covers=(1, 1),
+        count=(1, 4),
+        road=0.5,
     )
-    texts = dict(zip(CAPTIONS, said, strict=True))
-    return Row(images, f"{question}input image?", texts)
+    amount = ("one", "two", "three", "four")[len(scene.items) - 1]
+    things = f"{amount} {kind}{'s' if len(scene.items) > 1 else ''}"
+    where = _position(scene.items[0])
+    beside = "beside a road" if scene.road else f"at the {where}"
+    said = (
+        f"{things} on {cover} {beside} .",
+        f"{cover} with {things} {beside} .",
+        f"{things} can be seen {beside} on {cover} .",
+        f"there are {things} on {cover} {beside} .",
+        f"{beside} are {things} , around them {cover} .",
+    )
+    question = " [caption] [hr_rgb_0.5] <image> \\n Could you please provide the caption for the "
+    return Row([_render(scene)], f"{question}input image?", dict(zip(CAPTIONS, said, strict=True)))
 
 
 def _of_objects(kind: str, rng: np.random.Generator) -> Row:
