@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from geovlm.errors import UnknownNameError
-from geovlm.score.protocols import bigearthnet, change_caption, rsvqa, xview2
+from geovlm.score.protocols import (
+    bigearthnet,
+    change_caption,
+    choices,
+    rsvqa,
+    vrsbench,
+    xview2,
+)
 from geovlm.score.protocols.contract import Protocol
 from geovlm.score.protocols.earthdial import boxes, captions, words
 
@@ -30,6 +37,12 @@ PROTOCOLS: Mapping[str, Protocol] = {
         bigearthnet.BIGEARTHNET,
         xview2.XVIEW2,
         change_caption.CHANGE_CAPTION,
+        choices.CHOICE,
+        choices.GEOBENCH,
+        choices.XLRS,
+        vrsbench.VQA,
+        vrsbench.REFER,
+        vrsbench.CAPTION,
     )
 }
 """Name -> protocol; where several fit a file, the first is taken."""

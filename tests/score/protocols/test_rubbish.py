@@ -78,6 +78,16 @@ THEIRS: dict[str, tuple[dict[str, Any], Any]] = {
         {"answer": _SENTENCE, "caption0": _SENTENCE, "caption1": _SENTENCE},
         "there is no difference",
     ),
+    **dict.fromkeys(
+        ("choice", "geobench_vlm", "xlrs"),
+        ({"answer": "B", "label": "B", "query": "Which?\nA.river\nB.road"}, "A"),
+    ),
+    "vrsbench/vqa": ({"answer": "yes", "ground_truth": "Yes", "type": "object existence"}, "no"),
+    "vrsbench/refer": (
+        {"answer": "{<10><10><40><40>}", "ground_truth": "{<10><10><40><40>}", "unique": True},
+        "{<60><60><90><90>}",
+    ),
+    "vrsbench/caption": ({"answer": _SENTENCE, "ground_truth": _SENTENCE}, _WRONG),
 }
 """Protocol -> a record with a right answer, and a wrong answer."""
 
@@ -101,6 +111,17 @@ OURS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "rsvqa/hr": ("120m2", "0m2", {"type": "area", "answer": "120m2"}),
     "bigearthnet": ("sea", "land", {"labels": ["sea"], "vocabulary": ["sea", "land"]}),
     "change_caption": (_SENTENCE, "there is no difference", {"captions": [_SENTENCE] * 2}),
+    **dict.fromkeys(
+        ("choice", "geobench_vlm", "xlrs"),
+        ("B", "A", {"answer": "B", "choices": ["river", "road"], "type": "scene"}),
+    ),
+    "vrsbench/vqa": ("yes", "no", {"type": "object existence", "answer": "yes"}),
+    "vrsbench/refer": (
+        "[10, 10, 40, 40]",
+        "[60, 60, 90, 90]",
+        {"boxes": [[10, 10, 40, 40]], "hundredths": [10, 10, 40, 40], "unique": True},
+    ),
+    "vrsbench/caption": (_SENTENCE, _WRONG, {"captions": [_SENTENCE]}),
 }
 """Protocol -> a right answer, a wrong answer, the target."""
 
