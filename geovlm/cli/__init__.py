@@ -56,6 +56,7 @@ COMMANDS: dict[str, Entry] = {
         "geovlm.cli.commands.export:export",
         "Export a run's model as a standard Hugging Face folder.",
     ),
+    "serve": Entry("geovlm.cli.commands.serve:serve", "Serve a model to other programs, by vLLM."),
     "tasks": Entry(
         "geovlm.cli.commands.tasks:app", "List tasks, show one in full, or draw its samples."
     ),

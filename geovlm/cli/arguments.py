@@ -102,6 +102,12 @@ def answering(generation: str | None, url: str | None) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
+def endpoint(base_url: str | None, api_key_env: str | None) -> dict[str, Any]:
+    """Return the table `served` of the options that the user has given."""
+    given = {"base_url": base_url, "api_key_env": api_key_env}
+    return {key: value for key, value in given.items() if value is not None}
+
+
 def settings(*, tasks: str | None, data: Sequence[str] | None, **fields: Any) -> dict[str, Any]:
     """Return fields of `RunConfig` by name; `None` for those that the user has not given.
 

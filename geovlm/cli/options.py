@@ -35,6 +35,19 @@ ModelOption: TypeAlias = Annotated[str, _MODEL]
 AnyModelOption: TypeAlias = Annotated[
     str, typer.Option(help="nano, a folder, a name on the Hugging Face hub, or openai:NAME.")
 ]
+BaseUrlOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Endpoint of a model openai:NAME, in front of /chat/completions; see docs/served.md.",
+        metavar="URL",
+    ),
+]
+ApiKeyOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Environment variable with its key; default: OPENAI_API_KEY.", metavar="NAME"
+    ),
+]
 GenerationOption: TypeAlias = Annotated[
     str | None,
     typer.Option(

@@ -201,6 +201,10 @@ class GrpoStage(_Training):
     """True if a prompt is computed once for all its completions in a batch: faster, same losses.
     Where the model's layers or inputs do not allow it, training says so and goes without. Dropout,
     also that of adapters, leaves out the same of a prompt for all its completions."""
+    merge_adapters: bool = True
+    """True if adapters are merged into the weights while the trainer writes completions, on a copy:
+    faster, same weights afterwards. Only in float32, where nothing is rounded away, and where each
+    process has the whole model; vLLM gets merged weights anyway."""
     batch_size: PositiveInt | None = None
     """Rows per batch of generation on each process, of similar length; default: all rows of a step.
     vLLM forms its own batches."""

@@ -19,7 +19,7 @@ FREE = frozenset(
 )
 """Fields of the configuration that decide on no result, or whose contents are compared."""
 _FREE_OF_STAGE = frozenset(
-    {"processes", "parallel", "batch_size", "share_prompt", "vllm"}
+    {"processes", "parallel", "batch_size", "share_prompt", "vllm", "merge_adapters"}
     | {"on_fail", "min_format_rate", "keep_flat"}
 )
 """Keys of a stage that may change until it is done: a probe reads the last three at its end."""

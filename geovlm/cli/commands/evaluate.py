@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geovlm.cli import configuration, options, output, planning, running
-from geovlm.cli.arguments import answering, settings
+from geovlm.cli.arguments import answering, endpoint, settings
 from geovlm.cli.results import print_against, print_tables
 
 if TYPE_CHECKING:
@@ -27,20 +27,8 @@ def evaluate(
     model: options.AnyModelOption,
     tasks: options.TasksOption,
     out: Annotated[Path, typer.Option("--output", help="Folder for answers and scores.")],
-    base_url: Annotated[
-        str | None,
-        typer.Option(
-            help="Endpoint of a model openai:NAME, in front of /chat/completions; see "
-            "docs/served.md.",
-            metavar="URL",
-        ),
-    ] = None,
-    api_key_env: Annotated[
-        str | None,
-        typer.Option(
-            help="Environment variable with its key; default: OPENAI_API_KEY.", metavar="NAME"
-        ),
-    ] = None,
+    base_url: options.BaseUrlOption = None,
+    api_key_env: options.ApiKeyOption = None,
     generation: options.GenerationOption = None,
     url: options.UrlOption = None,
     split: Annotated[
@@ -87,7 +75,6 @@ def evaluate(
     machine = known_machines.find(
         machines=machines, machine_rank=machine_rank, main_address=main_address
     )
-    endpoint = {"base_url": base_url, "api_key_env": api_key_env}
     given = settings(
         tasks=tasks,
         data=data,
@@ -99,7 +86,7 @@ def evaluate(
         gpus=gpus,
         machines=machines if machine.count == 1 else machine.count,
         stages=[],
-        served={key: value for key, value in endpoint.items() if value is not None},
+        served=endpoint(base_url, api_key_env),
         answering=answering(generation, url),
         device="cpu" if served_name(model) is not None else None,
         eval={"split": split, "limit": limit, "probes": probes, "control_limit": None},

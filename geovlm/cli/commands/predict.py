@@ -12,9 +12,11 @@ import typer
 
 from geovlm.cli import arguments, configuration, output, predict_options
 from geovlm.cli.options import (
+    AnyModelOption,
+    ApiKeyOption,
+    BaseUrlOption,
     DescriptionsOption,
     GenerationOption,
-    ModelOption,
     ResumeOption,
     SetOption,
     UrlOption,
@@ -45,7 +47,7 @@ def predict(
             show_default=False,
         ),
     ],
-    model: ModelOption,
+    model: AnyModelOption,
     task: Annotated[str, typer.Option(help="Name of the task; see 'geovlm tasks list'.")],
     out: Annotated[
         Path | None,
@@ -102,6 +104,8 @@ def predict(
         Crs | None,
         typer.Option(help="GeoJSON is always wgs84; the default of a GeoPackage is source."),
     ] = None,
+    base_url: BaseUrlOption = None,
+    api_key_env: ApiKeyOption = None,
     generation: GenerationOption = None,
     url: UrlOption = None,
     data: DescriptionsOption = None,
@@ -116,11 +120,12 @@ def predict(
 
     The exit code is 1 if no answer could be read.
     """
-    from geovlm.config.model import inspect
+    from geovlm.config.model import inspect, served_name
     from geovlm.plugins import registry
     from geovlm.predict import asking, job, results, scenes
     from geovlm.predict import images as pictures
     from geovlm.run import adapters
+    from geovlm.run.served import checks as served
     from geovlm.run.vllm import answering
 
     arguments.offered(data or [], alone=True)
@@ -131,8 +136,11 @@ def predict(
         model=model,
         stages=[],
         answering=arguments.answering(generation, url),
+        served=arguments.endpoint(base_url, api_key_env),
+        device="cpu" if served_name(model) is not None else None,
     )
     answering.check(config)
+    served.check(config, elsewhere=False)
     loaded = registry.load()
     spec = loaded.task(task)
     asking.check_images(spec, len(images))
@@ -149,7 +157,7 @@ def predict(
     limits = predict_options.value_range(value_range)
     references = [pictures.reference(path, bands=chosen, value_range=limits) for path in images]
     config = adapters.whole(config)
-    inspect(config, registry=loaded, weights=True)
+    inspect(config, registry=loaded, weights=True, served=True)
     with _folder(out or overlay, resume=resume, overwrite=overwrite) as folder:
         scene = scenes.scene(references, folder=folder.path)
         for note in scene.notes:

@@ -69,7 +69,8 @@ def work(job: Job) -> None:
         task = configured(task, config, profile=writer.profile)
         plan = make_plan(request, task, profile=writer.profile)
         longest = min(task.max_answer_tokens, config.max_new_tokens or task.max_answer_tokens)
-        _check_length(plan, request, config, writer.processor, longest=longest)
+        if writer.processor is not None:  # of a served model, nothing is known
+            _check_length(plan, request, config, writer.processor, longest=longest)
         cache = ImageCache(max_bytes=CACHE_BYTES)
         writer.expect(Expected(_first(request, plan, task), cache, longest))
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import DistributedType
 from torch import Tensor
 from trl import GRPOTrainer
 
-from geovlm.engine.speedups import shared_prefill, trial
+from geovlm.engine.speedups import merged, shared_prefill, trial
 from geovlm.engine.speedups.shared_prompt import Row, grouped, pack, refusal_of, split
 from geovlm.errors import ConfigError
 
@@ -36,15 +37,23 @@ class GroupTrainer(GRPOTrainer):
         share_prompt: compute a prompt once for all its completions in a batch, when they are
             written and when they are scored. What cannot be shared takes the ordinary way, with
             one line that says why; so do batches without repeated prompts.
+        merge_adapters: merge LoRA adapters into the weights while the trainer writes completions,
+            where that loses nothing, see `merged.refusal`.
         rows_per_generation: prompts that are generated at once, those of similar length
             together: a batch lasts until its longest completion ends. `None`: all of a step. vLLM
             and transformers' continuous batching schedule by themselves and ignore it.
     """
 
     def __init__(
-        self, *, share_prompt: bool = True, rows_per_generation: int | None = None, **kwargs: Any
+        self,
+        *,
+        share_prompt: bool = True,
+        merge_adapters: bool = True,
+        rows_per_generation: int | None = None,
+        **kwargs: Any,
     ) -> None:
         self._share_prompt = share_prompt
+        self._merge_adapters = merge_adapters
         self._rows_per_generation = rows_per_generation
         self._noted: set[str] = set()
         # before the trainer may split the model over processes
@@ -92,6 +101,16 @@ class GroupTrainer(GRPOTrainer):
             if compute_entropy:
                 entropies.append(packed.unpack(outputs.entropy, shape))
         return torch.cat(logps), torch.cat(entropies) if compute_entropy else None, None
+
+    def _merged(self) -> AbstractContextManager[None]:
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        parts = self.accelerator.distributed_type in (
+            DistributedType.FSDP,
+            DistributedType.DEEPSPEED,
+        )
+        if not self._merge_adapters or parts or merged.refusal(model):
+            return nullcontext()
+        return merged.merged(model)
 
     def _packs(self, model: Any, images: Mapping[str, Any], *, aux_loss: bool) -> bool:
         """Return True if a batch can be packed; else say once why not."""
@@ -173,7 +192,7 @@ class GroupTrainer(GRPOTrainer):
                     groups,
                     [len(each or []) for each in images or [None] * len(prompt_ids)],
                 )
-        with sharing:
+        with self._merged(), sharing:
             completions, _ = super()._generate_single_turn(
                 prompt_ids, images, fields, num_generations, has_tool_images
             )

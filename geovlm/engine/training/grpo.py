@@ -200,6 +200,7 @@ def trainer(
         )
     given: dict[str, Any] = {
         "share_prompt": stage.settings.share_prompt,
+        "merge_adapters": stage.settings.merge_adapters,
         "rows_per_generation": stage.settings.batch_size,
         "model": loaded.model,
         "reward_funcs": reward_funcs,

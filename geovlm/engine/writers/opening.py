@@ -6,8 +6,10 @@ import contextlib
 from collections.abc import Iterator
 
 from geovlm.config.answering import VLLM
+from geovlm.config.model import inspect, served_name
 from geovlm.config.schema import RunConfig
 from geovlm.engine.models import load
+from geovlm.engine.writers.endpoint import Endpoint
 from geovlm.engine.writers.server import Server
 from geovlm.engine.writers.vllm import Vllm
 from geovlm.engine.writers.writer import Transformers, Writer
@@ -30,6 +32,10 @@ def writer(path: str, config: RunConfig, *, registry: Registry) -> Iterator[Writ
 
 
 def _made(path: str, config: RunConfig, *, registry: Registry) -> Writer:
+    if served_name(config.model) is not None:
+        profile = inspect(config, registry=registry, served=True).profile
+        assert profile is not None
+        return Endpoint(config, profile)
     settings = config.answering
     if settings.generation != VLLM:
         return Transformers(load.load(path, config, registry=registry))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import urllib.error
@@ -21,13 +20,12 @@ from geovlm.engine.models import load
 from geovlm.engine.rows import tokens
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Row
-from geovlm.engine.writers import prompts, reference
+from geovlm.engine.writers import endpoint, prompts, reference
 from geovlm.engine.writers.vllm import NEVER, require_length
 from geovlm.engine.writers.writer import Expected
 from geovlm.errors import ConfigError
 from geovlm.plugins.registry import Registry
 from geovlm.run.served import request
-from geovlm.run.served.client import Client
 from geovlm.run.served.reply import Reply
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # servers are local
@@ -158,17 +156,7 @@ class Server:
             for row, prompt, seed in zip(rows, made, seeds, strict=True)
         ]
 
-        async def ask() -> list[Reply]:
-            free = asyncio.Semaphore(settings.concurrency)
-            async with Client(settings) as client:
-
-                async def one(each: request.Request) -> Reply:
-                    async with free:
-                        return await client.ask(each)
-
-                return list(await asyncio.gather(*map(one, requests)))
-
-        replies = asyncio.run(ask())
+        replies = endpoint.ask(requests, settings)
         for row, prompt, reply in zip(rows, made, replies, strict=True):
             if not reply.prompt_ids:
                 raise ConfigError(

@@ -12,10 +12,7 @@ from geovlm.errors import ConfigError
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
 
-INSTALL = (
-    "pip install 'geovlm[vllm]'; without a GPU, 'make vllm' in a checkout; or give --url of a "
-    "server, or --generation transformers"
-)
+INSTALL = "pip install 'geovlm[vllm]'; without a GPU, 'make vllm' in a checkout"
 
 
 def check(config: RunConfig, *, elsewhere: bool = False) -> None:
@@ -43,5 +40,15 @@ def check(config: RunConfig, *, elsewhere: bool = False) -> None:
             hint="leave out processes, gpus and machines; or start geovlm serve with several GPUs "
             "and give its --url",
         )
-    if settings.url is None and not elsewhere and importlib.util.find_spec("vllm") is None:
-        raise ConfigError("generation 'vllm' needs vLLM, which is not installed", hint=INSTALL)
+    if settings.url is None and not elsewhere:
+        require_vllm("generation 'vllm'")
+
+
+def require_vllm(who: str) -> None:
+    """Refuse to go on without vLLM.
+
+    Raises:
+        ConfigError: it is not installed; says how.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise ConfigError(f"{who} needs vLLM, which is not installed", hint=INSTALL)
