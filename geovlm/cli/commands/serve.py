@@ -121,7 +121,7 @@ def _server(
     on_cpu = config.device == "cpu"
     files.write_json(folder / "config.json", config.model_dump(mode="json"))
     output.say("asking transformers about one image")
-    launch.start("serve", "--job", str(folder), folder=folder, on_cpu=on_cpu)
+    launch.start("serving.folder", "--job", str(folder), folder=folder, on_cpu=on_cpu)
     argv = serving.command(
         folder / "model",
         settings,

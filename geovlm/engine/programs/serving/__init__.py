@@ -1,0 +1,1 @@
+"""What `geovlm serve` needs of a model before vLLM starts."""
