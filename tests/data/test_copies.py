@@ -21,10 +21,11 @@ SETS = (
     "rsvqa/lr",
     "scenes/ucm",
     "fmow",
+    "vhr10",
     "xbd",
 )
 IMAGES = (".jpg", ".png", ".tif")
-LABELS = (".csv", ".json")
+LABELS = (".csv", ".json", ".txt")
 
 
 def below(root: Path, endings: tuple[str, ...]) -> list[Path]:
