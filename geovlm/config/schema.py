@@ -308,22 +308,26 @@ class RunConfig(Table):
         own: TaskConfig | None = lookup(self.tasks, task)
         return (own.eval_split if own is not None else None) or self.eval.split
 
-    def tasks_of(self, index: int, names: Sequence[str], *, strict: bool = True) -> list[str]:
+    def tasks_of(self, index: int, names: Sequence[str], *, strict: bool = False) -> list[str]:
         """Return the tasks of a stage, in the order of `names`; -1: of an evaluation, all.
 
         Raises:
-            ConfigError: the stage names a task that the run does not have, and `strict`.
+            ConfigError: the `tasks` of the stage name one that is not in `names`, and `strict`.
         """
-        chosen = self.stages[index].tasks if index >= 0 else None
+        chosen = self.stages[index].chosen if index >= 0 else None
         if chosen is None:
             return list(names)
-        for choice in chosen:
+        for choice in self.stages[index].tasks or []:
             if strict and not any(_is_below(name, choice) for name in names):
                 raise ConfigError(
                     f"stages.{index}.tasks names {choice!r}, which the run does not have",
                     hint=near(choice, names) or f"it has {', '.join(names)}",
                 )
         return [name for name in names if any(_is_below(name, choice) for choice in chosen)]
+
+    def trains(self, task: str) -> bool:
+        """Return True if a stage reads the task's training split."""
+        return any(self.tasks_of(index, [task]) for index in range(len(self.stages)))
 
     def stage_folders(self) -> list[str]:
         """Return the folder name of every stage, such as `0-sft`."""

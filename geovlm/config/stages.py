@@ -22,6 +22,7 @@ from pydantic import (
 
 from geovlm.answers import defect
 from geovlm.config.health import Share
+from geovlm.config.options import nearest
 
 
 def _sound(text: str) -> str:
@@ -108,7 +109,11 @@ class _Training(Table):
     limit: PositiveInt | None = None
     """Largest number of samples per task, drawn with the seed; default: all."""
     tasks: list[str] | None = None
-    """Tasks or prefixes of tasks; default: all of the run."""
+    """Tasks or prefixes of tasks; default: those of `weights`, or all of the run without it."""
+    weights: dict[str, PositiveFloat] = {}
+    """Shares of rows in this stage, in place of the tasks' own: a task or prefix and its weight.
+    The tasks of a prefix share its weight by their numbers of samples. Tasks without data are left
+    out, and the others keep their ratios."""
     processes: PositiveInt | None = None
     """Largest number of the run's processes that the stage uses; default: all."""
     freeze_vision: bool = False
@@ -117,6 +122,18 @@ class _Training(Table):
     """Way in which the processes share the model; default: the run's `parallel`."""
     trainer: dict[str, Any] = {}
     """Arguments of TRL's trainer, passed on unchanged."""
+
+    @property
+    def chosen(self) -> list[str] | None:
+        """The tasks or prefixes that the stage names; `None`: all of the run."""
+        return self.tasks if self.tasks is not None else list(self.weights) or None
+
+    @model_validator(mode="after")
+    def _all_weighted(self) -> _Training:
+        for name in self.tasks or [] if self.weights else []:
+            if not nearest(self.weights, name):
+                raise ValueError(f"'tasks' names {name!r}, and 'weights' does not")
+        return self
 
     @model_validator(mode="after")
     def _one_length(self) -> _Training:
@@ -171,6 +188,11 @@ class ProbeStage(Table):
     """Tasks or prefixes of tasks; default: all of the run."""
     on_fail: Literal["stop", "warn"] = "stop"
     """Action if a task fails the probe."""
+
+    @property
+    def chosen(self) -> list[str] | None:
+        """The tasks or prefixes that the stage names; `None`: all of the run."""
+        return self.tasks
 
 
 class VllmConfig(Table):

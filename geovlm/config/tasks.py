@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,25 @@ def instruction_of(task: TaskSpec, config: RunConfig) -> str:
     return config.instruction if task.reasoning == "think" else config.answer_instruction
 
 
-def weights_of(config: RunConfig, names: Iterable[str]) -> dict[str, float] | None:
-    """Return task -> weight, 1 where none is given; `None` if no task has a weight."""
-    entries = {name: lookup(config.tasks, name) for name in names}
+def weights_of(
+    config: RunConfig, sizes: Mapping[str, int], *, stage: int | None = None
+) -> dict[str, float] | None:
+    """Return task -> weight of its rows in a stage, or in every stage that has no weights.
+
+    `sizes` holds the number of samples of each task, by which the tasks of a weighted prefix share
+    its weight. `None`: no task has a weight. Without weights of the stage, a task that has none
+    has 1.
+    """
+    own = config.stages[stage] if stage is not None else None
+    if own is not None and own.kind != "probe" and own.weights:
+        keys = {name: nearest(own.weights, name) for name in sizes}
+        totals: Counter[str] = Counter()
+        for name, size in sizes.items():
+            totals[keys[name]] += size
+        return {
+            name: own.weights[keys[name]] * size / totals[keys[name]]
+            for name, size in sizes.items()
+        }
+    entries = {name: lookup(config.tasks, name) for name in sizes}
     given = {name: entry.weight if entry is not None else None for name, entry in entries.items()}
     return {name: weight or 1.0 for name, weight in given.items()} if any(given.values()) else None

@@ -141,7 +141,7 @@ class Stage:
     def plan(self, parts: Mapping[str, Sequence[Row]], *, n: int) -> list[tuple[str, int]]:
         """Return `n` (task, row number) pairs: the mixture of this stage."""
         sizes = {name: len(rows) for name, rows in parts.items()}
-        weights = weights_of(self.config, sizes)
+        weights = weights_of(self.config, sizes, stage=self.index)
         return mixture.plan(sizes, weights=weights, n=n, seed=self.config.seed + self.index)
 
     def trl_arguments(self, *, on_cpu: bool) -> dict[str, Any]:

@@ -175,8 +175,18 @@ def _prefixes(context: Context) -> None:
 
 
 def _stage_tasks(context: Context) -> None:
-    for index in range(len(context.config.stages)):
-        context.config.tasks_of(index, context.names)
+    config = context.config
+    for index in range(len(config.stages)):
+        known = [*context.names, *context.left_out]
+        named = config.tasks_of(index, known, strict=True)
+        if not named:
+            raise ConfigError(
+                f"stages.{index}.weights names none of the run's tasks: {', '.join(known)}",
+                hint="add one of them, or leave out the weights",
+            )
+        if not config.tasks_of(index, context.names):
+            reasons = sorted({context.left_out[name] for name in named})
+            raise DataError(f"no task of stages.{index} has data: {'; '.join(reasons)}")
 
 
 def _mixing(context: Context) -> None:
@@ -327,7 +337,11 @@ CHECKS: tuple[Check, ...] = (
         _prefixes,
         "A prefix or a set of tasks of which no task has samples.",
     ),
-    Check("stage tasks", _stage_tasks, "A stage that names a task which the run does not have."),
+    Check(
+        "stage tasks",
+        _stage_tasks,
+        "A stage that names a task which the run does not have, or only tasks without data.",
+    ),
     Check(
         "mixed rewards",
         _mixing,

@@ -136,7 +136,8 @@ class Reader:
         root, generated = self.root(spec)
         options = self.config.task_options(task)
         eval_split = self.config.eval_split(task.name)
-        splits: list[Split] = ["train", eval_split] if self.config.stages else [eval_split]
+        trained = self.config.trains(task.name)
+        splits: list[Split] = ["train", eval_split] if trained else [eval_split]
         samples: dict[Split, list[Sample]] = {}
         deduplicated = 0
         left_out: dict[Split, Mapping[str, Finding]] = {}

@@ -10,6 +10,8 @@ import pytest
 from geovlm.config import load
 from geovlm.config.schema import RunConfig
 from geovlm.errors import ConfigError
+from geovlm.plugins import registry
+from geovlm.score import published
 
 
 def write(folder: Path, text: str) -> Path:
@@ -38,6 +40,25 @@ def test_the_papers_preset_has_the_published_values():
 def test_fewer_gpus_than_a_stage_names_are_enough():
     config = load.load(None, preset="geovlm-r1", gpus=2)
     assert [config.world_size(0), config.world_size(1)] == [2, 2]
+
+
+def test_the_full_preset_is_the_papers_with_all_tasks():
+    full, paper = (load.load(None, preset=name) for name in ("geovlm-r1-full", "geovlm-r1"))
+    same = ("model", "rewards", "gpus", "min_pixels", "max_pixels", "reward_options")
+    assert all(getattr(full, key) == getattr(paper, key) for key in same)
+    without = [stage.model_copy(update={"weights": {}}) for stage in full.stages]
+    assert without == paper.stages
+
+
+def test_the_full_preset_trains_no_zero_shot_task_and_every_other_of_the_paper():
+    full, loaded = load.load(None, preset="geovlm-r1-full"), registry.load()
+    names = [one.spec.name for one in loaded.select(list(full.tasks))]
+    zero_shot = {row.benchmark for row in published.rows() if "zero-shot" in row.split}
+    expected = {e.task for e in loaded.entries("paper") if e.benchmark not in zero_shot}
+    sft, grpo = (set(full.tasks_of(index, names)) for index in range(2))
+    assert sft >= expected
+    assert grpo < sft
+    assert not {e.task for e in loaded.entries("paper") if e.benchmark in zero_shot} & sft
 
 
 def test_processes_on_the_command_line_replace_the_gpus_of_the_preset():

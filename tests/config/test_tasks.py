@@ -108,11 +108,30 @@ def test_more_than_the_model_takes_is_refused() -> None:
 
 
 def test_weights_are_one_where_only_others_have_some() -> None:
-    assert weights_of(config(a={"weight": 3}, b={}), ["a/x", "b"]) == {"a/x": 3.0, "b": 1.0}
-    assert weights_of(config(a={}, b={}), ["a", "b"]) is None
+    assert weights_of(config(a={"weight": 3}, b={}), {"a/x": 5, "b": 9}) == {"a/x": 3.0, "b": 1.0}
+    assert weights_of(config(a={}, b={}), {"a": 5, "b": 9}) is None
 
 
 def test_declared_sizes_spare_the_headers() -> None:
     nowhere = Sample(id="1", images=(Path("/nowhere.png"),), target={}, image_sizes=((120, 120),))
     prompt = prompts.Prompter(task(), profile=QWEN2_5_VL).prompt(nowhere)
     assert prompt.image_sizes == ((120, 120),)
+
+
+def test_the_weight_of_a_prefix_in_a_stage_is_shared_by_the_sizes_of_its_tasks() -> None:
+    stage = {"kind": "sft", "epochs": 1, "weights": {"a": 30, "b": 7}}
+    made = RunConfig(tasks={"a": {"weight": 9}}, stages=[stage, {"kind": "sft", "epochs": 1}])
+    sizes = {"a/x": 100, "a/y": 200, "b": 4}
+    assert weights_of(made, sizes, stage=0) == {"a/x": 10.0, "a/y": 20.0, "b": 7.0}
+    assert weights_of(made, sizes, stage=1) == {"a/x": 9.0, "a/y": 9.0, "b": 1.0}
+
+
+def test_a_stage_trains_the_tasks_that_it_weighs() -> None:
+    made = RunConfig(stages=[{"kind": "sft", "epochs": 1, "weights": {"a": 1, "gone": 1}}])
+    assert made.tasks_of(0, ["a/x", "b"], strict=True) == ["a/x"]
+    assert (made.trains("a/x"), made.trains("b")) == (True, False)
+
+
+def test_a_task_of_a_stage_that_its_weights_leave_out_is_refused() -> None:
+    with pytest.raises(ValueError, match="'tasks' names 'b', and 'weights' does not"):
+        RunConfig(stages=[{"kind": "sft", "epochs": 1, "tasks": ["b"], "weights": {"a": 1}}])

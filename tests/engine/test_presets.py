@@ -41,6 +41,7 @@ PRESETS = {  # GiB of one GPU, and the billions of weights in the model
     "sft-only": (24, 4.44),
     "lora-24gb": (24, 4.44),
     "qlora-16gb": (16, 4.44),
+    "geovlm-r1-full": (80, 3.75),
 }
 
 

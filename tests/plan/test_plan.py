@@ -272,6 +272,32 @@ def test_a_stage_must_name_tasks_of_the_run(known, tmp_path):
         build.make(wrong, registry=known, output=tmp_path)
 
 
+def test_a_task_that_no_stage_trains_needs_no_training_split(known, tmp_path):
+    stages = [{"kind": "sft", "steps": 1, "weights": {"tiles/one": 1, "gone": 5}}]
+    made = build.make(
+        config(tasks="tiles/one,tiles/two", stages=stages), registry=known, output=tmp_path
+    )
+    assert [task.samples for task in made.tasks] == [{"train": 4, "test": 4}, {"test": 4}]
+    assert made.stages[0].tasks == ("tiles/one",)
+
+
+def test_a_stage_whose_tasks_have_no_data_says_why(known, tmp_path):
+    make_sample(tmp_path / "tiles_b", 3, 0)
+    stages = [{"kind": "sft", "steps": 1, "weights": {"tiles/one": 1}}]
+    with pytest.raises(DataError, match=r"no task of stages.0 has data: .*looked for tiles_a"):
+        build.make(
+            config(tasks="exam", data_root=tmp_path, stages=stages),
+            registry=with_a_set(known),
+            output=tmp_path,
+        )
+
+
+def test_a_stage_that_weighs_no_task_of_the_run_is_refused(known, tmp_path):
+    stages = [{"kind": "sft", "steps": 1, "weights": {"gone": 1}}]
+    with pytest.raises(ConfigError, match=r"stages.0.weights names none of the run's tasks"):
+        build.make(config(stages=stages), registry=known, output=tmp_path)
+
+
 def test_epochs_are_shown_as_steps(known, tmp_path):
     # 4 rows x 3 epochs / (2 rows x 2 processes per step) = 3 steps
     chosen = config(

@@ -308,7 +308,7 @@ def stats(
             if explicit:
                 raise
             output.say(f"omitted: {error}")
-    weights = weights_of(reader.config, [each.task for each in found])
+    weights = weights_of(reader.config, {each.task: each.samples[split] for each in found})
     shared = statistics.with_shares(found, weights=weights) if found else []
     if json:
         output.print_json({"model": model, "tasks": [each.as_json() for each in shared]})
