@@ -62,7 +62,15 @@ def test_every_benchmark_of_the_set_is_in_the_tables_and_installed() -> None:
     loaded, known = registry.load(), published.benchmarks()
     assert {each.task for each in known.values()} <= set(loaded.tasks)
     assert set(published._file()["benchmarks"]) == set(known)
-    assert len(published.entries()) == len(known) >= 26
+    assert len(published.entries()) == len(known) == 27
+
+
+def test_each_of_the_28_rows_is_a_task_with_the_rows_protocol() -> None:
+    loaded, known = registry.load(), published.benchmarks()
+    rows = {(row.table, row.benchmark): row.protocol for row in published.rows()}
+    assert len(rows) == 28
+    asked = {key: loaded.task(known[key[1]].task).protocol for key in rows}
+    assert asked == rows
 
 
 def test_a_benchmark_is_asked_by_one_of_the_tasks_of_its_columns() -> None:

@@ -45,7 +45,10 @@ chosen by a rule that the plugin's README states. Rewards are the set `paper` an
 DIFFERENCES = """
 ## What differs
 
-Number of the row, then what keeps our score from being the published one.
+Number of the row, then what keeps our score from being the published one. In all rows our question
+ends with an instruction to reason and to answer within tags, EarthDial's does not, and GeoVLM-R1's
+is known from a figure alone; answers here may be longer than EarthDial's, which end after 10 to 300
+tokens.
 
 """
 SCORES = """
@@ -101,7 +104,7 @@ def _differs(number: int, row: PublishedRow, known: dict[str, Benchmark]) -> str
         others.append("no task here")
     elif each.rebuilt:
         others.insert(0, f"rebuilt rows; theirs: {row.split}")
-    return f"- **{number}, {row.benchmark}**: {'; '.join(others) or 'nothing known'}.\n"
+    return f"- **{number}, {row.benchmark}**: {'; '.join(others) or 'nothing else known'}.\n"
 
 
 def _tables() -> Iterator[str]:
