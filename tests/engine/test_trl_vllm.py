@@ -7,8 +7,24 @@ from __future__ import annotations
 
 import inspect
 
+import pytest
 from trl.generation.vllm_client import VLLMClient
 from trl.generation.vllm_generation import VLLMGeneration
+
+from geovlm.engine.training import trl_vllm
+
+
+def test_a_server_that_is_not_well_is_not_waited_for_without_end(monkeypatch) -> None:
+    class Sick:
+        @staticmethod
+        def raise_for_status() -> None:
+            raise trl_vllm.requests.HTTPError("503")
+
+    monkeypatch.setattr(trl_vllm.requests, "get", lambda *_, **__: Sick)
+    client = object.__new__(trl_vllm._Client)
+    client._timeout_s, client.base_url = 0.01, "http://127.0.0.1:9"
+    with pytest.raises(trl_vllm.requests.HTTPError, match="503"):
+        client.check_server(total_timeout=60.0, retry_interval=0.01)
 
 
 def test_trl_still_keeps_features_of_images_over_a_sync() -> None:

@@ -228,8 +228,9 @@ class _Client(VLLMClient):
         ends = time.monotonic() + min(total_timeout, self._timeout_s)
         while True:
             try:
-                if requests.get(f"{self.base_url}/health", timeout=retry_interval).ok:
-                    return
+                answer = requests.get(f"{self.base_url}/health", timeout=retry_interval)
+                answer.raise_for_status()
+                return
             except requests.RequestException:
                 if time.monotonic() > ends:
                     raise
