@@ -27,9 +27,9 @@ def permuted(rows: Rows, *, seed: int) -> list[Row]:
     """Return the rows of questions with choices, each with its choices moved round.
 
     They keep their keys, and the letter of the right answer changes in all of them: the choices
-    move by a number of places that is drawn per sample. Left out are questions without choices,
-    those with a choice that speaks of others (`none of the above`), and those whose task does not
-    list `target["choices"]` in its question.
+    move by a number of places that is drawn per sample. Questions without choices have no row, nor
+    have those with a choice that speaks of others (`none of the above`), nor those whose task does
+    not list `target["choices"]` in its question.
     """
     found = [(sample, moved(sample.target, seed=f"{seed} {sample.id}")) for sample in rows.samples]
     known = [(sample, target) for sample, target in found if target is not None]

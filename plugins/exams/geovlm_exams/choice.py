@@ -26,7 +26,7 @@ N_OFFICIAL = 10_507
 """Problems of the whole set, masks included; arXiv 2411.18145."""
 _LEVELS = ("perception", "reasoning")
 _INNER = (".", "CHOICE_subset", "CHOICE")
-"""Where the levels may lie: in the data set's folder, or in the one of the archive or clone."""
+"""Folders of the levels: the data set's own, or that of the archive or clone."""
 
 
 def official(ctx: LoadContext) -> int | None:

@@ -18,7 +18,7 @@ class Listing(NamedTuple):
     """A question around its choices."""
 
     layout: tuple[str, ...]
-    """What stands before the first choice, between the choices, and after the last one."""
+    """Text before the first choice, between the choices, and after the last one."""
     choices: tuple[str, ...]
     """At least two."""
 
