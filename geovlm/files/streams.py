@@ -12,7 +12,8 @@ from geovlm.errors import DataError
 from geovlm.files import text
 
 _CHUNK = 1 << 22
-_LONGEST_RECORD = 1 << 24
+_LONGEST_RECORD = 1 << 27
+"""Characters of the longest value, such as the outline of a coast."""
 _LONG_LINE = 1 << 16
 CORRECT = "correct it there"
 """The remedy for a fault in a file."""
@@ -120,7 +121,8 @@ class _Stream:
         self.at += 1
 
     def _more(self) -> None:
-        more = self._read(_CHUNK)
+        # a long value is tried again when twice as much of it is there
+        more = self._read(max(_CHUNK, len(self._buffer) - self.at))
         self._ended = not more
         # from the beginning of the line, for the columns of messages, if that is near
         start = self._buffer.rfind("\n", 0, self.at) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from rasterio.warp import transform
 
 from geovlm import raster
 from geovlm.errors import ConfigError, DataError
+from geovlm.files import streams
 from geovlm.plugins.annotations.description import Description, parse
-from geovlm.plugins.annotations.georeferenced import windows
+from geovlm.plugins.annotations.georeferenced import vectors, windows
 from geovlm.plugins.annotations.records import Record
 from tests.plugins.annotations import ground
 from tests.plugins.annotations.ground import Box
@@ -299,7 +301,7 @@ def test_labels_are_values_of_the_field(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[1]", "is not GeoJSON"),
+        ("[1]", "is not a JSON object"),
         ('{"type": "Topology", "objects": {}}', "is not GeoJSON"),
         ('{"type": "FeatureCollection", "crs": {"type": "link"}, "features": []}', "names none"),
     ],
@@ -310,6 +312,24 @@ def test_a_file_of_another_kind_is_refused(text: str, message: str, tmp_path: Pa
     layer.write_text(text)
     with pytest.raises(DataError, match=message):
         read(layer)
+
+
+def test_a_layer_of_any_length_is_read_in_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.scene(tmp_path / "scenes" / "a.tif")
+    shape = ground.polygon(PLANTED)
+    layer = layer_of(tmp_path, *[ground.feature(shape, note="x" * 4000)] * 1000, crs=ground.UTM)
+    monkeypatch.setattr(streams, "_CHUNK", 1 << 16)
+    monkeypatch.setattr(vectors, "_AT_ONCE", 64)
+    tracemalloc.start()
+    try:
+        (record,) = read(layer)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(record.boxes or ()) == 1000
+    assert peak < layer.stat().st_size / 2
 
 
 def test_metres_without_a_crs_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from geovlm.api import Raster
 from geovlm.errors import DataError
 from geovlm.plugins.annotations.description import Description
-from geovlm.plugins.annotations.georeferenced.vectors import Layer, Polygon
+from geovlm.plugins.annotations.georeferenced.layers import Layer
 from geovlm.plugins.annotations.places import identity, image_folder, images_in
 from geovlm.plugins.annotations.records import Skip
 from geovlm.raster.places import operations, reading
@@ -48,7 +48,9 @@ SAME_GROUND = 0.5
 class Placed(NamedTuple):
     """An object in the pixels of a scene: x to the right, y down, (0, 0) the outer corner."""
 
-    polygon: Polygon
+    feature: int
+    """Number of its feature in the layer."""
+    label: str
     shape: Geometry
 
 
@@ -116,15 +118,17 @@ def placed(layer: Layer, scene: Scene) -> list[Placed]:
             x = x - 360 * np.round((x - centre) / 360)
         return np.stack([(e * (x - c) - b * (y - f)) / area, (a * (y - f) - d * (x - c)) / area], 1)
 
-    shapes = shapely.transform([layer.polygons[index].shape for index in near], pixels)
+    shapes = shapely.transform(layer.shapes(near), pixels)
     finite = np.isfinite(shapely.bounds(shapes)).all(axis=1)
     broken = finite & ~shapely.is_valid(shapes)
     shapes[broken] = shapely.make_valid(shapes[broken])
+    near = near[finite]
     found = [
-        Placed(layer.polygons[index], shape)
-        for index, shape in zip(near[finite], shapes[finite], strict=True)
+        Placed(layer.features[index], layer.labels[index], shape)
+        for index, shape in zip(near, shapes[finite], strict=True)
     ]
-    return _joined(found) if operations.parsed(layer.crs).is_geographic else found
+    is_geographic = operations.parsed(layer.crs).is_geographic
+    return _joined(found, layer.bounds[near]) if is_geographic else found
 
 
 def grounds(found: Sequence[Scene]) -> list[Scene]:
@@ -190,9 +194,8 @@ def _near(layer: Layer, points: Sequence[operations.Point] | None) -> np.ndarray
     All of them if the points have no coordinates there, or lie on both sides of 180 degrees.
     """
     import numpy as np
-    import shapely
 
-    bounds = shapely.bounds([each.shape for each in layer.polygons])
+    bounds = layer.bounds
     everything = np.arange(len(bounds))
     if points is None:
         return everything
@@ -209,19 +212,21 @@ def _near(layer: Layer, points: Sequence[operations.Point] | None) -> np.ndarray
     return everything[inside & (bounds[:, 3] >= south) & (bounds[:, 1] <= north)]
 
 
-def _joined(found: Sequence[Placed]) -> list[Placed]:
-    """Join the parts of each feature that meet at 180 degrees, as RFC 7946 has them cut."""
+def _joined(found: Sequence[Placed], bounds: np.ndarray) -> list[Placed]:
+    """Join the parts of each feature that meet at 180 degrees, as RFC 7946 has them cut.
+
+    `bounds` are those of each object in degrees.
+    """
     import shapely
 
-    cut: dict[str, list[Placed]] = {}
+    cut: dict[int, list[Placed]] = {}
     kept: list[Placed] = []
-    bounds = shapely.bounds([each.polygon.shape for each in found]).reshape(-1, 4)
     for each, (west, _, east, _) in zip(found, bounds, strict=True):
         if math.isclose(max(-west, east), _SEAM, abs_tol=1e-9):
-            cut.setdefault(each.polygon.feature, []).append(each)
+            cut.setdefault(each.feature, []).append(each)
         else:
             kept.append(each)
     for parts in cut.values():
         whole = shapely.union_all([part.shape for part in parts], grid_size=_SNAP_PX)
-        kept += [Placed(parts[0].polygon, shape) for shape in shapely.get_parts(whole)]
+        kept += [parts[0]._replace(shape=shape) for shape in shapely.get_parts(whole)]
     return kept

@@ -9,58 +9,25 @@ not. Points and lines are left out.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from geovlm.errors import ConfigError, DataError
-from geovlm.files import records as files
+from geovlm.files import streams
 from geovlm.files.jsontext import dumps
 from geovlm.plugins.annotations.description import Description
+from geovlm.plugins.annotations.georeferenced.layers import Layer, Polygons
 from geovlm.plugins.annotations.records import Skip
 
-if TYPE_CHECKING:
-    import numpy as np
-    from shapely import Geometry
-
 _LON_LAT = "OGC:CRS84"
-_FURTHEST = (360.0, 90.0)
-"""Longitude and latitude that degrees do not exceed."""
 _LISTED = 8
 """Fields that a message names."""
 _HEAD = 1 << 16
+_AT_ONCE = 1024
 _AGAIN = "save the layer again from QGIS, with its CRS"
-
-
-class Polygon(NamedTuple):
-    """A part of a feature: one object."""
-
-    feature: str
-    """Place of its feature, such as `roofs.geojson feature 17`; counted from 0."""
-    shape: Geometry
-    """A valid polygon, or the polygons that a self-intersecting one becomes; x and y of the CRS."""
-    label: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Layer:
-    """The objects of a vector layer."""
-
-    crs: str
-    """`EPSG:…`, a URN or WKT; coordinates are x, then y."""
-    polygons: tuple[Polygon, ...]
-
-
-class _Stored(NamedTuple):
-    """A layer as it is stored."""
-
-    crs: str
-    shapes: np.ndarray
-    """Geometry of each feature, or `None`."""
-    properties: Sequence[Mapping[str, Any]]
-    """Field -> value, for each feature."""
-    fields: Sequence[str]
 
 
 def is_geojson(source: Path) -> bool:
@@ -91,78 +58,80 @@ def read(source: Path, description: Description, skip: Skip) -> Layer:
         DataError: the file is no vector layer, its CRS is not known, or it has no such field.
         ConfigError: pyogrio is needed and not installed.
     """
-    import shapely
-
     name = description.columns.get("label", "")
     if not isinstance(name, str):
         raise DataError(f"columns.label names several fields of {source}", hint="name one")
-    stored = _geojson(source) if description.format == "geojson" else _by_pyogrio(source, name)
+    only = description.labels[0] if len(description.labels) == 1 else description.name
+    found = Polygons(source, name, only, skip)
+    stored = (_geojson if description.format == "geojson" else _by_pyogrio)(source, name, found)
     if name and name not in stored.fields:
         near = difflib.get_close_matches(name, stored.fields, n=1)
         listed = ", ".join(stored.fields[:_LISTED]) or "none"
         hint = f"did you mean {near[0]!r}?" if near else f"its fields are {listed}"
         raise DataError(f"{source}: no feature has a field {name!r}", hint=hint)
-    only = description.labels[0] if len(description.labels) == 1 else description.name
-    shapes = shapely.force_2d(stored.shapes)
-    is_polygon = shapely.get_type_id(shapes) == shapely.GeometryType.POLYGON
-    simple = is_polygon & shapely.is_valid(shapes) & (shapely.area(shapes) > 0)
-    found: list[Polygon] = []
-    for number, properties in enumerate(stored.properties):
-        where = f"{source.name} feature {number}"
-        label = _label(properties.get(name)) if name else only
-        if not label:
-            skip(f"feature without a value in {name!r}", where)
-        elif simple[number]:
-            found.append(Polygon(where, shapes[number], label))
-        else:
-            found += [Polygon(where, part, label) for part in _parts(shapes[number], where, skip)]
-    return Layer(crs=stored.crs, polygons=tuple(found))
+    return found.layer(stored.crs)
 
 
-def _geojson(source: Path) -> _Stored:
+class _Stored(NamedTuple):
+    """Facts about a layer."""
+
+    crs: str
+    fields: Sequence[str]
+
+
+def _geojson(source: Path, label: str, found: Polygons) -> _Stored:
     import shapely
 
-    table = files.read_json(source)
-    kind = table.get("type") if isinstance(table, Mapping) else None
-    listed = table.get("features") if kind == "FeatureCollection" else None
-    if not isinstance(listed, list):
+    kind = crs = None
+    has_features = False
+    fields: dict[str, None] = {}
+    for key, value in streams.json_members(source):
+        if key == "type":
+            kind = value
+        elif key == "crs":
+            crs = value
+        elif key == "features" and isinstance(value, Iterator):
+            has_features = True
+            while some := list(islice(value, _AT_ONCE)):
+                shapes = shapely.from_geojson(list(map(_geometry, some)), on_invalid="ignore")
+                many = list(map(_properties, some))
+                found.add(shapes, [_label(own.get(label)) for own in many])
+                for own in many:
+                    fields |= dict.fromkeys(own)
+    if kind != "FeatureCollection" or not has_features:
         raise DataError(f"{source} is not GeoJSON: it is no FeatureCollection", hint=_AGAIN)
-    geometries: list[str | None] = []
-    properties: list[Mapping[str, Any]] = []
-    for each in listed:
-        own = each if isinstance(each, Mapping) else {}
-        geometries.append(dumps(own["geometry"]) if own.get("geometry") else None)
-        properties.append(own["properties"] if isinstance(own.get("properties"), Mapping) else {})
-    shapes = shapely.from_geojson(geometries, on_invalid="ignore")
-    crs = _member(table, source)
-    if crs == _LON_LAT:
-        _require_degrees(shapes, source)
-    return _Stored(
-        crs, shapes, properties, tuple({name: None for own in properties for name in own})
-    )
+    named = _named(crs, source)
+    if named == _LON_LAT:
+        _require_degrees(found, source)
+    return _Stored(named, tuple(fields))
 
 
-def _member(table: Mapping[str, Any], source: Path) -> str:
-    """Return the CRS of a GeoJSON; the member `crs` is that of the format of 2008."""
-    if table.get("crs") is None:
+def _geometry(feature: Any) -> str | None:
+    own = feature.get("geometry") if isinstance(feature, Mapping) else None
+    return dumps(own) if own else None
+
+
+def _properties(feature: Any) -> Mapping[str, Any]:
+    own = feature.get("properties") if isinstance(feature, Mapping) else None
+    return own if isinstance(own, Mapping) else {}
+
+
+def _named(crs: Any, source: Path) -> str:
+    """Return the CRS that the member `crs` of a GeoJSON names, as in the format of 2008."""
+    if crs is None:
         return _LON_LAT
     try:
-        own = table["crs"]["properties"]
+        own = crs["properties"]
         return str(own["name"] if "name" in own else f"EPSG:{own['code']}")
     except (KeyError, TypeError) as error:
         raise DataError(
-            f"{source}: its member crs is {dumps(table['crs']):.80}, which names none", hint=_AGAIN
+            f"{source}: its member crs is {dumps(crs):.80}, which names none", hint=_AGAIN
         ) from error
 
 
-def _require_degrees(shapes: np.ndarray, source: Path) -> None:
-    import numpy as np
-    import shapely
-
-    corners = shapely.bounds(shapes)[:, :2]
-    corners = corners[np.isfinite(corners).all(axis=1)]
-    if len(corners) and (np.abs(corners) > _FURTHEST).any(axis=1).all():
-        x, y = corners[0]
+def _require_degrees(found: Polygons, source: Path) -> None:
+    if found.corner is not None and not found.has_degrees:
+        x, y = found.corner
         raise DataError(
             f"{source} has no member crs, and its coordinates, such as ({x:.10g}, {y:.10g}), are "
             "no longitude and latitude",
@@ -170,7 +139,7 @@ def _require_degrees(shapes: np.ndarray, source: Path) -> None:
         )
 
 
-def _by_pyogrio(source: Path, label: str) -> _Stored:
+def _by_pyogrio(source: Path, label: str, found: Polygons) -> _Stored:
     try:
         import pyogrio
         from pyogrio.errors import DataLayerError, DataSourceError
@@ -198,13 +167,11 @@ def _by_pyogrio(source: Path, label: str) -> _Stored:
             f"{source} has no CRS",
             hint=f"{_AGAIN}; that of a shapefile is in {source.stem}.prj",
         )
-    found = values[0] if columns else [None] * len(shapes)
-    return _Stored(
-        str(facts["crs"]),
-        shapely.from_wkb(shapes, on_invalid="ignore"),
-        [{label: value} for value in found],
-        fields,
-    )
+    for start in range(0, len(shapes), _AT_ONCE):
+        some = shapely.from_wkb(shapes[start : start + _AT_ONCE], on_invalid="ignore")
+        own = values[0][start : start + _AT_ONCE] if columns else [None] * len(some)
+        found.add(some, list(map(_label, own)))
+    return _Stored(str(facts["crs"]), fields)
 
 
 def _label(value: Any) -> str:
@@ -213,34 +180,4 @@ def _label(value: Any) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return " ".join(str(value).split())
-
-
-def _parts(shape: Geometry | None, where: str, skip: Skip) -> Iterator[Geometry]:
-    """Yield the polygons of a feature, valid."""
-    import shapely
-
-    if shape is None or shape.is_empty:
-        skip("feature without a geometry that can be read", where)
-        return
-    others: dict[str, None] = {}
-    for part in _flat(shape):
-        if part.geom_type != "Polygon":
-            others[part.geom_type] = None
-            continue
-        valid = part if part.is_valid else shapely.make_valid(part)
-        if valid.area > 0:
-            yield valid
-        else:
-            skip("polygon without area", where)
-    for kind in others:
-        skip(f"geometry that is no polygon: {kind}", where)
-
-
-def _flat(shape: Geometry) -> Iterator[Geometry]:
-    """Yield the parts of a geometry, and those of collections in it."""
-    import shapely
-
-    for part in shapely.get_parts(shape):
-        is_one = part.geom_type in ("Point", "LineString", "LinearRing", "Polygon")
-        yield from (part,) if is_one else _flat(part)
+    return sys.intern(" ".join(str(value).split()))  # many features share it

@@ -18,6 +18,7 @@ from geovlm.api import Raster
 from geovlm.errors import DataError
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.georeferenced import scenes, vectors
+from geovlm.plugins.annotations.georeferenced.layers import Layer
 from geovlm.plugins.annotations.georeferenced.scenes import Placed, Scene
 from geovlm.plugins.annotations.records import Labelled, Record, Skip
 from geovlm.raster.places import operations
@@ -45,21 +46,21 @@ def read(source: Path, description: Description, skip: Skip) -> Iterator[Record]
     """
     layer = vectors.read(source, description, skip)
     found = scenes.find(source, description, skip)
-    if not (layer.polygons and found):
+    if not (layer.features and found):
         return
     objects = [_inside(scenes.placed(layer, scene), scene) for scene in found]
-    used = {each.polygon.feature for many in objects for each in many}
+    used = {each.feature for many in objects for each in many}
     if not used:
         raise DataError(
             _apart(layer, found),
             hint="look at both in QGIS; coordinates are x, then y: longitude, then latitude",
         )
-    for where in dict.fromkeys(each.feature for each in layer.polygons):
-        if where not in used:
-            skip("feature outside of every scene", where)
+    for feature in dict.fromkeys(layer.features):
+        if feature not in used:
+            skip("feature outside of every scene", layer.where(feature))
     for scene, ground, many in zip(found, scenes.grounds(found), objects, strict=True):
-        for record in _of_scene(scene, many, description, skip):
-            yield dataclasses.replace(record, group=ground.name, scene=str(ground.path.absolute()))
+        for record in _of_scene(scene, many, layer, description, skip):
+            yield record._replace(group=ground.name, scene=str(ground.path.absolute()))
 
 
 def _inside(found: Sequence[Placed], scene: Scene) -> list[Placed]:
@@ -69,7 +70,7 @@ def _inside(found: Sequence[Placed], scene: Scene) -> list[Placed]:
 
 
 def _of_scene(
-    scene: Scene, objects: Sequence[Placed], description: Description, skip: Skip
+    scene: Scene, objects: Sequence[Placed], layer: Layer, description: Description, skip: Skip
 ) -> Iterator[Record]:
     """Yield the records of a scene."""
     import shapely
@@ -88,7 +89,7 @@ def _of_scene(
                 images=(image,),
                 where=str(scene.path) if whole else f"{scene.path} at {column},{row}",
                 group=scene.name,
-                boxes=tuple(_boxes(near, window, scene, skip)),
+                boxes=tuple(_boxes(near, window, scene, layer, skip)),
                 extra={"scene": scene.name},
             )
         )
@@ -116,12 +117,14 @@ def _images(scene: Scene, windows: Sequence[_Window]) -> list[Path | Raster]:
     return [dataclasses.replace(whole, window=window) for window in windows]
 
 
-def _boxes(near: Sequence[Placed], window: _Window, scene: Scene, skip: Skip) -> Iterator[Labelled]:
+def _boxes(
+    near: Sequence[Placed], window: _Window, scene: Scene, layer: Layer, skip: Skip
+) -> Iterator[Labelled]:
     """Yield the boxes of a window in its pixels, in the order of the layer."""
     column, row, *_ = window
     for each in near:
         part = _part(each.shape, window)
-        where = f"{each.polygon.feature} at {column},{row} of {scene.name}"
+        where = f"{layer.where(each.feature)} at {column},{row} of {scene.name}"
         if not part.area:
             continue
         if part.area < KEPT_SHARE * each.shape.area:
@@ -131,7 +134,7 @@ def _boxes(near: Sequence[Placed], window: _Window, scene: Scene, skip: Skip) ->
         if min(x1 - x0, y1 - y0) < _LEAST_PX:
             skip(f"object thinner than {_LEAST_PX} px", where)
             continue
-        yield Labelled((x0 - column, y0 - row, x1 - column, y1 - row), each.polygon.label)
+        yield Labelled((x0 - column, y0 - row, x1 - column, y1 - row), each.label)
 
 
 def _part(shape: Geometry, window: _Window) -> Geometry:
@@ -170,11 +173,10 @@ def _shuffled(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
-def _apart(layer: vectors.Layer, found: Sequence[Scene]) -> str:
+def _apart(layer: Layer, found: Sequence[Scene]) -> str:
     """Return a line that names the extents of a layer and of the first scene."""
-    import shapely
-
-    west, south, east, north = shapely.total_bounds([each.shape for each in layer.polygons])
+    west, south = layer.bounds[:, :2].min(axis=0)
+    east, north = layer.bounds[:, 2:].max(axis=0)
     scene = scenes.extent(found[0], layer.crs)
     return (
         f"no feature lies in a scene: the layer covers x {west:.8g} to {east:.8g}, y {south:.8g} "
