@@ -12,7 +12,6 @@ _MODEL = typer.Option(help="nano, a folder, or a name on the Hugging Face hub.")
 _LIMIT = "Largest number of samples per task, spread over the split."
 
 TasksArgument: TypeAlias = Annotated[str, typer.Argument(help=_TASKS)]
-TasksOption: TypeAlias = Annotated[str, typer.Option(help=_TASKS)]
 OptionalTasksOption: TypeAlias = Annotated[str | None, typer.Option(help=_TASKS)]
 DataOption: TypeAlias = Annotated[
     list[str] | None,

@@ -25,8 +25,8 @@ class Against(StrEnum):
 
 def evaluate(
     model: options.AnyModelOption,
-    tasks: options.TasksOption,
     out: Annotated[Path, typer.Option("--output", help="Folder for answers and scores.")],
+    tasks: options.OptionalTasksOption = None,
     base_url: options.BaseUrlOption = None,
     api_key_env: options.ApiKeyOption = None,
     generation: options.GenerationOption = None,

@@ -121,6 +121,16 @@ def test_the_plan_counts_all_records(many: Path) -> None:
     assert "real records are read" not in said
 
 
+def test_a_file_is_evaluated_on_its_task(file: Path) -> None:
+    words = ("eval", "--model", "nano", "--data", file, "--output", "scores", "--dry-run", "--json")
+    planned = json.loads(run(*words))
+    assert [task["name"] for task in planned["tasks"]] == ["own"]
+
+
+def test_an_evaluation_without_tasks_is_refused(file: Path) -> None:
+    assert "no tasks are given" in refusal("eval", "--model", "nano", "--output", "scores")
+
+
 def test_a_file_is_mixed_with_tasks_of_plugins(file: Path) -> None:
     words = ("run", "--data", file, "--tasks", "own,xbd/refer", "--dry-run", "--json", *SMALL)
     planned = json.loads(run(*words))
