@@ -107,7 +107,8 @@ class Report:
     def lines(self) -> Iterator[tuple[str, object]]:
         """Yield (name, text) for people."""
         yield "data set", f"{self.dataset} in {self.root}"
-        yield "licence", f"{self.licence} ({self.homepage})"
+        place = f" ({self.homepage})" if self.homepage != self.licence else ""
+        yield "licence", f"{self.licence}{place}"
         for split, count in self.records.items():
             yield f"{split} records", self._counted(split, count)
         for split, why in self.failed.items():
