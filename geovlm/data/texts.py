@@ -37,6 +37,8 @@ class Gate:
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
+        self._image: Path | None = None
+        """The last sound one: records of one image often follow one another."""
         self._sound: dict[int, Any] = {}  # by identity, which the value keeps alive
 
     def defect(self, record: Sample) -> str | None:
@@ -49,9 +51,12 @@ class Gate:
         if answer is None or (isinstance(answer, str) and not answer.strip()):
             return NO_ANSWER
         for image in record.images:
-            found = answers.defect(str(image)) if isinstance(image, Path) else None
+            if image is self._image or not isinstance(image, Path):
+                continue
+            found = answers.defect(str(image))
             if found is not None:
                 return f"an image whose name holds {found}"
+            self._image = image
         if self._suspicious(record):
             found = _defect([record.id, record.question, record.meta], correct=False)
             found = found or _defect(record.target, correct=True)
@@ -68,10 +73,15 @@ class Gate:
         Python writes what is not printable with a backslash, and faster than a walk reads it. The
         lists and objects that records share, such as vocabularies, are read once.
         """
-        parts = [record.id, record.question, *record.target, *record.meta]
-        fresh = []
-        for values in (record.target.values(), record.meta.values()):
-            for value in values:
+        parts = [record.id, record.question]
+        fresh: list[Any] = []
+        for part in (record.target, record.meta):
+            if self._sound.get(id(part)) is part:
+                continue
+            parts += part
+            if part is record.target:
+                fresh.append(part)
+            for value in part.values():
                 if isinstance(value, str):
                     parts.append(value)
                 elif self._sound.get(id(value)) is not value:

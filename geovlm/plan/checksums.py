@@ -24,6 +24,7 @@ from geovlm.files.caches import cache_dir
 CHECKED = 64
 """Number of records per split, spread over it, that are also hashed one by one."""
 _LINES_AT_ONCE = 1024
+_ENCODER = json.JSONEncoder(sort_keys=True, default=list)
 _SMALL = 64 * 1024 * 1024
 _BLOCKS, _BLOCK_BYTES = 64, 65_536
 _OF_MODEL = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.py")
@@ -62,7 +63,7 @@ def of_split(records: Sequence[Sample], *, root: Path) -> dict[str, Any]:
 def _line(record: Sample, targets: dict[int, str], *, prefixes: Sequence[str]) -> str:
     target = targets.get(id(record.target))
     if target is None:
-        made = json.dumps(dict(record.target), sort_keys=True, default=list)
+        made = _ENCODER.encode(dict(record.target))
         target = hashlib.sha256(made.encode(errors="surrogatepass")).hexdigest()
         targets[id(record.target)] = target
     parts = [record.id, record.question, target]

@@ -11,7 +11,7 @@ from itertools import islice
 from geovlm.api import Sample, Split
 from geovlm.errors import ConfigError, DataError
 from geovlm.files.jsontext import dumps
-from geovlm.plugins.annotations import guessing, kinds
+from geovlm.plugins.annotations import guessing, kinds, splits
 from geovlm.plugins.annotations.description import NAME, NEED_LABELS, Description
 from geovlm.plugins.annotations.loading import Loader
 from geovlm.plugins.annotations.readers import READERS
@@ -78,7 +78,8 @@ def survey(
         DataError: the source cannot be read, or holds no record that can be used.
     """
     loader, kind = Loader(description), kinds.of(description)
-    hashed = Loader(replace(description, split=description.split.replace("given", "80/10/10")))
+    by_shares = replace(description, split=description.split.replace("given", "80/10/10"))
+    hashed = splits.Splits(by_shares)
     records: Counter[Split] = Counter()
     given: Counter[Split] = Counter()
     labels: Counter[str] = Counter()
@@ -98,7 +99,7 @@ def survey(
         if why := defect(loader.sample(record)):
             skip(why, record.where)
             continue
-        records[hashed.split(record)] += 1
+        records[hashed.of_record(record)] += 1
         given[record.split or "train"] += 1
         stated += record.split is not None
         reasons += bool(record.reasoning)
@@ -126,7 +127,7 @@ def survey(
 
 def _other(description: Description) -> str:
     """Return the hint that the first records are for another task; empty if they are for none."""
-    look = replace(description, task="vqa", columns={}, reasoning="auto")
+    look = replace(description, task="refer", columns={}, reasoning="auto")
     try:
         found = READERS[look.format].read(Loader(look).source, look, lambda reason, item: None)
         task = guessing.task_of(list(islice(found, guessing.LOOKED_AT)))
@@ -230,6 +231,8 @@ def lines(description: Description, found: Survey) -> list[tuple[str, str]]:
         rows.append(("columns", ", ".join(pairs)))
     if own.boxes == "xywh":
         rows.append(("boxes", "xywh: a corner, width and height, as in COCO"))
+    elif "answer" in own.columns and own.task in ("refer", "detect"):
+        rows.append(("boxes", f"{own.boxes}, in the answers: edit 'boxes' if it is another frame"))
     rows += [
         ("records", ", ".join(f"{split} {n:,}" for split, n in sorted(records.items()))),
         *([(kinds.of(own).counted, f"{shown}{more}" or "none")] if counts else []),

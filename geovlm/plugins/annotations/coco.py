@@ -22,7 +22,7 @@ from geovlm.errors import DataError
 from geovlm.files import streams
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.places import Finder
-from geovlm.plugins.annotations.records import Labelled, Record, Skip, inside
+from geovlm.plugins.annotations.records import Labelled, Record, Skip, part_inside
 
 _LISTS = {"annotation": "annotations"}
 """Other names of lists."""
@@ -193,10 +193,8 @@ def _objects(
             skip("annotation of a category that is not listed", where)
         elif each.box is None:
             skip("annotation without a box", where)
-        elif not inside(each.box, sizes[each.image]):
-            skip("box outside of its image", where)
-        else:
-            boxes.append(Labelled(each.box, table.names[each.category]))
+        elif part := part_inside(each.box, sizes[each.image], where=where, skip=skip):
+            boxes.append(Labelled(part, table.names[each.category]))
     return found
 
 

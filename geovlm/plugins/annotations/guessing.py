@@ -57,7 +57,7 @@ def complete(draft: Description, *, task: str = "", group: str = "") -> Descript
             made = dataclasses.replace(made, boxes="xywh")
     task = task or READERS[draft.format].task
     if not task:
-        look = dataclasses.replace(made, task="vqa")  # which merges no rows
+        look = dataclasses.replace(made, task="refer")  # which merges no rows, and reads boxes
         found = READERS[made.format].read(Loader(look).source, look, lambda reason, item: None)
         task = task_of(list(islice(found, LOOKED_AT)))
         if not task:
@@ -72,7 +72,9 @@ def complete(draft: Description, *, task: str = "", group: str = "") -> Descript
     roles = {
         role: name
         for role, name in roles.items()
-        if task in _USED.get(role, {task}) or (role == "boxes" and (marked or "messages" in roles))
+        if task in _USED.get(role, {task})
+        or (role == "boxes" and (marked or "messages" in roles))
+        or (role == "answer" and task in ("refer", "detect") and "boxes" not in roles)
     }
     return dataclasses.replace(made, task=task, columns=roles)
 

@@ -25,7 +25,7 @@ class Kind(NamedTuple):
     """The question where the description has none; `{label}` is the label asked for."""
     lacks: Callable[[Record, Description], str]
     """Returns what a record lacks for the task, such as `boxes`; empty if nothing."""
-    target: Callable[[Record, Description], dict[str, Json]]
+    target: Callable[[Record, Description], Mapping[str, Json]]
     """Returns the target of a record that lacks nothing, but for its boxes and its reasoning."""
     prompt: Callable[[Description], Callable[[Sample, PromptContext], Turn]]
     """Makes `TaskSpec.prompt` of a description."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from geovlm.api import Json, LoadContext, Sample, Split
-from geovlm.errors import ConfigError, DatasetNotFoundError
+from geovlm.api import Json, LoadContext, Sample
+from geovlm.errors import DatasetNotFoundError
 from geovlm.plugins.annotations import kinds, splits
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.readers import READERS
@@ -50,14 +50,14 @@ class Loader:
                 hint=f"{own.name}.toml names it as 'source', and --data {own.name}=DIR gives the "
                 "folder from which its paths start",
             )
-        n, loader = 0, Loader(own)
+        n, loader, placed = 0, Loader(own), splits.Splits(own)
         reader = READERS[own.format]
         if reader.read_split is None:
             found = reader.read(source, own, ctx.skip)
         else:
             found = reader.read_split(source, own, ctx.skip, ctx.split)
         for record in found:
-            if loader.split(record) != ctx.split:
+            if placed.of_record(record) != ctx.split:
                 continue
             if missing := kinds.lacks(record, own):
                 ctx.skip(f"record without {missing}", record.where)
@@ -67,12 +67,6 @@ class Loader:
             n += 1
             yield loader.sample(record)
 
-    def split(self, record: Record) -> Split:
-        """Return the split of a record: that of the source if `given`, else by its group."""
-        own = self.description
-        group = "" if own.split == "given" else _group(record, own)
-        return splits.of(own, given=record.split, group=group)
-
     def sample(self, record: Record) -> Sample:
         """Return a record that lacks nothing as a sample of the description's task."""
         own = self.description
@@ -80,30 +74,15 @@ class Loader:
         target = kind.target(record, own)
         if record.boxes is not None and kind.boxes(record, own):
             # a hundredth of a pixel: what formats that store shares keep
-            target["boxes"] = [[round(value, 2) for value in each.box] for each in record.boxes]
+            boxes: Json = [[round(value, 2) for value in each.box] for each in record.boxes]
+            target = {**target, "boxes": boxes}
         if record.reasoning and own.reasoning not in ("auto", "none"):
-            target["reasoning"] = record.reasoning
+            target = {**target, "reasoning": record.reasoning}
         meta: dict[str, Json] = {"where": record.where}
         if record.scene:
             meta["scene"] = record.scene
         if own.group_by != "image":
-            meta["event"] = _group(record, own)
+            meta["event"] = splits.group(record, own)
         return Sample(
             id=record.id, images=record.images, target=target, question=record.question, meta=meta
         )
-
-
-def _group(record: Record, own: Description) -> str:
-    """Return the group of a record: its image or scene, else the value that is grouped by.
-
-    Raises:
-        ConfigError: the record has no such value.
-    """
-    if own.group_by == "image" or (own.group_by == "scene" and record.scene):
-        return record.group
-    if own.group_by not in record.extra:
-        known = ", ".join(["image", *record.extra])
-        raise ConfigError(
-            f"{record.where} has no {own.group_by!r} to group by", hint=f"it has {known}"
-        )
-    return str(record.extra[own.group_by])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from geovlm.api import Json, Raster, Split
@@ -15,20 +15,39 @@ Skip: TypeAlias = Callable[[str, str], None]
 """`skip(reason, item)`: called for everything that is left out; reasons are counted."""
 
 
-class Labelled(NamedTuple):
-    """A box `(x0, y0, x1, y1)` in pixels of the stored image, and its label."""
+Corners: TypeAlias = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels of the stored image."""
+_ROUNDED_PX = 1.0
+"""Pixels by which a box that fills its image may exceed it when its numbers are rounded."""
 
-    box: tuple[float, float, float, float]
+
+class Labelled(NamedTuple):
+    """A box and its label."""
+
+    box: Corners
     label: str
 
 
-def inside(box: tuple[float, float, float, float], size: tuple[float, float]) -> bool:
-    """True if a part of a box lies in an image of this width and height."""
-    return box[0] < size[0] and box[1] < size[1] and box[2] > 0 and box[3] > 0
+def part_inside(
+    box: Corners, size: tuple[float, float], *, where: str, skip: Skip
+) -> Corners | None:
+    """Return the part of a box in an image of this width and height; `None` if there is none.
+
+    `skip` is told of a box outside of the image, and of more than `_ROUNDED_PX` that are cut off.
+    """
+    x0, y0, x1, y1 = box
+    part = (max(x0, 0.0), max(y0, 0.0), min(x1, size[0]), min(y1, size[1]))
+    if part == box:
+        return box
+    if part[0] >= part[2] or part[1] >= part[3]:
+        skip("box outside of its image", where)
+        return None
+    if max(abs(own - cut) for own, cut in zip(box, part, strict=True)) > _ROUNDED_PX:
+        skip("part of a box beyond its image", where)
+    return part
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One annotated image, or one row of a table."""
 
     id: str
@@ -59,5 +78,5 @@ class Record:
     """Choices of a multiple-choice question, in their order."""
     captions: tuple[str, ...] = ()
     reasoning: str = ""
-    extra: Mapping[str, Json] = field(default_factory=dict)
+    extra: Mapping[str, Json] = MappingProxyType({})
     """Other columns, for `group_by`."""

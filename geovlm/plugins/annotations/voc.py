@@ -20,7 +20,7 @@ from geovlm.errors import DataError
 from geovlm.files import text
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.places import identity, image_path
-from geovlm.plugins.annotations.records import Labelled, Record, Skip, inside
+from geovlm.plugins.annotations.records import Labelled, Record, Skip, part_inside
 
 _SETS: dict[str, Split] = {"train": "train", "val": "val", "test": "test"}
 
@@ -119,7 +119,5 @@ def _objects(root: ElementTree.Element, file: Path, skip: Skip) -> Iterator[Labe
             skip("object marked difficult", where)
         elif not (x0 < x1 and y0 < y1):
             skip("object without a box", where)
-        elif not inside((x0, y0, x1, y1), size):
-            skip("box outside of its image", where)
-        else:
-            yield Labelled((x0, y0, x1, y1), name)
+        elif part := part_inside((x0, y0, x1, y1), size, where=where, skip=skip):
+            yield Labelled(part, name)

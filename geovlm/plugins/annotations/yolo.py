@@ -21,7 +21,7 @@ from geovlm.errors import DataError
 from geovlm.files import text
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.places import identity, images_in
-from geovlm.plugins.annotations.records import Labelled, Record, Skip, inside
+from geovlm.plugins.annotations.records import Labelled, Record, Skip, part_inside
 from geovlm.raster import image_size
 
 SPLITS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
@@ -135,10 +135,8 @@ def _objects(file: Path, image: Path, names: Mapping[int, str], skip: Skip) -> I
             box = (x0 * width, y0 * height, x1 * width, y1 * height)
             if not (x0 < x1 and y0 < y1):
                 skip("box without area", where)
-            elif not inside(box, (width, height)):
-                skip("box outside of its image", where)
-            else:
-                yield Labelled(box, names[int(numbers[0])])
+            elif part := part_inside(box, (width, height), where=where, skip=skip):
+                yield Labelled(part, names[int(numbers[0])])
 
 
 def _numbers(line: str) -> list[float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,44 @@ def test_parts_of_a_message_are_its_text_and_images(tmp_path: Path) -> None:
     _, (sample,), _ = added(tmp_path, row)
     assert [image.name for image in sample.images] == ["b.png"]
     assert sample.question == "Is there a road?"
+
+
+def said(answer: Any) -> dict[str, Any]:
+    """Return a row of VLM-R1."""
+    asked = {"from": "human", "value": "<image>Where is the ship?"}
+    return {"conversations": [asked, {"from": "gpt", "value": answer}]}
+
+
+@pytest.mark.parametrize(
+    ("row", "phrase"),
+    [
+        ({"problem": "Where is the ship?", "solution": SHIP}, "Where is the ship?"),
+        ({"problem": "Where?", "normal_caption": "the ship", "solution": SHIP}, "the ship"),
+        ({"problem": "Where?", "normal_caption": "the ship", "solution": str(SHIP)}, "the ship"),
+        (said(SHIP), "Where is the ship?"),
+        (said(f"<answer>{SHIP}</answer>"), "Where is the ship?"),
+    ],
+    ids=["solution", "caption", "text", "numbers", "tags"],
+)
+def test_an_answer_that_is_a_box_of_vlm_r1_is_referred_to(
+    row: dict[str, Any], phrase: str, tmp_path: Path
+) -> None:
+    own, (sample,), left_out = added(tmp_path, {"image": "a.png", **row})
+    assert own.task == "refer"
+    assert sample.target == {"phrase": phrase, "boxes": [SHIP]}
+    assert left_out == []
+
+
+def test_labelled_boxes_of_vlm_r1_are_detection(tmp_path: Path) -> None:
+    boxes = [{"bbox_2d": SHIP, "label": "ship"}, {"bbox_2d": BOAT, "label": "boat"}]
+    text = f"```json\n{json.dumps(boxes)}\n```"
+    file = test_tables.lines(tmp_path, {"image": "a.png", **said(text)})
+    own = guessing.complete(test_tables.described(file, format="jsonl", labels=("ship", "boat")))
+    (sample,) = test_tables.load(own)
+    assert own.task == "detect"
+    assert sample.target["boxes"] == [SHIP, BOAT]
+
+
+def test_boxes_in_a_sentence_stay_text(tmp_path: Path) -> None:
+    own, _, _ = added(tmp_path, {"image": "a.png", "question": "Where?", "answer": f"At {SHIP}."})
+    assert own.task == "vqa"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,80 @@ def test_an_object_of_coco_that_cannot_be_used_is_left_out(
     found = load(described(sets.coco(tmp_path, **changes)), left_out)
     assert left_out == [reason]
     assert found[1].target["boxes"] == [[0.0, 0.0, 20.0, 20.0]]
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "voc", "jsonl"])
+@pytest.mark.parametrize(
+    ("box", "part", "said"),
+    [
+        (
+            (-30.0, 30.25, 40.0, 70.25),
+            [0.0, 30.25, 40.0, 70.25],
+            ["part of a box beyond its image"],
+        ),
+        (
+            (150.5, 30.25, 240.0, 70.25),
+            [150.5, 30.25, 200.0, 70.25],
+            ["part of a box beyond its image"],
+        ),
+        ((-0.5, 30.25, 40.0, 70.25), [0.0, 30.25, 40.0, 70.25], []),
+    ],
+    ids=["left", "right", "rounded"],
+)
+def test_of_a_box_beyond_its_image_the_part_inside_is_taken(
+    box: Any, part: list[float], said: list[str], form: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    first, _ = sets.BOXES["b.png"]
+    monkeypatch.setitem(sets.BOXES, "b.png", [first, ("car", box)])
+    sets.images(tmp_path)
+    source, left_out = FORMATS[form](tmp_path), []  # type: ignore[var-annotated]
+    declare(source, form)
+    assert load(described(source, form=form), left_out)[1].target["boxes"][1] == part
+    assert left_out == said
+
+
+def declare(source: Path, form: str) -> None:
+    """Write the size of the images into a set that may hold it."""
+    if form == "coco":
+        table = json.loads(source.read_text())
+        for image in table["images"]:
+            image |= {"width": 200, "height": 100}
+        source.write_text(json.dumps(table))
+    if form == "voc":
+        size = "<size><width>200</width><height>100</height></size>"
+        for file in source.iterdir():
+            file.write_text(file.read_text().replace("<filename>", f"{size}<filename>"))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_byte_order_marks_and_line_ends_of_windows_change_nothing(
+    form: str, tmp_path: Path
+) -> None:
+    sets.images(tmp_path)
+    source = FORMATS[form](tmp_path)
+    before = load(described(source, form=form))
+    for file in tmp_path.rglob("*"):
+        if file.suffix in (".json", ".jsonl", ".csv", ".yaml", ".txt", ".xml"):
+            text = file.read_text().replace("\n", "\r\n")
+            file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert load(described(source, form=form)) == before
+
+
+@pytest.mark.parametrize("first", [1, 90_000])
+def test_ids_of_coco_may_begin_anywhere(first: int, tmp_path: Path) -> None:
+    sets.images(tmp_path)
+    file = sets.coco(tmp_path)
+    before = load(described(file))
+    table = json.loads(file.read_text())
+    for image in table["images"]:
+        image["id"] += first
+    for each in table["annotations"]:
+        each["image_id"] += first
+        each["category_id"] += first
+    for category in table["categories"]:
+        category["id"] += first
+    file.write_text(json.dumps(table))
+    assert load(described(file)) == before
 
 
 def test_captions_of_coco_are_those_of_their_image(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from geovlm.api import LoadContext, Sample
 from geovlm.errors import ConfigError, DataError
-from geovlm.plugins.annotations import adding, guessing
+from geovlm.plugins.annotations import adding, guessing, splits
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.loading import Loader
 from geovlm.plugins.annotations.readers import READERS
@@ -211,7 +211,7 @@ def test_rows_of_other_splits_are_passed_over_before_they_are_read(
     every = list(reader.read(file, own, left_out))
     assert reader.read_split is not None
     found = list(reader.read_split(file, own, left_out, split))
-    assert found == [each for each in every if Loader(own).split(each) == split]
+    assert found == [each for each in every if splits.Splits(own).of_record(each) == split]
     assert 0 < len(found) < len(every)
 
 
@@ -253,7 +253,7 @@ def test_boxes_in_the_question_are_not_asked_for(tmp_path: Path) -> None:
 
 
 def test_answers_with_boxes_as_numbers_are_counted(tmp_path: Path) -> None:
-    row = {"image": "a.png", "question": "Where is the ship?", "answer": "[10, 20, 50, 50]"}
+    row = {"image": "a.png", "question": "Where is the ship?", "answer": "at [10, 20, 50, 50]"}
     own = described(lines(tmp_path, row), format="jsonl")
     shown = dict(adding.lines(own, adding.survey(own))[:-1])
     assert shown["note"].startswith("boxes written as numbers are in 1 answers and stay text")

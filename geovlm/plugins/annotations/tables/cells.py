@@ -67,6 +67,15 @@ def listed(value: str) -> Any:
     return [part.strip() for part in value.split("|")]
 
 
+def flat(value: Any) -> list[Any]:
+    """Return the values of a cell, or of several that may hold lists, one after another."""
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        return [value]
+    return [each for part in value for each in flat(part)]
+
+
 def numbers(value: Any) -> tuple[float, ...] | None:
     """Return a list of finite numbers, or of their texts; `None` for what is none."""
     if not isinstance(value, list | tuple):

@@ -46,7 +46,7 @@ USUAL: Mapping[str, tuple[str | tuple[str, ...], ...]] = {
         ("x0", "y0", "x1", "y1"),
         ("x1", "y1", "x2", "y2"),
     ),
-    "phrase": ("phrase", "expression", "referring_expression", "ref"),
+    "phrase": ("phrase", "expression", "referring_expression", "ref", "normal_caption"),
     "type": ("type", "question_type", "qtype"),
     "split": ("split", "subset", "partition"),
 }

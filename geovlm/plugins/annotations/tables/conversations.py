@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from geovlm import answers
+from geovlm.files.jsontext import dumps
 from geovlm.plugins.annotations.records import BOX
 from geovlm.plugins.annotations.tables import cells
 from geovlm.plugins.annotations.tables.objects import Objects
@@ -116,10 +117,20 @@ def _messages(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _content(value: Any) -> str:
+    if _is_boxes(value):  # VLM-R1 has the numbers themselves
+        return dumps(value)
     if isinstance(value, list | tuple):
         parts = (each.get("text") if isinstance(each, Mapping) else each for each in value)
         value = "\n".join(str(part) for part in parts if part)
     return bare(cells.text(value))
+
+
+def _is_boxes(value: Any) -> bool:
+    """True for a list of numbers, or of lists of numbers."""
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    first = value[0] if isinstance(value[0], list | tuple) else value
+    return cells.numbers(first) is not None and not any(isinstance(each, str) for each in first)
 
 
 def _placed(messages: Iterator[tuple[str, str]], objects: Objects | None) -> Iterator[Said]:

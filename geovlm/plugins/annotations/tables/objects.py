@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +12,10 @@ from geovlm.plugins.annotations.tables import cells
 _BOXES = ("bbox", "bboxes", "boxes", "box", "bbox_2d")
 _CATEGORIES = ("category", "categories", "category_id")
 _LABELS = ("ref", "label", "labels", "category", "categories", "class", "name", "category_id")
+
+
+_BLOCK = re.compile(r"^\s*```(?:json)?|```\s*$")
+"""Marks of a block in Markdown."""
 
 
 class Objects(NamedTuple):
@@ -47,6 +52,22 @@ def read(value: Any) -> Objects | None:
     if value and not isinstance(value[0], list | tuple):
         value = [value]
     return Objects(tuple(map(cells.numbers, value)), ())
+
+
+def whole(value: Any) -> Objects | None:
+    """Return the boxes of an answer that is nothing else; `None` for any other answer.
+
+    Read are `[10, 20, 50, 50]`, a list of such boxes, and `[{"bbox_2d": […], "label": …}]`, as
+    VLM-R1 writes them, also in a block of JSON.
+    """
+    if isinstance(value, str):
+        value = _BLOCK.sub("", value).strip()
+        if value[:1] not in ("[", "{"):
+            return None
+    held = read(value)
+    if held is None or not held.boxes or any(b is None or len(b) != 4 for b in held.boxes):
+        return None
+    return held
 
 
 def is_of_datasets(value: Any) -> bool:

@@ -129,7 +129,10 @@ def _header(source: Path, first: tuple[int, list[str]] | None) -> tuple[str, ...
 def _jsonl(source: Path, skip: Skip) -> Iterator[Row]:
     name = source.name
     for number, value in files.json_lines(source, skip=skip):
-        yield from _objects(f"{name}:{number}", value, skip)
+        if type(value) is dict:
+            yield Row(f"{name}:{number}", _present(value))
+        else:
+            yield from _objects(f"{name}:{number}", value, skip)
 
 
 def _json(source: Path, skip: Skip) -> Iterator[Row]:
@@ -139,9 +142,17 @@ def _json(source: Path, skip: Skip) -> Iterator[Row]:
 
 def _objects(where: str, value: Any, skip: Skip) -> Iterator[Row]:
     if isinstance(value, dict):
-        yield Row(where, {name: each for name, each in value.items() if not _is_missing(each)})
+        yield Row(where, _present(value))
     else:
         skip("row that is not a JSON object", where)
+
+
+def _present(value: dict[str, Any]) -> dict[str, Any]:
+    """Return an object without its missing values; itself where there are none."""
+    for each in value.values():
+        if type(each) is not str or not each:
+            return {name: each for name, each in value.items() if not _is_missing(each)}
+    return value
 
 
 def _parquet(source: Path, skip: Skip) -> Iterator[Row]:

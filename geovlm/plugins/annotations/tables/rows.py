@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from geovlm import raster
@@ -17,20 +16,25 @@ from geovlm.errors import ConfigError, DataError
 from geovlm.plugins.annotations import splits
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.places import Finder
-from geovlm.plugins.annotations.records import Labelled, Record, Skip, inside
+from geovlm.plugins.annotations.records import Labelled, Record, Skip, part_inside
 from geovlm.plugins.annotations.tables import (
     cells,
     columns,
     conversations,
     embedded,
+    merging,
     objects,
     reading,
 )
 from geovlm.plugins.annotations.tables.conversations import Exchange
+from geovlm.plugins.annotations.tables.objects import Objects
 from geovlm.plugins.annotations.tables.reading import Row
 
+_NOTHING: Mapping[str, Json] = MappingProxyType({})
 _MERGED = frozenset({"caption", "detect"})
 """Tasks of which several rows that follow one another may describe one image."""
+_BOXED = frozenset({"refer", "detect"})
+"""Tasks of which an answer that is a box and nothing else is read as one."""
 
 
 def read(
@@ -51,7 +55,7 @@ def read(
         yield from reader.records(wanted)
         return
     by_image = description.split != "given" and description.group_by == "image"
-    yield from _merged(reader.records(wanted if by_image else None))
+    yield from merging.merged(reader.records(wanted if by_image else None))
 
 
 class _Reader:
@@ -79,12 +83,15 @@ class _Reader:
         self.reasoning = "" if description.reasoning in own else description.reasoning
         for name in filter(None, (self.group, self.reasoning)):
             columns.require(name, names, source=source)
+        place = self.columns.get("image")
+        self.image = place if isinstance(place, str) else ""
         self.texts = [
             (role, name)
             for role, name in self.columns.items()
             if role in ("question", "answer", "label", "phrase", "type") and isinstance(name, str)
         ]
         self.finder = Finder(description, source)
+        self.splits = splits.Splits(description)
 
     def records(self, wanted: Split | None = None) -> Iterator[Record]:
         """Yield the records of all rows, or of those of one split."""
@@ -94,12 +101,12 @@ class _Reader:
             if not images or (split := self._split(row)) == "":
                 continue
             first, last = images[0][1], images[-1][1]
-            extra = self._extra(row)
+            extra = self._extra(row) if self.group else _NOTHING
             if wanted is not None:
                 group = str(extra[self.group]) if self.group else first
-                if splits.of(self.own, given=split, group=group) != wanted:
+                if self.splits.of(split, group) != wanted:
                     continue
-            paths = tuple(path for path, _ in images)
+            paths = tuple([path for path, _ in images])
             own = cells.text(self._cell(row, "id")) if has_ids else ""
             many = list(self._exchanges(row, paths)) if has_messages else [self._fields(row, paths)]
             for number, fields in enumerate(many):
@@ -123,10 +130,14 @@ class _Reader:
 
     def _images(self, row: Row) -> list[tuple[Path, str]]:
         """Return files and ids of the images of a row; empty if one is missing."""
-        value = self._cell(row, "image")
+        value = row.cells.get(self.image) if self.image else self._cell(row, "image")
+        if type(value) is str:  # nearly all rows
+            found_one = self.finder.find(value.strip())
+            if found_one is not None:
+                return [found_one]
         if value is None and "messages" in self.columns:
             value = conversations.images(self._cell(row, "messages"))
-        names = [value] if isinstance(value, str) else _flat(value)
+        names = [value] if isinstance(value, str) else cells.flat(value)
         found = []
         for each in names:
             path = each.get("path") if isinstance(each, dict) else each
@@ -158,7 +169,7 @@ class _Reader:
         return split
 
     def _extra(self, row: Row) -> dict[str, Json]:
-        return {self.group: cells.text(row.cells.get(self.group))} if self.group else {}
+        return {self.group: cells.text(row.cells.get(self.group))}
 
     def _fields(self, row: Row, images: tuple[Path, ...]) -> dict[str, Any]:
         """Return the annotation of a row, as fields of a record."""
@@ -179,12 +190,33 @@ class _Reader:
             held = objects.read(self._cell(row, "boxes"))
             if held is not None:
                 labels = held.labels or cells.texts(self._cell(row, "label") or ())
-                labels = labels * len(held.boxes) if len(labels) == 1 else labels
-                if labels and len(labels) != len(held.boxes):
-                    self.skip("row with other numbers of labels than of boxes", row.where)
-                else:
-                    found["boxes"] = self._boxes(held.boxes, labels, held.form, row, images)
+                self._place(found, held._replace(labels=labels), row, images)
+        elif self.own.task in _BOXED:
+            self._read_answer(found, self._cell(row, "answer"), row, images)
         return found
+
+    def _read_answer(
+        self, found: dict[str, Any], value: Any, row: Row, images: tuple[Path, ...]
+    ) -> None:
+        """Put the boxes of an answer that is nothing else into the fields, in its place."""
+        held = objects.whole(value)
+        if held is None:
+            return
+        labels = held.labels if all(held.labels) else ()
+        found["answer"] = None
+        self._place(found, held._replace(labels=labels), row, images)
+        if not labels and not found.get("phrase"):
+            found["phrase"] = found.get("question", "")
+
+    def _place(
+        self, found: dict[str, Any], held: Objects, row: Row, images: tuple[Path, ...]
+    ) -> None:
+        """Put boxes and their labels, one for each or one for all, into the fields."""
+        labels = held.labels * len(held.boxes) if len(held.labels) == 1 else held.labels
+        if labels and len(labels) != len(held.boxes):
+            self.skip("row with other numbers of labels than of boxes", row.where)
+        else:
+            found["boxes"] = self._boxes(held.boxes, labels, held.form, row, images)
 
     def _exchanges(self, row: Row, images: tuple[Path, ...]) -> Iterator[dict[str, Any]]:
         """Yield the annotation of each exchange of a row, as fields of a record."""
@@ -216,6 +248,8 @@ class _Reader:
                 fields["boxes"] = placed
                 if answer.bare and not labels:
                     fields["phrase"] = _phrase(each)
+            elif self.own.task in _BOXED and fields["answer"]:
+                self._read_answer(fields, fields["answer"], row, images)
             yield fields
 
     def _boxes(
@@ -231,13 +265,11 @@ class _Reader:
         size = _size(images[-1]) if boxes else (0, 0)
         found = []
         for number, box in enumerate(boxes):
-            placed = objects.corners(box, form, size)
+            placed, where = objects.corners(box, form, size), f"{row.where} box {number}"
             if placed is None:
-                self.skip("box without four numbers or without area", f"{row.where} box {number}")
-            elif not inside(placed, size):
-                self.skip("box outside of its image", f"{row.where} box {number}")
-            else:
-                found.append(Labelled(placed, labels[number] if labels else ""))
+                self.skip("box without four numbers or without area", where)
+            elif part := part_inside(placed, size, where=where, skip=self.skip):
+                found.append(Labelled(part, labels[number] if labels else ""))
         return tuple(found)
 
     def _reasoning(self, row: Row) -> str:
@@ -250,21 +282,6 @@ def _size(image: Path) -> Size:
         return raster.image_size(image)
     except DataError:
         return (sys.maxsize, sys.maxsize)  # 'geovlm data check' names what cannot be read
-
-
-def _merged(found: Iterator[Record]) -> Iterator[Record]:
-    """Yield the records, neighbours of the same images and question as one."""
-    for _, several in itertools.groupby(found, key=lambda each: (each.images, each.question)):
-        first, *others = several
-        if not others:
-            yield first
-            continue
-        boxes = [each.boxes for each in (first, *others) if each.boxes is not None]
-        yield dataclasses.replace(
-            first,
-            captions=tuple(text for each in (first, *others) for text in each.captions),
-            boxes=tuple(box for each in boxes for box in each) if boxes else None,
-        )
 
 
 def _phrase(exchange: Exchange) -> str:
@@ -282,12 +299,3 @@ def _identifier(image: str, fields: dict[str, Any]) -> str:
         return image
     digest = hashlib.blake2b("\0".join(asked).encode(errors="replace"), digest_size=4)
     return f"{image}/{digest.hexdigest()}"
-
-
-def _flat(value: Any) -> list[Any]:
-    """Return the values of a cell, or of several that may hold lists, one after another."""
-    if value is None:
-        return []
-    if not isinstance(value, list | tuple):
-        return [value]
-    return [each for part in value for each in _flat(part)]

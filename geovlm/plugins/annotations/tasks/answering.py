@@ -77,22 +77,27 @@ def lacks(record: Record, own: Description) -> str:
     return asking.unplaced(record, own)
 
 
-def target(record: Record, own: Description) -> dict[str, Json]:
-    """Return the target of a record that lacks nothing."""
-    made: dict[str, Json] = {}
+def target(record: Record, own: Description) -> Mapping[str, Json]:
+    """Return the target of a record that lacks nothing; other records may share it."""
     if own.task == "mcq":
         choices, right = _ordered(record, own)
-        made = {"choices": choices, "answer": answers.letters(right)}
-    else:
-        answer = record.label if own.task == "classify" else record.answer
-        assert answer is not None  # `lacks` has refused the record
-        made = {"answer": answer}
-        if own.labels or own.task == "classify":
-            made["labels"] = [answer]
-        if own.labels:
-            made["vocabulary"] = _vocabulary(own.labels)
-    if record.type:
-        made["type"] = record.type
+        made: dict[str, Json] = {"choices": choices, "answer": answers.letters(right)}
+        return made | ({"type": record.type} if record.type else {})
+    answer = record.label if own.task == "classify" else record.answer
+    assert answer is not None  # `lacks` has refused the record
+    return _short(answer, record.type, own.labels, own.task == "classify")
+
+
+@lru_cache(maxsize=4096)
+def _short(answer: str, kind: str, labels: tuple[str, ...], classifies: bool) -> dict[str, Json]:
+    """Return the target of an answer; samples of the same answer share it."""
+    made: dict[str, Json] = {"answer": answer}
+    if labels or classifies:
+        made["labels"] = [answer]
+    if labels:
+        made["vocabulary"] = _vocabulary(labels)
+    if kind:
+        made["type"] = kind
     return made
 
 

@@ -43,6 +43,8 @@ def marked(record: Record, own: Description) -> bool:
 
 def unplaced(record: Record, own: Description) -> str:
     """Return what a record lacks for a question with boxes; empty if nothing."""
+    if BOX not in own.question and BOX not in record.question:
+        return ""
     places, held = _wording(record, own).count(BOX), len(record.boxes or ())
     return "" if not places or (held and places in (1, held)) else "the boxes of its question"
 
