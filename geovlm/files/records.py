@@ -60,15 +60,15 @@ def json_lines(
         DataError: the file cannot be opened or holds no text, or, without `skip`, a line of it is
             not JSON.
     """
-    scan = json.JSONDecoder(parse_int=parse_int).scan_once
+    scan = json.JSONDecoder(parse_int=parse_int).raw_decode
     for number, line, form in _lines(path):
         try:
             source = text.decode(line, path, line=number, form=form).rstrip()
             if not source:
                 continue
             try:  # nearly all lines are one value, and nothing else
-                value, end = scan(source, 0)
-            except (StopIteration, ValueError, RecursionError):
+                value, end = scan(source)
+            except (ValueError, RecursionError):
                 end = -1
             if end != len(source):
                 value = parse_json(source, path, line=number, parse_int=parse_int)
