@@ -37,6 +37,7 @@ KNOWN = Known(
     ids=[7, 8],
     logprobs=[-0.5, -0.25],
     dtype="float32",
+    max_positions=2048,
     settings={"min_pixels": 1},
 )
 SAME: dict[str, Any] = {
@@ -141,11 +142,12 @@ def test_a_port_that_is_taken_is_named():
 
 
 def test_the_command_names_model_address_and_limits(tmp_path):
-    argv = serving.command(tmp_path, SETTINGS, dtype="float32", trust_remote_code=False)
+    argv = serving.command(tmp_path, SETTINGS, known=KNOWN, trust_remote_code=False)
     words = argv[argv.index("serve") :]
     assert words[:2] == ["serve", str(tmp_path)]
     assert words[2:8] == ["--host", "127.0.0.1", "--port", "8001", "--served-model-name", "mine"]
-    assert words[-3:] == ["--enforce-eager", "--max-model-len", "512"]
+    assert words[-4:] == ["--max-num-batched-tokens", "4096", "--max-model-len", "512"]
+    assert "--no-enable-chunked-prefill" in words
     assert argv[3] == str(os.getpid())
 
 

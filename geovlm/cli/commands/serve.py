@@ -125,7 +125,7 @@ def _server(
     argv = serving.command(
         folder / "model",
         settings,
-        dtype=serving.Known.read(folder).dtype,
+        known=serving.Known.read(folder),
         trust_remote_code=config.trust_remote_code,
     )
     log, deadline = folder / "vllm.txt", time.monotonic() + timeout_s

@@ -28,6 +28,8 @@ from geovlm.plugins.registry import Registry
 
 NEVER = -100.0
 """vLLM's lowest bias of a token."""
+WHOLE_TOKENS = 4096
+"""Tokens that vLLM reads at once on the CPU, at least a whole prompt."""
 SPARE = 64
 """Tokens by which a prompt may be longer than those that are known at the start."""
 _ON_CPU = {
@@ -207,7 +209,10 @@ def _engine(
 
     options: dict[str, Any] = {"gpu_memory_utilization": config.answering.memory or 0.9}
     if on_cpu:
-        options = {"enforce_eager": True}  # compiling takes longer than it saves, see docs/vllm.md
+        # compiling takes longer than it saves; and vLLM 0.30 fails on the CPU where a prompt that
+        # is sampled with a seed is read in two parts (`GPUModelRunner._bookkeeping_sync`)
+        options = {"enforce_eager": True, "enable_chunked_prefill": False}
+        options["max_num_batched_tokens"] = max(length, WHOLE_TOKENS)
     try:
         return LLM(
             model=str(folder),

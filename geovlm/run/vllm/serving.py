@@ -27,6 +27,8 @@ _ON_CPU = {
 }
 _ANSWER_S = 120.0
 """Longest time for the first answer."""
+WHOLE_TOKENS = 4096
+"""Tokens that the server reads at once on the CPU, at least a whole prompt."""
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05}
 """Largest mean difference of log-probabilities from those of transformers."""
 
@@ -42,6 +44,8 @@ class Known:
     logprobs: list[float]
     dtype: str
     """Type of the weights: `float32` or `bfloat16`."""
+    max_positions: int
+    """Longest sequence that the model takes, tokens."""
     settings: dict[str, int | str]
     """Keys of the configuration with which `geovlm eval` sends what transformers would see."""
 
@@ -78,14 +82,22 @@ class Settings:
         return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
 
 
-def command(folder: Path, settings: Settings, *, dtype: str, trust_remote_code: bool) -> list[str]:
-    """Return the command line of a server of the model in `folder`, tied to this process."""
+def command(
+    folder: Path, settings: Settings, *, known: Known, trust_remote_code: bool
+) -> list[str]:
+    """Return the command line of a server of the model in `folder`, tied to this process.
+
+    On the CPU prompts are read whole: vLLM 0.30 fails there where one that is sampled with a seed
+    is read in two parts (`GPUModelRunner._bookkeeping_sync`).
+    """
     argv = python("-m", "vllm.entrypoints.cli.main", "serve", str(folder))
     argv += ["--host", settings.host, "--port", str(settings.port)]
-    argv += ["--served-model-name", settings.name, "--dtype", dtype]
+    argv += ["--served-model-name", settings.name, "--dtype", known.dtype]
     argv += ["--limit-mm-per-prompt", json.dumps({"image": settings.images, "video": 0})]
     if settings.gpus is None:
-        argv += ["--enforce-eager"]
+        whole = max(settings.max_model_len or known.max_positions, WHOLE_TOKENS)
+        argv += ["--enforce-eager", "--no-enable-chunked-prefill"]
+        argv += ["--max-num-batched-tokens", str(whole)]
     else:
         argv += ["--tensor-parallel-size", str(settings.gpus)]
         argv += ["--gpu-memory-utilization", str(settings.memory or 0.9)]

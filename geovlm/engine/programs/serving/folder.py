@@ -62,6 +62,7 @@ def work(job: Path) -> None:
         input_sizes=(boxes.input_size(size, profile=loaded.profile),),
         given_sizes=(size,),
     )
+    tokenizer = loaded.processor.tokenizer  # type: ignore[attr-defined]  # a mixin's field
     (found,) = reference.answer(loaded, [row], cache=ImageCache())
     Known(
         question=row.question,
@@ -69,6 +70,7 @@ def work(job: Path) -> None:
         ids=found.answer.ids,
         logprobs=found.answer.logprobs,
         dtype=str(loaded.model.dtype).removeprefix("torch."),
+        max_positions=load.max_positions(loaded.model.config, tokenizer),
         settings=_settings(loaded),
     ).write(job)
 
