@@ -25,7 +25,7 @@ def _server(url: str) -> str:
 
 
 class AnsweringConfig(Table):
-    """What writes the answers of evaluations, probes and predictions, see docs/vllm.md."""
+    """Writer of the answers of evaluations, probes and predictions, see docs/vllm.md."""
 
     generation: Literal["transformers", "vllm"] = "transformers"
     """`transformers`, or `vllm`: in the process itself, or by the server at `url`. GRPO's

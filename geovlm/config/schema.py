@@ -188,7 +188,7 @@ class RunConfig(Table):
     served: ServedConfig = ServedConfig()
     """Endpoint of a model `openai:NAME`."""
     answering: AnsweringConfig = AnsweringConfig()
-    """What writes the answers of evaluations, probes and predictions."""
+    """Writer of the answers of evaluations, probes and predictions."""
     lora: LoraConfig | None = None
     """Low-rank adapters; default: full fine-tuning."""
     stages: list[Stage] = []

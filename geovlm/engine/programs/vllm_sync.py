@@ -53,7 +53,7 @@ class Question(NamedTuple):
     """Its tokens with one placeholder per image."""
     images: list[Any] | None
     inputs: Mapping[str, torch.Tensor]
-    """What the processor made of the images."""
+    """Inputs that the processor made of the images."""
 
 
 class Part(NamedTuple):
@@ -61,7 +61,7 @@ class Part(NamedTuple):
 
     name: str
     problem: str
-    """What is not in order; empty if all is."""
+    """Faults; empty if all is in order."""
     apart: float | None = None
     """Largest mean difference of log-probabilities of a prompt, nats per token."""
     from_old: float | None = None

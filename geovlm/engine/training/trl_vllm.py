@@ -1,6 +1,6 @@
 """Gets round what TRL 1.16 does wrong with vLLM and images, and checks what vLLM really did.
 
-Each part can go when its issue is mended: a test with "still" in its name fails then.
+Each part can go when its issue is fixed: a test with "still" in its name fails then.
 
 - huggingface/trl#6294: in one process, vLLM gets prompts whose image tokens are expanded already,
   and expands them again.
@@ -41,7 +41,7 @@ _UNTESTED = "use generation='transformers', or the versions of constraints-vllm.
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What TRL does not pass on."""
+    """Inputs that TRL does not pass on."""
 
     weights: str
     """Folder or hub name from which vLLM in this process loads model and processor."""

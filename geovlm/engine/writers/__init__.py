@@ -1,1 +1,1 @@
-"""What writes answers: the model in this process, vLLM in this process, or a vLLM server."""
+"""Writers of answers: the model in this process, vLLM in this process, or a vLLM server."""

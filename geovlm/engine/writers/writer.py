@@ -1,4 +1,4 @@
-"""What writes answers, as evaluations, probes and predictions use it."""
+"""The writer of answers, as evaluations, probes and predictions use it."""
 
 from __future__ import annotations
 

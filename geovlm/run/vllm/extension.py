@@ -1,4 +1,4 @@
-"""What a vLLM server of GeoVLM can say of its weights: `--worker-extension-cls`."""
+"""Lets a vLLM server of GeoVLM report on its weights: `--worker-extension-cls`."""
 
 from __future__ import annotations
 

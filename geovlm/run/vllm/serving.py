@@ -35,7 +35,7 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
-    """What transformers answers about one image; every field survives JSON."""
+    """The answer of transformers about one image; every field survives JSON."""
 
     question: str
     prompt_ids: list[int]

@@ -27,7 +27,7 @@ COLOURS = (
 )
 DISASTERS = ("volcano", "fire", "earthquake", "flood", "tsunami", "wind")
 DAMAGED = ("did not", "one", "two", "many")
-"""What tells the number of damaged buildings; `did not effect the buildings`."""
+"""Tells the number of damaged buildings; `did not effect the buildings`."""
 _REGION = re.compile(r"\d+ (?:(\S+) )?(small|moderate|medium|large) (.+?) at the ")
 _VOCABULARIES = {
     "object": list(OBJECTS),

@@ -18,7 +18,7 @@ class Exchange(NamedTuple):
     """As EarthDial's evaluation asks it, `<image>` included; of a training row as stored."""
     truths: list[str]
     suffix: str = ""
-    """What tells the exchanges of a row apart."""
+    """Tells the exchanges of a row apart."""
 
 
 def exchanges(folder: Folder, row: dict[str, Any]) -> list[Exchange]:

@@ -32,7 +32,7 @@ class Outline(NamedTuple):
     box: tuple[float, float, float, float]
     """Enclosing box, cut at the borders of the image, pixels."""
     area: float
-    """Of the polygon, square pixels."""
+    """Area of the polygon, square pixels."""
 
 
 class Buildings(NamedTuple):

@@ -1,1 +1,1 @@
-"""What `geovlm serve` needs of a model before vLLM starts."""
+"""Prepares a model for `geovlm serve` before vLLM starts."""
