@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from geovlm.config import load
 from geovlm.errors import ConfigError, DataError
 from geovlm.run import changes
 from geovlm.run.changes import Change
@@ -17,6 +18,8 @@ from geovlm.run.folder import LOCK, MACHINES, RunDir
 _NAMED = 5
 """Largest number of differing files that an error names."""
 _OTHERWISE = "or start another run with --output"
+_ABSENT = object()
+"""Stands for the value of a setting that a table does not state."""
 
 
 def line(folder: Path, *more: str) -> str:
@@ -66,7 +69,7 @@ def refuse_another(directory: RunDir, config: Mapping[str, Any]) -> None:
     work = changes.begun(directory, before)
     complete = all(map(directory.is_done, range(len(before["stages"])) or [-1]))
     problems = []
-    for change in changes.differences(before, config):
+    for change in _changed(before, config):
         used = changes.obstacle(change, work, complete=complete)
         if used is not None:
             where = "which is done" if used.done else "which has begun"
@@ -78,6 +81,28 @@ def refuse_another(directory: RunDir, config: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"{directory.path}: {'; '.join(problems)}", hint=f"leave it as it was, {_OTHERWISE}"
         )
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    """Yield the settings that differ; one that the run's version did not know had its default."""
+    filled, _ = load.validate(before)
+    known = {} if filled is None else filled.model_dump(mode="json")
+    for change in changes.differences(before, after):
+        stated, default = _at(before, change.key), _at(known, change.key)
+        if stated is not _ABSENT or default != change.after:
+            yield change
+
+
+def _at(table: Any, key: tuple[str, ...]) -> Any:
+    """Return the value at the path of a setting, or `_ABSENT`."""
+    for name in key:
+        if isinstance(table, list) and int(name) < len(table):
+            table = table[int(name)]
+        elif isinstance(table, Mapping) and name in table:
+            table = table[name]
+        else:
+            return _ABSENT
+    return table
 
 
 def refuse_other_contents(directory: RunDir, now: Mapping[str, Any]) -> None:
@@ -232,7 +257,7 @@ def take_over(
     for task, splits in resolved["samples"].items():
         for split, n in splits.items():
             check_samples(task, split, n, before=before)
-    found = [*changes.differences(before["config"], resolved["config"]), *(versions or [])]
+    found = [*_changed(before["config"], resolved["config"]), *(versions or [])]
     at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     stages = range(len(before["config"]["stages"])) or [-1]
     stage = next((directory.stage(i).name for i in stages if not directory.is_done(i)), None)

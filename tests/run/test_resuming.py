@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from geovlm.config import load
 from geovlm.errors import ConfigError, DataError
 from geovlm.run import files, resuming
 from geovlm.run.folder import RunDir
@@ -112,6 +113,21 @@ def test_the_history_of_changes_is_kept_from_resume_to_resume(tmp_path):
         ("packages.trl", "1.16", "1.17"),
     ]
     assert {each["stage"] for each in last} == {"0-sft"}
+
+
+def test_a_setting_that_the_older_version_did_not_know_had_its_default(tmp_path):
+    run = RunDir(tmp_path)
+    now = load.load(None, overrides=["stages=[{kind='sft',steps=2}]"]).model_dump(mode="json")
+    older = copy.deepcopy(now)
+    del older["stages"][0]["weights"], older["answering"]
+    begun(run)
+    files.write_json(run.resolved, {**resolved(), "config": older, "started_with": {}})
+    files.write_json(run.stage(0) / "done.json", {})
+    resuming.refuse_another(run, now)
+    assert resuming.take_over(run, resolved() | {"config": now})["changes"] == []
+    now["stages"][0]["weights"] = {"xbd": 2.0}
+    with pytest.raises(ConfigError, match="weights is None and cannot become"):
+        resuming.refuse_another(run, now)
 
 
 def test_generated_data_stay_generated_wherever_they_lie(tmp_path):
