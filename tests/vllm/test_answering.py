@@ -48,7 +48,7 @@ def server() -> Iterator[Server]:
     made = serve()
     yield made
     if made.process.poll() is None:
-        made.process.send_signal(signal.SIGINT)
+        made.process.send_signal(signal.SIGTERM)
     made.process.wait(60)
 
 
