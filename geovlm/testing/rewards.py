@@ -83,7 +83,7 @@ def wrong_scores_less(subject: Subject) -> Iterator[Finding]:
 
 def hostile_never_raises(subject: Subject) -> Iterator[Finding]:
     """No completion makes a reward or metric raise or leave its range, however broken it is."""
-    for task, reward in _pairs(subject):
+    for task, reward in _encoders_once(subject):
         few = _few(subject.cases[task.name])
         if reward.batched:
             ranked = sorted(HOSTILE, key=len)  # an encoder pads a batch to its longest text
@@ -115,7 +115,7 @@ def hostile_never_raises(subject: Subject) -> Iterator[Finding]:
 
 def rewards_pure(subject: Subject) -> Iterator[Finding]:
     """A reward is deterministic and does not change its arguments."""
-    for task, reward in _pairs(subject):
+    for task, reward in _encoders_once(subject):
         few = _few(subject.cases[task.name])
         texts = [text for each in few for text in (each.gold, *_wrong(each, few))]
         cases = [each for each in few for _ in (each.gold, *_wrong(each, few))]
@@ -155,6 +155,18 @@ def rewards_picklable(subject: Subject) -> Iterator[Finding]:
 
 def _pairs(subject: Subject) -> list[tuple[TaskSpec, RewardSpec]]:
     return [(task, reward) for task in subject.tasks for reward in subject.rewards_of(task)]
+
+
+def _encoders_once(subject: Subject) -> Iterator[tuple[TaskSpec, RewardSpec]]:
+    """Yield tasks and their rewards, a batched reward with its first task only.
+
+    An encoder takes seconds for what a reward by rule takes milliseconds, and does not know tasks.
+    """
+    seen = set()
+    for task, reward in _pairs(subject):
+        if not (reward.batched and reward.name in seen):
+            yield task, reward
+        seen.add(reward.name)
 
 
 def _few(cases: list[Case]) -> list[Case]:
