@@ -150,6 +150,16 @@ def test_answers_that_rarely_repeat_are_open(image: Path) -> None:
     assert exact.floor is None
 
 
+def test_letters_of_few_samples_are_closed(image: Path) -> None:
+    choices = ["a river", "a road", "a lake"]
+    found = made(image, *({"answer": letter, "choices": choices} for letter in "ABC"))
+    exact = audit(
+        task(robust={"exact": 1.0}), registry=registry.load(), samples=found, train=found
+    ).rewards["robust"]["exact"]
+    assert exact.floor == pytest.approx(1 / 3)
+    assert exact.passes
+
+
 def test_the_total_of_a_set_is_its_weighted_sum(image: Path) -> None:
     found = made(image, *closed("yes", "yes", "yes", "no", vocabulary=("yes", "no")))
     total = audit(

@@ -175,8 +175,8 @@ def _means(
 def _floor(exchanges: Sequence[Exchange]) -> float | None:
     """Return the rate of the most frequent answer of each kind, or `None` if answers are open.
 
-    Answers are closed if every target has an `answer`, and either a vocabulary or at most half as
-    many different answers as samples.
+    Answers are closed if every target has an `answer`, and either a vocabulary, `choices`, or at
+    most half as many different answers as samples.
     """
     if any("answer" not in each.target for each in exchanges):
         return None
@@ -185,7 +185,7 @@ def _floor(exchanges: Sequence[Exchange]) -> float | None:
         gold = answers.normalise(str(each.target["answer"]))
         kinds.setdefault(each.question.kind, Counter())[gold] += 1
     different = sum(len(counts) for counts in kinds.values())
-    listed = all(each.question.vocabulary for each in exchanges)
+    listed = all(each.question.vocabulary or each.target.get("choices") for each in exchanges)
     if not listed and different > len(exchanges) / 2:
         return None
     return sum(max(counts.values()) for counts in kinds.values()) / len(exchanges)
