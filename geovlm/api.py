@@ -137,6 +137,11 @@ class Sample:
     - `choices`: list of texts; the choices of a question, with letters from A on. The `answer` is
       the letter of the right one, or the letters of all right ones with blanks between (`A C`). The
       task's `prompt` lists them from here: evaluation also asks with the choices in another order.
+    - `phrasings`: whole number; of how many phrasings of one question this is one. Its answer has
+      1 / `phrasings` of the weight of a question. Default: 1.
+    - `hundredths`: box (x0, y0, x1, y1) in whole hundredths of width and height, as VRSBench states
+      the true one.
+    - `unique`: true if no other object of the image is of the class of the one asked for.
     - `boxes`: list of boxes in pixels of the stored last image, 4 or 5 numbers each. Empty: no
       object is there.
     - `box_labels`: list of texts; the label of each box, an entry of the `vocabulary`. Answers then
