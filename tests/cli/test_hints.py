@@ -59,7 +59,7 @@ def test_an_unknown_data_set_gets_a_suggestion(tmp_path: Path, command: tuple[st
 
 def test_an_option_that_a_command_lacks_is_seen() -> None:
     error = "error: no labels (--set a=b reads others, or 'geovlm run --resume')"
-    assert foreign_options(["tasks", "list"], error) == {"--set"}
+    assert foreign_options(["plugins", "list"], error) == {"--set"}
     assert foreign_options(["run"], error) == set()
 
 

@@ -48,15 +48,20 @@ NEEDS = {
     "--track": "packages of trackers: tests/track",
     "geovlm-r1": "a model from the Hugging Face hub",
     "--base-url": "an endpoint: tests/engine/test_served.py",
+    "serve": "vLLM: tests/vllm",
+    "--generation": "vLLM: tests/vllm",
+    "answering.generation=vllm": "vLLM: tests/vllm",
     "export": "a finished run: tests/engine/test_export.py",
     "doctor": "minutes: tests/cli/test_doctor.py",
 }
 """Word of a line, or of the file it names -> requirement that a test does not have."""
-PUBLISHED = (
-    '{"question": "Where is <ref>1 van</ref>?", "answer": "[[7, 22, 14, 31, 0]]", '
-    '"gt_bbox": "[[7, 22, 14, 31, 0]]", "task_type": "ref", "size_group": "small"}\n'
-) * 2
-"""Two lines with the fields of EarthDial's file of answers to GeoChat-Bench."""
+PUBLISHED = {
+    "rsvqa/lrben": '{"question": "Is there a road?", "answer": "yes", "annotation": "yes", '
+    '"vqa_type": "presence"}\n',
+    "": '{"question": "Where is <ref>1 van</ref>?", "answer": "[[7, 22, 14, 31, 0]]", '
+    '"gt_bbox": "[[7, 22, 14, 31, 0]]", "task_type": "ref", "size_group": "small"}\n',
+}
+"""Protocol -> a line with the fields of EarthDial's file of answers; else one of GeoChat-Bench."""
 OPTIONAL = {"options.tier3=true": ("train", "tier3")}
 """Option -> (part of the generated data, name of the part of real data that it stands for)."""
 
@@ -100,7 +105,8 @@ def adapted(line: str, folder: Path) -> list[str]:
     if words[0] == "watch":
         watched(folder / words[1], state="done")
     if words[0] == "score":
-        (folder / words[1]).write_text(PUBLISHED, encoding="utf-8")
+        rows = PUBLISHED.get(words[-1], PUBLISHED[""])
+        (folder / words[1]).write_text(2 * rows, encoding="utf-8")
     for word in words:
         if words[0] == "predict" and word.endswith(".tif") and not (folder / word).exists():
             write_scene(folder / word, (256, 256))
