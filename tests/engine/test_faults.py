@@ -30,7 +30,7 @@ from tests.engine.faults import (
     workers,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.faults
 
 
 PHASES = {

@@ -14,7 +14,7 @@ import pytest
 
 from tests.engine.faults import Faulty, finish, in_grpo, in_sft, losses, sft_alone, workers
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.faults
 
 
 def test_a_killed_rank_is_named_and_one_process_goes_on_where_two_were(

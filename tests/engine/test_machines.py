@@ -122,7 +122,7 @@ def stop_one(folder: Path, *, rank: int, number: signal.Signals) -> None:
     assert [each["state"] for each in states] == ["stopped", "stopped"]
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.timeout(1500)
 def test_what_ends_one_machine_ends_the_other_and_both_resume(tmp_path: Path) -> None:
     kill_one(tmp_path)

@@ -18,12 +18,3 @@ from tools.families import checkpoints
 def checkpoint() -> Callable[[str], Path]:
     """Return the folder of a checkpoint by its name, built once per machine; never change it."""
     return checkpoints.checkpoint
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of every family, unless `-m` names them."""
-    if "families" in str(config.getoption("markexpr")):
-        return
-    left = [item for item in items if item.get_closest_marker("families") is None]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(left)])
-    items[:] = left

@@ -70,12 +70,3 @@ def opened(chromium: Browser) -> Iterator[Callable[..., Opened]]:
     yield load
     for context in contexts:
         context.close()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that need a browser, unless `-m` names them."""
-    if "browser" in str(config.getoption("markexpr")):
-        return
-    left = [item for item in items if item.get_closest_marker("browser") is None]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(left)])
-    items[:] = left

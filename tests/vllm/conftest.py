@@ -1,4 +1,4 @@
-"""Leaves out the tests that need vLLM, unless `-m vllm` asks for them; sets vLLM up for a CPU."""
+"""Sets vLLM up for a CPU."""
 
 from __future__ import annotations
 
@@ -26,15 +26,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if "vllm" in str(config.getoption("markexpr")):
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out these tests, unless `-m` names them: they need an environment of their own."""
-    if "vllm" in str(config.getoption("markexpr")):
-        return
-    left = [item for item in items if item.get_closest_marker("vllm") is None]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(left)])
-    items[:] = left
 
 
 @pytest.fixture(scope="session")
