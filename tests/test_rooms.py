@@ -46,8 +46,8 @@ INSIDE = {
     " | builtin described references | discover | registry | metrics",
     "config": "checkpoint control_tokens health options presets shapes | stages trackers"
     " | answering served | schema | load model | extras tasks",
-    "data": "cache fingerprints mixture objects texts | findings | imagefiles loading prompts"
-    " | check leaks preview",
+    "data": "cache fingerprints mixture objects snapshots texts | findings"
+    " | imagefiles loading prompts | check leaks preview",
     "run": "devices files machines served stopping | folder parallel | status | process"
     " | changes export heartbeat imports | resuming | tracking vllm | launch | adapters doctor",
     "predict": "asking images reading windows | georeference job | features overlay scenes"

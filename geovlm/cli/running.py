@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,22 @@ def write(directory: RunDir, plan: Plan) -> None:
         files.write_text(directory.deduplicated, plan.deduplicated.as_json())
     descriptions.keep(directory, registry.load(), [task.dataset for task in plan.tasks])
     files.write_json(directory.resolved, resolved)
+
+
+@contextlib.contextmanager
+def records(directory: RunDir, plan: Plan) -> Iterator[None]:
+    """Keep the plan's records in the run folder for its processes, and no longer in memory."""
+    from geovlm.data import snapshots
+
+    try:
+        while plan.records:
+            (dataset, split), found = plan.records.popitem()
+            contents = plan.checksums[dataset][split]["sha256"]
+            snapshots.write(directory.records(dataset, split), found, contents=contents)
+            del found
+        yield
+    finally:
+        shutil.rmtree(directory.records("", "").parent, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -106,13 +123,14 @@ def run_stages(
     write(directory, plan)
     status.begin(plan.config, plan.resolved()["samples"], resume=resume)
     try:
-        if others is not None:
-            others.publish(planned=True)
-            others.wait_for_all()
-        with tracking.following(directory, plan.config):
-            launch.run_stages(
-                directory, config=plan.config, resume=resume, heartbeat=others, status=status
-            )
+        with records(directory, plan):
+            if others is not None:
+                others.publish(planned=True)
+                others.wait_for_all()
+            with tracking.following(directory, plan.config):
+                launch.run_stages(
+                    directory, config=plan.config, resume=resume, heartbeat=others, status=status
+                )
         status.doing("writing the report")
     except (KeyboardInterrupt, RunFailedError, StoppedError):
         everywhere = "" if others is None else ", with the same --machines … on each"

@@ -6,7 +6,7 @@ import gc
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,9 +196,9 @@ def load_records(
             gc.enable()
 
 
-def task_samples(task: TaskSpec, records: Iterable[Sample]) -> list[Sample]:
+def task_samples(task: TaskSpec, records: Sequence[Sample]) -> Sequence[Sample]:
     """Return the samples that the task's `samples` makes of each record, else the records."""
     if task.samples is None:
-        return list(records)
+        return records
     expand = resolve(task.samples)
     return [sample for record in records for sample in expand(record)]

@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from geovlm.api import ModelProfile, Sample, Split, StageInfo, TaskSpec
+from geovlm.api import DatasetSpec, ModelProfile, Sample, Split, StageInfo, TaskSpec
 from geovlm.config.schema import RunConfig
 from geovlm.config.stages import TRL_DEFAULTS
 from geovlm.config.tasks import configured, instruction_of, weights_of
-from geovlm.data import loading, mixture
+from geovlm.data import loading, mixture, snapshots
 from geovlm.data.leaks import LeftOut
 from geovlm.data.prompts import Prompter
 from geovlm.engine.rows.images import ImageCache
@@ -52,7 +52,7 @@ class Stage:
     """Ends a reward that does not return; `None` waits for ever."""
     meter: Meter = field(default_factory=Meter, repr=False)
     """Counts what the stage does, on the main process."""
-    records: dict[tuple[str, Split], list[Sample]] = field(default_factory=dict, repr=False)
+    records: dict[tuple[str, Split], Sequence[Sample]] = field(default_factory=dict, repr=False)
     """Data set and split -> records, read once for all tasks on them."""
 
     @property
@@ -100,15 +100,7 @@ class Stage:
         Raises:
             DataError: the split holds no sample of the task.
         """
-        spec = self.registry.dataset(task.dataset)
-        if (spec.name, split) not in self.records:
-            self.records[spec.name, split] = loading.load_records(
-                spec,
-                root=self.data_roots[spec.name],
-                split=split,
-                options=self.config.data_options(spec),
-            ).records
-        records = self.records[spec.name, split]
+        records = self._records(self.registry.dataset(task.dataset), split)
         if split == "train" and self.config.deduplicate != "off":
             records = LeftOut.read(self.run.deduplicated).keep(records)
         samples = loading.task_samples(task, records)
@@ -116,7 +108,7 @@ class Stage:
         if not samples:
             raise DataError(
                 f"task {task.name!r} has no samples in split {split!r} of "
-                f"{self.data_roots[spec.name]}",
+                f"{self.data_roots[task.dataset]}",
                 hint="choose another split with --set eval.split=…, or leave the task out",
             )
         prompter = Prompter(
@@ -128,6 +120,22 @@ class Stage:
         instruction = instruction_of(task, self.config)
         return Rows(samples=chosen, prompter=prompter, instruction=instruction)
 
+    def _records(self, spec: DatasetSpec, split: Split) -> Sequence[Sample]:
+        """Return the records of a split, as the run was planned with them."""
+        key = (spec.name, split)
+        if key not in self.records:
+            contents = self.run.read_checksum(*key) or ""
+            kept: Sequence[Sample] | None = snapshots.read(
+                self.run.records(*key), contents=contents
+            )
+            if kept is None:  # on another machine, or of windows and bands
+                options = self.config.data_options(spec)
+                root = self.data_roots[spec.name]
+                loaded = loading.load_records(spec, root=root, split=split, options=options)
+                kept = loaded.records
+            self.records[key] = kept
+        return self.records[key]
+
     def max_new_tokens(self, tasks: Sequence[TaskSpec]) -> int:
         """Return the longest completion that a batch of these tasks may have, tokens."""
         longest = max(task.max_answer_tokens for task in tasks)
@@ -137,6 +145,14 @@ class Stage:
         """Return task -> the rows that this stage trains on, at most its `limit`."""
         given: dict[str, Any] = {"profile": profile, "limit": self.settings.limit}
         return {task.name: self.rows(task, split="train", **given) for task in self.tasks}
+
+    def limits(self, task: TaskSpec) -> list[int | None]:
+        """Return the limits of all stages of the run that train on a task."""
+        return [
+            settings.limit
+            for index, settings in enumerate(self.config.stages)
+            if task.name in self.config.tasks_of(index, self.task_names)
+        ]
 
     def plan(self, parts: Mapping[str, Sequence[Row]], *, n: int) -> list[tuple[str, int]]:
         """Return `n` (task, row number) pairs: the mixture of this stage."""
@@ -178,9 +194,20 @@ class Stage:
 
 def drawn(items: Sequence[T], limit: int | None, *, seed: int) -> Sequence[T]:
     """Return at most `limit` items in their order: drawn, as VQA sets repeat their types."""
-    if limit is None or limit >= len(items):
+    return reached(items, [limit], seed=seed)
+
+
+def reached(items: Sequence[T], limits: Sequence[int | None], *, seed: int) -> Sequence[T]:
+    """Return the items that `drawn` gives with one limit or another, in their order."""
+    if any(limit is None or limit >= len(items) for limit in limits):
         return items
-    return [items[i] for i in sorted(random.Random(seed).sample(range(len(items)), limit))]
+    chosen = {
+        number
+        for limit in limits
+        if limit is not None
+        for number in random.Random(seed).sample(range(len(items)), limit)
+    }
+    return [items[number] for number in sorted(chosen)]
 
 
 def spread(

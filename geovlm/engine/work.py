@@ -31,7 +31,7 @@ from geovlm.engine.rows import precheck
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rendering import Chat
 from geovlm.engine.rows.tokens import control_tokens
-from geovlm.engine.stage import Stage
+from geovlm.engine.stage import Stage, reached
 from geovlm.engine.stopping import RewardWatch, Stop, end_with_launcher
 from geovlm.engine.training import (
     arguments,
@@ -137,8 +137,11 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
             with opening.writer(source(config.model), config, registry=current.registry) as writer:
                 evaluate.evaluate(current, Local(writer), name="base")
             return
-        if index == 0:
+        checked = run.stage(0) / "checked.json"
+        if index == 0 or not checked.is_file() or files.read_json(checked) != _limits(config):
             check(current)
+            if current.is_main:
+                files.write_json(checked, _limits(config))
         else:
             check_arguments(current)
         steps = _stage(current, resume=resume)
@@ -159,7 +162,8 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
 def check(stage: Stage) -> None:
     """Find what would stop a later stage, or an evaluation, before the first one begins.
 
-    Builds every stage's trainer arguments, measures every row and decodes images of every task.
+    Builds every stage's trainer arguments, measures every row that a stage or an evaluation reads
+    and decodes images of every task.
 
     Raises:
         ConfigError: TRL refuses the `trainer` table of a stage, names the stage; or the chat
@@ -194,8 +198,14 @@ def check(stage: Stage) -> None:
     for task in tasks:
         splits: list[Split] = ["train"] if config.stages else []
         for split in dict.fromkeys([*splits, config.eval_split(task.name)]):
-            limit = None if config.stages else config.eval.limit
-            rows = stage.rows(task, split=split, profile=profile, limit=limit)
+            rows = stage.rows(task, split=split, profile=profile)
+            limits = [config.eval.limit] if split == config.eval_split(task.name) else []
+            if split == "train":
+                limits += stage.limits(task)
+                limits += [] if config.eval.blind == "off" else [evaluate.MAJORITY_ROWS]
+            rows = dataclasses.replace(
+                rows, samples=reached(rows.samples, limits, seed=config.seed)
+            )
             precheck.audit_lengths(
                 rows.prompts(),
                 task=task.name,
@@ -239,6 +249,17 @@ def check_arguments(stage: Stage) -> None:
                 f"stages.{index}.trainer: {str(error).splitlines()[0]}",
                 hint=f"it takes the arguments of trl.{settings.kind.upper()}Config",
             ) from error
+
+
+def _limits(config: RunConfig) -> dict[str, Any]:
+    """Return the settings that choose the rows which `check` measures."""
+    stages = config.model_dump(mode="json")["stages"]
+    keys = ("limit", "tasks", "weights")
+    splits = {task: config.eval_split(task) for task in config.tasks}
+    return {
+        "stages": [[each.get(key) for key in keys] for each in stages],
+        "eval": [config.eval.limit, config.eval.blind, splits],
+    }
 
 
 def _started_with(resolved: Mapping[str, Any]) -> dict[str, int]:

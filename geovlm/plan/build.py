@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geovlm.api import Sample, Split
 from geovlm.config.model import ModelFacts
 from geovlm.data.leaks import LeftOut
 from geovlm.plan import checks
@@ -44,6 +45,8 @@ class Plan:
     output: Path
     checksums: Mapping[str, Mapping[str, Any]]
     """Data set -> split -> checksums, see `geovlm.plan.checksums.of_split`."""
+    records: dict[tuple[str, Split], Sequence[Sample]]
+    """Data set and split -> its records; emptied when the run's processes are given them."""
     deduplicated: LeftOut
     """Images and events that training leaves out because the evaluation has them too."""
 
@@ -130,6 +133,7 @@ def finish(context: Context, *, output: Path) -> Plan:
         ),
         output=output,
         checksums=context.reader.checksums,
+        records=context.reader.records,
         deduplicated=context.reader.left_out,
     )
 

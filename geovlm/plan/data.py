@@ -138,7 +138,7 @@ class Reader:
         eval_split = self.config.eval_split(task.name)
         trained = self.config.trains(task.name)
         splits: list[Split] = ["train", eval_split] if trained else [eval_split]
-        samples: dict[Split, list[Sample]] = {}
+        samples: dict[Split, Sequence[Sample]] = {}
         deduplicated = 0
         left_out: dict[Split, Mapping[str, Finding]] = {}
         for split in dict.fromkeys(splits):
@@ -257,6 +257,15 @@ class Reader:
         if isinstance(found, DatasetNotFoundError):
             raise found
         return found
+
+    @property
+    def records(self) -> dict[tuple[str, Split], Sequence[Sample]]:
+        """Data set and split -> the records that were read."""
+        return {
+            key: found.records
+            for key, found in self._loaded.items()
+            if isinstance(found, loading.Loaded)
+        }
 
     def _is_few(self, spec: DatasetSpec) -> bool:
         return self.few and spec.make_sample is None

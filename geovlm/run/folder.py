@@ -5,6 +5,7 @@ resolved.json      configuration, tasks, data folders, processes per stage
 environment.json   versions, plugins, data checksums, prompt hashes
 deduplicated.json  images and events that training omits, with `deduplicate`
 descriptions/      copies of the descriptions of the user's own annotations
+records/           records of the splits, while the run is at work
 samples/           a picture of one sample per task, drawn before the run starts
 stages/0-sft/      stderr.txt, log.jsonl, completions.jsonl, model/, done.json;
                    accelerate.yaml if the stage has several processes
@@ -66,6 +67,10 @@ class RunDir:
     def descriptions(self) -> Path:
         """The folder with copies of the descriptions of annotations that the run uses."""
         return self.path / "descriptions"
+
+    def records(self, dataset: str, split: str) -> Path:
+        """Return the file with the records of a split, which is removed when the run stops."""
+        return self.path / "records" / f"{dataset.replace('/', '__')}-{split}"
 
     @property
     def served(self) -> Path:
@@ -184,6 +189,14 @@ class RunDir:
                 hint="give the folder that 'geovlm run' wrote",
             )
         return read_json(self.resolved)
+
+    def read_checksum(self, dataset: str, split: str) -> str | None:
+        """Return the SHA-256 of a split's records when the run was planned; `None` if unknown."""
+        if not self.environment.is_file():
+            return None
+        planned = read_json(self.environment).get("data", {}).get(dataset, {})
+        found: str | None = planned.get("splits", {}).get(split, {}).get("sha256")
+        return found
 
     def read_metrics(self) -> dict[str, Any]:
         """Return `metrics.json`; without it, a record without scores."""
