@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from geovlm.api import Raster, Size
+from geovlm import raster
+from geovlm.api import Raster, Sample, Size
 from geovlm.data import cache
 from geovlm.errors import DataError
 from geovlm.files.images import listing
+from geovlm.raster import images as pictures
 from geovlm.raster.faults import unreadable
 from geovlm.raster.files import Window, is_absent
 
@@ -231,3 +233,21 @@ def same_bytes(one: Path | Raster, other: Path | Raster) -> bool:
     return all(
         filecmp.cmp(a, b, shallow=False) for a, b in zip(files(one), files(other), strict=True)
     )
+
+
+def require_sizes(sample: Sample) -> None:
+    """Read the headers of a sample's images, and compare their sizes with those declared.
+
+    Raises:
+        DataError: an image cannot be read, or does not have the size that its data set declares.
+    """
+    sizes = tuple(raster.image_size(image) for image in sample.images)
+    if sample.image_sizes and sizes != sample.image_sizes:
+        hint = "see 'geovlm data check'; was the copy converted?"
+        if any(map(pictures.is_turned, sample.images)):
+            hint = "it is turned upright, see docs/images.md: its boxes and size must be so too"
+        raise DataError(
+            f"the images of sample {sample.id!r} measure {list(sizes)} px, its data set declares "
+            f"{list(sample.image_sizes)}",
+            hint=hint,
+        )

@@ -6,10 +6,10 @@ import gc
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from geovlm import answers
 from geovlm.api import DatasetSpec, LoadContext, Sample, Split, TaskSpec
@@ -119,6 +119,20 @@ def sample_root(spec: DatasetSpec, *, n: int, seed: int) -> Path:
     return final
 
 
+@runtime_checkable
+class AtOnce(Protocol):
+    """The `load` of a data set that reads several splits in the time of one."""
+
+    def by_split(self, wanted: Mapping[Split, LoadContext]) -> Iterable[tuple[Split, Sample]]:
+        """Yield the samples of all these splits."""
+        ...
+
+
+def reads_at_once(spec: DatasetSpec) -> bool:
+    """Return True if `load_splits` reads several splits of a data set in the time of one."""
+    return isinstance(resolve(spec.load), AtOnce)
+
+
 def load_records(
     spec: DatasetSpec,
     *,
@@ -138,11 +152,24 @@ def load_records(
             name of the folder is not Unicode.
         DatasetNotFoundError: `root` does not hold the data set.
     """
-    if split not in spec.splits:
-        raise DataError(
-            f"data set {spec.name!r} has no split {split!r}",
-            hint=f"one of {', '.join(spec.splits)}",
-        )
+    return load_splits(spec, root=root, splits=[split], limit=limit, options=options)[split]
+
+
+def load_splits(
+    spec: DatasetSpec,
+    *,
+    root: Path,
+    splits: Sequence[Split],
+    limit: int | None = None,
+    options: Any = None,
+) -> dict[Split, Loaded]:
+    """Read several splits, at most `limit` records of each; see `load_records`."""
+    for split in splits:
+        if split not in spec.splits:
+            raise DataError(
+                f"data set {spec.name!r} has no split {split!r}",
+                hint=f"one of {', '.join(spec.splits)}",
+            )
     why = answers.defect(str(root))
     if why is not None:
         raise DataError(
@@ -150,28 +177,18 @@ def load_records(
         )
     if options is None and spec.options is not None:
         options = spec.options()
-    load = resolve(spec.load)
 
-    def read(folder: Path) -> Loaded:
-        skipped: dict[str, Finding] = defaultdict(Finding)
-        records: list[Sample] = []
-        defects: set[str] = set()
-        gate = texts.Gate()
-
-        def skip(reason: str, item: str) -> None:
-            skipped[texts.shown(reason)].add(texts.shown(item))
-
-        context = LoadContext(root=folder, split=split, limit=limit, options=options, skip=skip)
-        for record in load(context):
-            defect = gate.defect(record)
-            if defect is None:
-                records.append(record)
-            else:
-                skip(defect, str(record.id))
-                defects.add(defect)
-        return Loaded(
-            records=records, root=folder, skipped=dict(skipped), defects=tuple(sorted(defects))
-        )
+    def read(folder: Path) -> dict[Split, Loaded]:
+        made = {split: _Made(folder, split, limit=limit, options=options) for split in splits}
+        load = resolve(spec.load)
+        if isinstance(load, AtOnce):
+            for split, record in load.by_split({split: made[split].context for split in splits}):
+                made[split].add(record)
+        else:
+            for each in made.values():
+                for record in load(each.context):
+                    each.add(record)
+        return {split: each.loaded() for split, each in made.items()}
 
     collecting = gc.isenabled()
     gc.disable()  # it would walk the growing list of records again and again, and find nothing
@@ -187,13 +204,47 @@ def load_records(
             raise error from None
     except UnicodeEncodeError as error:
         raise DataError(
-            f"data set {spec.name!r}, split {split!r}: a text of {root} is not Unicode: "
-            f"{error.object[max(0, error.start - 40) : error.end + 40]!a}",
+            f"data set {spec.name!r}, split {', '.join(map(repr, splits))}: a text of {root} is "
+            f"not Unicode: {error.object[max(0, error.start - 40) : error.end + 40]!a}",
             hint="half of a surrogate pair; write the record anew, or leave it out",
         ) from error
     finally:
         if collecting:
             gc.enable()
+
+
+class _Made:
+    """Collects the records of one split while they are read."""
+
+    def __init__(self, root: Path, split: Split, *, limit: int | None, options: Any) -> None:
+        self.context = LoadContext(
+            root=root, split=split, limit=limit, options=options, skip=self._skip
+        )
+        self._records: list[Sample] = []
+        self._skipped: dict[str, Finding] = defaultdict(Finding)
+        self._defects: set[str] = set()
+        self._gate = texts.Gate()
+
+    def _skip(self, reason: str, item: str) -> None:
+        self._skipped[texts.shown(reason)].add(texts.shown(item))
+
+    def add(self, record: Sample) -> None:
+        """Take a record, or leave it out for its texts."""
+        defect = self._gate.defect(record)
+        if defect is None:
+            self._records.append(record)
+        else:
+            self._skip(defect, str(record.id))
+            self._defects.add(defect)
+
+    def loaded(self) -> Loaded:
+        """Return what was collected."""
+        return Loaded(
+            records=self._records,
+            root=self.context.root,
+            skipped=dict(self._skipped),
+            defects=tuple(sorted(self._defects)),
+        )
 
 
 def task_samples(task: TaskSpec, records: Sequence[Sample]) -> Sequence[Sample]:

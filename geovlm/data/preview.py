@@ -33,7 +33,7 @@ _MOST_CHARS = 4_000
 
 def samples(
     task: TaskSpec, spec: DatasetSpec, *, root: Path, split: Split, n: int, options: Any = None
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """Return the first `n` samples of a task, reading only as many records as needed.
 
     `options` are those of the data set; `None`: the default ones.

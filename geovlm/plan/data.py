@@ -17,14 +17,14 @@ from geovlm import raster
 from geovlm.api import DatasetSpec, Sample, Split, TaskSpec
 from geovlm.config.model import ModelFacts
 from geovlm.config.tasks import configured, instruction_of
-from geovlm.data import loading, prompts
+from geovlm.data import imagefiles, loading, prompts
 from geovlm.data.findings import Finding
 from geovlm.data.leaks import LeftOut
 from geovlm.data.objects import Sizes, of_samples
 from geovlm.errors import DataError, DatasetNotFoundError
 from geovlm.plan import checksums
 from geovlm.plugins.registry import Registry
-from geovlm.raster import checks, images
+from geovlm.raster import checks
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
@@ -142,7 +142,7 @@ class Reader:
         deduplicated = 0
         left_out: dict[Split, Mapping[str, Finding]] = {}
         for split in dict.fromkeys(splits):
-            loaded = self.load(spec, root=root, split=split)
+            loaded = self.load(spec, root=root, split=split, soon=splits)
             left_out[split] = loaded.skipped
             samples[split] = loading.task_samples(task, loaded.records)
             if split == "train" and self.config.deduplicate != "off":
@@ -169,7 +169,7 @@ class Reader:
             raster.open_image(chosen[0].images[0])
             self._say(checks.require_plausible([s.images[0] for s in chosen[:BANDS_CHECKED]]))
             for sample in chosen:
-                _check_sizes(sample)
+                imagefiles.require_sizes(sample)
         tokens = self._read_by_model(task, checked, options=options)
         self.chosen[task.name] = next(
             (each for each in checked if each.target.get("boxes")), checked[0]
@@ -232,8 +232,12 @@ class Reader:
         root = loading.find_root(spec, data_root=self.config.data_root, override=override)
         return DataRoot(root.absolute(), generated=False)
 
-    def load(self, spec: DatasetSpec, *, root: Path, split: Split) -> loading.Loaded:
+    def load(
+        self, spec: DatasetSpec, *, root: Path, split: Split, soon: Sequence[Split] = ()
+    ) -> loading.Loaded:
         """Return the records of a split, read once with the configuration's options.
+
+        Splits that are needed `soon` are read too, if that takes no longer.
 
         Raises:
             DatasetNotFoundError: `root` does not hold the split.
@@ -241,18 +245,23 @@ class Reader:
         """
         key = (spec.name, split)
         if key not in self._loaded:
-            print(f"reading {spec.name} {split}: {root}", file=sys.stderr, flush=True)
-            options = self.config.data_options(spec)
+            wanted = [split, *(soon if loading.reads_at_once(spec) else ())]
+            wanted = [
+                each for each in dict.fromkeys(wanted) if (spec.name, each) not in self._loaded
+            ]
+            print(f"reading {spec.name} {', '.join(wanted)}: {root}", file=sys.stderr, flush=True)
+            options, limit = self.config.data_options(spec), self._limit(spec)
             try:
-                loaded = loading.load_records(
-                    spec, root=root, split=split, options=options, limit=self._limit(spec)
+                many = loading.load_splits(
+                    spec, root=root, splits=wanted, options=options, limit=limit
                 )
             except DatasetNotFoundError as error:
                 self._loaded[key] = error
             else:
-                self._loaded[key] = loaded
-                made = checksums.of_split(loaded.records, root=loaded.root)
-                self.checksums.setdefault(spec.name, {})[split] = made
+                for each, loaded in many.items():
+                    self._loaded[spec.name, each] = loaded
+                    made = checksums.of_split(loaded.records, root=loaded.root)
+                    self.checksums.setdefault(spec.name, {})[each] = made
         found = self._loaded[key]
         if isinstance(found, DatasetNotFoundError):
             raise found
@@ -293,21 +302,3 @@ class Reader:
             parts = json.dumps([turn.question, turn.reasoning, turn.answer])
             digest = digest or hashlib.sha256(parts.encode()).hexdigest()
         return _Tokens(visual, text, most, digest)
-
-
-def _check_sizes(sample: Sample) -> None:
-    """Read the headers of the sample's images.
-
-    Raises:
-        DataError: an image cannot be read, or does not have the size that its data set declares.
-    """
-    sizes = tuple(raster.image_size(image) for image in sample.images)
-    if sample.image_sizes and sizes != sample.image_sizes:
-        hint = "see 'geovlm data check'; was the copy converted?"
-        if any(map(images.is_turned, sample.images)):
-            hint = "it is turned upright, see docs/images.md: its boxes and size must be so too"
-        raise DataError(
-            f"the images of sample {sample.id!r} measure {list(sizes)} px, its data set declares "
-            f"{list(sample.image_sizes)}",
-            hint=hint,
-        )

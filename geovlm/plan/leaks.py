@@ -29,11 +29,11 @@ def parts(
     for task in tasks:
         spec = reader.registry.dataset(task.dataset)
         wanted: list[Split] = ["train", *(held_out or [config.eval_split(task.name)])]
-        for split in dict.fromkeys(wanted):
-            if split not in spec.splits:
-                continue
+        there = [split for split in dict.fromkeys(wanted) if split in spec.splits]
+        for split in there:
             try:
-                records = reader.load(spec, root=reader.root(spec).folder, split=split).records
+                root = reader.root(spec).folder
+                records = reader.load(spec, root=root, split=split, soon=there).records
             except DatasetNotFoundError as error:
                 missing.append(error)
                 continue

@@ -107,11 +107,11 @@ def of_task(
     """
     spec = reader.registry.dataset(task.dataset)
     root, _ = reader.root(spec)
-    samples: dict[Split, list[Sample]] = {}
+    samples: dict[Split, Sequence[Sample]] = {}
     skipped: Counter[str] = Counter()
     for each in spec.splits:
         try:
-            loaded = reader.load(spec, root=root, split=each)
+            loaded = reader.load(spec, root=root, split=each, soon=spec.splits)
         except DatasetNotFoundError:
             if each == split:
                 raise

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from geovlm.api import Json, LoadContext, Sample
+from geovlm.api import Json, LoadContext, Sample, Split
 from geovlm.errors import DatasetNotFoundError
 from geovlm.plugins.annotations import kinds, splits
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.readers import READERS
-from geovlm.plugins.annotations.records import Record
+from geovlm.plugins.annotations.records import Record, Skip
 from geovlm.plugins.annotations.sources import hub
 
 
@@ -41,7 +41,15 @@ class Loader:
             DatasetNotFoundError: the source does not exist.
             DataError: it cannot be read.
         """
-        own = dataclasses.replace(self.description, folder=ctx.root)
+        return (sample for _, sample in self.by_split({ctx.split: ctx}))
+
+    def by_split(self, wanted: Mapping[Split, LoadContext]) -> Iterator[tuple[Split, Sample]]:
+        """Yield the samples of several splits, which are read at once; errors as `__call__`.
+
+        What is left out before its split is known is left out of each of them.
+        """
+        root = next(iter(wanted.values())).root
+        own = dataclasses.replace(self.description, folder=root)
         source = Loader(own).source
         if not source.exists():
             raise DatasetNotFoundError(
@@ -50,22 +58,23 @@ class Loader:
                 hint=f"{own.name}.toml names it as 'source', and --data {own.name}=DIR gives the "
                 "folder from which its paths start",
             )
-        n, loader, placed = 0, Loader(own), splits.Splits(own)
-        reader = READERS[own.format]
-        if reader.read_split is None:
-            found = reader.read(source, own, ctx.skip)
-        else:
-            found = reader.read_split(source, own, ctx.skip, ctx.split)
-        for record in found:
-            if placed.of_record(record) != ctx.split:
+        loader, placed = Loader(own), splits.Splits(own)
+        left = {split: ctx.limit for split, ctx in wanted.items()}
+        for record in _records(source, own, {split: ctx.skip for split, ctx in wanted.items()}):
+            split = placed.of_record(record)
+            if split not in wanted:
                 continue
             if missing := kinds.lacks(record, own):
-                ctx.skip(f"record without {missing}", record.where)
+                wanted[split].skip(f"record without {missing}", record.where)
                 continue
-            if ctx.limit is not None and n >= ctx.limit:
-                return
-            n += 1
-            yield loader.sample(record)
+            limit = left[split]
+            if limit is not None:
+                if limit <= 0:
+                    if all(each is not None and each <= 0 for each in left.values()):
+                        return
+                    continue
+                left[split] = limit - 1
+            yield split, loader.sample(record)
 
     def sample(self, record: Record) -> Sample:
         """Return a record that lacks nothing as a sample of the description's task."""
@@ -86,3 +95,16 @@ class Loader:
         return Sample(
             id=record.id, images=record.images, target=target, question=record.question, meta=meta
         )
+
+
+def _records(source: Path, own: Description, skips: Mapping[Split, Skip]) -> Iterator[Record]:
+    """Yield the records of a source; those of other splits may be left out."""
+
+    def skip(reason: str, item: str) -> None:
+        for each in skips.values():
+            each(reason, item)
+
+    reader = READERS[own.format]
+    if reader.read_splits is not None:
+        return reader.read_splits(source, own, skip, skips)
+    return reader.read(source, own, skip)

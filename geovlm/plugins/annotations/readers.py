@@ -25,8 +25,11 @@ class Reader(NamedTuple):
     """True if an existing file or folder is of this format."""
     read: Callable[[Path, Description, Skip], Iterator[Record]]
     """Yields the records of a file or folder; what is left out goes to `skip`."""
-    read_split: Callable[[Path, Description, Skip, Split], Iterator[Record]] | None = None
-    """As `read`, but passes over what is of another split, as far as that saves work."""
+    read_splits: (
+        Callable[[Path, Description, Skip, Mapping[Split, Skip]], Iterator[Record]] | None
+    ) = None
+    """As `read`, but passes over what is of none of these splits, as far as that saves work, and
+    calls the `skip` of a split once that is known."""
     task: str = ""
     """Task for which its records usually are. Empty: the records decide."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
@@ -45,6 +46,17 @@ def part_inside(
     if max(abs(own - cut) for own, cut in zip(box, part, strict=True)) > _ROUNDED_PX:
         skip("part of a box beyond its image", where)
     return part
+
+
+def identifier(image: str, asked: Sequence[str]) -> str:
+    """Return an id: the image, and a digest of what is asked about it, if that is in the row.
+
+    It stays as it is when rows are added, or an answer is corrected.
+    """
+    if not any(asked):
+        return image
+    digest = hashlib.blake2b("\0".join(asked).encode(errors="replace"), digest_size=4)
+    return f"{image}/{digest.hexdigest()}"
 
 
 class Record(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -16,7 +15,7 @@ from geovlm.errors import ConfigError, DataError
 from geovlm.plugins.annotations import splits
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.places import Finder
-from geovlm.plugins.annotations.records import Labelled, Record, Skip, part_inside
+from geovlm.plugins.annotations.records import Labelled, Record, Skip, identifier, part_inside
 from geovlm.plugins.annotations.tables import (
     cells,
     columns,
@@ -38,13 +37,17 @@ _BOXED = frozenset({"refer", "detect"})
 
 
 def read(
-    source: Path, description: Description, skip: Skip, wanted: Split | None = None
+    source: Path,
+    description: Description,
+    skip: Skip,
+    wanted: Mapping[Split, Skip] | None = None,
 ) -> Iterator[Record]:
     """Yield a record per row, or per exchange of a conversation.
 
     Rows of one image and one question that follow one another are one record where the task asks
-    for captions or for all boxes of an image. Rows of another split than `wanted` are passed over
-    before their annotation is read, unless rows that become one may be of several splits.
+    for captions or for all boxes of an image. Rows of other splits than those `wanted` are passed
+    over before their annotation is read, unless rows that become one may be of several splits; what
+    is left out of an annotation is told to the `skip` of its split.
 
     Raises:
         ConfigError: the table lacks a column that the description names, or has none of images.
@@ -93,8 +96,9 @@ class _Reader:
         self.finder = Finder(description, source)
         self.splits = splits.Splits(description)
 
-    def records(self, wanted: Split | None = None) -> Iterator[Record]:
-        """Yield the records of all rows, or of those of one split."""
+    def records(self, wanted: Mapping[Split, Skip] | None = None) -> Iterator[Record]:
+        """Yield the records of all rows, or of those of the splits that are wanted."""
+        skip = self.skip
         has_messages, has_ids = "messages" in self.columns, "id" in self.columns
         for row in reading.rows(self.source, self.own.format, self.skip):
             images = self._images(row)
@@ -104,15 +108,17 @@ class _Reader:
             extra = self._extra(row) if self.group else _NOTHING
             if wanted is not None:
                 group = str(extra[self.group]) if self.group else first
-                if self.splits.of(split, group) != wanted:
+                own_skip = wanted.get(self.splits.of(split, group))
+                if own_skip is None:
                     continue
+                self.skip = own_skip
             paths = tuple([path for path, _ in images])
             own = cells.text(self._cell(row, "id")) if has_ids else ""
             many = list(self._exchanges(row, paths)) if has_messages else [self._fields(row, paths)]
             for number, fields in enumerate(many):
                 name = f"{own}/{number}" if own and len(many) > 1 else own
                 yield Record(
-                    id=name or _identifier(last, fields),
+                    id=name or identifier(last, _asked(fields)),
                     images=paths,
                     where=row.where,
                     group=first,
@@ -120,6 +126,7 @@ class _Reader:
                     extra=extra,
                     **fields,
                 )
+            self.skip = skip
 
     def _cell(self, row: Row, role: str) -> Any:
         """Return the value of a role; of several columns the list of those that the row has."""
@@ -289,13 +296,5 @@ def _phrase(exchange: Exchange) -> str:
     return " and ".join(exchange.question.phrases) or exchange.question.text
 
 
-def _identifier(image: str, fields: dict[str, Any]) -> str:
-    """Return an id: the image, and a digest of what is asked about it, if that is in the row.
-
-    It stays as it is when rows are added, or an answer is corrected.
-    """
-    asked = [fields.get("question", ""), fields.get("phrase", ""), *fields.get("choices", ())]
-    if not any(asked):
-        return image
-    digest = hashlib.blake2b("\0".join(asked).encode(errors="replace"), digest_size=4)
-    return f"{image}/{digest.hexdigest()}"
+def _asked(fields: dict[str, Any]) -> list[str]:
+    return [fields.get("question", ""), fields.get("phrase", ""), *fields.get("choices", ())]
