@@ -31,7 +31,7 @@ from geovlm.rewards import options
 from geovlm.run import imports, parallel
 from geovlm.run.served import checks as served
 from geovlm.run.tracking import processes as tracking
-from geovlm.run.vllm import answering, server
+from geovlm.run.vllm import answering, fitness, server
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
@@ -363,9 +363,10 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "vllm servers",
-        lambda context: None if context.elsewhere else server.check_urls(context.config),
-        "A vLLM server at `vllm.url` that does not answer or has other settings than TRL needs; "
-        "not checked by `geovlm plan` and `--launcher slurm`, which start nothing.",
+        lambda context: None if context.elsewhere else fitness.check_servers(context.config),
+        "A vLLM server at `vllm.url` that does not answer or has other settings than TRL needs; a "
+        "port that another program has, of a server that the run would start. Not checked by "
+        "`geovlm plan` and `--launcher slurm`, which start nothing.",
     ),
     Check(
         "endpoint",

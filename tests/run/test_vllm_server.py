@@ -17,7 +17,7 @@ from geovlm.config import load
 from geovlm.errors import ConfigError, RunFailedError
 from geovlm.run import files, launch
 from geovlm.run.folder import RunDir
-from geovlm.run.vllm import extension, stage
+from geovlm.run.vllm import extension, fitness, stage
 from geovlm.run.vllm import server as vllm_server
 from geovlm.run.vllm.server import Placement
 
@@ -174,10 +174,10 @@ def test_a_server_lives_as_long_as_its_stage(tmp_path):
     port = launch.free_port()
     with stand_in(tmp_path, STAND_IN, port) as alive:
         alive()
-        assert vllm_server._answers(f"http://127.0.0.1:{port}")
+        assert fitness.answers(f"http://127.0.0.1:{port}")
         with pytest.raises(RunFailedError, match=f"another program has port {port}"):
             stand_in(tmp_path, STAND_IN, port).__enter__()
-    assert not vllm_server._answers(f"http://127.0.0.1:{port}")
+    assert not fitness.answers(f"http://127.0.0.1:{port}")
     assert (tmp_path / "vllm.txt").read_text() == "loading\n"
 
 
@@ -189,6 +189,8 @@ def test_a_port_that_is_taken_is_named_before_the_server_starts(tmp_path):
             stand_in(tmp_path, STAND_IN, port),
         ):
             pass
+        with pytest.raises(ConfigError, match=rf"port {port}, which .*stages\.2\.vllm\.port"):
+            fitness.check_servers(served(f"stages.2.vllm.port={port}"))
     assert not (tmp_path / "vllm.txt").exists()
 
 
@@ -252,26 +254,26 @@ def fake():
 def test_a_server_of_the_user_must_be_fit_for_training(fake):
     url, told = fake
     run = served(f"stages.2.vllm.url={url}")
-    vllm_server.check_urls(run)
+    fitness.check_servers(run)
     told["vllm_config"]["parallel_config"]["worker_extension_cls"] = ""
     with pytest.raises(ConfigError, match="cannot say which weights it has"):
-        vllm_server.check_urls(run)
+        fitness.check_servers(run)
     told["vllm_config"]["parallel_config"]["worker_extension_cls"] = extension.CLASS
     told["vllm_config"]["model_config"]["logprobs_mode"] = "raw_logprobs"
     with pytest.raises(ConfigError, match="has --logprobs-mode raw_logprobs"):
-        vllm_server.check_urls(run)
+        fitness.check_servers(run)
     told["vllm_config"]["weight_transfer_config"] = None
     with pytest.raises(ConfigError, match=r"accepts no new weights .*--weight-transfer-config"):
-        vllm_server.check_urls(run)
+        fitness.check_servers(run)
     told["hidden"] = True
     with pytest.raises(ConfigError, match="does not report its settings"):
-        vllm_server.check_urls(run)
+        fitness.check_servers(run)
     with pytest.raises(
         ConfigError, match=r"no vLLM server answers at http://127\.0\.0\.1:1/health"
     ):
-        vllm_server.refuse_unfit("http://127.0.0.1:1")
+        fitness.refuse_unfit("http://127.0.0.1:1")
     with pytest.raises(ConfigError, match="is not an address"):
-        vllm_server.refuse_unfit("10.0.0.5:8000")
+        fitness.refuse_unfit("10.0.0.5:8000")
 
 
 def test_a_stage_finds_the_server_that_was_started_for_it(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.vllm
 
 
 def test_a_server_is_fit_for_training_as_a_run_starts_it(server: Any) -> None:
-    from geovlm.run.vllm.server import refuse_unfit
+    from geovlm.run.vllm.fitness import refuse_unfit
 
     refuse_unfit(server.url)
     server.alive()

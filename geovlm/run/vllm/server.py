@@ -1,6 +1,6 @@
-"""Places, starts, checks and ends the vLLM server of a GRPO stage.
+"""Places, starts and ends the vLLM server of a GRPO stage.
 
-Not yet run on a cluster: the command and the checks are tested, with a stand-in for the server.
+Run on the CPU; not yet on a GPU or a cluster.
 """
 
 from __future__ import annotations
@@ -8,11 +8,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -23,16 +20,14 @@ from geovlm.errors import ConfigError, RunFailedError
 from geovlm.run.machines import Machine
 from geovlm.run.parallel import layout
 from geovlm.run.process import end_tree, isolated, python
-from geovlm.run.vllm import extension
+from geovlm.run.vllm import extension, fitness
 
 if TYPE_CHECKING:
     from geovlm.config.schema import RunConfig
     from geovlm.config.stages import VllmConfig
 
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # servers are local
 URL_VARIABLE = "GEOVLM_VLLM_URL"
 """Variable with the address of the server, for the processes of the stage."""
-_LOGPROBS = "processed_logprobs"
 _ON_CPU = "on_cpu"
 """A plugin of vLLM that replaces weights on the CPU; `make vllm` installs it."""
 _CPU_CACHE_GIB = "2"
@@ -80,13 +75,6 @@ def serves_cpu() -> bool:
     """Return True if vLLM is here with the plugin that lets weights be replaced on the CPU."""
     plugins = metadata.entry_points(group="vllm.general_plugins", name=_ON_CPU)
     return bool(plugins) and importlib.util.find_spec("vllm") is not None
-
-
-def check_urls(config: RunConfig) -> None:
-    """Refuse running servers of the configuration that TRL cannot train with."""
-    for stage in config.stages:
-        if stage.kind == "grpo" and stage.generation == "vllm-server" and stage.vllm.url:
-            refuse_unfit(stage.vllm.url)
 
 
 def placement(config: RunConfig, index: int) -> Placement | None:
@@ -156,7 +144,7 @@ def command(model: str, config: RunConfig, settings: VllmConfig, *, gpus: int) -
     backend = "file" if config.device == "cpu" else "nccl"
     argv += ["--weight-transfer-config", json.dumps({"backend": backend})]
     argv += ["--worker-extension-cls", extension.CLASS]
-    return [*argv, "--logprobs-mode", _LOGPROBS, "--max-logprobs", "-1"]
+    return [*argv, "--logprobs-mode", fitness.LOGPROBS, "--max-logprobs", "-1"]
 
 
 def environment(visible: list[str], gpus: tuple[int, ...]) -> dict[str, str]:
@@ -188,7 +176,7 @@ def serving(
         RunFailedError: it ended, or did not answer in time; names the log.
     """
     url = f"http://127.0.0.1:{port}"
-    if _taken(port):
+    if fitness.taken(port):
         raise RunFailedError(
             f"another program has port {port}, which the vLLM server needs",
             hint="stop it, or set another port with stages.N.vllm.port",
@@ -212,7 +200,7 @@ def serving(
 
     try:
         deadline = time.monotonic() + timeout_s
-        while not _answers(url):
+        while not fitness.answers(url):
             alive()
             check()
             if time.monotonic() > deadline:
@@ -224,69 +212,6 @@ def serving(
         yield alive
     finally:
         end_tree(process)
-
-
-def refuse_unfit(url: str) -> None:
-    """Refuse a server that does not answer, or that was started with other settings than TRL needs.
-
-    Raises:
-        ConfigError: it is unfit; the hint states how to start it.
-    """
-    hint = (
-        "start it with VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --logprobs-mode processed_logprobs "
-        '--max-logprobs -1 --weight-transfer-config \'{"backend": "nccl"}\' --enable-scale-out '
-        f"--worker-extension-cls {extension.CLASS}"
-    )
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(
-            f"vllm.url {url!r} is not an address", hint="such as http://10.0.0.5:8000"
-        )
-    if not _answers(url):
-        raise ConfigError(f"no vLLM server answers at {url}/health", hint=hint)
-    try:
-        with _OPENER.open(
-            f"{url.rstrip('/')}/server_info?config_format=json", timeout=10
-        ) as answer:
-            info = json.load(answer)
-        mode = info["vllm_config"]["model_config"]["logprobs_mode"]
-        transfer = info["vllm_config"]["weight_transfer_config"]
-        added = info["vllm_config"]["parallel_config"]["worker_extension_cls"]
-    except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"the vLLM server at {url} does not report its settings: {error!r}", hint=hint
-        ) from error
-    if transfer is None:
-        raise ConfigError(f"the vLLM server at {url} accepts no new weights", hint=hint)
-    if added != extension.CLASS:
-        raise ConfigError(
-            f"the vLLM server at {url} cannot say which weights it has: it was started without "
-            "GeoVLM's --worker-extension-cls",
-            hint=hint,
-        )
-    if mode != _LOGPROBS:
-        raise ConfigError(
-            f"the vLLM server at {url} has --logprobs-mode {mode}: the importance ratios of GRPO "
-            "would be biased",
-            hint=hint,
-        )
-
-
-def _taken(port: int) -> bool:
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
-
-
-def _answers(url: str) -> bool:
-    try:
-        with _OPENER.open(f"{url.rstrip('/')}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
 
 
 def _last_line(log: Path) -> str:
