@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geovlm.engine.training.vllm_trainer import refuse_dropout, require_agreement
+from geovlm.engine.training.agreement import refuse_dropout, require_logprobs
 from geovlm.errors import RunFailedError
 from geovlm.run.vllm import weights
 from geovlm.run.vllm.weights import Held
@@ -61,11 +61,11 @@ def test_the_first_row_that_differs_is_named() -> None:
     trainer, mask = torch.zeros(3, 4), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
     vllm = trainer.clone()
     vllm[0, 0], vllm[1, 3], vllm[2, 3] = 1e-4, 9.0, float("nan")  # the last two do not count
-    require_agreement(trainer, vllm, mask, dtype=torch.float32)
+    require_logprobs(trainer, vllm, mask, dtype=torch.float32)
     vllm[1, 0] = 0.5
     with pytest.raises(RunFailedError, match=r"row 1: .*, 0\.25 apart per token; over all 3 rows"):
-        require_agreement(trainer, vllm, mask, dtype=torch.float32)
-    require_agreement(trainer, vllm, mask, dtype=torch.bfloat16)
+        require_logprobs(trainer, vllm, mask, dtype=torch.float32)
+    require_logprobs(trainer, vllm, mask, dtype=torch.bfloat16)
 
 
 def test_dropout_is_refused_by_name_while_it_acts() -> None:

@@ -31,12 +31,12 @@ from trl.generation.vllm_client import VLLMClient
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer import grpo_trainer
 
+from geovlm.engine.training import agreement
 from geovlm.errors import RunFailedError
 from geovlm.run.vllm import extension, weights
 
 _SHOWN = 3
 _CPU_CACHE_GIB = "2"
-_UNTESTED = "use generation='transformers', or the versions of constraints-vllm.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ class Generation(VLLMGeneration):
             raise RunFailedError(
                 f"vLLM still holds features of {images} images, which the vision tower made with "
                 "its weights before the sync",
-                hint=_UNTESTED,
+                hint=agreement.UNTESTED,
             )
         wrong = weights.differing(self._sent, there) if there else []
         if wrong:
@@ -130,7 +130,7 @@ class Generation(VLLMGeneration):
             raise RunFailedError(
                 f"vLLM has not got the trained weights: {', '.join(wrong[:_SHOWN])}{more} differ "
                 f"after the sync, of {len(self._sent)} that were sent",
-                hint=_UNTESTED,
+                hint=agreement.UNTESTED,
             )
 
     def forget_images(self) -> None:
@@ -172,9 +172,7 @@ class Generation(VLLMGeneration):
         with _named(self):
             used, *found = super().generate(given, images, num_generations, profiler)
         token = getattr(self.processing_class, "image_token_id", None)
-        for row, (own, other) in enumerate(zip(prompts, used, strict=True)):
-            if list(own) != list(other):
-                raise _other_prompt(row, list(own), list(other), token=token)
+        agreement.require_prompts(prompts, used, token=token)
         return used, *found
 
     def asked(self, prompts: list[list[int]]) -> list[list[int]]:
@@ -292,22 +290,3 @@ def _llm(**given: Any) -> Any:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _other_prompt(
-    row: int, own: list[int], other: list[int], *, token: int | None
-) -> RunFailedError:
-    """Return the error of a row whose prompts differ, with the likely reason."""
-    mine, its = own.count(token), other.count(token)  # type: ignore[arg-type]  # None: 0
-    images = sum(each == token and (not i or own[i - 1] != token) for i, each in enumerate(own))
-    if its == 2 * mine - images != mine:
-        why = "its image tokens were expanded twice"
-    elif its != mine:
-        why = "pixel limits differ"
-    else:
-        why = "the chat templates or tokenizers differ"
-    return RunFailedError(
-        f"row {row}: vLLM answered a prompt of {len(other)} tokens, {its} of images; the trainer "
-        f"scores one of {len(own)}, {mine} of images: {why}",
-        hint=_UNTESTED,
-    )

@@ -5,7 +5,6 @@ Run with vLLM on the CPU; not yet on a GPU.
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,8 +18,7 @@ from geovlm.config.model import source as model_source
 from geovlm.config.schema import RunConfig
 from geovlm.config.stages import GrpoStage
 from geovlm.data.prompts import Prompt, visual_tokens
-from geovlm.engine.models import limits
-from geovlm.engine.models.processor import save_processor
+from geovlm.engine.writers import linked
 from geovlm.errors import ConfigError
 from geovlm.run.vllm.server import URL_VARIABLE
 
@@ -29,8 +27,6 @@ COLOCATED_TOKENS = 4096
 `max_num_batched_tokens`, and vLLM takes an image in one batch."""
 _NEVER = -100.0
 """vLLM's lowest bias of a token."""
-_NOT_LINKED = frozenset({"processor_config.json"})
-"""A file that would override those of the processor."""
 
 
 def arguments(
@@ -104,18 +100,8 @@ def served(
     sets_limits = config.min_pixels is not None or config.max_pixels is not None
     if not is_sized and (start != model_source(config.model) or not sets_limits):
         return pinned(start, config)
-    if is_sized:
-        processor = copy.deepcopy(processor)
-        limits.loosen(processor.image_processor)
     state = PartialState()
     if state.is_main_process:
-        path = Path(start)
-        source = path if path.is_dir() else Path(snapshot_download(start, revision=config.revision))
-        folder.mkdir(parents=True, exist_ok=True)
-        save_processor(processor, folder)
-        for file in source.iterdir():
-            link = folder / file.name
-            if file.name not in _NOT_LINKED and not link.exists():
-                link.symlink_to(file.resolve())
+        linked.link(start, config, processor=processor, folder=folder, as_sized=is_sized)
     state.wait_for_everyone()
     return str(folder)
