@@ -22,13 +22,16 @@ from geovlm.config.schema import LoraConfig, RunConfig
 from geovlm.engine.generation.generate import image_tokens
 from geovlm.engine.models import adapters, load
 from geovlm.engine.rows import rendering
-from geovlm.engine.training.vllm_trainer import TOLERANCES
+from geovlm.engine.training.agreement import TOLERANCES
 from geovlm.errors import RunFailedError
 from geovlm.plugins.registry import load as load_registry
 
 NOISE = 0.1
 """Standard deviation of a change, relative to the root mean square of the weights. A larger one
 makes answers that depend on the last bits."""
+LIMITS = {**TOLERANCES, torch.float32: 1e-4}
+"""Largest mean difference of log-probabilities of a prompt, nats per token; 6e-6 is measured in
+float32, with tokens of images left out on both sides."""
 TOKENS = 16
 SIDES_PX = ((84, 84), (126, 56))
 """Sizes of the images; the built-in model resizes neither."""
@@ -54,6 +57,8 @@ class Question(NamedTuple):
     images: list[Any] | None
     inputs: Mapping[str, torch.Tensor]
     """Inputs that the processor made of the images."""
+    never: Sequence[int] = ()
+    """Tokens that vLLM never writes, so its log-probabilities are of the other tokens alone."""
 
 
 class Part(NamedTuple):
@@ -132,7 +137,8 @@ def questions(processor: Any) -> list[Question]:
             )
         ids = inputs["input_ids"][0].tolist()
         kept = {k: v for k, v in inputs.items() if k in ("pixel_values", "image_grid_thw")}
-        made.append(Question(name, ids, plain, images or None, kept))
+        never = image_tokens(processor) or []
+        made.append(Question(name, ids, plain, images or None, kept, never))
     return made
 
 
@@ -182,7 +188,7 @@ def _part(
     name: str, trained: Any, old: Any, generation: Generation, asked: Sequence[Question]
 ) -> Part:
     """Sync, ask and compare, with the weights before the change too if there are any."""
-    limit = TOLERANCES[trained.dtype]
+    limit = LIMITS[trained.dtype]
     new_apart, old_apart = [], []
     try:
         generation.sync_weights()
@@ -226,5 +232,6 @@ def _difference(
             .float()
         )
     start = len(question.ids)
+    logits[:, list(question.never)] = -torch.inf
     chosen = logits.log_softmax(-1)[start - 1 : -1].gather(1, ids[0, start:, None])
     return float((chosen[:, 0].cpu() - reported).abs().mean())
