@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -26,6 +30,11 @@ class Server(NamedTuple):
     url: str
     said: list[str]
     """Lines on standard output."""
+
+    def child(self) -> int:
+        """Return the process id of `vllm serve`."""
+        (found,) = psutil.Process(self.process.pid).children()
+        return int(found.pid)
 
 
 def serve(*words: str) -> Server:
@@ -50,6 +59,28 @@ def server() -> Iterator[Server]:
     if made.process.poll() is None:
         made.process.send_signal(signal.SIGTERM)
     made.process.wait(60)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_start() -> Iterator[None]:
+    """Let all tests of this file use the vLLM in this process that the first one starts."""
+    from geovlm.engine.writers import vllm
+
+    build, forget, kept = vllm._engine, vllm._forget, {}
+
+    def once(folder: Path, config: Any, **given: Any) -> Any:
+        files = [folder / "model.safetensors", *sorted(folder.glob("*.json"))]
+        named = tuple((each.name, each.read_bytes()) for each in files)
+        if named not in kept:
+            kept[named] = build(folder, config, **{**given, "length": 512, "images": 2})
+        return kept[named]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vllm, "_engine", once)
+        patch.setattr(vllm, "_forget", lambda: None)
+        yield
+    kept.clear()
+    forget()
 
 
 def ways(url: str) -> dict[str, list[str]]:
@@ -117,13 +148,15 @@ def evaluated(folder: Path, rows: list[Any], overrides: list[str]) -> dict[str, 
 
 
 def probed(folder: Path, rows: list[Any], overrides: list[str]) -> list[dict[str, list[str]]]:
-    """Return the completions of a probe at a temperature that both take for greedy."""
+    """Return the completions of a probe whose answers are greedy, so that ways can be compared."""
     from geovlm.config.model import source
     from geovlm.engine.training import probe
     from geovlm.engine.writers import opening
 
-    settings = ["stages.1.temperature=0.000001", "stages.1.generations=2"]
-    at = stage(folder, *settings, *overrides, index=1)
+    at = stage(folder, "stages.1.generations=2", *overrides, index=1)
+    stages = list(at.config.stages)
+    stages[1] = stages[1].model_copy(update={"temperature": 0.0})  # vLLM has none in (0, 0.01)
+    at = dataclasses.replace(at, config=at.config.model_copy(update={"stages": stages}))
     with opening.writer(source(at.config.model), at.config, registry=at.registry) as writer:
         return probe._rollouts(at, writer, rows)
 
@@ -155,6 +188,13 @@ def predicted(folder: Path, scene: Path, overrides: list[str]) -> list[str | Non
     return [each.text for each in job.read()]
 
 
+def received(text: str) -> str:
+    """Return an answer as it is read from any endpoint, whose template may begin a thought."""
+    from geovlm.run.served import reply
+
+    return reply.completion({"content": text}, cut=False)
+
+
 @pytest.fixture
 def scene(tmp_path: Path) -> Path:
     """A scene of 12 x 8 windows of 84 px."""
@@ -176,7 +216,7 @@ def test_evaluations_are_answered_alike_in_four_ways(server: Server, tmp_path: P
     assert len(set(found["transformers"].values())) > 3
     assert found["vllm"] == found["transformers"]
     assert found["server"] == found["transformers"]
-    assert found["endpoint"] == found["transformers"]
+    assert found["endpoint"] == {key: received(text) for key, text in found["transformers"].items()}
 
 
 def test_probes_are_answered_alike(server: Server, tmp_path: Path) -> None:
@@ -200,7 +240,7 @@ def test_predictions_are_answered_alike_in_four_ways(
     assert len(found["transformers"]) >= ROWS
     assert found["vllm"] == found["transformers"]
     assert found["server"] == found["transformers"]
-    assert found["endpoint"] == found["transformers"]
+    assert found["endpoint"] == [received(text or "") for text in found["transformers"]]
 
 
 def test_a_sampled_answer_depends_on_its_row_and_the_seed_alone(tmp_path: Path) -> None:
@@ -259,6 +299,66 @@ def test_other_pixel_limits_are_refused_before_the_first_answer(
         writer.complete(rows, cache=at.cache, max_new_tokens=1)
         small = {"min_pixels": 784, "max_pixels": 1568}
         writer._parameters["mm_processor_kwargs"] = small
-        expected = len(prompts.ids_of(writer.processor, rows)[0]) + 18 - 2
+        expected = len(prompts.ids_of(writer.processor, rows)[0]) + 2 * (36 - 1)
         with pytest.raises(RunFailedError, match=f"tokens in place of {expected} in sample '0'"):
             writer.complete(rows, cache=at.cache, max_new_tokens=1)
+
+
+class Failing:
+    """A writer before whose second batch a process gets a signal."""
+
+    def __init__(self, writer: Any, *, to: int, number: int) -> None:
+        self._writer, self._to, self._number, self._batches = writer, to, number, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+    def complete(self, *args: Any, **given: Any) -> Any:
+        self._batches += 1
+        if self._batches == 2:
+            os.kill(self._to, self._number)
+        return self._writer.complete(*args, **given)
+
+
+def test_a_server_that_hangs_or_is_killed_ends_with_one_line_and_nothing_is_lost(
+    server: Server, tmp_path: Path
+) -> None:
+    from geovlm import nano
+    from geovlm.engine.evaluation.local import Local
+    from geovlm.engine.generation.answering import PromptSet
+    from geovlm.engine.writers import opening
+    from geovlm.run.served.faults import EndpointError
+    from tests.vllm.rows import mixed
+
+    rows = mixed(tmp_path, number=24)
+    prompts = [PromptSet(name="model", rows=rows)]
+    batches = ["eval.batch_size=4"]
+    asked = [*ways(server.url)["server"], *batches, "served.retries=0", "served.timeout_s=20"]
+    kept, child = tmp_path / "run" / "answers" / "model.0.jsonl", server.child()
+
+    def answer(sets: list[str], *, to: int = 0, number: int = 0) -> Any:
+        at = stage(tmp_path / "run", *sets)
+        with opening.writer(str(nano.path()), at.config, registry=at.registry) as writer:
+            failing: Any = Failing(writer, to=to, number=number) if to else writer
+            return Local(failing).answer(at, prompts, folder=kept.parent, name="base")
+
+    started = time.monotonic()
+    with pytest.raises(EndpointError, match="did not answer within 20 s") as hung:
+        answer(asked, to=child, number=signal.SIGSTOP)
+    os.kill(child, signal.SIGCONT)
+    first = kept.read_text(encoding="utf-8")
+    assert len(first.splitlines()) == 4
+    with pytest.raises(EndpointError, match=r"no server answers at|connection broke") as killed:
+        # the command alone: the kernel ends the server
+        answer(asked, to=server.process.pid, number=signal.SIGKILL)
+    assert "\n" not in f"{hung.value}{killed.value}"
+    while psutil.pid_exists(child):
+        assert time.monotonic() < started + 300
+        time.sleep(0.2)
+    second = kept.read_text(encoding="utf-8")
+    assert second.startswith(first)
+    resumed = answer(batches)["model"]
+    assert kept.read_text(encoding="utf-8").startswith(second)
+    assert {key: each[0] for key, each in resumed.items()} == evaluated(
+        tmp_path / "anew", rows, batches
+    )
