@@ -109,7 +109,7 @@ $(VLLM)/.installed: $(VENV)/.installed $(wildcard tests/vllm/*.txt tests/vllm/on
 vllm: $(VLLM)/.installed
 
 test-vllm: $(VLLM)/.installed
-	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(VLLM)/bin/python -m pytest -m vllm tests/vllm
 
 test-all: test test-faults test-families test-exact test-browser test-track test-vllm
 
