@@ -17,7 +17,7 @@ from geovlm import raster
 from geovlm.errors import ConfigError, DataError
 from geovlm.files import streams
 from geovlm.plugins.annotations.description import Description, parse
-from geovlm.plugins.annotations.georeferenced import vectors, windows
+from geovlm.plugins.annotations.georeferenced import scenes, vectors, windows
 from geovlm.plugins.annotations.records import Record
 from tests.plugins.annotations import ground
 from tests.plugins.annotations.ground import Box
@@ -330,6 +330,27 @@ def test_a_layer_of_any_length_is_read_in_little_memory(
         tracemalloc.stop()
     assert len(record.boxes or ()) == 1000
     assert peak < layer.stat().st_size / 2
+
+
+def test_the_objects_of_one_scene_at_a_time_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        ground.scene(tmp_path / "scenes" / f"{name}.tif", [PLANTED])
+    layer = layer_of(tmp_path, ground.feature(ground.polygon(PLANTED)), crs=ground.UTM)
+    seen: list[str] = []
+    placed = scenes.placed
+
+    def counted(layer: Any, scene: Any) -> Any:
+        seen.append(scene.name)
+        return placed(layer, scene)
+
+    monkeypatch.setattr(scenes, "placed", counted)
+    fields = {"name": "roof", "source": layer.name, "format": "geojson", "task": "detect"}
+    own = Description(folder=tmp_path, images="scenes", **fields)
+    found = windows.read(layer, own, lambda reason, item: None)
+    assert [next(found).id for _ in range(2)] == ["a.tif", "b.tif"]
+    assert seen == ["a.tif", "b.tif"]
 
 
 def test_metres_without_a_crs_are_refused(tmp_path: Path) -> None:

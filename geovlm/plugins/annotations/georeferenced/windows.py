@@ -44,23 +44,30 @@ def read(source: Path, description: Description, skip: Skip) -> Iterator[Record]
         DataError: the layer cannot be read, no scene has a georeference, or no object lies in one.
         ConfigError: the bands of a scene have to be chosen; or a package is missing.
     """
+    import numpy as np
+
     layer = vectors.read(source, description, skip)
     found = scenes.find(source, description, skip)
     if not (layer.features and found):
         return
-    objects = [_inside(scenes.placed(layer, scene), scene) for scene in found]
-    used = {each.feature for many in objects for each in many}
-    if not used:
+    used = np.zeros(max(layer.features) + 1, bool)
+    waiting: list[Record] = []  # windows of scenes before the first one with an object
+    for scene, ground in zip(found, scenes.grounds(found), strict=True):
+        many = _inside(scenes.placed(layer, scene), scene)  # those of one scene at a time
+        used[[each.feature for each in many]] = True
+        for record in _of_scene(scene, many, layer, description, skip):
+            waiting.append(record._replace(group=ground.name, scene=str(ground.path.absolute())))
+        if used.any():
+            yield from waiting
+            waiting.clear()
+    if not used.any():
         raise DataError(
             _apart(layer, found),
             hint="look at both in QGIS; coordinates are x, then y: longitude, then latitude",
         )
-    for feature in dict.fromkeys(layer.features):
-        if feature not in used:
+    for feature in np.unique(layer.features):
+        if not used[feature]:
             skip("feature outside of every scene", layer.where(feature))
-    for scene, ground, many in zip(found, scenes.grounds(found), objects, strict=True):
-        for record in _of_scene(scene, many, layer, description, skip):
-            yield record._replace(group=ground.name, scene=str(ground.path.absolute()))
 
 
 def _inside(found: Sequence[Placed], scene: Scene) -> list[Placed]:
