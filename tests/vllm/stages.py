@@ -1,4 +1,4 @@
-"""Two steps of GRPO with the built-in model, on rows of one image and of two in turns."""
+"""Some steps of GRPO with the built-in model, on rows of one image and of two in turns."""
 
 from __future__ import annotations
 
@@ -31,9 +31,13 @@ _SETTINGS = {
 
 
 def trainer(
-    folder: Path, rows: list[Row], *overrides: str, generation: str = "vllm-colocate"
+    folder: Path,
+    rows: list[Row],
+    *overrides: str,
+    generation: str = "vllm-colocate",
+    steps: int = 2,
 ) -> Any:
-    """Return the trainer of a GRPO stage of two steps, as a run builds it."""
+    """Return the trainer of a GRPO stage, as a run builds it."""
     torch.manual_seed(0)
     sets = [f"stages.{_STAGE}.trainer.{name}={value}" for name, value in _SETTINGS.items()]
     config = configuration.load(
@@ -73,7 +77,7 @@ def trainer(
         rows=dataset(rows, cache=stage.cache, tokens=control),
         args=grpo.arguments(
             stage,
-            max_steps=2,
+            max_steps=steps,
             on_cpu=True,
             reward_weights=[1.0],
             suppress=image_tokens(loaded.processor),
