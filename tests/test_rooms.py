@@ -64,7 +64,7 @@ INSIDE = {
     " | generation models rewards stage | writers | evaluation training | programs | work"
     " | served worker",
     "cli": "arguments configuration groups options output predict_options"
-    " | datasets planning results | running | commands | __main__",
+    " | datasets planning results | running tables describing | commands | __main__",
 }
 """Room -> the same for its modules and folders: each part may import from the parts to its left."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
-from geovlm.api import DatasetSpec, ModelProfile, Split, TaskSpec
-from geovlm.cli import arguments, output
+from geovlm.api import Split
+from geovlm.cli import arguments, output, tables
 from geovlm.cli.groups import subcommands
 from geovlm.cli.options import (
     DescriptionsOption,
@@ -18,15 +17,10 @@ from geovlm.cli.options import (
     SetOption,
     TaskArgument,
 )
-from geovlm.errors import GeoVLMError
 from geovlm.plugins import registry
 from geovlm.plugins.registry import Registry
 
 app = subcommands("List tasks, show one in full, or draw its samples.")
-
-DATA_VARIABLE = "GEOVLM_DATA"
-"""Variable with the folder of data sets, used without `--data`."""
-_SETS = ("paper", "robust")
 
 
 @app.command("list")
@@ -56,7 +50,7 @@ def list_tasks(
     if chosen is not None:
         _list_set(chosen, loaded=loaded, data=root, json=json)
         return
-    rows = [_row(task, loaded=loaded, data=root) for task in loaded.tasks.values()]
+    rows = [tables.row(task, loaded=loaded, data=root) for task in loaded.tasks.values()]
     if json:
         output.print_json(rows)
         return
@@ -86,7 +80,7 @@ def show(name: TaskArgument, data: DescriptionsOption = None, json: JsonOption =
     loaded = registry.load()
     task = loaded.task(name)
     spec = loaded.dataset(task.dataset)
-    full = _full(task, spec, loaded=loaded)
+    full = tables.full(task, spec, loaded=loaded)
     if json:
         output.print_json(full)
         return
@@ -100,7 +94,7 @@ def show(name: TaskArgument, data: DescriptionsOption = None, json: JsonOption =
     else:
         parts = [key for key in ("question", "reasoning", "answer") if example[key]]
         rows += [(f"example {key}", example[key]) for key in parts]
-    for chosen in _SETS:
+    for chosen in tables.SETS:
         for reward in full["rewards"][chosen]:
             formula = reward["formula"] or reward["summary"]
             text = f"{reward['weight']:g} x {reward['name']} = {formula}"
@@ -216,23 +210,6 @@ def preview(
         print(row["file"])
 
 
-def _row(task: TaskSpec, *, loaded: Registry, data: Path | None) -> dict[str, Any]:
-    return {
-        "name": task.name,
-        "version": task.version,
-        "summary": task.summary,
-        "dataset": task.dataset,
-        "data_found": _found(loaded.datasets.get(task.dataset), data=data),
-        "rewards": {chosen: dict(task.rewards[chosen]) for chosen in _SETS},
-        "metrics": list(task.metrics),
-        "primary_metric": task.primary_metric,
-        "tags": sorted(task.tags),
-        "plugin": task.name.partition("/")[0],
-        "usable": task.name not in loaded.unusable,
-        "reason": loaded.unusable.get(task.name, ""),
-    }
-
-
 def _list_set(name: str, *, loaded: Registry, data: Path | None, json: bool) -> None:
     """Print the benchmarks of a set, with the options of their data sets."""
     reasons = loaded.absent([name])
@@ -244,7 +221,7 @@ def _list_set(name: str, *, loaded: Registry, data: Path | None, json: bool) -> 
             {
                 "benchmark": entry.benchmark,
                 "task": entry.task,
-                "data_found": _found(spec, data=data),
+                "data_found": tables.is_found(spec, data=data),
                 "data_options": dict(entry.data_options),
                 "usable": task is not None,
                 "summary": task.summary if task is not None else "",
@@ -267,90 +244,3 @@ def _list_set(name: str, *, loaded: Registry, data: Path | None, json: bool) -> 
             for row in rows
         ),
     )
-
-
-def _found(spec: DatasetSpec | None, *, data: Path | None) -> bool:
-    """Return True if a folder of the data set is known, in `--data` or in `$GEOVLM_DATA`."""
-    if spec is not None and spec.root is not None:
-        return spec.root.is_dir()
-    named = os.environ.get(DATA_VARIABLE)
-    root = data or (Path(named) if named else None)
-    return spec is not None and root is not None and any((root / f).is_dir() for f in spec.folders)
-
-
-def _full(task: TaskSpec, spec: DatasetSpec, *, loaded: Registry) -> dict[str, Any]:
-    full = _row(task, loaded=loaded, data=None)
-    full["rewards"] = {
-        chosen: [
-            {"name": reward, "weight": weight}
-            | {key: getattr(loaded.reward(reward), key) for key in ("summary", "formula", "source")}
-            for reward, weight in task.rewards[chosen].items()
-        ]
-        for chosen in _SETS
-    }
-    full["metrics"] = [
-        {"name": metric, "summary": loaded.metric(metric).summary} for metric in task.metrics
-    ]
-    full["dataset"] = {
-        field: getattr(spec, field)
-        for field in ("name", "version", "summary", "splits", "folders", "licence", "homepage")
-    } | {"citation": spec.citation, "size_gb": spec.size_gb}
-    full |= {
-        "protocol": task.protocol,
-        "max_answer_tokens": task.max_answer_tokens,
-        "min_pixels": task.min_pixels,
-        "options": _options(task.options),
-        "data_options": _options(spec.options),
-        "example": _example(task, spec, profile=loaded.profile("qwen2_5_vl")),
-    }
-    return full
-
-
-def _example(task: TaskSpec, spec: DatasetSpec, *, profile: ModelProfile) -> dict[str, Any]:
-    """Return one turn, from generated data unless a file says where the data are.
-
-    `{"error": …}` if there is none.
-    """
-    from geovlm.cli.datasets import MINIATURE_RECORDS
-    from geovlm.data import preview as pictures
-    from geovlm.data.loading import sample_root
-    from geovlm.data.prompts import Prompter
-
-    try:
-        root = spec.root or sample_root(spec, n=MINIATURE_RECORDS, seed=0)
-        sample = pictures.samples(task, spec, root=root, split=spec.splits[0], n=1)[0]
-        turn = Prompter(task, profile=profile).prompt(sample).turn
-    except GeoVLMError as error:
-        return {"error": str(error)}
-    return {"question": turn.question, "reasoning": turn.reasoning, "answer": turn.answer}
-
-
-def _options(made: type | None) -> list[dict[str, Any]]:
-    """Return names, defaults and docstrings of the fields of an options class."""
-    if made is None:
-        return []
-    import ast
-    import dataclasses
-    import inspect
-    import itertools
-    import textwrap
-
-    tree = ast.parse(textwrap.dedent(inspect.getsource(made))).body[0]
-    body = tree.body if isinstance(tree, ast.ClassDef) else []
-    documented = {
-        field.target.id: " ".join(str(text.value.value).split())
-        for field, text in itertools.pairwise(body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(text, ast.Expr)
-        and isinstance(text.value, ast.Constant)
-    }
-    defaults = made()
-    return [
-        {
-            "name": field.name,
-            "default": getattr(defaults, field.name),
-            "help": documented.get(field.name, ""),
-        }
-        for field in dataclasses.fields(made)
-    ]
