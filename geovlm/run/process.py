@@ -12,12 +12,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from geovlm.plugins.described import FILES_VARIABLE, files_of_user
 from geovlm.run.machines import without_launcher
 from geovlm.run.status.log import Log
 from geovlm.run.stopping import StopRequest
+
+if TYPE_CHECKING:
+    import psutil
 
 LIFELINE_VARIABLE = "GEOVLM_LIFELINE"
 """Variable that is set if only the launcher keeps standard input open, for as long as it lives."""
@@ -150,16 +153,36 @@ def end_tree(process: subprocess.Popen[bytes], *, patience_s: float = _PATIENCE_
         tree = [top, *top.children(recursive=True)]
     except psutil.NoSuchProcess:
         return
-    alive = tree
+    _end(tree, patience_s=patience_s)
+    process.wait()
+
+
+def end_session(leader: int) -> None:
+    """End what is left of the session that a process began, which may have ended without it."""
+    import psutil
+
+    _end([each for each in psutil.process_iter() if _session(each.pid) == leader])
+
+
+def _end(processes: list[psutil.Process], *, patience_s: float = _PATIENCE_S) -> None:
+    import psutil
+
+    alive = processes
     if patience_s:
-        for each in tree:
+        for each in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.terminate()
-        _, alive = psutil.wait_procs(tree, timeout=patience_s)
+        _, alive = psutil.wait_procs(processes, timeout=patience_s)
     for each in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
-    process.wait()
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
 
 
 class _Relay:

@@ -194,6 +194,21 @@ def test_a_port_that_is_taken_is_named_before_the_server_starts(tmp_path):
     assert not (tmp_path / "vllm.txt").exists()
 
 
+def test_what_a_killed_server_leaves_behind_is_ended(tmp_path):
+    code = (
+        "import os, signal, subprocess, sys; "
+        "left = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+        "print(left.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    with (
+        pytest.raises(RunFailedError, match=r"ended with exit status -9: \d+"),
+        stand_in(tmp_path, code, launch.free_port()),
+    ):
+        pass
+    left = int((tmp_path / "vllm.txt").read_text())
+    assert not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE
+
+
 def test_a_server_that_ends_is_reported_with_its_last_line(tmp_path):
     code = "import sys; print('out of memory'); sys.exit(3)"
     with (

@@ -19,7 +19,7 @@ from geovlm.config.model import loose_limits
 from geovlm.errors import ConfigError, RunFailedError
 from geovlm.run.machines import Machine
 from geovlm.run.parallel import layout
-from geovlm.run.process import end_tree, isolated, python
+from geovlm.run.process import end_session, end_tree, isolated, python
 from geovlm.run.vllm import extension, fitness
 
 if TYPE_CHECKING:
@@ -212,6 +212,7 @@ def serving(
         yield alive
     finally:
         end_tree(process)
+        end_session(process.pid)  # vLLM's engine outlives a server that was killed
 
 
 def _last_line(log: Path) -> str:
