@@ -95,8 +95,19 @@ class Report:
         spoilt = (self.missing, self.unreadable, self.narrow, self.resized, self.duplicates)
         whole = not any(finding.count for finding in spoilt)
         whole = whole and not self.failed and not self.implausible
-        emptied = any(self.skipped.get(split) for split, n in self.records.items() if n == 0)
+        emptied = any(self._is_emptied(split) for split, n in self.records.items() if n == 0)
         return whole and not emptied and sum(self.records.values()) > 0
+
+    def _is_emptied(self, split: str) -> bool:
+        """Return True if items were left out of a split that are not left out of all alike.
+
+        What a loader leaves out before it knows the split counts for each of them.
+        """
+        others = [self.skipped.get(each, {}) for each, n in self.records.items() if n]
+        return any(
+            all(found != other.get(reason) for other in others)
+            for reason, found in self.skipped.get(split, {}).items()
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""

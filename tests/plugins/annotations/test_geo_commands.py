@@ -51,6 +51,15 @@ def test_windows_of_scenes_are_added_drawn_and_checked(folder: Path) -> None:
     assert "leaks: 0" in run("data", "leaks", "roofs", "--fail")
 
 
+def test_few_scenes_without_one_for_validation_are_fit(folder: Path) -> None:
+    added = geovlm(*ADD.split(), "--split", "1/0/0")
+    assert added.returncode == 0
+    assert "note: no r" in added.stdout
+    checked = run("data", "check", "roofs")
+    assert "val records: 0" in checked
+    assert "val skipped, window without objects" in checked  # found before its split is known
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
