@@ -20,6 +20,10 @@ from tools.nano.views import (
     wanted_items,
 )
 
+_ROAD_SHARE = {True: 0.5, False: 0.1}
+"""Road in the scene -> share of the questions about ground that are about a road, so that about as
+many are answered with yes as with no. Without them `nano` says that there is no road."""
+
 
 def count(rng: np.random.Generator, scene: Scene) -> Turn | None:
     """Ask how many objects there are of a kind, at times of a colour."""
@@ -43,6 +47,8 @@ def presence(rng: np.random.Generator, scene: Scene) -> Turn | None:
         have = dict(shown)
         lacking = [name for name in (*COVERS, "road") if name not in have]
         name = pick(rng, list(have) if rng.random() < 0.5 else lacking)
+        if rng.random() < _ROAD_SHARE[bool(scene.road)]:
+            name = "road"
         found, reason = name in have, f"{name} {have.get(name, 'nowhere')}"
     else:
         name, items = wanted_items(rng, scene)
