@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from geovlm.api import Sample, Split
-from geovlm.errors import ConfigError, DataError
+from geovlm.errors import ConfigError
 from geovlm.files.jsontext import dumps
 from geovlm.plugins.annotations import guessing, kinds, splits
 from geovlm.plugins.annotations.description import NAME, NEED_LABELS, Description
 from geovlm.plugins.annotations.loading import Loader
 from geovlm.plugins.annotations.readers import READERS
+from geovlm.plugins.annotations.records import LeftOut, Skipped, unusable
 
-EXAMPLES = 3
-"""Left-out items that are kept per reason."""
 _CLOSED = 20
 """Distinct answers up to which the answers of questions are a list."""
 _CLASSES = 200
@@ -26,14 +25,6 @@ _NUMBERS = re.compile(r"\[\s*\d+(?:\.\d+)?(?:\s*,\s*\d+(?:\.\d+)?){3}\s*\]")
 """A box in a text."""
 _COUNTED = 1000
 """Distinct answers that are counted."""
-
-
-@dataclass(slots=True)
-class LeftOut:
-    """Items that are left out for one reason."""
-
-    count: int = 0
-    first: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,20 +75,13 @@ def survey(
     given: Counter[Split] = Counter()
     labels: Counter[str] = Counter()
     reasons = stated = numbers = 0
-    skipped: dict[str, LeftOut] = {}
-
-    def skip(reason: str, item: str) -> None:
-        found = skipped.setdefault(reason, LeftOut())
-        found.count += 1
-        if len(found.first) < EXAMPLES:
-            found.first.append(item)
-
-    for record in READERS[description.format].read(loader.source, description, skip):
+    skipped = Skipped()
+    for record in READERS[description.format].read(loader.source, description, skipped):
         if missing := kinds.lacks(record, description):
-            skip(f"record without {missing}", record.where)
+            skipped(f"record without {missing}", record.where)
             continue
         if why := defect(loader.sample(record)):
-            skip(why, record.where)
+            skipped(why, record.where)
             continue
         records[hashed.of_record(record)] += 1
         given[record.split or "train"] += 1
@@ -108,13 +92,7 @@ def survey(
             if label in labels or len(labels) < _COUNTED:
                 labels[label] += 1
     if not records:
-        left_out = "; ".join(f"{v.count:,} left out: {k}" for k, v in skipped.items())
-        raise DataError(
-            f"{loader.source} holds no record for the task {description.task}"
-            + (f" ({left_out})" * bool(left_out)),
-            hint=_other(description)
-            or "--images DIR says where the images are, --task what is asked",
-        )
+        raise unusable(loader.source, skipped, task=description.task, hint=_other(description))
     return Survey(
         records=records,
         given=given if stated else {},

@@ -10,7 +10,7 @@ from geovlm.errors import ConfigError
 from geovlm.plugins.annotations.description import TABLES, Description
 from geovlm.plugins.annotations.loading import Loader
 from geovlm.plugins.annotations.readers import READERS
-from geovlm.plugins.annotations.records import BOX, Record
+from geovlm.plugins.annotations.records import BOX, Record, Skipped, unusable
 from geovlm.plugins.annotations.tables import columns, objects, reading
 
 LOOKED_AT = 500
@@ -40,7 +40,7 @@ def complete(draft: Description, *, task: str = "", group: str = "") -> Descript
 
     Raises:
         ConfigError: the table lacks a column that is named, or its records are of no task.
-        DataError: the source cannot be read.
+        DataError: the source cannot be read, or every record is left out.
     """
     made = dataclasses.replace(draft, group_by=group or "image")
     if draft.format in TABLES:
@@ -58,8 +58,11 @@ def complete(draft: Description, *, task: str = "", group: str = "") -> Descript
     task = task or READERS[draft.format].task
     if not task:
         look = dataclasses.replace(made, task="refer")  # which merges no rows, and reads boxes
-        found = READERS[made.format].read(Loader(look).source, look, lambda reason, item: None)
-        task = task_of(list(islice(found, LOOKED_AT)))
+        source, skipped = Loader(look).source, Skipped()
+        records = list(islice(READERS[made.format].read(source, look, skipped), LOOKED_AT))
+        if not records and skipped:
+            raise unusable(source, skipped)
+        task = task_of(records)
         if not task:
             held = f"; there are columns {', '.join(made.columns)}" if made.columns else ""
             raise ConfigError(f"the records fit no task{held}", hint="give it as --task")

@@ -4,16 +4,55 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from geovlm.api import Json, Raster, Split
+from geovlm.errors import DataError
 
 BOX = "{box}"
 """Place of a box in a text."""
 Skip: TypeAlias = Callable[[str, str], None]
 """`skip(reason, item)`: called for everything that is left out; reasons are counted."""
+EXAMPLES = 3
+"""Left-out items that are kept per reason."""
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """Items that are left out for one reason."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+
+class Skipped(dict[str, LeftOut]):
+    """Reason -> items that are left out; a `Skip`."""
+
+    def __call__(self, reason: str, item: str) -> None:
+        """Count an item."""
+        found = self.setdefault(reason, LeftOut())
+        found.count += 1
+        if len(found.first) < EXAMPLES:
+            found.first.append(item)
+
+    def __str__(self) -> str:
+        """Return each reason, with the number of its items and the first one."""
+        return "; ".join(
+            f"{each.count:,} left out: {reason}, such as {each.first[0]}"
+            for reason, each in self.items()
+        )
+
+
+def unusable(source: Path, skipped: Skipped, *, task: str = "", hint: str = "") -> DataError:
+    """Return the error about a source of which nothing is left, for a task or for any."""
+    wanted = f"for the task {task}" if task else "that can be used"
+    return DataError(
+        f"{source} holds no record {wanted}" + f" ({skipped})" * bool(skipped),
+        hint=hint or "--images DIR says where the images are, --task what is asked",
+    )
 
 
 Corners: TypeAlias = tuple[float, float, float, float]

@@ -14,6 +14,7 @@ from geovlm.api import LoadContext, Sample
 from geovlm.files import streams
 from geovlm.plugins.annotations.description import Description
 from geovlm.plugins.annotations.loading import Loader
+from tests.inside import geovlm
 from tests.plugins.annotations import sets
 
 
@@ -98,3 +99,27 @@ def test_json_of_any_length_is_read_in_little_memory(
     assert isinstance(boxes, list)
     assert len(boxes) == 1000
     assert peak < source.stat().st_size / 2
+
+
+@pytest.mark.parametrize(
+    ("write", "place"),
+    [
+        (sets.coco, "instances.json image 0"),
+        (sets.voc, "a.xml"),
+        (sets.csv, "rows.csv:2"),
+        (sets.jsonl, "rows.jsonl:1"),
+    ],
+    ids=["coco", "voc", "csv", "jsonl"],
+)
+def test_a_set_whose_images_are_not_found_says_where_they_were_looked_for(
+    write: Callable[[Path], Path], place: str, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").mkdir()
+    source = write(tmp_path / "notes")
+    done = geovlm("data", "add", "own", source, "--out", tmp_path / "own.toml")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "left out: image file missing" in line
+    assert place in line
+    assert "a.png" in line
+    assert "--images DIR" in line
