@@ -134,6 +134,7 @@ class Prompter:
         self.profile = profile
         self._options = task.options() if options is None and task.options else options
         self._write = resolve(task.prompt)
+        self._last: tuple[Sequence[Any], tuple[Size, ...]] = ((), ())
         self._contexts: dict[tuple[Size, ...], tuple[PromptContext, tuple[Size, ...]]] = {}
 
     def prompt(self, sample: Sample) -> Prompt:
@@ -152,7 +153,10 @@ class Prompter:
         if not stored:  # the data set declares none: those of the headers
             from geovlm import raster
 
-            stored = tuple(raster.image_size(image) for image in sample.images)
+            if sample.images is not self._last[0]:  # rows of one image often follow one another
+                sizes = tuple(raster.image_size(image) for image in sample.images)
+                self._last = sample.images, sizes
+            stored = self._last[1]
         known = self._contexts.get(stored)
         if known is None:
             seen, given = (

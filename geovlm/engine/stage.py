@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from geovlm.data import loading, mixture, snapshots
 from geovlm.data.leaks import LeftOut
 from geovlm.data.prompts import Prompter
 from geovlm.engine.rows.images import ImageCache
-from geovlm.engine.rows.rows import Row, Rows
+from geovlm.engine.rows.rows import Rows
 from geovlm.engine.stopping import RewardWatch, Stop
 from geovlm.errors import ConfigError, DataError
 from geovlm.plugins.registry import Registry
@@ -146,15 +146,7 @@ class Stage:
         given: dict[str, Any] = {"profile": profile, "limit": self.settings.limit}
         return {task.name: self.rows(task, split="train", **given) for task in self.tasks}
 
-    def limits(self, task: TaskSpec) -> list[int | None]:
-        """Return the limits of all stages of the run that train on a task."""
-        return [
-            settings.limit
-            for index, settings in enumerate(self.config.stages)
-            if task.name in self.config.tasks_of(index, self.task_names)
-        ]
-
-    def plan(self, parts: Mapping[str, Sequence[Row]], *, n: int) -> list[tuple[str, int]]:
+    def plan(self, parts: Mapping[str, Sized], *, n: int) -> list[tuple[str, int]]:
         """Return `n` (task, row number) pairs: the mixture of this stage."""
         sizes = {name: len(rows) for name, rows in parts.items()}
         weights = weights_of(self.config, sizes, stage=self.index)
@@ -194,20 +186,16 @@ class Stage:
 
 def drawn(items: Sequence[T], limit: int | None, *, seed: int) -> Sequence[T]:
     """Return at most `limit` items in their order: drawn, as VQA sets repeat their types."""
-    return reached(items, [limit], seed=seed)
-
-
-def reached(items: Sequence[T], limits: Sequence[int | None], *, seed: int) -> Sequence[T]:
-    """Return the items that `drawn` gives with one limit or another, in their order."""
-    if any(limit is None or limit >= len(items) for limit in limits):
+    if limit is None or limit >= len(items):
         return items
-    chosen = {
-        number
-        for limit in limits
-        if limit is not None
-        for number in random.Random(seed).sample(range(len(items)), limit)
-    }
-    return [items[number] for number in sorted(chosen)]
+    return [items[number] for number in numbers(len(items), limit, seed=seed)]
+
+
+def numbers(n: int, limit: int | None, *, seed: int) -> Sequence[int]:
+    """Return the numbers of those of `n` items that `drawn` gives, in their order."""
+    if limit is None or limit >= n:
+        return range(n)
+    return sorted(random.Random(seed).sample(range(n), limit))
 
 
 def spread(

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -30,8 +30,9 @@ from geovlm.engine.progress import memory
 from geovlm.engine.rows import precheck
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rendering import Chat
+from geovlm.engine.rows.rows import Selected
 from geovlm.engine.rows.tokens import control_tokens
-from geovlm.engine.stage import Stage, reached
+from geovlm.engine.stage import Stage, numbers
 from geovlm.engine.stopping import RewardWatch, Stop, end_with_launcher
 from geovlm.engine.training import (
     arguments,
@@ -39,6 +40,7 @@ from geovlm.engine.training import (
     groups,
     grpo,
     probe,
+    reading,
     sft,
     sharded,
     vllm,
@@ -138,10 +140,10 @@ def work(run: RunDir, *, stage: str, resume: bool, stop: Stop | None = None) -> 
                 evaluate.evaluate(current, Local(writer), name="base")
             return
         checked = run.stage(0) / "checked.json"
-        if index == 0 or not checked.is_file() or files.read_json(checked) != _limits(config):
+        if index == 0 or not checked.is_file() or files.read_json(checked) != _choice(config):
             check(current)
             if current.is_main:
-                files.write_json(checked, _limits(config))
+                files.write_json(checked, _choice(config))
         else:
             check_arguments(current)
         steps = _stage(current, resume=resume)
@@ -195,17 +197,27 @@ def check(stage: Stage) -> None:
         if settings.kind == "grpo" and settings.generation == "vllm-colocate"
         for task in dataclasses.replace(stage, index=index).tasks
     }
+    stages = list(_stages(stage))
+    trained = {task.name: task for each in stages for task in each.tasks}
+    read = reading.rows_read(
+        stages,
+        {
+            name: len(stage.rows(task, split="train", profile=profile))
+            for name, task in trained.items()
+        },
+    )
     for task in tasks:
         splits: list[Split] = ["train"] if config.stages else []
         for split in dict.fromkeys([*splits, config.eval_split(task.name)]):
             rows = stage.rows(task, split=split, profile=profile)
-            limits = [config.eval.limit] if split == config.eval_split(task.name) else []
+            chosen: set[int] = set()
+            if split == config.eval_split(task.name):
+                chosen.update(numbers(len(rows), config.eval.limit, seed=config.seed))
             if split == "train":
-                limits += stage.limits(task)
-                limits += [] if config.eval.blind == "off" else [evaluate.MAJORITY_ROWS]
-            rows = dataclasses.replace(
-                rows, samples=reached(rows.samples, limits, seed=config.seed)
-            )
+                chosen |= read.get(task.name, set())
+                if config.eval.blind != "off":
+                    chosen.update(numbers(len(rows), evaluate.MAJORITY_ROWS, seed=config.seed))
+            rows = dataclasses.replace(rows, samples=Selected(rows.samples, sorted(chosen)))
             precheck.audit_lengths(
                 rows.prompts(),
                 task=task.name,
@@ -230,18 +242,12 @@ def check_arguments(stage: Stage) -> None:
     """
     config = stage.config
     on_cpu = load.device(config) == "cpu"
-    started_with = _started_with(stage.run.read_resolved())
-    for index, settings in enumerate(config.stages):
-        if settings.kind == "probe" or index < stage.index:
+    for each in _stages(stage):
+        settings, index = each.settings, each.index
+        if settings.kind == "probe":
             continue
         arguments.check(settings.kind, settings.trainer, path=f"stages.{index}.trainer")
         build = sft.arguments if settings.kind == "sft" else grpo.arguments
-        each = dataclasses.replace(
-            stage,
-            index=index,
-            world_size=config.world_size(index),
-            started_with=started_with[str(index)],
-        )
         try:
             build(each, max_steps=max(1, settings.steps or 1), on_cpu=on_cpu)
         except (TypeError, ValueError) as error:
@@ -251,13 +257,23 @@ def check_arguments(stage: Stage) -> None:
             ) from error
 
 
-def _limits(config: RunConfig) -> dict[str, Any]:
-    """Return the settings that choose the rows which `check` measures."""
-    stages = config.model_dump(mode="json")["stages"]
-    keys = ("limit", "tasks", "weights")
+def _stages(stage: Stage) -> Iterator[Stage]:
+    """Yield this stage and all later ones, each with the processes that it will have."""
+    started_with = _started_with(stage.run.read_resolved())
+    for index in range(max(0, stage.index), len(stage.config.stages)):
+        yield dataclasses.replace(
+            stage,
+            index=index,
+            world_size=stage.config.world_size(index),
+            started_with=started_with[str(index)],
+        )
+
+
+def _choice(config: RunConfig) -> dict[str, Any]:
+    """Return the settings that choose the rows which `check` measures, and others of stages."""
     splits = {task: config.eval_split(task) for task in config.tasks}
     return {
-        "stages": [[each.get(key) for key in keys] for each in stages],
+        "stages": config.model_dump(mode="json")["stages"],
         "eval": [config.eval.limit, config.eval.blind, splits],
     }
 

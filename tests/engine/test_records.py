@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from geovlm.api import Sample
 from geovlm.cli import running
 from geovlm.config import load as configuration
+from geovlm.config.model import source
 from geovlm.data import loading, snapshots
 from geovlm.data.prompts import Prompt, Prompter
-from geovlm.engine import work
+from geovlm.engine import training, work
 from geovlm.engine.rows.images import ImageCache
-from geovlm.engine.stage import Stage, drawn, reached
+from geovlm.engine.rows.rows import Selected
+from geovlm.engine.stage import Stage, drawn, numbers
 from geovlm.plan import build
 from geovlm.plan.build import Plan
 from geovlm.plugins import registry
@@ -80,32 +83,78 @@ def test_records_of_other_data_are_never_read(tmp_path: Path) -> None:
         assert len(rows) == plan.tasks[0].samples["train"] > 1
 
 
+STAGES = {
+    "two of sft": sft(3, 5),
+    "steps": "stages=[{kind='sft',steps=2,trainer={per_device_train_batch_size=2}}]",
+    "whole": "stages=[{kind='sft',epochs=2.5,trainer={per_device_train_batch_size=2}}]",
+    "grpo": "stages=[{kind='grpo',steps=2,"
+    "trainer={per_device_train_batch_size=4,num_generations=4}}]",
+    "probe": "stages=[{kind='probe',prompts=3},{kind='grpo',steps=5,limit=9,"
+    "trainer={per_device_train_batch_size=4,num_generations=4}}]",
+}
+
+
+@pytest.mark.parametrize("stages", STAGES)
 def test_before_training_the_rows_are_measured_that_a_stage_reads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stages: str
 ) -> None:
-    run, plan = planned(tmp_path / "run", sft(3, 5), "eval.limit=2")
-    made: list[str] = []
+    run, plan = planned(tmp_path / "run", STAGES[stages], "eval.limit=2")
+    made: set[str] = set()
     prompt = Prompter.prompt
 
     def counted(self: Prompter, sample: Sample) -> Prompt:
-        made.append(sample.id)
+        made.add(sample.id)
         return prompt(self, sample)
 
     monkeypatch.setattr(Prompter, "prompt", counted)
     first = stage(run, plan)
     work.check(first)
-    stages = [stage(run, plan, index=index) for index in (0, 1)]
-    for each in stages:
-        rows = each.train_rows(plan.model.profile)["xbd/count"]
-        assert {sample.id for sample in rows.samples} <= set(made)
-    whole = first.rows(first.tasks[0], split="train", profile=plan.model.profile).samples
-    assert len({sample.id for sample in whole} & set(made)) < len(whole)
+    whole = first.rows(first.tasks[0], split="train", profile=plan.model.profile)
+    measured, read = set(made), set()
+    for index in range(len(plan.config.stages)):
+        read |= trained_on(stage(run, plan, index=index), monkeypatch)
+    assert read
+    assert measured - {each.id for each in plan_of_evaluation(first, plan)} == read
+    assert len(read) < len(whole) or stages == "whole"
 
 
-def test_rows_of_several_limits_are_those_of_each() -> None:
+def plan_of_evaluation(stage: Stage, plan: Plan) -> list[Sample]:
+    rows = stage.rows(stage.tasks[0], split="test", profile=plan.model.profile, limit=2)
+    return list(rows.samples)
+
+
+def trained_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The ids of the rows that a stage trains on or probes; GRPO without its probe's."""
+
+    class Enough(Exception):
+        pass
+
+    found: set[str] = set()
+
+    def end(rows: Any) -> Any:
+        found.update(row.sample_id for row in rows)
+        raise Enough
+
+    kind = stage.settings.kind
+    path = source(stage.config.model)
+    with pytest.raises(Enough):
+        if kind == "sft":
+            monkeypatch.setattr(training.sft, "dataset", lambda rows, **_: end(rows))
+            training.sft.train(stage, start=path, resume=False)
+        elif kind == "probe":
+            monkeypatch.setattr(training.probe, "_rollouts", lambda stage, writer, rows: end(rows))
+            training.probe.run(stage, start=path)
+        elif any(each.kind == "probe" for each in stage.config.stages):
+            raise Enough  # a part of those of the probe
+        else:
+            monkeypatch.setattr(training.grpo, "dataset", lambda rows, **_: end(rows))
+            training.grpo.train(stage, start=path, resume=False)
+    return found
+
+
+def test_the_numbers_of_drawn_items_are_theirs() -> None:
     items = [f"{n}" for n in range(50)]
-    several = reached(items, [3, 7], seed=1)
-    assert set(several) == {*drawn(items, 3, seed=1), *drawn(items, 7, seed=1)}
-    assert several == sorted(several, key=int)
-    assert reached(items, [3, None], seed=1) == items
-    assert reached(items, [], seed=1) == []
+    assert [items[n] for n in numbers(50, 7, seed=1)] == drawn(items, 7, seed=1)
+    assert numbers(50, None, seed=1) == numbers(50, 50, seed=1) == range(50)
+    assert list(Selected(items, [2, 5])) == ["2", "5"]
+    assert Selected(items, [2, 5, 9])[1:] == ["5", "9"]

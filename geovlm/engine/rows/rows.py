@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from geovlm.raster import reference
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +124,22 @@ class Rows(Sequence[Row]):
 
     def _row(self, sample: Sample) -> Row:
         return to_row(self.prompter.prompt(sample), instruction=self.instruction)
+
+
+@dataclass(frozen=True)
+class Selected(Sequence[T]):
+    """Some items of a sequence, each read when it is asked for."""
+
+    items: Sequence[T]
+    numbers: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self.items[number] for number in self.numbers[index]]
+        return self.items[self.numbers[index]]
 
 
 def with_instruction(prompt: Prompt, instruction: str) -> str:

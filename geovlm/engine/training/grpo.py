@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -236,25 +236,32 @@ def _prompts_per_step(stage: Stage, *, on_cpu: bool) -> float:
     return per_generation * args.gradient_accumulation_steps / steps_per_generation
 
 
+def plan(
+    stage: Stage, parts: Mapping[str, Sized], *, on_cpu: bool
+) -> tuple[list[tuple[str, int]], int]:
+    """Return the (task, row number) pairs of all steps, and the number of steps."""
+    per_step = _prompts_per_step(stage, on_cpu=on_cpu)
+    n_steps = stage.settings.n_steps(rows=sum(map(len, parts.values())), per_step=per_step)
+    return stage.plan(parts, n=math.ceil(n_steps * per_step)), n_steps
+
+
 def _curriculum(stage: Stage, *, profile: Any, on_cpu: bool) -> tuple[list[Row], int]:
     """Return the rows of all steps and the number of steps.
 
     The rows are those that the probe kept, easy to hard in each pass; all rows without a probe.
     """
     difficulty = probe.difficulty(stage)
-    parts: dict[str, list[Row]] = {}
+    parts: dict[str, Sequence[Row]] = {}
     for task, found in stage.train_rows(profile).items():
-        rows = [row for row in found if difficulty is None or row.key in difficulty]
+        rows = found if difficulty is None else [row for row in found if row.key in difficulty]
         if rows:
             parts[task] = rows
-    kept = [row for rows in parts.values() for row in rows]
-    per_step = _prompts_per_step(stage, on_cpu=on_cpu)
-    n_steps = stage.settings.n_steps(rows=len(kept), per_step=per_step)
-    picks = stage.plan(parts, n=math.ceil(n_steps * per_step))
+    kept = sum(map(len, parts.values()))
+    picks, n_steps = plan(stage, parts, on_cpu=on_cpu)
     ordered = [parts[name][i] for name, i in picks]
     if difficulty is not None:
         # whole passes stay whole
-        passes = [ordered[i : i + len(kept)] for i in range(0, len(ordered), len(kept))]
+        passes = [ordered[i : i + kept] for i in range(0, len(ordered), kept)]
         ordered = [row for one in passes for row in easy_to_hard(one, difficulty)]
     return ordered, n_steps
 

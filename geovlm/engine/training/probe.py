@@ -6,7 +6,7 @@ import json
 import shutil
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, NamedTuple
 
 from accelerate.utils import gather_object
@@ -45,12 +45,16 @@ def run(stage: Stage, *, start: str) -> int:
         return _run(stage, writer)
 
 
+def plan(stage: Stage, parts: Mapping[str, Sized]) -> list[tuple[str, int]]:
+    """Return the (task, row number) pairs of the prompts that are rolled out."""
+    most = min(stage.settings.prompts, sum(map(len, parts.values())))
+    return stage.plan(parts, n=most)
+
+
 def _run(stage: Stage, writer: Writer) -> int:
     settings = stage.settings
     parts = stage.train_rows(writer.profile)
-    most = min(settings.prompts, sum(map(len, parts.values())))
-    picks = sorted(set(stage.plan(parts, n=most)))
-    rows = [parts[name][i] for name, i in picks]
+    rows = [parts[name][i] for name, i in sorted(set(plan(stage, parts)))]
     place = {row.key: number for number, row in enumerate(rows)}
     mine = [
         (place[row.key], generation, row, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sized
 from typing import Any
 
 from datasets import Dataset
@@ -36,6 +37,18 @@ def arguments(stage: Stage, *, max_steps: int, on_cpu: bool) -> SFTConfig:
     return SFTConfig(**stage.spread(merged))
 
 
+def plan(
+    stage: Stage, parts: Mapping[str, Sized], *, on_cpu: bool
+) -> tuple[list[tuple[str, int]], int]:
+    """Return the (task, row number) pairs of all steps, and the number of steps."""
+    args = arguments(stage, max_steps=1, on_cpu=on_cpu)
+    per_step = (
+        args.per_device_train_batch_size * args.gradient_accumulation_steps * stage.world_size
+    )
+    n_steps = stage.settings.n_steps(rows=sum(map(len, parts.values())), per_step=per_step)
+    return stage.plan(parts, n=n_steps * per_step), n_steps
+
+
 def train(stage: Stage, *, start: str, resume: bool) -> int:
     """Train from the weights at `start` and write `model/`; return the number of steps.
 
@@ -48,13 +61,7 @@ def train(stage: Stage, *, start: str, resume: bool) -> int:
     loaded = begun.loaded
     parts = stage.train_rows(loaded.profile)
     on_cpu = load.device(stage.config) == "cpu"
-    probe = arguments(stage, max_steps=1, on_cpu=on_cpu)
-    per_step = (
-        probe.per_device_train_batch_size * probe.gradient_accumulation_steps * stage.world_size
-    )
-    total = sum(map(len, parts.values()))
-    n_steps = stage.settings.n_steps(rows=total, per_step=per_step)
-    picks = stage.plan(parts, n=n_steps * per_step)
+    picks, n_steps = plan(stage, parts, on_cpu=on_cpu)
     args = arguments(stage, max_steps=n_steps, on_cpu=on_cpu)
     keep, args.save_total_limit = args.save_total_limit, None  # `CheckpointCallback` deletes
     stop = StopCallback(stage.stop)
