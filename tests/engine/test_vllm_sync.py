@@ -74,7 +74,7 @@ def test_a_copy_that_gets_the_weights_passes(model: torch.nn.Module, asked: list
     for part in parts:
         assert part.problem == ""
         assert part.apart < 1e-5  # float32 with and without a cache
-        assert part.from_old is None or part.from_old > 0.01
+        assert part.from_old is None or part.from_old > 50 * vllm_sync.LIMITS[torch.float32]
 
 
 def test_weights_that_do_not_arrive_are_named(
