@@ -61,7 +61,7 @@ INSIDE = {
     "testing": "findings hostile | subject | data declarations prompts rewards | scores | kit"
     " | pytest_plugin",
     "engine": "failures speedups progress rows stopping tracking"
-    " | generation models rewards stage | writers | evaluation training | programs | work"
+    " | generation models rewards stage | writers | evaluation training | programs | checks | work"
     " | served worker",
     "cli": "arguments configuration groups options output predict_options"
     " | datasets planning results | running tables describing | commands | __main__",

@@ -6,7 +6,7 @@ check raises, or leaves in the `Context` what later checks and the plan read.
 Three kinds of refusals stand elsewhere. Options that contradict each other are refused by the
 command line, before there is a configuration. A run folder that is taken, cannot be written or was
 started otherwise is refused by `geovlm.run`: a dry run writes nothing. What needs every row or
-every image is refused by the first stage before it trains, in `geovlm.engine.work`: rows longer
+every image is refused by the first stage before it trains, in `geovlm.engine.checks`: rows longer
 than the model's context, images that cannot be decoded.
 """
 

@@ -13,7 +13,7 @@ from geovlm.config import load as configuration
 from geovlm.config.model import source
 from geovlm.data import loading, snapshots
 from geovlm.data.prompts import Prompt, Prompter
-from geovlm.engine import training, work
+from geovlm.engine import checks, training
 from geovlm.engine.rows.images import ImageCache
 from geovlm.engine.rows.rows import Selected
 from geovlm.engine.stage import Stage, drawn, numbers
@@ -108,7 +108,7 @@ def test_before_training_the_rows_are_measured_that_a_stage_reads(
 
     monkeypatch.setattr(Prompter, "prompt", counted)
     first = stage(run, plan)
-    work.check(first)
+    checks.check(first)
     whole = first.rows(first.tasks[0], split="train", profile=plan.model.profile)
     measured, read = set(made), set()
     for index in range(len(plan.config.stages)):

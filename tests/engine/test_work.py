@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from geovlm.engine import failures, work, worker
+from geovlm.engine import checks, failures, worker
 from geovlm.engine.stage import Stage
 from geovlm.engine.training import vllm
 from geovlm.errors import ConfigError, DataError
@@ -34,19 +34,19 @@ def test_a_row_without_images_is_named_before_the_first_stage(tmp_path: Path) ->
     made = first_stage(tmp_path, images=False)
     name = made.records["xbd", "train"][1].id + "/count"
     with pytest.raises(DataError, match=rf"sample '{name}' of task 'xbd/count' has no image"):
-        work.check(made)
-    work.check(first_stage(tmp_path / "with"))
+        checks.check(made)
+    checks.check(first_stage(tmp_path / "with"))
 
 
 def test_an_image_too_large_for_vllm_is_named_before_the_first_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = first_stage(tmp_path, "stages.2.generation=vllm-colocate")
-    work.check(made)
+    checks.check(made)
     monkeypatch.setattr(vllm, "COLOCATED_TOKENS", 3)
     name = made.records["xbd", "train"][0].id + "/count"
     with pytest.raises(ConfigError, match=rf"sample '{name}' of task 'xbd/count' has an image of"):
-        work.check(made)
+        checks.check(made)
 
 
 TIMED_OUT = "[/src/gloo/unbound_buffer.cc:129] Timed out waiting 20000ms for recv operation"
