@@ -200,7 +200,7 @@ def failure(stage: Stage, rows: list[Row], *, elsewhere: bool) -> str | None:
             possible = _without_gpu(stage) if without else stage
             _build_whole(possible)
             _step(_small(possible), rows)
-    except Exception as error:
+    except Exception as error:  # of TRL, transformers or an optimiser: any
         return _first_line(error)
     finally:
         logging.disable(logging.NOTSET)
